@@ -1,0 +1,10 @@
+# Each target is one command a person could type; .ci/run calls the same ones.
+.PHONY: help check test test-kernel sanitize bench
+help:          ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+check:         ## format, lint, types, layers, spelling
+	uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests README.md ARCHITECTURE.md CONTRIBUTING.md
+test:          ## fast tests: no root needed
+	ISOTHERM_KERNEL_TESTS=off uv run pytest -q
+test-kernel:   ## tests that touch the running kernel (root)
+	ISOTHERM_KERNEL_TESTS=require uv run pytest -q -m kernel

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The Ops seam, seen from C. core/ops.py is the same seam in Python and says what each word means.
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+#define ACCESS_OPS_CAPSULE "isotherm.access_ops"
+
+enum check_result {
+	CHECK_IDLE = 0,
+	CHECK_ACCESSED = 1,
+	CHECK_MISSED = 2,
+	CHECK_UNOBSERVABLE = 3,
+};
+
+struct access_sample {
+	uint64_t addr;
+	uint32_t target;	// index into the targets of the ops
+	uint32_t checked;	// checks that the sample's region already had this window
+};
+
+/**
+ * A batched access check.
+ *
+ * turn() checks the batch given to the previous turn, writing one enum check_result for each of its
+ * samples into @results (NULL if the caller has no use for them), then prepares @samples, which the
+ * ops copies if it needs them later. @nr may be 0: check only. The first turn has nothing to check.
+ * One call for both, because an ops may then read both in one system call.
+ * Returns 0, or a negative errno: -ESRCH means that every target is gone.
+ */
+struct access_ops {
+	int (*turn)(void *ctx, uint8_t *results, const struct access_sample *samples, size_t nr);
+	/** Accessed bits cleared since the last call of this function. */
+	uint64_t (*take_cleared)(void *ctx);
+	void *ctx;
+};

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each part of the core adds its types and functions to the module. Needs Python.h before it.
+#pragma once
+
+/** Every part: add to @module; 0, or -1 with an exception set. */
+static inline int bind_nothing(PyObject *module) { (void)module; return 0; }

@@ -1,0 +1,101 @@
+"""The command line: one module per command, imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from isotherm.errors import IsothermError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Command -> the one-line help shown by `isotherm --help`, so that no module is imported for it.
+COMMANDS = {
+    "demo": "Watch our own workload with the best backend; truth beside estimate.",
+    "doctor": "What this kernel offers, which backend is chosen and why not the others.",
+    "record": "Record the access pattern of processes, or of a command.",
+    "report": "What a recording says: summary, regions, heatmap, wss, info.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in `isotherm.cli.NAME` as `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"isotherm.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 - our own modules
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no such command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def did_you_mean(word: str, known: Sequence[str] | dict[str, str]) -> str:
+    """Return ' Did you mean ...?' for the nearest known word, or nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog="""\b
+Examples:
+  isotherm demo
+  isotherm doctor
+  sudo isotherm record -p $(pidof redis-server) -d 30s
+  isotherm report""",
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
+@click.version_option(package_name="isotherm")
+@click.pass_context
+def cli(ctx: click.Context, *, debug: bool) -> None:
+    """Find which memory is really used, on every Linux."""
+    ctx.obj = {"debug": debug}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; turn our errors into a line, a hint and the documented exit code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in args[:1] or bool(os.environ.get("ISOTHERM_DEBUG"))
+    try:
+        status = cli.main(args, prog_name="isotherm", standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as err:
+        err.show()
+        return err.exit_code
+    except IsothermError as err:
+        if debug:
+            raise
+        print(f"isotherm: {err.message}", file=sys.stderr)
+        if err.hint:
+            print(f"hint: {err.hint}", file=sys.stderr)
+        return err.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status if isinstance(status, int) else 0

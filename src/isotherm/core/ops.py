@@ -1,0 +1,119 @@
+"""
+Ops, DAMON's damon_operations: the only place where the algorithm meets memory.
+
+An Ops has ranges to monitor, prepares a batch of addresses ("forget that these were accessed")
+and later checks the same batch ("which were accessed since?"). Everything that knows about
+/proc, BPF or a simulator is behind it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from isotherm.model.target import Mapping, Range, Target, Unobservable
+
+PAGE = 4096
+
+
+class Check(IntEnum):
+    """What one check found; the bytes that `Ops.check` returns. Same values in _native/access.h."""
+
+    IDLE = 0
+    ACCESSED = 1
+    #: The page was young when chosen and was not cleared, so nothing is known: to be imputed.
+    MISSED = 2
+    #: Accesses of this page cannot be seen.
+    UNOBSERVABLE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Samples(Sequence[int]):
+    """
+    A batch of sampling addresses, in target and address order; behaves as the addresses.
+
+    targets: index of each address' target in the last `Ops.targets()`; checked: how many checks
+    its region already had this window, so that an Ops with a budget serves the least known first.
+    """
+
+    addresses: array[int]
+    targets: array[int]
+    checked: array[int]
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.addresses)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.addresses[index]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRanges:
+    """A target as the ops sees it now: who, which ranges to monitor, what is known of them."""
+
+    target: Target
+    ranges: tuple[Range, ...]
+    mappings: tuple[Mapping, ...] = ()
+    unobservable: tuple[Unobservable, ...] = ()
+
+
+class Ops(ABC):
+    """
+    Base of operations sets. Own sets need `ranges`, `prepare` and `check`.
+
+    Called from one thread, in the order: targets, then (prepare, check) per tick, targets again
+    at each update interval, close.
+    """
+
+    #: Short name as shown by `doctor` and stored in recordings.
+    name: ClassVar[str] = "custom"
+    #: Regions are multiples of this many bytes.
+    min_region_bytes: ClassVar[int] = PAGE
+
+    def ranges(self) -> Sequence[tuple[int, int]]:
+        """Return the address ranges [(start, end), ...] of a set that has one target."""
+        raise NotImplementedError
+
+    def targets(self) -> Sequence[TargetRanges]:
+        """
+        Return the living targets and their ranges; called at start and each update interval.
+
+        A target keeps its `Target.id` for life. None left means that monitoring ends.
+        """
+        ranges = tuple(Range(start, end) for start, end in self.ranges())
+        return [TargetRanges(Target(0, self.name), ranges)]
+
+    def alive(self) -> bool:
+        """Tell whether any target still exists; cheap, asked once per window."""
+        return True
+
+    @abstractmethod
+    def prepare(self, addresses: Samples) -> None:
+        """Make ready to see accesses to these addresses from now on."""
+
+    @abstractmethod
+    def check(self) -> bytes | bytearray | memoryview:
+        """Return one `Check` value per address of the last `prepare`, in its order."""
+
+    def cleared(self) -> int:
+        """Return how many accessed bits were cleared since the last call."""
+        return 0
+
+    def native_access(self) -> object | None:
+        """
+        Return a capsule "isotherm.access_ops" (struct access_ops of _native/access.h), or None.
+
+        With it, the C core runs all ticks of a window without the interpreter; `prepare` and
+        `check` are then not called.
+        """
+        return None
+
+    def close(self) -> None:
+        """Give back what is held; called once, whatever happened before."""

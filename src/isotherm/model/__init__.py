@@ -1,0 +1,1 @@
+"""The nouns of isotherm: frozen values, no I/O."""

@@ -1,0 +1,133 @@
+"""The Snapshot: the only thing that leaves the monitoring loop."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from isotherm.model.target import Mapping, Target, Unobservable
+
+
+class Region(NamedTuple):
+    """
+    A range of like access frequency in one aggregation window.
+
+    target: index into `Snapshot.targets`; start, end: addresses [start, end) in bytes;
+    nr_accesses: samples of the window that found an access, 0..`Snapshot.max_nr_accesses`, or
+    None where nothing of the region could be observed; age: windows since its rate last changed;
+    unobservable: estimated bytes of it that could not be observed.
+    """
+
+    target: int
+    start: int
+    end: int
+    nr_accesses: int | None
+    age: int
+    unobservable: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """
+    Regions as columns of equal length, in target and address order.
+
+    target u32, start u64, end u64, nr_accesses u32, age u32, unobservable u64 (bytes). Readers
+    must not change them.
+    """
+
+    target: array[int] = field(default_factory=lambda: array("I"))
+    start: array[int] = field(default_factory=lambda: array("Q"))
+    end: array[int] = field(default_factory=lambda: array("Q"))
+    nr_accesses: array[int] = field(default_factory=lambda: array("I"))
+    age: array[int] = field(default_factory=lambda: array("I"))
+    unobservable: array[int] = field(default_factory=lambda: array("Q"))
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def __iter__(self) -> Iterator[Region]:
+        for target, start, end, count, age, unseen in zip(
+            self.target,
+            self.start,
+            self.end,
+            self.nr_accesses,
+            self.age,
+            self.unobservable,
+            strict=True,
+        ):
+            whole = unseen >= end - start
+            yield Region(target, start, end, None if whole else count, age, unseen)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """
+    What the window cost the monitor.
+
+    cpu_ns: CPU time of the monitoring thread; ticks: sampling intervals done; checks: samples
+    asked for; missed: samples left unchecked for lack of budget (imputed); cleared: accessed bits
+    cleared; late_ns: sum of how late the ticks began.
+    """
+
+    cpu_ns: int = 0
+    ticks: int = 0
+    checks: int = 0
+    missed: int = 0
+    cleared: int = 0
+    late_ns: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """
+    One aggregation window's result; immutable.
+
+    index counts from 0; start_ns, end_ns: time of day in ns; sample_us, aggr_us: the intervals in
+    force in the window. `mappings` maps a target's id to its address map and is None when nothing
+    changed since the previous snapshot.
+    """
+
+    index: int
+    start_ns: int
+    end_ns: int
+    sample_us: int
+    aggr_us: int
+    targets: tuple[Target, ...]
+    columns: Columns
+    unobservable: tuple[Unobservable, ...] = ()
+    cost: Cost = Cost()
+    mappings: dict[int, tuple[Mapping, ...]] | None = None
+
+    @property
+    def max_nr_accesses(self) -> int:
+        """The highest possible nr_accesses: samples per window."""
+        return max(1, self.aggr_us // max(1, self.sample_us))
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """The regions as rows; use `columns` where there are many snapshots."""
+        return tuple(self.columns)
+
+    @cached_property
+    def monitored_bytes(self) -> int:
+        """Size of all regions, holes inside them included."""
+        return sum(self.columns.end) - sum(self.columns.start)
+
+    @cached_property
+    def working_set_bytes(self) -> int:
+        """Bytes of regions accessed in this window, less what could not be observed in them."""
+        return sum(
+            region.size - region.unobservable for region in self.columns if region.nr_accesses
+        )
+
+    @cached_property
+    def unobservable_bytes(self) -> int:
+        """Bytes that could not be observed: known ranges, and the estimate inside regions."""
+        return sum(u.size for u in self.unobservable) + sum(self.columns.unobservable)

@@ -1,0 +1,59 @@
+"""What is monitored: a process (or any address space) and its mappings."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """Addresses [start, end), in bytes."""
+
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """One mapping of an address space: a line of /proc/PID/maps."""
+
+    start: int
+    end: int
+    permissions: str
+    name: str  # path, "[heap]", "[anon:...]", or "" for anonymous memory
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    An address space under monitoring.
+
+    `id` is unique within a session and never reused; `pid` is None where there is no process
+    (simulation). Sizes are bytes, None where unknown.
+    """
+
+    id: int
+    name: str
+    pid: int | None = None
+    mapped_bytes: int | None = None
+    resident_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unobservable:
+    """Addresses of a target whose accesses cannot be seen, and why (a short phrase)."""
+
+    target_id: int
+    start: int
+    end: int
+    reason: str
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
