@@ -41,7 +41,8 @@ def _terms(text: str, what: str, example: str) -> list[tuple[Fraction, str]]:
         number = match[1].replace(",", "").replace("_", "")
         terms.append((Fraction(number), match[2].lower()))
         at = match.end()
-    if not terms or stripped[at:].strip():
+    unnamed = len(terms) > 1 and not all(unit for _, unit in terms)
+    if not terms or unnamed or stripped[at:].strip():
         raise BadValueError(f"{text!r} is not a {what}", hint=f"write it as {example}")
     return terms
 
@@ -139,6 +140,8 @@ def exact_size(nbytes: int) -> str:
 
 def format_duration(ns: int) -> str:
     """Short and for people: "5ms", "1.5s", "2m30s"; whole minutes and hours above 120 s."""
+    if ns == 0:
+        return "0s"
     if ns >= 7_200_000_000_000:
         return f"{ns // 3_600_000_000_000}h{ns // 60_000_000_000 % 60:02d}m"
     if ns >= 120_000_000_000:
