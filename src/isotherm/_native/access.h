@@ -11,6 +11,12 @@ enum check_result {
 	CHECK_ACCESSED = 1,
 	CHECK_MISSED = 2,
 	CHECK_UNOBSERVABLE = 3,
+	/**
+	 * Flag on CHECK_IDLE and CHECK_ACCESSED: the page was young when chosen, and was cleared. An ops
+	 * that leaves some young pages uncleared (CHECK_MISSED) must set it: the rate at which cleared
+	 * young pages are accessed again stands for the missed ones. Others never set it.
+	 */
+	CHECK_WAS_YOUNG = 4,
 };
 
 struct access_sample {

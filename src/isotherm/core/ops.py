@@ -31,6 +31,12 @@ class Check(IntEnum):
     UNOBSERVABLE = 3
 
 
+#: Flag on IDLE and ACCESSED: the page was young when chosen, and was cleared. An Ops that leaves
+#: some young pages uncleared (MISSED) must set it: the rate at which cleared young pages are
+#: accessed again stands for the missed ones. Others never set it.
+WAS_YOUNG = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Samples(Sequence[int]):
     """
@@ -100,7 +106,7 @@ class Ops(ABC):
 
     @abstractmethod
     def check(self) -> bytes | bytearray | memoryview:
-        """Return one `Check` value per address of the last `prepare`, in its order."""
+        """Return a `Check` (with `WAS_YOUNG`) per address of the last `prepare`, in order."""
 
     def cleared(self) -> int:
         """Return how many accessed bits were cleared since the last call."""
