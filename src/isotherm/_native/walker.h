@@ -57,8 +57,30 @@ struct walker_target {
 
 struct walker;
 
-/** Load the programs, find the direct map, check on our own page. NULL: @error says what failed. */
-struct walker *walker_open(char *error, size_t error_size);
+/** The BPF object files, as read from the package: isotherm/bpf/walk_{base,fast}.bpf.o. */
+struct walker_objects {
+	const void *base, *fast;
+	size_t base_size, fast_size;
+};
+
+/** What was found when the walker was opened: facts for `doctor`. */
+struct walker_facts {
+	bool fast;			// the kernel took the program that needs kfuncs
+	bool folios;			// walker_read() can tell of folios
+	uint8_t levels;			// of page tables: 3 to 5
+	uint64_t direct_map;		// virtual address of physical address 0
+	const char *direct_map_source;	// "self-check", "kcore" or "pagemap"
+	char fast_why_not[256];		// empty if fast
+	char folios_why_not[256];	// empty if folios
+};
+
+/**
+ * Load the programs, find the direct map, check on our own page. NULL: @error says what failed, and
+ * errno is EPERM if privileges are missing, else ENOTSUP or what the kernel said.
+ * A walker may be used by one thread at a time.
+ */
+struct walker *walker_open(const struct walker_objects *objects, char *error, size_t error_size);
+const struct walker_facts *walker_facts(const struct walker *walker);
 void walker_close(struct walker *walker);
 
 /** Replace the targets; the walker keeps a copy. 0 or -errno. */
