@@ -43,7 +43,7 @@ class NotPermittedError(IsothermError):
 
 
 class NotSupportedError(IsothermError):
-    """This kernel, machine or target cannot do what was asked."""
+    """The kernel, the machine or the target cannot do what was asked."""
 
     exit_code = 4
 

@@ -21,7 +21,7 @@ PAGE = 4096
 
 
 class Check(IntEnum):
-    """What one check found; the bytes that `Ops.check` returns. Same values in _native/access.h."""
+    """What one check found: the bytes that `Ops.check` returns, and of _native/access.h."""
 
     IDLE = 0
     ACCESSED = 1
@@ -121,5 +121,5 @@ class Ops(ABC):
         """
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most sets hold nothing
         """Give back what is held; called once, whatever happened before."""
