@@ -3,7 +3,7 @@
 #pragma once
 
 /** Every part: add to @module; 0, or -1 with an exception set. */
-static inline int bind_nothing(PyObject *module) { (void)module; return 0; }
+int bind_touch(PyObject *module);
 
 struct walker;
 /** The walker inside a _core.Walker, or NULL with an exception set (TypeError, or it is closed). */

@@ -9,7 +9,7 @@
 static int module_exec(PyObject *module)
 {
 	static int (*const parts[])(PyObject *) = {
-		bind_nothing,
+		bind_touch,
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

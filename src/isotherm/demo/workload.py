@@ -1,0 +1,112 @@
+"""
+The workload process: `python -m isotherm.demo.workload SPEC.json` (or `-`: standard input).
+
+Prints one JSON object a line: `ready` with the address of every area, `go` when the phases start,
+`done` with the counters of each phase. The touching itself is C. `demo.runner` drives it with
+--driven: it then reads the specification from the first line of standard input, and starts the
+phases at the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import mmap
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from isotherm import _core
+from isotherm.demo.spec import Phase, Spec
+from isotherm.errors import IsothermError
+
+#: Words of the control block, as struct touch_control of _native/touch.h.
+STOP, OPS, SWEEPS, OVERRUNS = range(4)
+CONTROL_BYTES = 4096
+_PR_SET_PDEATHSIG = 1
+
+
+def _say(event: str, **fields: Any) -> None:
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that happens."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit(1)
+
+
+def _run_phase(
+    phase: Phase, areas: dict[str, _core.TouchArea], until_ns: int, control: mmap.mmap
+) -> None:
+    ranges = tuple(
+        (areas[hot.area], hot.offset, hot.nbytes, hot.period_us * 1000, hot.order == "random")
+        for hot in phase.hot
+    )
+    touch = _core.touch_busy if phase.mode == "busy" else _core.touch_paced
+    touch(ranges, until_ns, control)
+
+
+def run(spec: Spec, control: mmap.mmap, *, wait_for_go: bool = False) -> None:
+    """Map and fill the areas, then run the phases; stops early when the control block says so."""
+    areas = {area.name: _core.TouchArea(area.nbytes, area.pages == "thp") for area in spec.areas}
+    for area in areas.values():
+        area.populate()
+    _say("ready", pid=os.getpid(), areas={name: a.address for name, a in areas.items()})
+    if wait_for_go and not sys.stdin.readline():
+        return
+    words = memoryview(control).cast("Q")
+    until_ns = time.monotonic_ns()
+    _say("go", wall_ns=time.time_ns() - (time.monotonic_ns() - until_ns))
+    for number, phase in enumerate(spec.phases):
+        before = words.tolist()
+        until_ns += phase.duration_us * 1000
+        _run_phase(phase, areas, until_ns, control)
+        _say(
+            "done",
+            phase=number,
+            ops=words[OPS] - before[OPS],
+            sweeps=words[SWEEPS] - before[SWEEPS],
+            overruns=words[OVERRUNS] - before[OVERRUNS],
+        )
+        if words[STOP]:
+            break
+    words.release()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the workload; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m isotherm.demo.workload", description=__doc__)
+    parser.add_argument("spec", help="workload specification (JSON); - reads standard input")
+    parser.add_argument("--control-fd", type=int, help="file of one page for the counters")
+    parser.add_argument("--driven", type=int, metavar="PPID", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    # The loops do not return to the interpreter for a signal.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        if args.driven:
+            _die_with(args.driven)
+            spec = Spec.from_json(sys.stdin.readline())
+        else:
+            spec = Spec.from_json(
+                sys.stdin.read() if args.spec == "-" else Path(args.spec).read_text("utf-8")
+            )
+        control = mmap.mmap(-1 if args.control_fd is None else args.control_fd, CONTROL_BYTES)
+        run(spec, control, wait_for_go=bool(args.driven))
+    except IsothermError as err:
+        print(f"workload: {err}", file=sys.stderr)
+        return err.exit_code
+    except OSError as err:
+        print(f"workload: {err}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
