@@ -1,0 +1,62 @@
+"""Readers of /proc/PID/smaps: per mapping, what is resident, referenced, huge, locked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from isotherm.kernel.procfs import parse_maps_line, read
+from isotherm.model.target import Mapping
+
+#: A mapping's first line and the fields after it, up to the next mapping's first line.
+_BLOCK = re.compile(rb"^([0-9a-f]+-[0-9a-f]+ \S{4} .*)\n((?:[A-Z].*\n?)*)", re.MULTILINE)
+_FIELD = re.compile(rb"^(Rss|Referenced|AnonHugePages|Swap|Locked): +(\d+) kB", re.MULTILINE)
+_FLAGS = re.compile(rb"^VmFlags: (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class SmapsEntry:
+    """
+    One mapping and what it holds; sizes in bytes.
+
+    referenced_bytes: pages whose accessed bit is set, whole folios of huge ones; flags: the two
+    letters of VmFlags, "lo" locked, "ht" hugetlb, "pf" PFN-mapped, "io" device memory, "nh" and
+    "hg" the huge page advice.
+    """
+
+    mapping: Mapping
+    rss_bytes: int
+    referenced_bytes: int
+    anon_huge_bytes: int
+    swap_bytes: int
+    locked_bytes: int
+    flags: frozenset[str]
+
+
+def parse_smaps(text: bytes) -> list[SmapsEntry]:
+    """Parse the text of /proc/PID/smaps."""
+    entries = []
+    for head, body in _BLOCK.findall(text):
+        size = {name: int(kib) * 1024 for name, kib in _FIELD.findall(body)}
+        flags = _FLAGS.search(body)
+        entries.append(
+            SmapsEntry(
+                mapping=parse_maps_line(head)[0],
+                rss_bytes=size.get(b"Rss", 0),
+                referenced_bytes=size.get(b"Referenced", 0),
+                anon_huge_bytes=size.get(b"AnonHugePages", 0),
+                swap_bytes=size.get(b"Swap", 0),
+                locked_bytes=size.get(b"Locked", 0),
+                flags=frozenset(flags[1].decode().split()) if flags else frozenset(),
+            )
+        )
+    return entries
+
+
+def smaps(pid: int) -> list[SmapsEntry]:
+    """
+    Return the mappings of process `pid` with their contents.
+
+    Walks all its page tables: 30 ms per GiB of 4 KiB pages, under a lock that delays its mmap().
+    """
+    return parse_smaps(read(pid, "smaps"))
