@@ -54,6 +54,10 @@ class DamagedRecordingError(IsothermError):
     exit_code = 5
 
 
+class OutputError(IsothermError):
+    """A file of ours cannot be written: it exists, the disk is full, or the path is refused."""
+
+
 class ThresholdError(IsothermError):
     """A check that the user asked for found its limit crossed."""
 
