@@ -19,9 +19,9 @@ believes a frame only when its checksum fits; it may skip a broken one and go on
 frame. Without the last skippable frame the recording was cut short (or is being written).
 
 Metadata "isotherm" is a JSON object, the recording's `info`: `version` (this layout, 1),
-`isotherm` (version of the program), `host`, `kernel`, `command` (list of arguments), `start_ns`
-(ns since 1970), and what the session says, usually `backend`, `targets` and `attrs`. Readers
-ignore keys they do not know.
+`isotherm` (version of the program), `host`, `kernel`, `machine`, `command_line`, `start_ns` (ns
+since 1970), and what the session says, usually `backend`, `targets` and `attrs`. Readers ignore
+keys they do not know.
 
 One row is one snapshot; all columns are non-null unless noted.
 

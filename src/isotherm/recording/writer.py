@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from importlib import metadata
@@ -19,8 +20,8 @@ import zstandard
 
 from isotherm.errors import OutputError
 from isotherm.model.snapshot import Snapshot
-from isotherm.record import format as layout
-from isotherm.record.arrow import Block, Encoder
+from isotherm.recording import format as layout
+from isotherm.recording.arrow import Block, Encoder
 
 #: 0.08 ms per 1000 regions; level 3 writes 5 to 8 % more bytes in half the time.
 _LEVEL = 6
@@ -45,7 +46,8 @@ def default_info() -> dict[str, Any]:
         "isotherm": version,
         "host": platform.node(),
         "kernel": platform.release(),
-        "command": list(sys.argv),
+        "machine": platform.machine(),
+        "command_line": shlex.join(sys.argv),
         "start_ns": time.time_ns(),
     }
 

@@ -15,8 +15,8 @@ import zstandard
 
 from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.snapshot import Snapshot
-from isotherm.record import format as layout
-from isotherm.record.arrow import Decoder
+from isotherm.recording import format as layout
+from isotherm.recording.arrow import Decoder
 
 _CHUNK = 1 << 18
 _HEADER = re.compile(re.escape(layout.HEADER_TEXT) + rb"(\d{1,9})\n")

@@ -15,7 +15,7 @@ from nanoarrow.ipc import InputStream, StreamWriter  # type: ignore[import-untyp
 from isotherm.errors import DamagedRecordingError
 from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
-from isotherm.record.format import METADATA_KEY, REGION_COLUMNS, SCALARS, TEXTS
+from isotherm.recording.format import METADATA_KEY, REGION_COLUMNS, SCALARS, TEXTS
 
 #: What nanoarrow, or a column of an unexpected type, raises for a message it cannot take.
 _BAD_MESSAGE = (RuntimeError, ValueError, TypeError, KeyError, IndexError, OverflowError)
