@@ -1,0 +1,162 @@
+"""A heatmap that fills while it is watched: address upwards, time to the right."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeVar
+
+from isotherm.model.snapshot import Snapshot
+from isotherm.model.target import Range
+from isotherm.units import format_duration, format_size
+
+#: Heat from none to most: xterm's 256 colours, and characters where there is no colour.
+COLOURS = (234, 17, 18, 54, 90, 126, 161, 196, 202, 208, 214, 220, 229)
+SHADES = " ·░▒▓█"
+ASCII_SHADES = " .:+*#"
+BARS = "▁▂▃▄▅▆▇█"
+RESET = "\x1b[0m"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What the terminal can show."""
+
+    colour: bool = False
+    unicode: bool = True
+
+
+class Layout:
+    """Areas laid end to end, without the gaps between them, and cut into equal cells."""
+
+    def __init__(self, areas: Sequence[Range], cells: int) -> None:
+        self.areas = sorted(areas)
+        self.cells = cells
+        self.nbytes = sum(area.size for area in self.areas)
+        self._starts = [area.start for area in self.areas]
+        self._bases = [0, *accumulate(area.size for area in self.areas)]
+
+    def shares(self, start: int, end: int) -> Iterator[tuple[int, float]]:
+        """For addresses [start, end): each cell that they cover and the share of it covered."""
+        index = max(0, bisect_right(self._starts, start) - 1)
+        for area, base in zip(self.areas[index:], self._bases[index:], strict=False):
+            low, high = max(start, area.start), min(end, area.end)
+            if area.start >= end:
+                return
+            if low < high:
+                yield from self._cut(base + low - area.start, base + high - area.start)
+
+    def _cut(self, low: int, high: int) -> Iterator[tuple[int, float]]:
+        step = self.nbytes / self.cells
+        for cell in range(int(low / step), min(self.cells, int((high - 1) / step) + 1)):
+            covered = min(high, (cell + 1) * step) - max(low, cell * step)
+            yield cell, covered / step
+
+    def heat(self, snapshot: Snapshot) -> list[float]:
+        """Mean access rate of each cell, 0..1; regions outside the areas are left out."""
+        cells = [0.0] * self.cells
+        for region in snapshot.regions:
+            if region.nr_accesses:
+                rate = region.nr_accesses / snapshot.max_nr_accesses
+                for cell, share in self.shares(region.start, region.end):
+                    cells[cell] += rate * share
+        return [min(1.0, cell) for cell in cells]
+
+    def covered(self, ranges: Iterable[Range]) -> list[float]:
+        """Share of each cell that the ranges cover."""
+        cells = [0.0] * self.cells
+        for one in ranges:
+            for cell, share in self.shares(one.start, one.end):
+                cells[cell] += share
+        return cells
+
+
+class Picture:
+    """
+    Columns of a fixed time span, cells of address space, the truth as a strip beside them.
+
+    start_ns, duration_ns: the time axis, time of day; rows, columns: size in characters.
+    """
+
+    def __init__(
+        self,
+        areas: Sequence[Range],
+        start_ns: int,
+        duration_ns: int,
+        *,
+        rows: int,
+        columns: int,
+        style: Style,
+    ) -> None:
+        self.style = style
+        self.rows = rows
+        self.columns = columns
+        # Two colours fit into one character cell, one above the other.
+        self.layout = Layout(areas, rows * 2 if self._halves else rows)
+        self._start_ns, self._duration_ns = start_ns, duration_ns
+        self._sums = [[0.0] * self.layout.cells for _ in range(columns)]
+        self._counts = [0] * columns
+
+    @property
+    def _halves(self) -> bool:
+        return self.style.colour and self.style.unicode
+
+    def _column(self, at_ns: int) -> int:
+        column = (at_ns - self._start_ns) * self.columns // self._duration_ns
+        return min(self.columns - 1, max(0, column))
+
+    def add(self, snapshot: Snapshot) -> None:
+        """Draw a snapshot over the columns of its window."""
+        heat = self.layout.heat(snapshot)
+        first, last = self._column(snapshot.start_ns), self._column(snapshot.end_ns - 1)
+        for column in range(first, last + 1):
+            sums = self._sums[column]
+            self._sums[column] = [old + new for old, new in zip(sums, heat, strict=True)]
+            self._counts[column] += 1
+
+    def lines(self, truth: Iterable[Range]) -> list[str]:
+        """The picture, highest addresses first; `truth` is what is hot now."""
+        columns = [
+            [cell / count for cell in sums] if count else None
+            for sums, count in zip(self._sums, self._counts, strict=True)
+        ]
+        strip = [[min(1.0, cell) for cell in self.layout.covered(truth)]] * 2
+        drawn = []
+        for row in reversed(range(self.rows)):
+            label = format_size(self.layout.nbytes * (row + 1) // self.rows)
+            mark = f"{label:>9} " if (self.rows - 1 - row) % 4 == 0 else " " * 10
+            drawn.append(f"{mark}{self._row(row, columns)} {self._row(row, strip)}")
+        return [*drawn, self._axis()]
+
+    def _row(self, row: int, columns: Sequence[Sequence[float] | None]) -> str:
+        if not self._halves:
+            shades = SHADES if self.style.unicode else ASCII_SHADES
+            text = (" " if cells is None else _pick(shades, cells[row]) for cells in columns)
+            return "".join(text)
+        parts, before = [], ""
+        for cells in columns:
+            if cells is None:
+                code, char = RESET, " "
+            else:
+                upper, lower = (_pick(COLOURS, cells[2 * row + half]) for half in (1, 0))
+                code, char = f"\x1b[38;5;{upper};48;5;{lower}m", "▀"
+            parts.append(char if code == before else code + char)
+            before = code
+        return "".join(parts) + RESET
+
+    def _axis(self) -> str:
+        end = format_duration(self._duration_ns)
+        return f"{'':10}0s{end:>{self.columns - 2}} truth"
+
+    def strip(self, heat: Sequence[float]) -> str:
+        """One line of cells, lowest address first."""
+        shades = BARS if self.style.unicode else ASCII_SHADES
+        return "".join(_pick(shades, cell) for cell in heat)
+
+
+def _pick(scale: Sequence[_T], rate: float) -> _T:
+    """The step of a scale for a rate of 0..1: the first is for (nearly) none."""
+    return scale[min(len(scale) - 1, round(rate * (len(scale) - 1)))]
