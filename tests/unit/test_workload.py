@@ -218,6 +218,20 @@ def test_runner_stops_early_and_leaves_nothing():
         assert workload.child.returncode == 0
 
 
+def test_runner_goes_through_endless_phases_at_will():
+    hour_us = 3_600_000_000
+    area = Area("a", PAGES * 4096)
+    hots = [Hot("a", place * 4096, 4096) for place in range(3)]
+    endless = Spec((area,), tuple(Phase(hour_us, (hot,)) for hot in hots))
+    with Workload(endless) as workload:
+        first = workload.go().phases[0].start_ns
+        second = workload.next_phase()
+        third = workload.next_phase()
+        assert first < second < third < time.time_ns()
+        with pytest.raises(IsothermError, match="ended"):
+            workload.next_phase()
+
+
 def test_runner_says_when_the_child_cannot_start():
     huge = Spec((Area("a", 1 << 52),), ())
     with pytest.raises(IsothermError, match="ended early"), Workload(huge):
@@ -252,9 +266,10 @@ def test_by_hand(tmp_path):
     command = [sys.executable, "-m", "isotherm.demo.workload", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     said = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [one["event"] for one in said] == ["ready", "go", "done", "done"]
+    assert [one["event"] for one in said] == ["ready", "phase", "done", "phase", "done"]
     assert set(said[0]["areas"]) == {"a", "b"}
     assert said[2]["ops"] == 23 * said[2]["sweeps"]
+    assert said[3]["wall_ns"] - said[1]["wall_ns"] == pytest.approx(RUN_MS * 1e6, rel=0.1)
 
 
 def test_by_hand_with_a_bad_file(tmp_path):

@@ -17,15 +17,15 @@ _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _CLEAR_LINE = "\x1b[K"
 
 
+def can_redraw(stream: TextIO) -> bool:
+    """Whether `stream` is a terminal that moves its cursor."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
 def style_of(stream: TextIO, *, plain: bool = False) -> Style:
     """What `stream` can show; honours NO_COLOR and TERM=dumb."""
     unicode = (stream.encoding or "ascii").lower().startswith("utf")
-    colour = (
-        not plain
-        and stream.isatty()
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM", "dumb") != "dumb"
-    )
+    colour = not plain and can_redraw(stream) and not os.environ.get("NO_COLOR")
     return Style(colour=colour, unicode=unicode)
 
 

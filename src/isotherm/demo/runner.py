@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from isotherm.analysis.accuracy import HotPhase, Truth
 from isotherm.demo.spec import Spec
-from isotherm.demo.workload import CONTROL_BYTES, OPS, OVERRUNS, STOP, SWEEPS
+from isotherm.demo.workload import ALL, CONTROL_BYTES, NEXT, OPS, OVERRUNS, STOP, SWEEPS
 from isotherm.errors import IsothermError
 from isotherm.model.target import Range
 
@@ -91,7 +91,7 @@ class Workload:
     def go(self) -> Truth:
         """Start the phases; return what is hot when."""
         self._tell("go")
-        at_ns = int(self._hear("go")["wall_ns"])
+        at_ns = int(self._hear("phase")["wall_ns"])
         phases = []
         for phase in self.spec.phases:
             end_ns = at_ns + phase.duration_us * 1000
@@ -107,8 +107,17 @@ class Workload:
 
     def stop(self) -> None:
         """Ask the child to end its phases and exit; returns when it has."""
-        self._word(STOP, 1)
+        self._word(STOP, ALL)
         self.child.wait()
+
+    def next_phase(self) -> int:
+        """
+        End the running phase before its time; return when the next one began, as time of day in ns.
+
+        What `go` returned says nothing about time any more. Raises `IsothermError` after the last.
+        """
+        self._word(STOP, NEXT)
+        return int(self._hear("phase")["wall_ns"])
 
     @property
     def ops(self) -> int:

@@ -1,8 +1,8 @@
 """
 The workload process: `python -m isotherm.demo.workload SPEC.json` (or `-`: standard input).
 
-Prints one JSON object a line: `ready` with the address of every area, `go` when the phases start,
-`done` with the counters of each phase. The touching itself is C. `demo.runner` drives it with
+Prints one JSON object a line: `ready` with the address of every area, `phase` with the time of day
+when one starts, `done` with its counters. The touching itself is C. `demo.runner` drives it with
 --driven: it then reads the specification from the first line of standard input, and starts the
 phases at the second.
 """
@@ -26,6 +26,8 @@ from isotherm.errors import IsothermError
 
 #: Words of the control block, as struct touch_control of _native/touch.h.
 STOP, OPS, SWEEPS, OVERRUNS = range(4)
+#: Values of STOP: end all phases; end the phase that runs and go on with the next.
+ALL, NEXT = 1, 2
 CONTROL_BYTES = 4096
 _PR_SET_PDEATHSIG = 1
 
@@ -62,20 +64,21 @@ def run(spec: Spec, control: mmap.mmap, *, wait_for_go: bool = False) -> None:
         return
     words = memoryview(control).cast("Q")
     until_ns = time.monotonic_ns()
-    _say("go", wall_ns=time.time_ns() - (time.monotonic_ns() - until_ns))
     for number, phase in enumerate(spec.phases):
+        late_ns = time.monotonic_ns() - until_ns
+        _say("phase", phase=number, wall_ns=time.time_ns() - late_ns)
         before = words.tolist()
         until_ns += phase.duration_us * 1000
         _run_phase(phase, areas, until_ns, control)
+        counted = (words[index] - before[index] for index in (OPS, SWEEPS, OVERRUNS))
         _say(
-            "done",
-            phase=number,
-            ops=words[OPS] - before[OPS],
-            sweeps=words[SWEEPS] - before[SWEEPS],
-            overruns=words[OVERRUNS] - before[OVERRUNS],
+            "done", phase=number, **dict(zip(("ops", "sweeps", "overruns"), counted, strict=True))
         )
-        if words[STOP]:
+        if words[STOP] == ALL:
             break
+        if words[STOP] == NEXT:
+            words[STOP] = 0
+            until_ns = time.monotonic_ns()
     words.release()
 
 
