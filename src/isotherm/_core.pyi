@@ -1,6 +1,7 @@
 """The C core. What it computes is defined by its readable twins in `core/`; this file types it."""
 
-from typing import Self, TypeAlias
+from collections.abc import Sequence
+from typing import Self, TypeAlias, TypedDict
 
 from typing_extensions import Buffer
 
@@ -33,3 +34,48 @@ def touch_paced(ranges: tuple[_TouchRange, ...], until_ns: int, control: Buffer,
 
 def touch_busy(ranges: tuple[_TouchRange, ...], until_ns: int, control: Buffer, /) -> None:
     """Read 64-byte lines of the ranges as fast as possible, weighed by size; as `touch_paced`."""
+
+class WalkerFacts(TypedDict):
+    """As struct walker_facts."""
+
+    fast: bool
+    folios: bool
+    levels: int
+    direct_map: int
+    direct_map_source: str
+    fast_why_not: str
+    folios_why_not: str
+
+_Leaf: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
+
+class Walker:
+    """
+    Reads leaf page-table entries of other processes through BPF; one thread at a time.
+
+    base, fast: the object files isotherm/bpf/walk_{base,fast}.bpf.o; an empty `fast` forces the
+    base programs. Raises OSError(errno, reason): EPERM lacks privileges, EXDEV in a PID namespace
+    of its own, else not supported here.
+    """
+
+    def __new__(cls, base: Buffer, fast: Buffer, /) -> Self: ...
+    def set_targets(self, pids: Sequence[int], /) -> None:
+        """Replace the targets, by number as the host counts."""
+
+    def targets(self) -> list[tuple[int, int, bool, int, int]]:
+        """(pid, state, page tables used on one CPU only, that CPU or -1, start time in ns)."""
+
+    def accept(self, target: int, /) -> None:
+        """Take a target that exec'd as it is found at the next read."""
+
+    def read(self, requests: Sequence[tuple[int, int]], folios: bool = False, /) -> list[_Leaf]:
+        """
+        Leaves of (address, target) pairs.
+
+        As struct leaf: state, pfn, level, young, dirty, write, folio flags, order and index.
+        """
+
+    def read_tables(self, target: int, start: int, nr: int, /) -> tuple[bytes, bytes]:
+        """Leaf tables of nr times 2 MiB and their level-2 entries; ProcessLookupError if gone."""
+
+    def facts(self) -> WalkerFacts: ...
+    def close(self) -> None: ...

@@ -10,6 +10,7 @@ static int module_exec(PyObject *module)
 {
 	static int (*const parts[])(PyObject *) = {
 		bind_touch,
+		bind_walker,
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

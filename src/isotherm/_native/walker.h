@@ -70,13 +70,15 @@ struct walker_facts {
 	uint8_t levels;			// of page tables: 3 to 5
 	uint64_t direct_map;		// virtual address of physical address 0
 	const char *direct_map_source;	// "self-check", "kcore" or "pagemap"
+	uint32_t max_tables;		// of one walker_view_tables()
 	char fast_why_not[256];		// empty if fast
 	char folios_why_not[256];	// empty if folios
 };
 
 /**
- * Load the programs, find the direct map, check on our own page. NULL: @error says what failed, and
- * errno is EPERM if privileges are missing, else ENOTSUP or what the kernel said.
+ * Load the programs, find the direct map, check on our own page. NULL: @error says what failed,
+ * and errno is EPERM if privileges are missing, EXDEV in a PID namespace of its own, else ENOTSUP or what
+ * the kernel said.
  * A walker may be used by one thread at a time.
  */
 struct walker *walker_open(const struct walker_objects *objects, char *error, size_t error_size);
@@ -106,3 +108,14 @@ int walker_read(struct walker *walker, const struct leaf_request *requests, size
 #define WALKER_MAX_TABLES 2048
 int walker_read_tables(struct walker *walker, size_t target, uint64_t start, size_t nr,
 		       uint64_t (*tables)[512], uint64_t *pmds);
+
+/**
+ * The same without a copy, @nr at most walker_facts.max_tables (-E2BIG): the tables lie in memory shared with the program, until the next call of either function.
+ * Where @pmds[i] does not point to a table (walker_is_table()), (*tables)[i] is left over from before.
+ * -ESRCH: the target is gone, see its state.
+ */
+int walker_view_tables(struct walker *walker, size_t target, uint64_t start, size_t nr,
+		       const uint64_t (**tables)[512], uint64_t **pmds);
+bool walker_is_table(const struct walker *walker, uint64_t pmd);
+/** Take an entry of these tables apart, @level 0 for one of @tables, 1 for one of @pmds. */
+struct leaf walker_decode(const struct walker *walker, uint64_t entry, int level, uint64_t addr);
