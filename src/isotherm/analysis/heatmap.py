@@ -1,0 +1,286 @@
+"""
+Address x time grids of heat, with the address ranges that nobody monitored folded away.
+
+Heat is the share of samples that found an access, 0..1. A cell's heat is the mean over the
+monitored bytes and times that fall into it, each byte and nanosecond weighing the same. What
+could not be observed takes no part in it: a cell of nothing else has no heat at all (None).
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from isotherm.errors import BadValueError
+from isotherm.model.snapshot import Snapshot
+from isotherm.model.target import Range, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Adjacent rows of a heatmap: addresses [start, end) on rows [first_row, first_row + rows)."""
+
+    start: int
+    end: int
+    first_row: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heatmap:
+    """
+    A grid; row 0 holds the lowest addresses, column 0 the earliest time.
+
+    heat[row][column] is 0..1, or None where nothing was observed; unobservable[row][column] is
+    the share 0..1 of the cell's monitored bytes that could not be observed. None with a share of
+    0 means that the target had nothing there. `row_ranges` are the addresses of each row,
+    `segments` the runs of rows without a fold between them; times are of the day, in ns.
+    """
+
+    target: Target
+    start_ns: int
+    end_ns: int
+    row_ranges: tuple[Range, ...]
+    segments: tuple[Segment, ...]
+    heat: tuple[tuple[float | None, ...], ...]
+    unobservable: tuple[tuple[float, ...], ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.row_ranges)
+
+    @property
+    def columns(self) -> int:
+        return len(self.heat[0])
+
+
+@dataclass(slots=True)
+class Extent:
+    """
+    Where and when a recording has data: the first pass over it.
+
+    ranges: target id -> disjoint ascending ranges that were monitored, or known to be
+    unobservable, at any time; targets: id -> the target as last seen; heat: id -> byte-samples
+    found accessed, to tell the busiest target.
+    """
+
+    start_ns: int = 0
+    end_ns: int = 0
+    ranges: dict[int, list[Range]] = field(default_factory=dict)
+    targets: dict[int, Target] = field(default_factory=dict)
+    heat: dict[int, float] = field(default_factory=dict)
+    _last: dict[int, list[Range]] = field(default_factory=dict, repr=False)
+
+    def add(self, snapshot: Snapshot) -> None:
+        if not self.end_ns:
+            self.start_ns = snapshot.start_ns
+        self.start_ns = min(self.start_ns, snapshot.start_ns)
+        self.end_ns = max(self.end_ns, snapshot.end_ns)
+        runs: dict[int, list[Range]] = {}
+        for index, start, end, count in zip(
+            snapshot.columns.target,
+            snapshot.columns.start,
+            snapshot.columns.end,
+            snapshot.columns.nr_accesses,
+            strict=True,
+        ):
+            id_ = snapshot.targets[index].id
+            mine = runs.setdefault(id_, [])
+            if mine and mine[-1].end == start:
+                mine[-1] = Range(mine[-1].start, end)
+            else:
+                mine.append(Range(start, end))
+            if count:
+                self.heat[id_] = self.heat.get(id_, 0.0) + count * (end - start)
+        for known in snapshot.unobservable:
+            runs.setdefault(known.target_id, []).append(Range(known.start, known.end))
+        self.targets.update((target.id, target) for target in snapshot.targets)
+        for id_, ranges in runs.items():
+            # Most windows monitor exactly what the one before did.
+            if self._last.get(id_) != ranges:
+                self._last[id_] = ranges
+                self.ranges[id_] = merge_ranges([*self.ranges.get(id_, ()), *ranges])
+
+    def busiest(self) -> int:
+        """The id of the target that was accessed most, else of the largest one."""
+        if not self.ranges:
+            raise BadValueError("the recording holds no regions, so there is nothing to draw")
+
+        def weight(id_: int) -> tuple[float, int, int]:
+            return self.heat.get(id_, 0.0), sum(r.size for r in self.ranges[id_]), -id_
+
+        return max(self.ranges, key=weight)
+
+
+def merge_ranges(ranges: Iterable[Range], max_gap: int = 0) -> list[Range]:
+    """Return the ascending union of ranges; gaps of at most `max_gap` bytes are filled."""
+    merged: list[Range] = []
+    for start, end in sorted(ranges):
+        if start >= end:
+            continue
+        if merged and start - merged[-1].end <= max_gap:
+            merged[-1] = Range(merged[-1].start, max(merged[-1].end, end))
+        else:
+            merged.append(Range(start, end))
+    return merged
+
+
+def extent(snapshots: Iterable[Snapshot]) -> Extent:
+    """Return where and when there are data."""
+    found = Extent()
+    for snapshot in snapshots:
+        found.add(snapshot)
+    return found
+
+
+def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
+    """
+    Share `rows` among address ranges in proportion to their size, at least one row each.
+
+    Gaps shorter than a row are not worth a fold, and with more ranges than half the rows the
+    narrowest gaps go too. Raises `BadValueError` without ranges or rows.
+    """
+    spans = merge_ranges(ranges)
+    if not spans or rows < 1:
+        raise BadValueError("a heatmap needs at least one address range and one row")
+    spans = merge_ranges(spans, sum(span.size for span in spans) // rows)
+    while len(spans) > max(1, rows // 2):
+        gaps = [b.start - a.end for a, b in pairwise(spans)]
+        spans = merge_ranges(spans, min(gaps))
+    shares = _apportion([span.size for span in spans], rows)
+    segments, row = [], 0
+    for span, share in zip(spans, shares, strict=True):
+        segments.append(Segment(span.start, span.end, row, share))
+        row += share
+    return tuple(segments)
+
+
+def _apportion(sizes: list[int], rows: int) -> list[int]:
+    """Split `rows` in proportion to `sizes`, at least 1 each (largest remainder)."""
+    spare, total = rows - len(sizes), sum(sizes)
+    exact = [spare * size / total for size in sizes]
+    shares = [int(share) for share in exact]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: shares[i] - exact[i])
+    for i in by_remainder[: spare - sum(shares)]:
+        shares[i] += 1
+    return [share + 1 for share in shares]
+
+
+class _Accumulator:
+    """Sums of byte-nanoseconds for each cell."""
+
+    def __init__(self, where: Extent, target_id: int, columns: int, rows: int) -> None:
+        self.segments = fold(where.ranges[target_id], rows)
+        edges = [
+            Range(
+                s.start + (s.end - s.start) * i // s.rows,
+                s.start + (s.end - s.start) * (i + 1) // s.rows,
+            )
+            for s in self.segments
+            for i in range(s.rows)
+        ]
+        self.row_ranges = tuple(edges)
+        self.columns = columns
+        self._starts = [row.start for row in edges]
+        self._id = target_id
+        self._start, self._end = where.start_ns, max(where.end_ns, where.start_ns + 1)
+        zeros = bytes(8 * columns * len(edges))
+        self.hot, self.seen, self.unseen = (array("d", zeros) for _ in range(3))
+
+    def add(self, snapshot: Snapshot) -> None:
+        parts = list(self._columns_of(snapshot))
+        index = next((i for i, t in enumerate(snapshot.targets) if t.id == self._id), None)
+        columns, most = snapshot.columns, snapshot.max_nr_accesses
+        for target, start, end, count, unseen in zip(
+            columns.target,
+            columns.start,
+            columns.end,
+            columns.nr_accesses,
+            columns.unobservable,
+            strict=True,
+        ):
+            if target == index and start < end:
+                blind = min(1.0, unseen / (end - start))
+                self._spread(start, end, min(1.0, count / most), blind, parts)
+        for known in snapshot.unobservable:
+            if known.target_id == self._id:
+                self._spread(known.start, known.end, 0.0, 1.0, parts)
+
+    def _columns_of(self, snapshot: Snapshot) -> Iterator[tuple[int, float]]:
+        """Yield the columns that the window touches, and for how many ns."""
+        width = (self._end - self._start) / self.columns
+        begin = snapshot.start_ns - self._start
+        finish = max(snapshot.end_ns - self._start, begin + 1)
+        for column in range(int(begin / width), self.columns):
+            low, high = max(begin, column * width), min(finish, (column + 1) * width)
+            if high > low:
+                yield column, high - low
+            if (column + 1) * width >= finish:
+                return
+
+    def _spread(
+        self, start: int, end: int, rate: float, blind: float, parts: list[tuple[int, float]]
+    ) -> None:
+        row = max(0, bisect_right(self._starts, start) - 1)
+        for row_range in self.row_ranges[row:]:
+            if row_range.start >= end:
+                return
+            overlap = min(end, row_range.end) - max(start, row_range.start)
+            if overlap > 0:
+                for column, ns in parts:
+                    cell, weight = row * self.columns + column, overlap * ns
+                    self.seen[cell] += weight * (1.0 - blind)
+                    self.unseen[cell] += weight * blind
+                    self.hot[cell] += weight * (1.0 - blind) * rate
+            row += 1
+
+    def cells(self) -> Iterator[tuple[tuple[float | None, ...], tuple[float, ...]]]:
+        """Yield each row's heat and unobservable share."""
+        for row in range(len(self.row_ranges)):
+            cells = range(row * self.columns, (row + 1) * self.columns)
+            yield (
+                tuple(self.hot[c] / self.seen[c] if self.seen[c] else None for c in cells),
+                tuple(
+                    self.unseen[c] / (self.seen[c] + self.unseen[c]) if self.unseen[c] else 0.0
+                    for c in cells
+                ),
+            )
+
+
+def heatmap(
+    snapshots: Iterable[Snapshot],
+    columns: int,
+    rows: int,
+    *,
+    target_id: int | None = None,
+    where: Extent | None = None,
+) -> Heatmap:
+    """
+    Return the heat of one target on a grid.
+
+    `snapshots` is iterated twice, or once where its `extent` is given; memory depends on the
+    grid only. The target is the busiest unless `target_id` names one. Raises `BadValueError`
+    when there are no regions, no such target, or no cells.
+    """
+    if columns < 1 or rows < 1:
+        raise BadValueError(f"a heatmap of {columns} x {rows} cells is impossible")
+    where = extent(snapshots) if where is None else where
+    id_ = where.busiest() if target_id is None else target_id
+    if id_ not in where.ranges:
+        raise BadValueError(f"no regions were recorded of target {id_}")
+    sums = _Accumulator(where, id_, columns, rows)
+    for snapshot in snapshots:
+        sums.add(snapshot)
+    heat, unobservable = zip(*sums.cells(), strict=True)
+    return Heatmap(
+        target=where.targets[id_],
+        start_ns=where.start_ns,
+        end_ns=where.end_ns,
+        row_ranges=sums.row_ranges,
+        segments=sums.segments,
+        heat=heat,
+        unobservable=unobservable,
+    )

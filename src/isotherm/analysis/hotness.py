@@ -1,0 +1,139 @@
+"""What is hot, warm and idle: by mapping, and by how long it has been idle."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass
+
+from isotherm.model.snapshot import Region, Snapshot
+from isotherm.model.target import Mapping
+
+#: A region is hot when at least half of its samples found an access.
+HOT_SHARE = 0.5
+#: Name of regions in no mapping that we know of.
+UNKNOWN = "(unknown)"
+#: Bounds of `idle_ages`, in ns.
+IDLE_BOUNDS_NS = tuple(s * 1_000_000_000 for s in (1, 3, 10, 30, 60, 180, 600, 3600))
+
+
+@dataclass(slots=True)
+class Heat:
+    """
+    Bytes of a mapping by heat in one window.
+
+    hot + warm + idle + unobservable = size, the monitored part of the mapping. idle_long:
+    bytes of `idle` not accessed for the asked time or longer.
+    """
+
+    name: str
+    size: int = 0
+    hot: int = 0
+    warm: int = 0
+    idle: int = 0
+    unobservable: int = 0
+    idle_long: int = 0
+
+    def add(self, region: Region, overlap: int, most: int, *, long: bool) -> None:
+        """Account `overlap` bytes of a region of a window with at most `most` accesses."""
+        unseen = min(overlap, overlap * region.unobservable // max(1, region.size))
+        if region.nr_accesses is None:
+            unseen = overlap
+        seen = overlap - unseen
+        self.size += overlap
+        self.unobservable += unseen
+        if not region.nr_accesses:
+            self.idle += seen
+            self.idle_long += seen if long else 0
+        elif region.nr_accesses >= HOT_SHARE * most:
+            self.hot += seen
+        else:
+            self.warm += seen
+
+
+def idle_ns(region: Region, aggr_us: int) -> int:
+    """Return for how long a region has not been accessed; 0 where it was, or is not known."""
+    return 0 if region.nr_accesses != 0 else region.age * aggr_us * 1000
+
+
+def overlaps(
+    start: int, end: int, maps: Sequence[Mapping], starts: Sequence[int]
+) -> Iterator[tuple[Mapping, int]]:
+    """Yield the mappings that [start, end) meets, and by how many bytes; `starts` are theirs."""
+    for i in range(max(0, bisect_right(starts, start) - 1), len(maps)):
+        if maps[i].start >= end:
+            return
+        shared = min(end, maps[i].end) - max(start, maps[i].start)
+        if shared > 0:
+            yield maps[i], shared
+
+
+def display_name(mapping: Mapping) -> str:
+    """Return what people call a mapping: its path, [heap], [anon:NAME], or "anonymous"."""
+    return mapping.name or "anonymous"
+
+
+def by_mapping(
+    snapshot: Snapshot,
+    mappings: MappingOf[int, Sequence[Mapping]],
+    *,
+    long_idle_ns: int = 10_000_000_000,
+) -> list[Heat]:
+    """
+    Return the heat of each mapping name in one window, largest first.
+
+    `mappings` are the address maps in force, by target id. Parts of a region between known
+    mappings are holes and not counted; regions of a target without a map are named `UNKNOWN`.
+    Known unobservable ranges count as unobservable bytes of their mapping.
+    """
+    maps = {id_: sorted(entries, key=lambda m: m.start) for id_, entries in mappings.items()}
+    starts = {id_: [m.start for m in entries] for id_, entries in maps.items()}
+    found: dict[str, Heat] = {}
+    for id_, region in _all_regions(snapshot):
+        long = idle_ns(region, snapshot.aggr_us) >= long_idle_ns
+        if maps.get(id_):
+            parts = [
+                (display_name(mapping), shared)
+                for mapping, shared in overlaps(region.start, region.end, maps[id_], starts[id_])
+            ]
+        else:
+            parts = [(UNKNOWN, region.size)]
+        for name, shared in parts:
+            heat = found.setdefault(name, Heat(name))
+            heat.add(region, shared, snapshot.max_nr_accesses, long=long)
+    return sorted(found.values(), key=lambda heat: (-heat.size, heat.name))
+
+
+def _all_regions(snapshot: Snapshot) -> Iterator[tuple[int, Region]]:
+    """Yield target ids and regions; known unobservable ranges as regions nothing is known of."""
+    for region in snapshot.columns:
+        yield snapshot.targets[region.target].id, region
+    for known in snapshot.unobservable:
+        yield known.target_id, Region(0, known.start, known.end, None, 0, known.size)
+
+
+def total(heats: Iterable[Heat], name: str = "total") -> Heat:
+    """Return the sum of rows."""
+    result = Heat(name)
+    for heat in heats:
+        for field in ("size", "hot", "warm", "idle", "unobservable", "idle_long"):
+            setattr(result, field, getattr(result, field) + getattr(heat, field))
+    return result
+
+
+def idle_ages(
+    snapshot: Snapshot, bounds_ns: Sequence[int] = IDLE_BOUNDS_NS
+) -> list[tuple[int, int]]:
+    """
+    Return a histogram of idle time: (lower bound in ns, bytes), the first bound being 0.
+
+    Only observed bytes not accessed in this window are counted; their idle time is age times
+    the aggregation interval, so it never exceeds the time they were monitored.
+    """
+    sizes = [0] * (len(bounds_ns) + 1)
+    for region in snapshot.columns:
+        if region.nr_accesses == 0:
+            bucket = bisect_right(bounds_ns, idle_ns(region, snapshot.aggr_us))
+            sizes[bucket] += max(0, region.size - region.unobservable)
+    return list(zip((0, *bounds_ns), sizes, strict=True))

@@ -1,0 +1,114 @@
+"""Working set size: how many bytes were accessed in each window, and how that is distributed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from isotherm.errors import BadValueError
+from isotherm.model.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingSets:
+    """
+    Working set sizes, one for each window with at least one region.
+
+    times_ns: when the window began; sizes: bytes; weights: length of the window in ns;
+    unobservable: bytes that could not be observed in the window, part of no size.
+    """
+
+    times_ns: tuple[int, ...]
+    sizes: tuple[int, ...]
+    weights: tuple[int, ...]
+    unobservable: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def percentiles(self, *percents: float) -> tuple[int, ...]:
+        """
+        Return for each percent the size that was not exceeded in that share of the time.
+
+        Nearest rank, so that 0 is the smallest and 100 the largest size that was measured.
+        Raises `BadValueError` for percents outside 0..100 and when there was no window.
+        """
+        if not self.sizes:
+            raise BadValueError("the recording holds no regions, so it has no working set")
+        if any(not 0 <= percent <= 100 for percent in percents):
+            raise BadValueError(f"percentiles lie in 0..100, not {percents}")
+        ranked = sorted(zip(self.sizes, self.weights, strict=True))
+        total = sum(self.weights)
+        return tuple(_at_rank(ranked, total * percent / 100) for percent in percents)
+
+    @property
+    def mean(self) -> float:
+        """The mean over time, in bytes; 0.0 without windows."""
+        total = sum(self.weights)
+        products = (s * w for s, w in zip(self.sizes, self.weights, strict=True))
+        return sum(products) / total if total else 0.0
+
+
+def _at_rank(ranked: Sequence[tuple[int, int]], rank: float) -> int:
+    passed = 0
+    for size, weight in ranked:
+        passed += weight
+        if passed >= rank:
+            return size
+    return ranked[-1][0]
+
+
+def working_set(snapshot: Snapshot, min_access_percent: float = 0) -> int:
+    """
+    Return the bytes accessed in this window, without what could not be observed.
+
+    A region counts when it was accessed at all, and in at least `min_access_percent` of the
+    window's samples.
+    """
+    least = max(1.0, snapshot.max_nr_accesses * min_access_percent / 100)
+    columns = snapshot.columns
+    total = 0
+    for start, end, count, unseen in zip(
+        columns.start, columns.end, columns.nr_accesses, columns.unobservable, strict=True
+    ):
+        if count >= least and unseen < end - start:
+            total += end - start - unseen
+    return total
+
+
+class WssCollector:
+    """Gathers working sets snapshot by snapshot, in memory that does not depend on regions."""
+
+    def __init__(self, min_access_percent: float = 0) -> None:
+        if not 0 <= min_access_percent <= 100:
+            raise BadValueError(f"an access rate of {min_access_percent}% is impossible")
+        self._least = min_access_percent
+        self._rows: list[tuple[int, int, int, int]] = []
+
+    def add(self, snapshot: Snapshot) -> None:
+        if len(snapshot.columns):
+            self._rows.append(
+                (
+                    snapshot.start_ns,
+                    working_set(snapshot, self._least),
+                    max(1, snapshot.end_ns - snapshot.start_ns),
+                    snapshot.unobservable_bytes,
+                )
+            )
+
+    def result(self) -> WorkingSets:
+        if not self._rows:
+            return WorkingSets((), (), (), ())
+        return WorkingSets(*(tuple(column) for column in zip(*self._rows, strict=True)))
+
+
+def working_sets(snapshots: Iterable[Snapshot], min_access_percent: float = 0) -> WorkingSets:
+    """
+    Return the working set of every window that has regions.
+
+    Raises `BadValueError` when `min_access_percent` is outside 0..100.
+    """
+    collector = WssCollector(min_access_percent)
+    for snapshot in snapshots:
+        collector.add(snapshot)
+    return collector.result()

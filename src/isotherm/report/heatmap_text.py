@@ -1,0 +1,183 @@
+"""
+A heatmap for the terminal: addresses upwards, time to the right, folds marked.
+
+With colour two rows of cells share a line (half blocks, 256 colours); without, each cell is a
+shade. Cells that could not be observed look like nothing else on the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from isotherm.analysis.heatmap import Heatmap, Segment
+from isotherm.units import format_duration, format_size
+
+#: xterm colours from just above 0 to 100 % heat, dark violet over red to white.
+RAMP = (54, 90, 126, 161, 196, 202, 208, 214, 220, 226, 229, 231)
+COLD_COLOUR = 236
+UNOBSERVABLE_COLOUR = 31
+SHADES = "░▒▓█"
+COLD, UNOBSERVABLE, ABSENT = "·", "?", " "
+RESET = "\x1b[0m"
+#: Width of an address and the space after it.
+MARGIN = 13
+#: Lines for the time axis and the legend.
+FOOT = 2
+_SMALLEST = (MARGIN + 10, FOOT + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """heat 0..1, or None where there is none; blind: the share that could not be observed."""
+
+    heat: float | None
+    blind: float
+
+    @property
+    def kind(self) -> str:
+        """COLD, UNOBSERVABLE, ABSENT or "" for heat."""
+        if self.heat is None:
+            return UNOBSERVABLE if self.blind else ABSENT
+        if self.heat > 0:
+            return ""
+        return UNOBSERVABLE if self.blind >= 0.5 else COLD
+
+    @property
+    def shade(self) -> str:
+        return self.kind or SHADES[_level(self.heat or 0.0, len(SHADES))]
+
+    @property
+    def colour(self) -> int | None:
+        fixed = {COLD: COLD_COLOUR, UNOBSERVABLE: UNOBSERVABLE_COLOUR, ABSENT: None}
+        return fixed[self.kind] if self.kind else RAMP[_level(self.heat or 0.0, len(RAMP))]
+
+
+def _level(heat: float, levels: int) -> int:
+    return min(levels - 1, int(heat * levels))
+
+
+def plot_size(width: int, height: int, *, colour: bool) -> tuple[int, int]:
+    """Return (columns, rows) of a heatmap that `render` shows cell by cell in this space."""
+    lines = max(_SMALLEST[1], height) - FOOT
+    return max(_SMALLEST[0], width) - MARGIN, lines * (2 if colour else 1)
+
+
+def render(grid: Heatmap, width: int = 80, height: int = 20, *, colour: bool) -> list[str]:
+    """
+    Return lines of at most `width` cells, `height` of them at most where the folds leave room.
+
+    A grid that does not fit is averaged, a smaller one is spread over its space. Widths below 23
+    and heights below 3 are taken as these.
+    """
+    columns, _ = plot_size(width, height, colour=colour)
+    lines = max(_SMALLEST[1], height) - FOOT - (len(grid.segments) - 1)
+    shares = _share_lines(grid.segments, max(lines, len(grid.segments)))
+    pictures = []
+    for segment, share in zip(grid.segments, shares, strict=True):
+        cells = _sample(grid, segment, columns, share * (2 if colour else 1))
+        body = _half_blocks(cells) if colour else ["".join(c.shade for c in row) for row in cells]
+        pictures.append(_labelled(segment, body))
+    out = pictures[-1]
+    for (below, above), picture in zip(
+        reversed(list(pairwise(grid.segments))), reversed(pictures[:-1]), strict=True
+    ):
+        out = [*out, _fold_line(above.start - below.end, columns, colour=colour), *picture]
+    return [*out, _time_axis(grid, columns), _legend(colour=colour)]
+
+
+def _share_lines(segments: Sequence[Segment], lines: int) -> list[int]:
+    """Split the lines as the rows are split, at least one line for each segment."""
+    rows, spare = sum(s.rows for s in segments), lines - len(segments)
+    shares = [1 + spare * s.rows // rows for s in segments]
+    largest = max(range(len(segments)), key=lambda i: segments[i].rows)
+    shares[largest] += lines - sum(shares)
+    return shares
+
+
+def _sample(grid: Heatmap, segment: Segment, columns: int, rows: int) -> list[list[_Cell]]:
+    """Return cells of a segment, highest addresses first, averaged to the wanted size."""
+    columns_of = [_slice(grid.columns, i, columns) for i in range(columns)]
+    cells = []
+    for i in reversed(range(rows)):
+        part = _slice(segment.rows, i, rows)
+        chosen = range(segment.first_row + part.start, segment.first_row + part.stop)
+        cells.append([_mean(grid, chosen, across) for across in columns_of])
+    return cells
+
+
+def _slice(length: int, i: int, parts: int) -> range:
+    start = length * i // parts
+    return range(start, max(start + 1, length * (i + 1) // parts))
+
+
+def _mean(grid: Heatmap, rows: range, columns: range) -> _Cell:
+    heat = seen = unseen = 0.0
+    for row in rows:
+        for column in columns:
+            value, blind = grid.heat[row][column], grid.unobservable[row][column]
+            unseen += blind
+            if value is not None:
+                heat += value * (1 - blind)
+                seen += 1 - blind
+    share = unseen / (seen + unseen) if unseen else 0.0
+    return _Cell(heat / seen if seen else None, share)
+
+
+def _half_blocks(cells: list[list[_Cell]]) -> list[str]:
+    lines = []
+    for upper, lower in zip(cells[::2], cells[1::2], strict=True):
+        line, style = [], ""
+        for top, bottom in zip(upper, lower, strict=True):
+            block, wanted = _half_block(top.colour, bottom.colour)
+            if wanted != style:
+                line.append(wanted or RESET)
+                style = wanted
+            line.append(block)
+        lines.append("".join(line) + RESET)
+    return lines
+
+
+def _half_block(top: int | None, bottom: int | None) -> tuple[str, str]:
+    """Return the character and the escape sequence of two cells, one above the other."""
+    if top is None:
+        return (" ", "") if bottom is None else ("▄", f"{RESET}\x1b[38;5;{bottom}m")
+    if bottom is None:
+        return "▀", f"{RESET}\x1b[38;5;{top}m"
+    return "▀", f"\x1b[38;5;{top};48;5;{bottom}m"
+
+
+def _labelled(segment: Segment, lines: list[str]) -> list[str]:
+    """Put the first address beside the lowest line, and the end beside the highest."""
+    labels = [""] * len(lines)
+    labels[0] = f"{segment.end:x}"
+    labels[-1] = f"{segment.start:x}"
+    return [f"{label[-12:]:>12} {line}" for label, line in zip(labels, lines, strict=True)]
+
+
+def _fold_line(size: int, columns: int, *, colour: bool) -> str:
+    text = f"┄┄ {format_size(size)} not monitored "[:columns].ljust(columns, "┄")
+    return " " * MARGIN + (f"\x1b[2m{text}{RESET}" if colour else text)
+
+
+def _time_axis(grid: Heatmap, columns: int) -> str:
+    duration = grid.end_ns - grid.start_ns
+    middle, last = _seconds(duration / 2), _seconds(duration)
+    axis = "0s".ljust(columns - len(last)) + last
+    at = columns // 2
+    if columns > 40:
+        axis = axis[:at] + middle + axis[at + len(middle) :]
+    return " " * MARGIN + axis
+
+
+def _seconds(ns: float) -> str:
+    return format_duration(round(ns / 1e7) * 10_000_000)
+
+
+def _legend(*, colour: bool) -> str:
+    if not colour:
+        return f"{' ' * MARGIN}{COLD} idle  {SHADES} ..100%  {UNOBSERVABLE} not observable"
+    ramp = "".join(f"\x1b[38;5;{c}m█" for c in RAMP)
+    cold, blind = (f"\x1b[38;5;{c}m█{RESET}" for c in (COLD_COLOUR, UNOBSERVABLE_COLOUR))
+    return f"{' ' * MARGIN}{cold} idle  {ramp}{RESET} ..100%  {blind} not observable"
