@@ -22,7 +22,7 @@ enum check_result {
 struct access_sample {
 	uint64_t addr;
 	uint32_t target;	// index into the targets of the ops
-	uint32_t checked;	// checks that the sample's region already had this window
+	uint32_t checked;	// young pages of its region cleared and checked so far this window
 };
 
 /**
@@ -30,7 +30,8 @@ struct access_sample {
  *
  * turn() checks the batch given to the previous turn, writing one enum check_result for each of its
  * samples into @results (NULL if the caller has no use for them), then prepares @samples, which the
- * ops copies if it needs them later. @nr may be 0: check only. The first turn has nothing to check.
+ * ops copies if it needs them later. @nr may be 0: check only. The first turn has nothing to check, and
+ * a batch may be given up: the next turn then has no @results either.
  * One call for both, because an ops may then read both in one system call.
  * Returns 0, or a negative errno: -ESRCH means that every target is gone.
  */

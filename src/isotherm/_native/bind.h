@@ -5,6 +5,9 @@
 /** Every part: add to @module; 0, or -1 with an exception set. */
 int bind_touch(PyObject *module);
 int bind_walker(PyObject *module);
+int bind_rng(PyObject *module);
+int bind_regions(PyObject *module);
+int bind_sampler(PyObject *module);
 
 struct walker;
 /** The walker inside a _core.Walker, or NULL with an exception set (TypeError, or it is closed). */

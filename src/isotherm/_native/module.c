@@ -11,6 +11,9 @@ static int module_exec(PyObject *module)
 	static int (*const parts[])(PyObject *) = {
 		bind_touch,
 		bind_walker,
+		bind_rng,
+		bind_regions,
+		bind_sampler,
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

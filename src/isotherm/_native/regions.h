@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Region table: the fast twin of core/regions.py, which is the readable reference.
+// Region table: the fast twin of core/regions.py, which is the readable reference and says what each
+// operation means, where it comes from, and which invariants hold between any two calls.
 //
-// Invariants: a target's regions are address ordered, never empty, never overlap; the regions of all
-// targets lie in one array, target after target, in the order of the targets.
+// The regions of all targets lie in one array, target after target, in the order of the targets.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,6 +10,8 @@
 #include "rng.h"
 
 #define MAX_PROBES 4
+/** Addresses end here, so that sums and products of sizes fit 128 bits. */
+#define MAX_ADDRESS (UINT64_C(1) << 62)
 
 /** What the ticks of the running window found; reset with the counters. */
 struct region_window {
@@ -26,9 +28,71 @@ struct region {
 	uint32_t nr_accesses, last_nr_accesses, age;
 	uint8_t probe_hits[MAX_PROBES], last_probe_hits[MAX_PROBES];
 	struct region_window window;
+	uint64_t unobservable;	// bytes that could not be seen in the window that ended
 };
 
 struct region_target {
 	uint32_t id;
 	size_t first, nr;	// slice of regions
 };
+
+struct region_list {
+	struct region *at;
+	size_t nr, room;
+};
+
+struct address_range {
+	uint64_t start, end;
+};
+
+struct probe_weights {
+	uint32_t of[MAX_PROBES];	// any not 0: rates are weighted probe hits
+};
+
+struct region_table {
+	uint64_t min_region;	// bytes
+	struct region_list regions;
+	struct region_list next;	// what an operation builds; swapped with regions when done
+	struct region_target *targets;
+	size_t nr_targets;
+	uint64_t rotation;	// calls of table_split_every
+	size_t previous_nr;	// regions at the last table_split
+};
+
+// Functions that return int return 0 or a negative errno, and have changed nothing if it is one.
+
+void table_init(struct region_table *table, uint64_t min_region);
+void table_deinit(struct region_table *table);
+
+/** Replace everything. @targets are slices of @regions; both are copied. */
+int table_load(struct region_table *table, const struct region_target *targets, size_t nr_targets,
+	       const struct region *regions, size_t nr);
+/** Have exactly the targets @ids in this order (-EINVAL: twice the same). */
+int table_set_targets(struct region_table *table, const uint32_t *ids, size_t nr);
+/** -ENOENT: no such target; -EINVAL: bad ranges. @ranges are aligned in place. */
+int table_set_regions(struct region_table *table, uint32_t id, struct address_range *ranges,
+		      size_t nr);
+
+uint32_t table_end_window(struct region_table *table, uint32_t samples);
+void table_merge(struct region_table *table, uint64_t threshold, uint64_t size_limit, bool count_age,
+		 const struct probe_weights *weights);
+void table_merge_to(struct region_table *table, size_t max_nr, uint64_t threshold,
+		    uint64_t size_limit, uint32_t samples, const struct probe_weights *weights);
+int table_enforce_min(struct region_table *table, uint64_t min_nr, uint64_t *size_limit);
+void table_reset(struct region_table *table);
+
+int table_split(struct region_table *table, size_t max_nr, struct rng *rng);
+int table_split_all(struct region_table *table, unsigned int pieces, struct rng *rng);
+int table_split_every(struct region_table *table, size_t step, struct rng *rng);
+
+struct region_intervals {
+	uint32_t samples;	// per window
+	uint64_t aggr_us;
+};
+void table_rescale(struct region_table *table, struct region_intervals from,
+		   struct region_intervals to, bool aggregating);
+
+/** Access rate over a whole window that ends now; @left_bp of the running one is still to come. */
+uint64_t region_mvsum(const struct region *region, uint32_t left_bp);
+/** Count one check: an enum check_result, possibly with CHECK_WAS_YOUNG. */
+void region_count(struct region *region, uint8_t result);

@@ -42,8 +42,9 @@ class Samples(Sequence[int]):
     """
     A batch of sampling addresses, in target and address order; behaves as the addresses.
 
-    targets: index of each address' target in the last `Ops.targets()`; checked: how many checks
-    its region already had this window, so that an Ops with a budget serves the least known first.
+    targets: index of each address' target in the last `Ops.targets()`; checked: how many young
+    pages of its region were cleared and checked so far this window, so that an Ops with a budget
+    of clears serves the least known first.
     """
 
     addresses: array[int]
@@ -102,7 +103,11 @@ class Ops(ABC):
 
     @abstractmethod
     def prepare(self, addresses: Samples) -> None:
-        """Make ready to see accesses to these addresses from now on."""
+        """
+        Make ready to see accesses to these addresses from now on.
+
+        A batch may be given up: the next one is then prepared without a `check` between them.
+        """
 
     @abstractmethod
     def check(self) -> bytes | bytearray | memoryview:

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the bindings of the monitoring core share. Needs Python.h before it.
+#pragma once
+#include "regions.h"
+
+/** The generator inside a _core.Rng, or NULL with TypeError set. */
+struct rng *rng_of(PyObject *object);
+/**
+ * The table inside a _core.RegionTable, or NULL with TypeError set. A table that a sampler works on
+ * without the interpreter lock is busy: everybody else must leave it alone.
+ */
+struct region_table *region_table_of(PyObject *object);
+void region_table_set_busy(PyObject *object, bool busy);
+
+/** Translate a negative errno of regions.c; returns NULL. */
+PyObject *raise_table_error(int err);
+/** Add @spec's type to @module under @name; the type, or NULL. */
+PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec);
+/** Give the memory of @self and its type back. */
+void free_object(PyObject *self);
+/** An array.array of @typecode from @bytes, whose reference is taken; NULL if that is NULL. */
+PyObject *new_array(const char *typecode, PyObject *bytes);

@@ -1,0 +1,245 @@
+"""The monitor: DAMON's loop over an Ops, giving a Snapshot per aggregation window."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Literal, Self, cast
+
+from isotherm import _core
+from isotherm.clock import Clock, SystemClock
+from isotherm.core.intervals import Due, Schedule, tuned
+from isotherm.core.ops import Ops, TargetRanges
+from isotherm.core.regions import RegionTable
+from isotherm.core.rng import Rng, RngKind
+from isotherm.core.sampler import PySampler, Sampler
+from isotherm.errors import BadValueError, TargetGoneError
+from isotherm.model.attrs import Attrs
+from isotherm.model.snapshot import Cost, Snapshot
+from isotherm.model.target import Mapping
+
+#: Iterations at which a control call is due: (passed samples, attributes).
+_Control = tuple[int, Attrs]
+
+
+class Monitor:
+    """
+    Monitors the targets of an Ops with DAMON's algorithm (policy "damon").
+
+    ops: where memory is looked at; closed with the monitor. attrs: intervals and bounds. clock:
+    the machine's by default. seed: of the random numbers (random by default): with the same ops,
+    clock and seed, the snapshots are the same. native: run on the C core (default), or on its
+    readable twins. profile: the Linux release whose rules hold; "7.3" is the only one. prng: see
+    `core.rng.Rng`.
+
+    Iterate `snapshots()` in one thread. `commit` and `stop` may be called from anywhere, signal
+    handlers included. Use as a context manager, or `close` it.
+    """
+
+    def __init__(
+        self,
+        ops: Ops,
+        attrs: Attrs | None = None,
+        *,
+        clock: Clock | None = None,
+        seed: int | None = None,
+        native: bool | None = None,
+        profile: Literal["7.3"] = "7.3",
+        prng: RngKind = "splitmix",
+    ) -> None:
+        if profile != "7.3":
+            raise BadValueError(f"no profile {profile!r}", hint='the only one is "7.3"')
+        self._ops = ops
+        self._attrs = attrs or Attrs()
+        self._clock = clock or SystemClock()
+        if seed is None:
+            seed = int.from_bytes(os.urandom(8), "little")
+        self._table: RegionTable
+        self._rng: Rng
+        self._sampler: Sampler
+        if native is None or native:
+            self._build_native(seed, prng)
+        else:
+            self._build_python(seed, prng)
+        self._schedule = Schedule(self._attrs)
+        self._size_limit = 0
+        self._targets: dict[int, TargetRanges] = {}
+        self._mappings: dict[int, tuple[Mapping, ...]] = {}
+        self._mappings_changed = False
+        self._control: list[_Control] = []
+        self._stopping = False
+        self._closed = False
+        self._index = 0
+        self._window_start_ns = self._cpu_ns = 0
+
+    def _build_native(self, seed: int, prng: RngKind) -> None:
+        table = _core.RegionTable(self._ops.min_region_bytes)
+        rng = _core.Rng(prng, seed)
+        access = self._ops.native_access() or _core.python_access(self._ops)
+        clock = None if isinstance(self._clock, SystemClock) else self._clock
+        self._sampler = _core.Sampler(table, rng, access, clock)
+        # The twins behave, and so are typed, as what they are twins of.
+        self._table, self._rng = cast("RegionTable", table), cast("Rng", rng)
+
+    def _build_python(self, seed: int, prng: RngKind) -> None:
+        table, rng = RegionTable(self._ops.min_region_bytes), Rng(prng, seed)
+        self._table, self._rng = table, rng
+        self._sampler = PySampler(table, rng, self._ops, self._clock)
+
+    # The backend's face.
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """
+        Monitor, and give a snapshot at the end of each window, until `stop` or no target is left.
+
+        A vanished target is a normal outcome; what its last window saw is not reported.
+        """
+        schedule, table = self._schedule, self._table
+        self._start()
+        while self._targets and not self._stopping:
+            due = schedule.latch()
+            # Here the schemes' watermarks will be waited for (damon-spec 1.2, step 1).
+            if not self._sample(due):
+                break
+            window_ended = schedule.sis >= due.aggr
+            if window_ended:
+                self._merge()
+            self._run_control_calls()
+            # Here the schemes will be applied (step 7): merged, aged, counters not yet reset.
+            if window_ended:
+                self._tune(due)
+                schedule.end_window(due, self._attrs)
+                yield self._publish()
+                table.reset()
+                table.split(self._attrs.max_nr_regions, self._rng)
+            if schedule.sis >= due.update:
+                schedule.end_update(self._attrs)
+                self._update_targets()
+            if window_ended and not self._ops.alive():
+                break
+
+    @property
+    def attrs(self) -> Attrs:
+        """The attributes in force; interval tuning changes them."""
+        return self._attrs
+
+    def commit(self, attrs: Attrs) -> None:
+        """Change the attributes while monitoring; acts within a tick, and begins a new window."""
+        self._control.append((0, attrs))
+        self._sampler.stop()
+
+    def stop(self) -> None:
+        """End monitoring soon, without a snapshot of the unfinished window."""
+        self._stopping = True
+        self._sampler.stop()
+
+    def close(self) -> None:
+        """Give everything back; after the last snapshot, in the thread that iterated."""
+        self._stopping = True
+        if not self._closed:
+            self._closed = True
+            self._ops.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # The steps, in their order.
+
+    def _start(self) -> None:
+        self._cpu_ns = time.thread_time_ns()
+        self._update_targets()
+        self._size_limit = self._table.enforce_min(self._attrs.min_nr_regions)
+        self._window_start_ns = self._clock.wall_ns()
+
+    def _sample(self, due: Due) -> bool:
+        """Prepare, sleep, check: all ticks until something is due; False if the targets went."""
+        at = [sis for sis, _ in self._control if sis > self._schedule.sis]
+        until = min(due.aggr, due.update, *at)
+        try:
+            self._schedule.sis += self._sampler.run(
+                max(0, until - self._schedule.sis), self._attrs.sample_us * 1000
+            )
+        except TargetGoneError:
+            return False
+        return not self._stopping
+
+    def _merge(self) -> None:
+        table, attrs = self._table, self._attrs
+        samples = attrs.samples_per_aggr
+        highest = table.end_window(samples)
+        # A tenth of the hottest region's count is not a difference (kdamond_fn).
+        table.merge_to(attrs.max_nr_regions, highest // 10, self._size_limit, samples)
+        self._size_limit = table.enforce_min(attrs.min_nr_regions)
+
+    def _run_control_calls(self) -> None:
+        for call in [call for call in self._control if call[0] <= self._schedule.sis]:
+            self._control.remove(call)
+            aggregating = self._schedule.aggregating
+            self._schedule.commit(call[1])
+            self._set_attrs(call[1], aggregating=aggregating)
+
+    def _set_attrs(self, new: Attrs, *, aggregating: bool) -> None:
+        old, self._attrs = self._attrs, new
+        self._table.rescale(
+            old.samples_per_aggr,
+            new.samples_per_aggr,
+            old.aggr_us,
+            new.aggr_us,
+            aggregating=aggregating,
+        )
+
+    def _tune(self, due: Due) -> None:
+        schedule = self._schedule
+        if not schedule.tune_due(due, self._attrs):
+            return
+        events, size_bytes = self._table.access_events()
+        new = tuned(self._attrs, schedule.aggr_samples, events, size_bytes)
+        if new is not None:
+            schedule.retime(self._attrs, new)
+            self._set_attrs(new, aggregating=False)
+
+    def _publish(self) -> Snapshot:
+        started, self._window_start_ns = self._window_start_ns, self._clock.wall_ns()
+        cpu_ns, self._cpu_ns = self._cpu_ns, time.thread_time_ns()
+        ticks, checks, missed, cleared, late_ns = self._sampler.take()
+        snapshot = Snapshot(
+            index=self._index,
+            start_ns=started,
+            end_ns=self._window_start_ns,
+            sample_us=self._attrs.sample_us,
+            aggr_us=self._attrs.aggr_us,
+            targets=tuple(known.target for known in self._targets.values()),
+            columns=self._table.columns(),
+            unobservable=tuple(u for known in self._targets.values() for u in known.unobservable),
+            # Negative if the iterating thread changed.
+            cost=Cost(max(0, self._cpu_ns - cpu_ns), ticks, checks, missed, cleared, late_ns),
+            mappings=self._mappings if self._mappings_changed else None,
+        )
+        self._index += 1
+        self._mappings_changed = False
+        return snapshot
+
+    def _update_targets(self) -> None:
+        """Take the living targets and their ranges from the ops, by target id."""
+        known = {found.target.id: found for found in self._ops.targets()}
+        if list(known) != list(self._targets):
+            self._table.set_targets(list(known))
+        for target_id, found in known.items():
+            before = self._targets.get(target_id)
+            if before is None or before.ranges != found.ranges:
+                self._table.set_regions(target_id, found.ranges)
+        self._targets = known
+        mappings = {target_id: found.mappings for target_id, found in known.items()}
+        if mappings != self._mappings:
+            self._mappings = mappings
+            self._mappings_changed = True

@@ -1,0 +1,537 @@
+"""
+The region table, readable: what `_core.RegionTable` (the fast twin, _native/regions.c) also does.
+
+Rules and constants are those of Linux 7.3's mm/damon/core.c; the docstrings name its functions.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+from isotherm.core.ops import WAS_YOUNG, Check
+from isotherm.errors import BadValueError
+from isotherm.model.attrs import UINT_MAX
+from isotherm.model.snapshot import Columns
+
+MAX_PROBES = 4
+#: Addresses end here, so that sums and products of sizes fit 128 bits in C.
+MAX_ADDRESS = 2**62
+
+Row = tuple[int, int, int, int, int, tuple[int, ...], tuple[int, ...]]
+
+
+class RandomRange(Protocol):
+    """What splitting needs of a generator: `Rng`, or its twin in C."""
+
+    def range(self, l: int, r: int, /) -> int: ...
+
+
+class Window(NamedTuple):
+    """
+    What the ticks of the running window found in a region (struct region_window).
+
+    old: samples that were old when chosen; old_hits: of those, accessed after it; young_cleared:
+    samples that were young and cleared; young_hits: of those, accessed again; missed: samples that
+    were young and left so; unobservable: samples whose accesses cannot be seen.
+    """
+
+    old: int = 0
+    old_hits: int = 0
+    young_cleared: int = 0
+    young_hits: int = 0
+    missed: int = 0
+    unobservable: int = 0
+
+
+@dataclass(slots=True)
+class Region:
+    """
+    A range [start, end) and what is known of it.
+
+    nr_accesses: hits of the running window; last_nr_accesses: the window's before; age: windows
+    since the rate changed; unobservable: bytes that could not be seen in the ended window.
+    """
+
+    start: int
+    end: int
+    nr_accesses: int = 0
+    last_nr_accesses: int = 0
+    age: int = 0
+    probe_hits: list[int] = field(default_factory=lambda: [0] * MAX_PROBES)
+    last_probe_hits: list[int] = field(default_factory=lambda: [0] * MAX_PROBES)
+    window: list[int] = field(default_factory=lambda: [0] * len(Window._fields))
+    unobservable: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+    def cut(self, size: int) -> Region:
+        """Split: keep the left `size` bytes, return the rest; both have the same history."""
+        right = replace(
+            self,
+            start=self.start + size,
+            probe_hits=self.probe_hits.copy(),
+            last_probe_hits=self.last_probe_hits.copy(),
+            window=self.window.copy(),
+        )
+        left_part = self.unobservable * size // self.size
+        right.unobservable -= left_part
+        self.unobservable = left_part
+        self.end = right.start
+        return right
+
+    def absorb(self, right: Region) -> None:
+        """Merge the adjacent `right` into this region (damon_merge_two_regions)."""
+        left_size, right_size = self.size, right.size
+
+        def mean(left_value: int, right_value: int) -> int:
+            weighted = left_value * left_size + right_value * right_size
+            return weighted // (left_size + right_size)
+
+        self.nr_accesses = mean(self.nr_accesses, right.nr_accesses)
+        self.age = mean(self.age, right.age)
+        self.probe_hits = list(map(mean, self.probe_hits, right.probe_hits))
+        self.unobservable += right.unobservable
+        self.end = right.end
+
+    def count(self, result: int) -> None:
+        """Count one check: a `Check`, possibly with `WAS_YOUNG`."""
+        window = self.window
+        kind = result & ~WAS_YOUNG
+        if kind == Check.MISSED:
+            window[4] += 1
+        elif kind == Check.UNOBSERVABLE:
+            window[5] += 1
+        else:
+            at = 2 if result & WAS_YOUNG else 0
+            window[at] += 1
+            window[at + 1] += kind == Check.ACCESSED
+            self.nr_accesses += kind == Check.ACCESSED
+
+    def end_window(self, samples: int) -> None:
+        """
+        Finish `nr_accesses` and `unobservable` for a window of `samples`.
+
+        Exactly the hits if all was seen, as DAMON. Otherwise the hits are scaled to the whole
+        window; a missed sample counts with the hit rate of the young ones that were cleared, or
+        with the last window's rate where none was.
+        """
+        seen = Window(*self.window)
+        total = seen.old + seen.young_cleared + seen.missed
+        asked = total + seen.unobservable
+        self.unobservable = self.size * seen.unobservable // asked if asked else 0
+        if not total or not (seen.missed or seen.unobservable):
+            return
+        hits, of = seen.young_hits, seen.young_cleared
+        if not of:
+            hits, of = min(self.last_nr_accesses, samples), samples
+        numerator = (seen.old_hits * of + (seen.young_cleared + seen.missed) * hits) * samples
+        denominator = of * total
+        self.nr_accesses = (2 * numerator + denominator) // (2 * denominator)
+
+
+def weighted(hits: Sequence[int], weights: Sequence[int]) -> int:
+    """Sum of probe hits, weighted."""
+    return sum(hit * weight for hit, weight in zip(hits, weights, strict=False))
+
+
+def mult_frac(x: int, n: int, d: int) -> int:
+    """Share n/d of x, rounded as the kernel's mult_frac() does."""
+    return x // d * n + x % d * n // d
+
+
+def mvsum(current: int, last: int, left_bp: int) -> int:
+    """
+    Blend two windows into one that ends now (damon_mvsum of 7.3).
+
+    left_bp: share of the running window still to come, in 1/10,000.
+    """
+    return current + mult_frac(last, left_bp, 10_000)
+
+
+def probe_weights_valid(samples: int, weights: Sequence[int]) -> bool:
+    """Tell whether weighted hits of a window of `samples` fit their types (8 and 32 bits)."""
+    return not any(weights) or (samples <= 255 and samples * sum(weights) <= UINT_MAX)
+
+
+def coalesce(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join adjacent ranges, as a commit of targets does before set_regions."""
+    joined: list[tuple[int, int]] = []
+    for start, end in ranges:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def three_regions(mappings: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """
+    Cover sorted mappings with three ranges that leave the two biggest gaps out.
+
+    As __damon_va_three_regions(); raises `BadValueError` with less than two gaps. Of equal gaps
+    the earlier found stays first.
+    """
+    first = second = (0, 0)
+    lowest = previous = None
+    for start, end in mappings:
+        if previous is None:
+            lowest = start
+        else:
+            gap = (previous, start)
+            if gap[1] - gap[0] > second[1] - second[0]:
+                second = gap
+            if second[1] - second[0] > first[1] - first[0]:
+                first, second = second, first
+        previous = end
+    if lowest is None or previous is None or first[0] == first[1] or second[0] == second[1]:
+        raise BadValueError("the address space has fewer than two gaps between its mappings")
+    low, high = sorted((first, second))
+    return [(lowest, low[0]), (low[1], high[0]), (high[1], previous)]
+
+
+class RegionTable:
+    """
+    Ordered targets, each with its ordered regions.
+
+    Invariants, which hold between any two calls:
+
+    1. A target's regions are in address order, not empty, and do not overlap.
+    2. Borders are multiples of `min_region_bytes`, if those of loaded regions were.
+    3. merge, enforce_min and split change no address's membership: the union of a target's
+       regions stays, and set_regions makes it exactly the aligned ranges.
+    4. After enforce_min no region is bigger than the limit that it returns, and the limit is a
+       multiple of `min_region_bytes`.
+    5. After end_window 0 <= nr_accesses <= samples if no more than `samples` were counted, and
+       unobservable <= size of the region; their sum is kept by merge and split.
+    6. After merge_to with max_nr: more than max_nr regions only if no further merge is possible.
+    7. split never makes more regions than max_nr (three times as many, from below a third), and
+       none from max_nr on.
+    """
+
+    def __init__(self, min_region_bytes: int = 4096) -> None:
+        if not 0 < min_region_bytes <= MAX_ADDRESS:
+            raise BadValueError(f"{min_region_bytes} bytes cannot be the smallest region")
+        self.min_region_bytes = min_region_bytes
+        self._targets: dict[int, list[Region]] = {}
+        # The kernel shares these two among all contexts; ours are the table's own.
+        self._previous_nr = 0
+        self._rotation = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._targets.values()))
+
+    def regions(self) -> Iterator[Region]:
+        """Iterate over all regions, in target and address order."""
+        for regions in self._targets.values():
+            yield from regions
+
+    def by_target(self) -> Iterator[list[Region]]:
+        """Iterate over the targets' region lists, in order."""
+        return iter(self._targets.values())
+
+    # Targets and their ranges.
+
+    def target_ids(self) -> list[int]:
+        """Return the ids of the targets, in order."""
+        return list(self._targets)
+
+    def set_targets(self, ids: Sequence[int]) -> None:
+        """Have exactly these targets in this order; kept ones keep their regions."""
+        if len(set(ids)) != len(ids):
+            raise BadValueError("a target is listed twice")
+        self._targets = {key: self._targets.get(key, []) for key in ids}
+
+    def set_regions(self, target_id: int, ranges: Sequence[tuple[int, int]]) -> None:
+        """
+        Make the target's regions cover exactly `ranges`, aligned outwards (damon_set_regions).
+
+        Regions that intersect a range keep what they know and are fitted to it; the rest of a
+        range gets fresh regions. Raises `BadValueError`, and changes nothing, if a range is empty,
+        not sorted, or overlaps another.
+        """
+        aligned = self._align(ranges)
+        old = [
+            r
+            for r in self._targets[target_id]
+            if any(r.start < end and start < r.end for start, end in aligned)
+        ]
+        new: list[Region] = []
+        at = 0
+        for start, end in aligned:
+            inside: list[Region] = []
+            while at < len(old) and old[at].start < end:
+                if old[at].end > start:
+                    inside.append(old[at])
+                at += 1
+            if not inside:
+                new.append(Region(start, end))
+                continue
+            inside[0].start = start
+            inside[-1].end = end
+            for region in inside:
+                if region is not inside[0] and new[-1].end != region.start:
+                    new.append(Region(new[-1].end, region.start))
+                new.append(region)
+        for region in new:
+            region.unobservable = min(region.unobservable, region.size)
+        self._targets[target_id] = new
+
+    def _align(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        unit = self.min_region_bytes
+        aligned = [(start // unit * unit, -(-end // unit) * unit) for start, end in ranges]
+        previous = 0
+        for start, end in aligned:
+            if not previous <= start < end <= MAX_ADDRESS:
+                raise BadValueError(
+                    f"range {start:#x}..{end:#x} is empty, out of order or overlaps the one before"
+                )
+            previous = end
+        return aligned
+
+    # The end of a window.
+
+    def end_window(self, samples: int) -> int:
+        """Finish the counters of a window of `samples`; return the highest nr_accesses."""
+        for region in self.regions():
+            region.end_window(samples)
+        return max((region.nr_accesses for region in self.regions()), default=0)
+
+    def merge(
+        self,
+        threshold: int,
+        size_limit: int,
+        *,
+        count_age: bool = True,
+        weights: Sequence[int] = (),
+    ) -> None:
+        """
+        One pass of ageing and merging (damon_merge_regions_of).
+
+        threshold: rates that differ by no more are alike; size_limit: biggest merged region in
+        bytes; weights: of the probes; any not zero compares weighted probe hits in place of
+        access counts.
+        """
+        by_probes = any(weights)
+
+        def rate(region: Region) -> int:
+            return weighted(region.probe_hits, weights) if by_probes else region.nr_accesses
+
+        def last_rate(region: Region) -> int:
+            if by_probes:
+                return weighted(region.last_probe_hits, weights)
+            return region.last_nr_accesses
+
+        for target_id, regions in self._targets.items():
+            kept: list[Region] = []
+            for region in regions:
+                now, last = rate(region), last_rate(region)
+                if count_age:
+                    changed = abs(now - last) > threshold or bool(now) != bool(last)
+                    region.age = 0 if changed else min(region.age + 1, UINT_MAX)
+                if (
+                    kept
+                    and kept[-1].end == region.start
+                    and abs(rate(kept[-1]) - now) <= threshold
+                    and region.end - kept[-1].start <= size_limit
+                ):
+                    kept[-1].absorb(region)
+                else:
+                    kept.append(region)
+            self._targets[target_id] = kept
+
+    def merge_to(
+        self,
+        max_nr: int,
+        threshold: int,
+        size_limit: int,
+        samples: int,
+        weights: Sequence[int] = (),
+    ) -> None:
+        """
+        Age and merge, with a growing threshold while there are too many (kdamond_merge_regions).
+
+        samples: of a window, the threshold above which everything is alike.
+        """
+        self.merge(threshold, size_limit, weights=weights)
+        while len(self) > max_nr and threshold < samples:
+            threshold = max(1, 2 * threshold) if threshold < samples // 2 else samples
+            self.merge(threshold, size_limit, count_age=False, weights=weights)
+
+    def enforce_min(self, min_nr: int) -> int:
+        """
+        Cut what is too big for `min_nr` regions (damon_apply_min_nr_regions).
+
+        Returns the size limit in bytes, for the cutting and for the next merge.
+        """
+        unit = self.min_region_bytes
+        total = sum(region.size for region in self.regions())
+        limit = -(-max(total // max(1, min_nr), unit) // unit) * unit
+        for target_id, regions in self._targets.items():
+            pieces: list[Region] = []
+            for region in regions:
+                pieces.append(region)
+                while pieces[-1].size > limit:
+                    pieces.append(pieces[-1].cut(limit))
+            self._targets[target_id] = pieces
+        return limit
+
+    def reset(self) -> None:
+        """Begin a window: remember the counters as the last window's, and clear them."""
+        for region in self.regions():
+            region.last_nr_accesses, region.nr_accesses = region.nr_accesses, 0
+            region.last_probe_hits, region.probe_hits = region.probe_hits, [0] * MAX_PROBES
+            region.window = [0] * len(Window._fields)
+            region.unobservable = 0
+
+    # Random splitting.
+
+    def split(self, max_nr: int, rng: RandomRange) -> None:
+        """Split at random to look closer, while there is room (kdamond_split_regions of 7.3)."""
+        nr = len(self)
+        previous, self._previous_nr = self._previous_nr, nr
+        if nr >= max_nr:
+            return
+        if nr > max_nr // 2:
+            self.split_every(max_nr // (max_nr - nr), rng)
+        else:
+            self.split_all(3 if previous == nr and nr < max_nr // 3 else 2, rng)
+
+    def split_all(self, pieces: int, rng: RandomRange) -> None:
+        """Split each region into at most `pieces` (damon_split_regions_of)."""
+
+        def parts(region: Region) -> list[Region]:
+            rest: list[Region] = []
+            for _ in range(pieces - 1):
+                if region.size > 2 * self.min_region_bytes:
+                    rest[:0] = self._split_tenths(region, rng)
+            return [region, *rest]
+
+        self._replace(parts)
+
+    def split_every(self, step: int, rng: RandomRange) -> None:
+        """Split every `step`-th region in two, others at each call (damon_split_some_regions)."""
+        offset = self._rotation % step
+        self._rotation += 1
+        index = -1
+
+        def parts(region: Region) -> list[Region]:
+            nonlocal index
+            index += 1
+            if index % step != offset or region.size < 2 * self.min_region_bytes:
+                return [region]
+            return [region, *self._split_tenths(region, rng)]
+
+        self._replace(parts)
+
+    def _replace(self, parts: Callable[[Region], list[Region]]) -> None:
+        for target_id, regions in self._targets.items():
+            self._targets[target_id] = [part for region in regions for part in parts(region)]
+
+    def _split_tenths(self, region: Region, rng: RandomRange) -> list[Region]:
+        """Cut at a random tenth, aligned down; return the right part, or nothing if too small."""
+        unit = self.min_region_bytes
+        left = rng.range(1, 10) * region.size // 10 // unit * unit
+        return [region.cut(left)] if 0 < left < region.size else []
+
+    # Attributes.
+
+    def rescale(
+        self,
+        old_samples: int,
+        new_samples: int,
+        old_aggr_us: int,
+        new_aggr_us: int,
+        *,
+        aggregating: bool,
+    ) -> None:
+        """
+        Convert counters and ages to new intervals (damon_update_monitoring_results).
+
+        samples: per window; aggregating: inside a window, whose counts so far are then dropped.
+        """
+
+        def convert(count: int) -> int:
+            return min(UINT_MAX, mult_frac(count, 10_000, old_samples) * new_samples // 10_000)
+
+        for region in self.regions():
+            region.last_nr_accesses = convert(region.last_nr_accesses)
+            if aggregating:
+                region.nr_accesses = 0
+                region.window = [0] * len(Window._fields)
+            else:
+                region.nr_accesses = convert(region.nr_accesses)
+            region.age = min(UINT_MAX, region.age * old_aggr_us // max(1, new_aggr_us))
+
+    def access_events(self) -> tuple[int, int]:
+        """Return Σ size * nr_accesses, and Σ size: what interval tuning looks at."""
+        regions = list(self.regions())
+        return sum(r.size * r.nr_accesses for r in regions), sum(r.size for r in regions)
+
+    # Out.
+
+    def mvsum(self, left_bp: int) -> array[int]:
+        """
+        Return each region's access rate over a whole window that ends now, u64.
+
+        As damon_nr_accesses_mvsum(): nothing of the running window counts while all is to come.
+        """
+        if left_bp == 10_000:
+            return array("Q", [r.last_nr_accesses for r in self.regions()])
+        rates = [mvsum(r.nr_accesses, r.last_nr_accesses, left_bp) for r in self.regions()]
+        return array("Q", rates)
+
+    def columns(self) -> Columns:
+        """Return the regions as a snapshot's columns."""
+        targets = [i for i, rs in enumerate(self._targets.values()) for _ in rs]
+        regions = list(self.regions())
+        return Columns(
+            array("I", targets),
+            array("Q", [r.start for r in regions]),
+            array("Q", [r.end for r in regions]),
+            array("I", [r.nr_accesses for r in regions]),
+            array("I", [r.age for r in regions]),
+            array("Q", [r.unobservable for r in regions]),
+        )
+
+    def rows(self) -> list[list[Row]]:
+        """Return all that is known, per target: start, end, counters, age, probe counters."""
+        return [
+            [
+                (
+                    r.start,
+                    r.end,
+                    r.nr_accesses,
+                    r.last_nr_accesses,
+                    r.age,
+                    tuple(r.probe_hits),
+                    tuple(r.last_probe_hits),
+                )
+                for r in regions
+            ]
+            for regions in self._targets.values()
+        ]
+
+    def windows(self) -> list[Window]:
+        """Return what the running window found, per region."""
+        return [Window(*region.window) for region in self.regions()]
+
+    def load(self, targets: Sequence[Sequence[Sequence[Any]]]) -> None:
+        """
+        Replace everything by rows as `rows` gives them (counters, age and probes may be left out).
+
+        Targets get the ids 0, 1, ... Raises `BadValueError` if regions are empty or overlap.
+        """
+        table: dict[int, list[Region]] = {}
+        for target_id, rows in enumerate(targets):
+            table[target_id] = [Region(*row[:5], *map(list, row[5:7])) for row in rows]
+            end = 0
+            for region in table[target_id]:
+                if not end <= region.start < region.end <= MAX_ADDRESS:
+                    raise BadValueError("regions are empty, out of order or overlap")
+                end = region.end
+        self._targets = table
