@@ -1,0 +1,182 @@
+"""What `isotherm doctor` says: facts, choice, why not the others, what nobody can see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from isotherm.kernel.features import KernelSupport
+from isotherm.ops.choose import BACKENDS, Choice
+from isotherm.ops.self_test import SelfTest
+from isotherm.units import format_size
+
+SCHEMA = "isotherm.doctor/1"
+_WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything found; `choice` is None where no backend can be used, `error` says why."""
+
+    support: KernelSupport
+    choice: Choice | None
+    self_test: SelfTest | None
+    error: str = ""
+    hint: str = ""
+
+
+def as_json(found: Diagnosis) -> dict[str, Any]:
+    """Return plain data for JSON; sizes in bytes, times in microseconds, unknown is null."""
+    facts = asdict(found.support)
+    facts["capabilities"] = sorted(found.support.capabilities)
+    return {
+        "schema": SCHEMA,
+        "version": version("isotherm"),
+        "facts": facts,
+        "choice": asdict(found.choice) if found.choice else None,
+        "self_test": asdict(found.self_test) if found.self_test else None,
+        "error": found.error or None,
+        "hint": found.hint or None,
+    }
+
+
+def print_table(found: Diagnosis, console: Console) -> None:
+    """Print for people, at most 80 columns wide."""
+    support = found.support
+    console.print(
+        Group(
+            Text(_machine(support), style="bold"),
+            Text(""),
+            _two_columns(_facts(support)),
+            Text(""),
+            _two_columns(_choice(found)),
+        ),
+        width=min(_WIDTH, console.width),
+    )
+
+
+def _two_columns(rows: Iterator[tuple[str, str]]) -> Padding:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(name, Text(text))
+    return Padding(table, (0, 0, 0, 1))
+
+
+def _machine(support: KernelSupport) -> str:
+    kind = " (virtual machine)" if support.hypervisor else ""
+    return (
+        f"isotherm {version('isotherm')} on Linux {support.release} {support.machine}, "
+        f"{support.cpus} CPUs, {format_size(support.memory_bytes)}{kind}"
+    )
+
+
+def _facts(support: KernelSupport) -> Iterator[tuple[str, str]]:
+    rights = "root" if support.root else "not root"
+    if support.capabilities:
+        rights += ", " + " ".join(f"CAP_{name}" for name in sorted(support.capabilities))
+    yield "rights", rights
+    if support.initial_pid_namespace is False:
+        yield "pids", "inside a PID namespace"
+    yield "bpf walker", _walker(support)
+    yield "kernel types", "BTF" if support.btf else "no BTF"
+    yield "lockdown", support.lockdown or "none"
+    yield "process_madvise", "takes MADV_COLD" if support.process_madvise else "no"
+    yield "page_idle", "bitmap" if support.page_idle else "no"
+    yield "page frames", "shown by pagemap" if support.page_frames else "hidden"
+    yield "clear_refs", "yes" if support.clear_refs else "no"
+    yield "huge pages", _huge_pages(support)
+    yield "reclaim", "multi-generational LRU" if support.mglru else "classic LRU"
+    swap = ", ".join(f"{name} {format_size(size)}" for name, size in support.swap.items())
+    yield "swap", swap or "none"
+    yield "pressure", "PSI" if support.psi else "no PSI"
+    yield "cgroup", support.cgroup or "none"
+    yield "kernel's DAMON", _damon(support)
+
+
+def _walker(support: KernelSupport) -> str:
+    bpf = support.bpf
+    if not bpf.available:
+        return f"no: {bpf.why_not}"
+    parts = [
+        "fast programs" if bpf.fast else f"base programs ({bpf.fast_why_not})",
+        f"{bpf.levels}-level tables",
+        f"direct map by {bpf.direct_map_source}",
+        "folio information" if bpf.folios else f"no folio information ({bpf.folios_why_not})",
+    ]
+    return ", ".join(parts)
+
+
+def _huge_pages(support: KernelSupport) -> str:
+    huge = support.huge_pages
+    if huge.enabled is None:
+        return "none"
+    further = [
+        f"{format_size(size)} {setting}"
+        for size, setting in huge.sizes.items()
+        if setting not in ("never", "inherit")
+    ]
+    return ", ".join([huge.enabled, *further])
+
+
+def _damon(support: KernelSupport) -> str:
+    damon = support.damon
+    if damon is None:
+        return "none"
+    if not damon.readable:
+        return "present; without root its state is not visible"
+    parts = [f"has {', '.join(damon.operations)}" if damon.operations else "present"]
+    for kdamond in damon.kdamonds:
+        state = "runs" if kdamond.running else "is off"
+        parts.append(
+            f"kdamond.{kdamond.index} {state}: {kdamond.operations}, "
+            f"sampling {kdamond.sample_us / 1000:g} ms"
+        )
+    parts += [f"module {name} is enabled" for name in damon.modules]
+    return "; ".join(parts)
+
+
+def _choice(found: Diagnosis) -> Iterator[tuple[str, str]]:
+    choice = found.choice
+    if choice is None:
+        yield "backend", f"none: {found.error}"
+        if found.hint:
+            yield "hint", found.hint
+        return
+    yield "backend", f"{choice.backend}: {choice.reason}"
+    if found.self_test:
+        yield "self-test", _self_test(found.self_test)
+    for backend in BACKENDS:
+        if backend in choice.why_not:
+            yield f"not {backend}", choice.why_not[backend]
+    yield "cannot see", "; ".join(choice.cannot_see[choice.backend])
+    for backend in BACKENDS:
+        if backend not in (choice.backend, "sim", "kdamond"):
+            extra = [
+                one
+                for one in choice.cannot_see[backend]
+                if one not in choice.cannot_see[choice.backend]
+            ]
+            if extra:
+                yield f"  {backend} also", "; ".join(extra)
+    for warning in choice.warnings:
+        yield "warning", warning
+
+
+def _self_test(test: SelfTest) -> str:
+    parts = [f"failed: {test.problem}" if test.problem else "passed"]
+    if test.read_us is not None:
+        parts.append(f"{test.read_us:.2f} us per read")
+    if test.clear_us is not None:
+        parts.append(f"{test.clear_us:.2f} us per accessed page cleared")
+    if test.round_us is not None:
+        parts.append(f"{test.round_us:.0f} us per round over our own memory")
+    return ", ".join(parts)

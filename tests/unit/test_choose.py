@@ -1,0 +1,139 @@
+import dataclasses
+import os
+
+import pytest
+
+from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
+from isotherm.kernel.bpf import BpfSupport
+from isotherm.kernel.damon_sysfs import Kdamond, KernelDamon
+from isotherm.kernel.features import probe
+from isotherm.ops import choose as module
+from isotherm.ops.choose import BACKENDS, TargetFacts, choose, open_ops
+
+ROOT = dataclasses.replace(
+    probe(bpf=False),
+    root=True,
+    capabilities=frozenset({"SYS_ADMIN", "BPF", "PERFMON", "SYS_NICE", "SYS_PTRACE"}),
+    initial_pid_namespace=True,
+    bpf=BpfSupport(available=True, fast=True, levels=4, folios=True),
+    lockdown=None,
+    pidfd=True,
+    process_madvise=True,
+    page_idle=False,
+    page_frames=True,
+    clear_refs=True,
+    damon=None,
+)
+USER = dataclasses.replace(
+    ROOT,
+    root=False,
+    capabilities=frozenset(),
+    bpf=BpfSupport(available=False, why_not="cannot read page tables: not permitted"),
+    page_frames=False,
+)
+NOTHING = dataclasses.replace(USER, clear_refs=False)
+
+
+def kernel_damon(**changes):
+    kdamond = Kdamond(0, True, 77, "paddr", (), ((0, 1 << 30),), 500_000)
+    kdamond = dataclasses.replace(kdamond, **changes)
+    return KernelDamon(True, ("vaddr", "paddr"), (kdamond,), ())
+
+
+@pytest.fixture(autouse=True)
+def _whole_installation(monkeypatch):
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _name: object())
+
+
+def test_root_gets_bpf_and_everybody_else_a_reason():
+    choice = choose(ROOT)
+    assert (choice.backend, choice.clearing) == ("bpf", "cold")
+    assert set(choice.why_not) == set(BACKENDS) - {"bpf"}
+    assert all(choice.why_not.values())
+    assert set(choice.cannot_see) == set(BACKENDS)
+    assert choice.why_not["kdamond"] == "this kernel has no DAMON"
+    assert choice.warnings == ()
+
+
+def test_page_idle_is_preferred_for_clearing():
+    choice = choose(dataclasses.replace(ROOT, page_idle=True))
+    assert (choice.backend, choice.clearing) == ("bpf", "page-idle")
+    assert not any("mapped by several" in text for text in choice.cannot_see["bpf"])
+
+
+def test_without_rights_clear_refs_is_left_and_says_what_root_would_add():
+    choice = choose(USER)
+    assert choice.backend == "clear-refs"
+    assert choice.why_not["bpf"] == "needs root, or CAP_BPF and CAP_PERFMON"
+    assert any("needs rights" in warning for warning in choice.warnings)
+
+
+@pytest.mark.parametrize(
+    ("change", "phrase"),
+    [
+        ({"initial_pid_namespace": False}, "PID namespace"),
+        ({"lockdown": "confidentiality"}, "locked down"),
+        ({"bpf": BpfSupport(available=False, why_not="no BTF")}, "no BTF"),
+        ({"process_madvise": False}, "no way to clear"),
+        ({"pidfd": False}, "no way to clear"),
+    ],
+)
+def test_what_stands_in_the_way_of_bpf(change, phrase):
+    choice = choose(dataclasses.replace(ROOT, **change))
+    assert choice.backend == "clear-refs"
+    assert phrase in choice.why_not["bpf"]
+
+
+def test_integrity_lockdown_is_fine():
+    assert choose(dataclasses.replace(ROOT, lockdown="integrity")).backend == "bpf"
+
+
+def test_a_wish_is_met_or_refused_with_the_reason():
+    assert choose(ROOT, "clear-refs").backend == "clear-refs"
+    assert choose(ROOT, "clear-refs").why_not["bpf"]
+    assert choose(ROOT, "sim").backend == "sim"
+    with pytest.raises(NotSupportedError, match=r"backend kdamond .*: this kernel has no DAMON"):
+        choose(ROOT, "kdamond")
+    with pytest.raises(NotPermittedError, match="backend bpf cannot be used here: needs root"):
+        choose(USER, "bpf")
+    with pytest.raises(BadValueError, match="no backend 'ebpf'"):
+        choose(ROOT, "ebpf")
+
+
+def test_nothing_usable_says_why_and_what_to_do(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(NotPermittedError, match="no backend can be used here") as caught:
+        choose(NOTHING)
+    assert "isotherm" in caught.value.hint
+
+
+def test_processes_of_others_need_rights():
+    with pytest.raises(NotPermittedError, match="process 42 belongs to another user"):
+        choose(USER, target=TargetFacts(pids=(42,), foreign=(42,)))
+
+
+def test_virtual_machines_are_refused():
+    target = TargetFacts(pids=(42,), kvm=((42, "qemu"),))
+    for wish in ("auto", "bpf", "clear-refs"):
+        with pytest.raises(NotSupportedError, match=r"42 \(qemu\) runs a KVM") as caught:
+            choose(ROOT, wish, target)
+        assert "inside the guest" in caught.value.hint
+
+
+def test_the_kernels_own_damon_is_warned_of():
+    physical = dataclasses.replace(ROOT, damon=kernel_damon())
+    (warning,) = choose(physical).warnings
+    assert "watches physical memory every 500 ms" in warning
+    ours = kernel_damon(operations="vaddr", pids=(42,))
+    support = dataclasses.replace(ROOT, damon=ours)
+    (warning,) = choose(support, target=TargetFacts(pids=(41, 42))).warnings
+    assert "watches process 42" in warning
+    assert choose(support, target=TargetFacts(pids=(41,))).warnings == ()
+    off = dataclasses.replace(ROOT, damon=kernel_damon(running=False))
+    assert choose(off).warnings == ()
+    assert "not implemented" in choose(off).why_not["kdamond"]
+
+
+def test_open_ops_of_a_backend_without_processes():
+    with pytest.raises(NotSupportedError, match="takes no processes"):
+        open_ops(choose(ROOT, "sim"), [1])
