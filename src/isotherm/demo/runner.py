@@ -112,7 +112,7 @@ class Workload:
 
     def next_phase(self) -> int:
         """
-        End the running phase before its time; return when the next one began, as time of day in ns.
+        End the running phase before its time; return when the next began (time of day, ns).
 
         What `go` returned says nothing about time any more. Raises `IsothermError` after the last.
         """
