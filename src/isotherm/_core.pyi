@@ -162,4 +162,78 @@ class Sampler:
     def take(self) -> tuple[int, int, int, int, int]: ...
 
 def python_access(ops: Ops, /) -> object:
-    """Return a capsule "isotherm.access_ops" that calls a Python Ops, with the interpreter lock."""
+    """Return a capsule "isotherm.access_ops" that calls a Python Ops, interpreter lock held."""
+
+PAGE_IDLE_BITMAP: str
+
+class AccessStats(TypedDict):
+    """
+    Counts since the start; costs in µs of CPU time.
+
+    reads: leaves read for samples; young: of them young when chosen; clears: folios cleared;
+    missed: young, left so; stuck: still young right after the clear; followed: moves to the
+    target's CPU; unswept_bytes: left alone for fear of splitting; read_us, own_clear_us: of the
+    self-test; clear_us: running mean of a clear; unobservable: samples by reason.
+    """
+
+    reads: int
+    young: int
+    clears: int
+    missed: int
+    stuck: int
+    followed: int
+    sweep_steps: int
+    swept_bytes: int
+    unswept_bytes: int
+    first_sweep_done: bool
+    large_folios: bool
+    read_us: float
+    own_clear_us: float
+    clear_us: float
+    unobservable: dict[str, int]
+
+class AccessBpf:
+    """
+    The access check of the backend bpf: struct access_bpf.
+
+    overhead_ns: CPU time per second for the calling thread; first_sweep_ns, steady_sweep_ns:
+    likewise for the sweeps; page_idle: path of the bitmap to clear with; ignore_folios: ask
+    /proc/kpageflags even where BPF knows. Raises OSError with what failed in the self-test.
+    """
+
+    def __new__(
+        cls,
+        walker: Walker,
+        *,
+        overhead_ns: int = 10_000_000,
+        first_sweep_ns: int = 0,
+        steady_sweep_ns: int = 0,
+        follow_from: int = 0,
+        page_idle: str | None = None,
+        ignore_folios: bool = False,
+    ) -> Self: ...
+    def set_targets(self, processes: Sequence[tuple[int, int, int]], /) -> None:
+        """Replace the targets, (id, pid, pidfd) each; those of a known id keep what is known."""
+
+    def set_mappings(self, target: int, words: Buffer, /) -> None:
+        """Tell a target's map as u64 (start, end, 1 if it may be swept), in address order."""
+
+    def turn(self, addresses: Buffer, targets: Buffer, checked: Buffer, /) -> bytes:
+        """
+        Check the last batch, prepare this one (u64, u32, u32); `Check` values of the last.
+
+        Raises ProcessLookupError when every target is gone.
+        """
+
+    def take_cleared(self) -> int: ...
+    def native(self) -> object:
+        """The capsule for the C sampler; not to be used after close()."""
+
+    def unobservable(self, target: int, /) -> list[tuple[int, int, str]]:
+        """Mappings that the kernel refused to clear, and why."""
+
+    def self_test(self) -> tuple[float, float]:
+        """Repeat the self-test: µs per read and per young clear. Forgets all targets."""
+
+    def stats(self) -> AccessStats: ...
+    def close(self) -> None: ...

@@ -140,7 +140,7 @@ def weighted(hits: Sequence[int], weights: Sequence[int]) -> int:
 
 
 def mult_frac(x: int, n: int, d: int) -> int:
-    """Share n/d of x, rounded as the kernel's mult_frac() does."""
+    """Return n/d of x, rounded as the kernel's helper of this name does."""
     return x // d * n + x % d * n // d
 
 

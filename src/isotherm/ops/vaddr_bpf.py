@@ -1,0 +1,218 @@
+"""
+The operations set `bpf`: processes' memory, page by page, on a stock kernel.
+
+Accessed bits are read from the page tables through BPF (kernel/bpf.py) and cleared with
+process_madvise(MADV_COLD), or through the page_idle bitmap where the kernel has one. Everything
+between targets() and close() happens in C (_native/access_bpf.h): read first, clear only what is
+young and only whole folios, within a budget of CPU time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from isotherm._core import PAGE_IDLE_BITMAP, AccessBpf
+from isotherm.core.ops import Check, Ops, Samples, TargetRanges
+from isotherm.errors import NotPermittedError, NotSupportedError
+from isotherm.kernel.bpf import open_walker
+from isotherm.kernel.privilege import root_hint
+from isotherm.model.target import Mapping, Unobservable
+from isotherm.ops.processes import Process, ProcessSet
+from isotherm.ops.ranges import target_ranges
+
+if TYPE_CHECKING:
+    from isotherm._core import AccessStats  # exists in the stub only
+
+#: Share of one CPU for the monitoring thread, clears included.
+OVERHEAD = 0.01
+#: Share of one CPU for the first sweep, which lasts seconds, and for what is swept again later.
+FIRST_SWEEP = 0.10
+STEADY_SWEEP = 0.002
+#: Clears from the target's own CPU when a tick has so many (measured: moving there costs as much).
+FOLLOW_FROM = 4
+
+_SECOND_NS = 1_000_000_000
+_SWEEP_FLAG = 1  # SPACE_SWEEP of _native/space.h
+
+
+@dataclass(frozen=True, slots=True)
+class AccessCost:
+    """
+    What the self-test measured on our own pages, in µs of CPU time.
+
+    read: reading one page's accessed bit; clear: clearing that of a young page.
+    """
+
+    read_us: float
+    clear_us: float
+
+
+def self_test(*, page_idle: bool | None = None) -> AccessCost:
+    """
+    Check on pages of our own that touching, clearing and touching again is seen.
+
+    Raises `NotPermittedError` or `NotSupportedError` with what failed.
+    """
+    access = _open(overhead=OVERHEAD, sweep=False, follow_from=0, page_idle=page_idle)
+    stats = access.stats()
+    access.close()
+    return AccessCost(stats["read_us"], stats["own_clear_us"])
+
+
+class VaddrBpfOps(Ops):
+    """
+    Monitors `pids`, and their children unless told otherwise.
+
+    overhead: share of one CPU that the monitoring thread may use; what reading leaves over pays
+    for clears, and samples beyond that are MISSED. sweep: clear anonymous memory by ranges at the
+    start, and again where accessed bits turn out to be stale. follow_from: clear from the CPU of
+    a single-threaded target in ticks with at least so many clears; 0 is never. page_idle: None
+    takes the bitmap where the kernel has one. max_ranges: as `target_ranges`.
+
+    Raises `TargetGoneError`, `NotPermittedError`, `NotSupportedError` (no BPF, KVM guests).
+    """
+
+    name: ClassVar[str] = "bpf"
+
+    def __init__(
+        self,
+        pids: Iterable[int],
+        *,
+        follow_children: bool = True,
+        max_ranges: int = 64,
+        overhead: float = OVERHEAD,
+        sweep: bool = True,
+        follow_from: int = FOLLOW_FROM,
+        page_idle: bool | None = None,
+    ) -> None:
+        self._max_ranges = max_ranges
+        self._shown: dict[int, tuple[Mapping, ...]] = {}
+        self._prepared = 0
+        self._processes = ProcessSet(pids, follow_children=follow_children)
+        try:
+            for process in self._processes.members:
+                _refuse_guest(process)
+            self._access = _open(
+                overhead=overhead, sweep=sweep, follow_from=follow_from, page_idle=page_idle
+            )
+        except BaseException:
+            self._processes.close()
+            raise
+
+    def targets(self) -> Sequence[TargetRanges]:
+        """Return the living processes and their ranges, and tell the C side of both."""
+        living = [process for process in self._processes.refresh() if not process.kvm]
+        found = [
+            (process, target_ranges(process, max_ranges=self._max_ranges)) for process in living
+        ]
+        present = [(process, ranges) for process, ranges in found if ranges is not None]
+        self._access.set_targets([(p.target_id, p.pid, p.pidfd) for p, _ in present])
+        # An exec gives a target new memory, found out by the read of the last tick: its mappings
+        # are always told, and telling is what accepts it.
+        for index, (_, ranges) in enumerate(present):
+            self._access.set_mappings(index, _flat(ranges.mappings))
+        return [
+            _with_refused(ranges, self._access.unobservable(index))
+            for index, (_, ranges) in enumerate(present)
+        ]
+
+    def alive(self) -> bool:
+        return self._processes.alive()
+
+    def prepare(self, addresses: Samples) -> None:
+        self._prepared = len(addresses)
+        with suppress(ProcessLookupError):
+            self._access.turn(
+                addresses.addresses, _u32(addresses.targets), _u32(addresses.checked)
+            )
+
+    def check(self) -> bytes:
+        empty = array("I")
+        try:
+            return self._access.turn(array("Q"), empty, empty)
+        except ProcessLookupError:
+            return bytes([Check.MISSED]) * self._prepared
+
+    def cleared(self) -> int:
+        return self._access.take_cleared()
+
+    def native_access(self) -> object:
+        return self._access.native()
+
+    def stats(self) -> AccessStats:
+        """Counts and costs since the start, for `doctor`, benchmarks and tests."""
+        return self._access.stats()
+
+    def close(self) -> None:
+        self._access.close()
+        self._processes.close()
+
+
+def _open(*, overhead: float, sweep: bool, follow_from: int, page_idle: bool | None) -> AccessBpf:
+    if page_idle is None:
+        page_idle = Path(PAGE_IDLE_BITMAP).exists()
+    try:
+        return AccessBpf(
+            open_walker(),
+            overhead_ns=int(overhead * _SECOND_NS),
+            first_sweep_ns=int(FIRST_SWEEP * _SECOND_NS) if sweep else 0,
+            steady_sweep_ns=int(STEADY_SWEEP * _SECOND_NS) if sweep else 0,
+            follow_from=follow_from,
+            page_idle=PAGE_IDLE_BITMAP if page_idle else None,
+        )
+    except PermissionError as err:
+        raise NotPermittedError(
+            f"not allowed to clear accessed bits: {err}", hint=root_hint()
+        ) from err
+    except OSError as err:
+        raise NotSupportedError(
+            f"the access check fails its self-test: {err}",
+            hint="`isotherm doctor` names the backends that work here",
+        ) from err
+
+
+def _refuse_guest(process: Process) -> None:
+    if process.kvm:
+        raise NotSupportedError(
+            f"process {process.pid} ({process.name}) runs a virtual machine: what its guest "
+            "accesses cannot be seen from outside",
+            hint="run isotherm inside the guest",
+        )
+
+
+def _flat(mappings: Iterable[Mapping]) -> array[int]:
+    """Mappings as struct mapping: start, end, flags."""
+    words = array("Q")
+    for mapping in mappings:
+        words.extend((mapping.start, mapping.end, _SWEEP_FLAG if _sweepable(mapping) else 0))
+    return words
+
+
+def _sweepable(mapping: Mapping) -> bool:
+    """Private anonymous memory; that of a file may hold page-cache folios of any size."""
+    name = mapping.name
+    return mapping.permissions[3] == "p" and (
+        not name or name in ("[heap]", "[stack]") or name.startswith("[anon:")
+    )
+
+
+def _u32(values: array[int]) -> array[int]:
+    return values if values.itemsize == 4 else array("I", values)
+
+
+def _with_refused(ranges: TargetRanges, refused: Sequence[tuple[int, int, str]]) -> TargetRanges:
+    """Add what the kernel refused to clear to what is known to be unobservable."""
+    if not refused:
+        return ranges
+    added: list[Any] = [
+        Unobservable(ranges.target.id, start, end, reason)
+        for start, end, reason in refused
+        if not any(u.start < end and start < u.end for u in ranges.unobservable)
+    ]
+    unobservable = tuple(sorted((*ranges.unobservable, *added), key=lambda u: u.start))
+    return TargetRanges(ranges.target, ranges.ranges, ranges.mappings, unobservable)
