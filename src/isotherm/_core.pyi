@@ -237,3 +237,23 @@ class AccessBpf:
 
     def stats(self) -> AccessStats: ...
     def close(self) -> None: ...
+
+def page_walk(
+    machine: int, levels: int, before: Buffer, after: Buffer, turn: int, root: int, addr: int, /
+) -> tuple[int, int, int]:
+    """
+    The walk of the BPF programs over a made-up physical memory: (entry, meta, reads done).
+
+    machine: 0 x86-64, 1 arm64. From read number `turn` on, `after` is seen instead of `before`.
+    """
+
+def page_decode(
+    machine: int, levels: int, entry: int, meta: int, addr: int, none_bit: int = -1, /
+) -> tuple[int, int, int, int, int, int]:
+    """What an entry says: (state, pfn, level, young, dirty, write)."""
+
+def btf_lookup(data: Buffer, name: str, kind: int, member: str, /) -> tuple[int, int, int]:
+    """(id, byte offset of the member or -1, value of the enumerator or -1); OSError if damaged."""
+
+def bpf_program(data: Buffer, section: str, symbols: list[tuple[str, int, int]], /) -> bytes:
+    """Instructions of a section with the symbols (name, kind, value) put in; OSError if damaged."""

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bind.h"
-#include "bpf_load.h"
-#include "btf.h"
-#include "page_table.h"
 #include "walker.h"
 
 struct walker_object {

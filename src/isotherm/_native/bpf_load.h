@@ -1,24 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loads programs of a BPF object file into the kernel through bpf(2), without libbpf.
 #pragma once
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <linux/bpf.h>
-
-/** What a symbol that a program refers to stands for. */
-struct bpf_symbol {
-	const char *name;
-	enum { BPF_SYMBOL_MAP, BPF_SYMBOL_KFUNC, BPF_SYMBOL_NUMBER } kind;
-	int value;	// a map's file descriptor, a function's BTF number, a number
-};
-
-struct bpf_object {
-	const uint8_t *data;
-	size_t size;
-	const struct bpf_symbol *symbols;
-	size_t nr_symbols;
-};
+#include "bpf_object.h"
 
 /** bpf(2), -errno on failure. */
 int bpf_call(enum bpf_cmd command, union bpf_attr *attr, size_t size);
@@ -29,8 +12,7 @@ int bpf_shared_map(const char *name, size_t size, void **memory);
 /**
  * Load the program in section @section ("raw_tp/walk"); the part before the slash says its type:
  * raw_tp, syscall or iter_task (whose @attach_id is the BTF number of bpf_iter_task). Its file
- * descriptor, or -errno with the reason in @error: -ENOENT no such section, -ENOEXEC a damaged
- * object, -EOPNOTSUPP a symbol that the kernel does not have, or what the kernel said.
+ * descriptor, or -errno with the reason in @error, of bpf_program_init() or what the kernel said.
  */
 int bpf_load(const struct bpf_object *object, const char *section, int attach_id, char *error,
 	     size_t error_size);
@@ -40,3 +22,4 @@ int bpf_run(int program);
 
 /** Read everything an iterator program writes to *@data (malloc'd); bytes or -errno. */
 long bpf_read_iterator(int program, void **data);
+

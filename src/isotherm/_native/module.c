@@ -11,6 +11,7 @@ static int module_exec(PyObject *module)
 	static int (*const parts[])(PyObject *) = {
 		bind_access,
 		bind_touch,
+		bind_formats,
 		bind_walker,
 		bind_rng,
 		bind_regions,

@@ -35,3 +35,19 @@ bool page_is_table(const struct page_format *format, uint64_t entry);
 
 /** A 2 MiB leaf entry for the part at @addr of a 1 GiB leaf. */
 uint64_t page_split_entry(const struct page_format *format, uint64_t entry, uint64_t addr);
+
+/** Physical memory that the walk can be tried on, without a kernel. */
+struct page_image {
+	const uint8_t *before, *after;	// of the same size; reads see after from read number turn on
+	uint64_t size, turn;
+	uint64_t reads;			// out
+};
+
+struct page_found {
+	uint64_t entry;
+	uint32_t meta;	// as walk_slot.meta
+};
+
+/** The very walk of the BPF programs, over @image; @root is a physical address. */
+struct page_found page_walk(const struct page_format *format, struct page_image *image,
+			    uint64_t root, uint64_t addr);
