@@ -1,0 +1,220 @@
+"""Each core function against the kernel's: both twins, all vectors, exactly."""
+
+import pytest
+
+from isotherm.core import intervals, regions
+from isotherm.errors import BadValueError
+from isotherm.model.attrs import Attrs, IntervalsGoal
+
+PATTERN = "unit_*.json"
+
+
+def plain(table, like):
+    """The table's rows as lists, as long as those of `like`."""
+    return [
+        [list(map(as_list, row[: len(model)])) for row, model in zip(got, rows, strict=False)]
+        + [list(row) for row in got[len(rows) :]]
+        for got, rows in zip(table.rows(), like, strict=True)
+    ]
+
+
+def as_list(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def errno_of(call, *args, **kwargs):
+    try:
+        call(*args, **kwargs)
+    except BadValueError:
+        return -22
+    return 0
+
+
+def samples(sample_us, aggr_us):
+    return Attrs(sample_us=sample_us, aggr_us=aggr_us).samples_per_aggr
+
+
+def damon_rand(engine, case):
+    return engine.rng("draws", draws=case["draws"]).range(case["l"], case["r"]), case["out"]
+
+
+def set_regions(engine, case):
+    table = engine.table([case["old"]], case["min_region_sz"])
+    err = errno_of(table.set_regions, 0, case["ranges"])
+    return (err, plain(table, [case["out"]])), (case["err"], [case["out"]])
+
+
+def commit_target_regions(engine, case):
+    table = engine.table([case["dst"]], case["src_min_region_sz"])
+    ranges = regions.coalesce((start, end) for start, end, *_ in case["src"])
+    err = errno_of(table.set_regions, 0, ranges) if ranges else 0
+    return (err, plain(table, [case["out"]])), (case["err"], [case["out"]])
+
+
+def merge_two(engine, case):
+    table = engine.table([case["in"]])
+    table.merge(2**32, 2**62, count_age=False)
+    return plain(table, [case["out"]]), [case["out"]]
+
+
+def merge_regions_of(engine, case):
+    table = engine.table([case["regions"]])
+    table.merge(
+        case["threshold"],
+        case["sz_limit"],
+        count_age=case["count_age"],
+        weights=case["probe_weights"],
+    )
+    return plain(table, [case["out"]]), [case["out"]]
+
+
+def kdamond_merge_regions(engine, case):
+    table = engine.table(case["targets"])
+    table.merge_to(
+        case["max_nr_regions"],
+        case["threshold"],
+        case["sz_limit"],
+        samples(case["sample_us"], case["aggr_us"]),
+    )
+    return plain(table, case["out"]), case["out"]
+
+
+def apply_min_nr_regions(engine, case):
+    table = engine.table(case["targets"], case["min_region_sz"])
+    limit = table.enforce_min(case["min_nr_regions"])
+    return (limit, plain(table, case["out"])), (case["max_region_sz"], case["out"])
+
+
+def split_regions_of(engine, case):
+    table = engine.table([case["regions"]], case["min_region_sz"])
+    table.split_all(case["nr_subs"], engine.rng("draws", draws=case["prng_draws"]))
+    return plain(table, [case["out"]]), [case["out"]]
+
+
+def split_some_regions(engine, case):
+    table = engine.table([], case["min_region_sz"])
+    rng = engine.rng("draws", draws=case["prng_draws"])
+    for _ in range(case["rotation_before"]):
+        table.split_every(case["split_step"], rng)
+    table.load(case["targets"])
+    table.split_every(case["split_step"], rng)
+    return plain(table, case["out"]), case["out"]
+
+
+def mvsum(engine, case):
+    current, last, left_bp = case["in"]
+    if engine.name == "native" and left_bp < 10_000:
+        return engine.table([[[0, 1, current, last, 0]]]).mvsum(left_bp)[0], case["out"]
+    return regions.mvsum(current, last, left_bp), case["out"]
+
+
+def nr_accesses_mvsum(engine, case):
+    sample_us, aggr_us, sis, next_aggr, now, last = case["in"]
+    left_bp = intervals.left_window_bp(sis, next_aggr, samples(sample_us, aggr_us))
+    return engine.table([[[0, 1, now, last, 0]]]).mvsum(left_bp)[0], case["out"]
+
+
+def update_monitoring_result(engine, case):
+    now, last, age, old, new, aggregating = case["in"]
+    table = engine.table([[[0, 1, now, last, age]]])
+    table.rescale(samples(*old), samples(*new), old[1], new[1], aggregating=aggregating)
+    return list(table.rows()[0][0][2:5]), case["out"]
+
+
+def set_attrs(_engine, case):
+    def build():
+        goal = IntervalsGoal(*case["goal"])
+        Attrs(
+            sample_us=case["sample_us"],
+            aggr_us=case["aggr_us"],
+            min_nr_regions=case["min_nr_regions"],
+            max_nr_regions=case["max_nr_regions"],
+            goal=goal,
+        )
+
+    return errno_of(build), case["err"]
+
+
+def tune_intervals(engine, case):
+    table = engine.table([case["regions"]], 4096)
+    goal = IntervalsGoal(*case["goal"])
+    count = case["aggr_samples"]
+    old = Attrs(sample_us=case["sample_us"], aggr_us=case["sample_us"] * count, goal=goal)
+    events, size_bytes = table.access_events()
+    score = intervals.events_score(events, size_bytes, count, goal.access_bp)
+    new = intervals.tuned(old, count, events, size_bytes) or old
+    if new is not old:
+        table.rescale(
+            old.samples_per_aggr,
+            new.samples_per_aggr,
+            old.aggr_us,
+            new.aggr_us,
+            aggregating=False,
+        )
+    got = (score, intervals.adaptation(score), new.sample_us, new.aggr_us)
+    names = ("score_bp", "adaptation_bp", "new_sample_us", "new_aggr_us")
+    after = [case["regions_after"]]
+    return (got, plain(table, after)), (tuple(case[name] for name in names), after)
+
+
+def three_regions(_engine, case):
+    err = errno_of(regions.three_regions, case["vmas"])
+    found = None if err else list(map(list, regions.three_regions(case["vmas"])))
+    return (err, found), (case["err"], case["regions"])
+
+
+def feed_loop_next_input(_engine, case):
+    return intervals.feed(*case["in"]), case["out"]
+
+
+def probe_params_valid(_engine, case):
+    count = samples(case["sample_us"], case["aggr_us"])
+    return regions.probe_weights_valid(count, case["weights"]), case["valid"]
+
+
+CHECKS = {
+    check.__name__: check
+    for check in (
+        damon_rand,
+        set_regions,
+        commit_target_regions,
+        merge_two,
+        merge_regions_of,
+        kdamond_merge_regions,
+        apply_min_nr_regions,
+        split_regions_of,
+        split_some_regions,
+        mvsum,
+        nr_accesses_mvsum,
+        update_monitoring_result,
+        set_attrs,
+        tune_intervals,
+        three_regions,
+        feed_loop_next_input,
+        probe_params_valid,
+    )
+}
+SCHEMES = [
+    "charge_quota",
+    "core_filter_chain",
+    "effective_quota",
+    "filter_match_addr",
+    "hot_cold_score",
+    "psi_goal",
+    "skip_charged",
+    "wmark",
+]
+NOT_APPLICABLE = dict.fromkeys(SCHEMES, "of the scheme engine, which does not exist yet") | {
+    "moving_sum_pre73": "of the profiles 6.7 to 7.2, which do not exist",
+}
+
+
+def test_every_vector(engine, vectors):
+    group = vectors["group"]
+    if reason := NOT_APPLICABLE.get(group):
+        pytest.skip(f"{group}: {reason}")
+    assert group in CHECKS, f"nothing here knows what to do with group {group}"
+    assert vectors["cases"]
+    for number, case in enumerate(vectors["cases"]):
+        got, expected = CHECKS[group](engine, case)
+        assert got == expected, f"case {number}: {case}"
