@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -150,6 +151,9 @@ def command(
         if recording.damage is not None:
             raise recording.damage from None
         raise
+    # Neither an old locale nor a name that is no text keeps the report from being read.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.stdout.write(report.render(form))
     sys.stdout.flush()
     if recording.damage is not None:

@@ -140,7 +140,7 @@ def _text_array(schema: na.CSchema, texts: list[str | None]) -> na.CArray:
     for i, text in enumerate(texts):
         if text is not None:
             present |= 1 << i
-            # Names of files need not be UTF-8; the Arrow type must be.
+            # Names need not be UTF-8, Arrow's text must; \udcXX happens to be JSON's own escape.
             data += text.encode("utf-8", "backslashreplace")
         offsets.append(len(data))
     validity = present.to_bytes((len(texts) + 7) // 8, "little")

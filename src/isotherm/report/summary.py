@@ -10,7 +10,7 @@ from isotherm.analysis.hotness import UNKNOWN, Heat, total
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.analysis.summary import Summary
 from isotherm.report.output import Report
-from isotherm.report.text import elide, heat_line, short_size, table, target_title
+from isotherm.report.text import elide, heat_line, printable, short_size, table, target_title
 from isotherm.units import format_duration, format_size
 
 SCHEMA = "isotherm.report.summary/1"
@@ -100,7 +100,7 @@ def _document(summary: Summary) -> dict[str, Any]:
 
 
 def _text(summary: Summary, line: str) -> list[str]:
-    out = [_headline(summary), _sizes(summary)]
+    out = [_headline(summary), *_sizes(summary)]
     if summary.lost_snapshots:
         out.append(f" {summary.lost_snapshots} snapshots are missing")
     if summary.last is None:
@@ -136,7 +136,7 @@ def _headline(summary: Summary) -> str:
     )
 
 
-def _sizes(summary: Summary) -> str:
+def _sizes(summary: Summary) -> list[str]:
     mapped = _known([target.mapped_bytes for target in summary.targets])
     resident = _known([target.resident_bytes for target in summary.targets])
     parts = [
@@ -146,11 +146,12 @@ def _sizes(summary: Summary) -> str:
     ]
     everything = total(summary.what)
     parts.append(f"{format_size(everything.size)} monitored")
+    lines = [" " + ", ".join(parts)]
     if everything.unobservable:
-        why = {u.reason for u in summary.last.unobservable} if summary.last else set()
+        why = {printable(u.reason) for u in summary.last.unobservable} if summary.last else set()
         reason = f" ({', '.join(sorted(why))})" if 0 < len(why) <= 2 else ""
-        parts.append(f"{format_size(everything.unobservable)} not observable{reason}")
-    return " " + ", ".join(parts)
+        lines.append(f" {format_size(everything.unobservable)} not observable{reason}")
+    return lines
 
 
 def _what_table(summary: Summary) -> list[str]:

@@ -37,8 +37,16 @@ def heat_line(grid: Heatmap) -> str:
     return "".join(line)
 
 
+def printable(text: str) -> str:
+    """Spell out control characters: names come from outside, and terminals obey escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def elide(text: str, width: int) -> str:
     """Cut the middle of a long name or path: its end tells more than its middle."""
+    text = printable(text)
     if len(text) <= width:
         return text
     head = width // 3
@@ -63,5 +71,6 @@ def target_title(targets: Sequence[Target]) -> str:
     if not targets:
         return "nothing"
     first = targets[0]
-    title = first.name if first.pid is None else f"{first.name} {first.pid}"
+    name = printable(first.name)
+    title = name if first.pid is None else f"{name} {first.pid}"
     return title + (f" and {len(targets) - 1} more" if len(targets) > 1 else "")

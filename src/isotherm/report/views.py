@@ -12,7 +12,7 @@ from isotherm.model.snapshot import Region, Snapshot
 from isotherm.model.target import Mapping
 from isotherm.report.heatmap_text import plot_size, render
 from isotherm.report.output import Report
-from isotherm.report.text import bar, elide, short_size, table, target_title
+from isotherm.report.text import bar, elide, printable, short_size, table, target_title
 from isotherm.units import format_duration, format_size
 
 PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
@@ -194,7 +194,9 @@ def report_info(recording: AnalysedRecording) -> Report:
             flat.setdefault(key, value)
     rows = [{"name": key, "value": value} for key, value in flat.items()]
     width = max(len(key) for key in flat)
-    text = [f" {_label(key):<{width}}  {_plain(key, value)}" for key, value in flat.items()]
+    text = [
+        f" {_label(key):<{width}}  {printable(_plain(key, value))}" for key, value in flat.items()
+    ]
     return Report("isotherm.report.info/1", document, rows, text)
 
 

@@ -1,0 +1,87 @@
+"""Heat by mapping and idle time, by hand."""
+
+from __future__ import annotations
+
+from isotherm.analysis.hotness import UNKNOWN, Heat, by_mapping, idle_ages, total
+from isotherm.analysis.summary import summarize
+from isotherm.model.target import Mapping, Unobservable
+from support.snapshots import MIB, phases, snapshot
+
+
+def test_the_phases_by_mapping():
+    snapshots = phases()
+    rows = by_mapping(snapshots[-1], snapshots[0].mappings, long_idle_ns=1_000_000_000)
+    quarter = MIB // 4
+    assert rows == [
+        Heat("[heap]", 64 * MIB, 8 * MIB, 0, 56 * MIB, 0, 56 * MIB),
+        Heat("anonymous", 20 * MIB, 0, 0, 16 * MIB, 4 * MIB, 16 * MIB),
+        Heat("[stack]", MIB, 0, 3 * quarter, 0, quarter, 0),
+    ]
+    assert total(rows).size == 85 * MIB
+
+
+def test_idle_long_waits_for_its_time():
+    snapshots = phases()
+    (heap, *_) = by_mapping(snapshots[-1], snapshots[0].mappings, long_idle_ns=5_900_000_001)
+    assert heap.idle_long == 0
+    (heap, *_) = by_mapping(snapshots[-1], snapshots[0].mappings, long_idle_ns=5_900_000_000)
+    assert heap.idle_long == 56 * MIB
+
+
+def test_holes_between_mappings_belong_to_nobody():
+    one = snapshot(0, [(0, 0, 1000, 10, 0, 0)])
+    maps = {0: (Mapping(600, 700, "r--p", "b"), Mapping(100, 200, "r--p", "a"))}
+    assert by_mapping(one, maps) == [Heat("a", 100, 100), Heat("b", 100, 100)]
+
+
+def test_without_a_map_nothing_is_lost():
+    one = snapshot(0, [(0, 0, 1000, 10, 0, 0), (0, 1000, 1500, 9, 0, 100)])
+    assert by_mapping(one, {}) == [Heat(UNKNOWN, 1500, 1000, 400, 0, 100)]
+
+
+def test_unobservable_is_neither_hot_nor_cold():
+    one = snapshot(
+        0,
+        [(0, 0, 1000, 0, 900, 1000), (0, 1000, 2000, 20, 0, 1000)],
+        unobservable=(Unobservable(0, 5000, 6000, "hugetlb"),),
+    )
+    assert by_mapping(one, {}) == [Heat(UNKNOWN, 3000, unobservable=3000)]
+    assert sum(size for _, size in idle_ages(one)) == 0
+
+
+def test_idle_ages():
+    rows = [
+        (0, 0, 100, 0, 9, 0),
+        (0, 100, 300, 0, 10, 0),
+        (0, 300, 600, 1, 99, 0),
+        (0, 600, 1000, 0, 31, 50),
+    ]
+    bounds = (1_000_000_000, 3_000_000_000)
+    assert idle_ages(snapshot(0, rows), bounds) == [
+        (0, 100),
+        (1_000_000_000, 200),
+        (3_000_000_000, 350),
+    ]
+
+
+def test_summary_of_the_phases():
+    summary = summarize(phases())
+    assert (summary.snapshots, summary.lost_snapshots, summary.regions) == (60, 0, 300)
+    assert summary.duration_ns == 6_000_000_000
+    assert summary.idle_after_ns == 5_000_000_000
+    assert summary.cost == 60 * 500_000 / 6e9
+    assert summary.what[0].idle_long == 56 * MIB
+
+
+def test_summary_counts_what_is_missing_and_keeps_the_last_regions():
+    made = phases()
+    summary = summarize([*made[2:10], *made[15:20], snapshot(20)])
+    assert summary.lost_snapshots == 7
+    assert summary.last is not None
+    assert summary.last.index == 19
+
+
+def test_summary_of_nothing():
+    summary = summarize([])
+    assert summary.last is None
+    assert (summary.what, summary.cost, summary.idle_ages()) == ([], 0.0, [])
