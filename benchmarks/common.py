@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from isotherm.session import MonitorSession, monitor
-
 from isotherm.model.snapshot import Snapshot
+from isotherm.session import MonitorSession, monitor
 
 MIB = 1 << 20
 GIB = 1 << 30

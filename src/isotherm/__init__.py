@@ -1,5 +1,7 @@
 """Data access monitoring and access-aware memory operations for every Linux."""
 
+from typing import TYPE_CHECKING, Any
+
 from isotherm.core.ops import Check, Ops, Samples, TargetRanges
 from isotherm.errors import (
     BadValueError,
@@ -24,6 +26,7 @@ __all__ = [
     "IntervalsGoal",
     "IsothermError",
     "Mapping",
+    "MonitorSession",
     "NotPermittedError",
     "NotSupportedError",
     "Ops",
@@ -36,4 +39,23 @@ __all__ = [
     "TargetRanges",
     "ThresholdError",
     "Unobservable",
+    "monitor",
+    "open",
+    "record",
 ]
+
+if TYPE_CHECKING:
+    from isotherm.api import MonitorSession, monitor, open, record  # noqa: A004
+
+
+def __getattr__(name: str) -> Any:
+    """Import the running parts when they are first used: `import isotherm` stays cheap."""
+    if name in {"MonitorSession", "monitor"}:
+        from isotherm import session
+
+        return getattr(session, name)
+    if name in {"open", "record"}:
+        from isotherm import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'isotherm' has no attribute {name!r}")

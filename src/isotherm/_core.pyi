@@ -256,4 +256,4 @@ def btf_lookup(data: Buffer, name: str, kind: int, member: str, /) -> tuple[int,
     """(id, byte offset of the member or -1, value of the enumerator or -1); OSError if damaged."""
 
 def bpf_program(data: Buffer, section: str, symbols: list[tuple[str, int, int]], /) -> bytes:
-    """Instructions of a section with the symbols (name, kind, value) put in; OSError if damaged."""
+    """Instructions of a section, the symbols (name, kind, value) put in; OSError if damaged."""

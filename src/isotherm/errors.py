@@ -36,6 +36,14 @@ class TargetGoneError(IsothermError):
     exit_code = 3
 
 
+class CommandEndedError(TargetGoneError):
+    """A command that was started to be monitored had ended before it could be."""
+
+    def __init__(self, message: str, returncode: int) -> None:
+        super().__init__(message, hint="a longer run is needed to see anything")
+        self.returncode = returncode
+
+
 class NotPermittedError(IsothermError):
     """The kernel refused for lack of privileges."""
 

@@ -286,23 +286,35 @@ def _warnings(support: KernelSupport, target: TargetFacts, chosen: Backend) -> t
     return tuple(found)
 
 
-def open_ops(choice: Choice, pids: Iterable[int], *, follow_children: bool = True) -> Ops:
+def open_ops(
+    choice: Choice,
+    pids: Iterable[int],
+    *,
+    follow_children: bool = True,
+    overhead: float | None = None,
+) -> Ops:
     """
     Open the chosen backend on processes; raises as `ProcessSet` does.
 
-    The simulator has no processes: build `sim.ops.SimOps` from a world instead.
+    overhead: share of one CPU to use, by default the backend's own. The simulator has no
+    processes: build `sim.ops.SimOps` from a world instead.
     """
-    if choice.backend not in ("bpf", "clear-refs"):
-        raise NotSupportedError(f"backend {choice.backend} takes no processes")
-    processes = ProcessSet(pids, follow_children=follow_children)
-    try:
-        refuse_virtual_machines(target_facts(processes.members))
-        if choice.backend == "clear-refs":
+    if choice.backend == "clear-refs":
+        processes = ProcessSet(pids, follow_children=follow_children)
+        try:
+            refuse_virtual_machines(target_facts(processes.members))
             return ClearRefsOps(processes)
-        module = importlib.import_module("isotherm.ops.vaddr_bpf")
-        ops = module.VaddrBpfOps(processes, clearing=choice.clearing)
-        assert isinstance(ops, Ops)  # noqa: S101 - our own module
-    except BaseException:
-        processes.close()
-        raise
-    return ops
+        except BaseException:
+            processes.close()
+            raise
+    if choice.backend == "bpf":
+        # Only here: the C core is not needed to decide, nor by the other backends.
+        from isotherm.ops.vaddr_bpf import OVERHEAD, VaddrBpfOps
+
+        return VaddrBpfOps(
+            pids,
+            follow_children=follow_children,
+            overhead=OVERHEAD if overhead is None else overhead,
+            page_idle=choice.clearing == "page-idle",
+        )
+    raise NotSupportedError(f"backend {choice.backend} takes no processes")

@@ -1,0 +1,77 @@
+"""
+What `import isotherm` offers beside the nouns: monitor, record, open.
+
+Apart from `session`, because a recording needs nanoarrow and zstandard and monitoring does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from isotherm.model.snapshot import Snapshot
+from isotherm.recording.reader import Recording, open_recording
+from isotherm.recording.writer import RecordingWriter
+from isotherm.session import MonitorSession, default_path, monitor
+
+__all__ = ["MonitorSession", "default_path", "monitor", "open", "record", "write_recording"]
+
+
+def recording_info(session: MonitorSession) -> dict[str, Any]:
+    """Return what the session adds to what every recording says of itself."""
+    choice = session.choice
+    return {
+        "backend": session.backend,
+        "backend_reason": choice.reason if choice is not None else "",
+        "attrs": session.attrs,
+        "targets": list(session.targets),
+    }
+
+
+def write_recording(
+    session: MonitorSession,
+    path: Path,
+    *,
+    duration: float | str | None = None,
+    force: bool = False,
+    each: Callable[[Snapshot], None] | None = None,
+) -> int:
+    """
+    Write the session's snapshots to `path` until the stream ends; return how many there were.
+
+    `each` is called with every snapshot after it was taken over. Without any snapshot no file is
+    left behind.
+    """
+    count = 0
+    with RecordingWriter(path, recording_info(session), force=force) as writer:
+        for snapshot in session.snapshots(duration):
+            writer.write(snapshot)
+            count += 1
+            if each is not None:
+                each(snapshot)
+    if not count:
+        path.unlink()
+    return count
+
+
+def record(
+    path: str | Path,
+    *,
+    duration: float | str | None = None,
+    force: bool = False,
+    **target: Any,
+) -> int:
+    """
+    Record to `path` for `duration`, or until the target ends; return the number of snapshots.
+
+    `target` and everything else is as for `isotherm.monitor`. An existing file is kept, with
+    `BadValueError`, unless `force`.
+    """
+    with monitor(**target) as session:
+        return write_recording(session, Path(path), duration=duration, force=force)
+
+
+def open(path: str | Path) -> Recording:  # noqa: A001 - isotherm.open, as gzip.open
+    """Open a recording; iterate it for its snapshots."""
+    return open_recording(Path(path))

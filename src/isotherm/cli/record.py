@@ -1,0 +1,221 @@
+"""`isotherm record`: monitor processes or a command, and keep every snapshot."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from isotherm.api import MonitorSession, default_path, monitor, write_recording
+from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
+from isotherm.model.snapshot import Snapshot
+from isotherm.units import duration_ns, exact_duration, format_duration, format_size, percent
+
+#: Seconds between two progress lines on a terminal.
+PROGRESS_PERIOD_S = 0.5
+
+
+class Progress:
+    """The line that tells a person how the recording goes; silent when stderr is no terminal."""
+
+    def __init__(self, duration_ns: int | None) -> None:
+        self._live = sys.stderr.isatty()
+        self._duration = duration_ns
+        self._begun = time.monotonic()
+        self._cpu = time.process_time()
+        self._next = 0.0
+        self.last: Snapshot | None = None
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Redraw with this snapshot when it is time."""
+        self.last = snapshot
+        now = time.monotonic()
+        if self._live and now >= self._next:
+            self._next = now + PROGRESS_PERIOD_S
+            print(f"\r\033[K{self.line()}", end="", file=sys.stderr, flush=True)
+
+    def line(self) -> str:
+        """Return time, snapshots, regions, working set and our own cost in about 80 columns."""
+        elapsed = time.monotonic() - self._begun
+        cost = (time.process_time() - self._cpu) / max(elapsed, 1e-3)
+        spent = format_duration(int(elapsed) * 1_000_000_000)
+        parts = []
+        if self._duration is not None:
+            done = min(1.0, elapsed * 1e9 / max(1, self._duration))
+            parts.append(f"{'█' * int(16 * done):16} {spent}/{format_duration(self._duration)}")
+        else:
+            parts.append(spent)
+        if self.last is not None:
+            resident = sum(target.resident_bytes or 0 for target in self.last.targets)
+            of = f" of {format_size(resident)}" if resident else ""
+            parts.append(
+                f"{len(self.last.columns)} regions  "
+                f"working set {format_size(self.last.working_set_bytes)}{of}"
+            )
+        parts.append(f"cost {cost:.1%} of one CPU")
+        return " " + "  ".join(parts)
+
+    def end(self) -> None:
+        """Leave the terminal on a fresh line."""
+        if self._live:
+            print(f"\r\033[K{self.line()}", file=sys.stderr)
+
+
+@contextmanager
+def stopping_on_signals(session: MonitorSession) -> Iterator[None]:
+    """ctrl-c and SIGTERM end the recording in good order instead of the program."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        session.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def announce(session: MonitorSession, duration: int | None) -> None:
+    """Say on stderr what is recorded, how, and what could surprise."""
+    targets = session.targets
+    who = ", ".join(f"{target.name} {target.pid}" for target in targets[:3])
+    if len(targets) > 3:
+        who += f" and {len(targets) - 3} more"
+    attrs = session.attrs
+    how_long = "" if duration is not None else "     ctrl-c to stop"
+    print(
+        f"recording {who}, backend {session.backend}, sample {exact_duration(attrs.sample_us)} "
+        f"aggr {exact_duration(attrs.aggr_us)} "
+        f"regions {attrs.min_nr_regions}..{attrs.max_nr_regions}{how_long}",
+        file=sys.stderr,
+    )
+    for warning in session.choice.warnings if session.choice is not None else ():
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def run(session: MonitorSession, path: Path, *, duration: int | None, force: bool) -> int:
+    """Write every snapshot until the time is over, the targets ended, or a signal came."""
+    progress = Progress(duration)
+    seconds = None if duration is None else duration / 1e9
+    try:
+        with stopping_on_signals(session):
+            return write_recording(
+                session, path, duration=seconds, force=force, each=progress.take
+            )
+    finally:
+        progress.end()
+
+
+def pids_option(text: str | None) -> list[int] | None:
+    """Return pids of "12,34"; raises `BadValueError`."""
+    if text is None:
+        return None
+    words = text.replace(",", " ").split()
+    if not words or not all(word.isdecimal() for word in words):
+        raise BadValueError(f"{text!r} is not a pid", hint="write it as -p 4242 or -p 4242,4243")
+    return [int(word) for word in words]
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": False},
+    epilog="""\b
+Examples:
+  sudo isotherm record -p $(pidof redis-server) -d 30s
+  sudo isotherm record -n postgres -o pg.isotherm
+  sudo isotherm record -d 10s -- python3 app.py
+Then: isotherm report""",
+)
+@click.option("-p", "--pid", metavar="PID[,PID]", help="Processes to record.")
+@click.option("-n", "--name", help="Record the processes of this name.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File [NAME.PID.isotherm here]."
+)
+@click.option("-d", "--duration", metavar="TIME", help="Stop after this long, e.g. 30s.")
+@click.option("--sample", metavar="TIME", help="Sampling interval [5ms].")
+@click.option("--aggr", metavar="TIME", help="Aggregation interval [100ms].")
+@click.option("--update", metavar="TIME", help="Address map update interval [1s].")
+@click.option("--regions", metavar="MIN..MAX", help="Bounds of the number of regions.")
+@click.option("--overhead", default="1%", show_default=True, help="Share of one CPU to use.")
+@click.option("--backend", default="auto", show_default=True, help="As listed by doctor.")
+@click.option("--seed", type=int, help="Seed of the sampling; recorded.")
+@click.option("--no-children", is_flag=True, help="Do not follow child processes.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.argument("command_line", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
+def command(
+    *,
+    pid: str | None,
+    name: str | None,
+    output: Path | None,
+    duration: str | None,
+    sample: str | None,
+    aggr: str | None,
+    update: str | None,
+    regions: str | None,
+    overhead: str,
+    backend: str,
+    seed: int | None,
+    no_children: bool,
+    force: bool,
+    command_line: tuple[str, ...],
+) -> int:
+    """
+    Record the access pattern of processes, or of a command.
+
+    Stops on ctrl-c, after --duration, or when the target ends. With a command, its exit status
+    is returned. Existing files are kept unless --force is given.
+    """
+    length = None if duration is None else duration_ns(duration)
+    if length == 0:
+        raise BadValueError("a recording of 0 seconds holds nothing", hint="-d 10s")
+    if output is not None and output.exists() and not force:
+        raise BadValueError(f"{output} exists already", hint="another -o, or --force")
+    try:
+        session = monitor(
+            pid=pids_option(pid),
+            name=name,
+            command=command_line or None,
+            sample=sample,
+            aggr=aggr,
+            update=update,
+            regions=regions,
+            backend=backend,
+            children=not no_children,
+            seed=seed,
+            overhead=float(percent(overhead)),
+        )
+    except CommandEndedError as err:
+        print(f"isotherm: {err}", file=sys.stderr)
+        return exit_status(err.returncode)
+    with session:
+        path = output or default_path(session, Path.cwd())
+        announce(session, length)
+        count = run(session, path, duration=length, force=force)
+    if count:
+        print(
+            f"saved {path} ({format_size(path.stat().st_size)}, {count} snapshots)."
+            f"  next: isotherm report {shlex.quote(os.fspath(path))}",
+            file=sys.stderr,
+        )
+    if session.command is not None:
+        return exit_status(session.command.wait())
+    if not count:
+        raise TargetGoneError(
+            "the target ended before the first aggregation: nothing was recorded",
+            hint="start it with `isotherm record -- CMD`, or shorten --aggr",
+        )
+    return 0
+
+
+def exit_status(returncode: int) -> int:
+    """Return a shell's view of a child's end: 128 + signal where a signal ended it."""
+    return 128 - returncode if returncode < 0 else returncode

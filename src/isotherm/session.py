@@ -1,0 +1,240 @@
+"""
+Composition root: target + backend + attributes + sinks become a running session.
+
+`monitor()` is what `isotherm.monitor` is, and what every command uses. It asks for facts
+(`kernel.features.probe`), lets `ops.choose` decide, opens the backend and runs `core.Monitor`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from isotherm.core.monitor import Monitor
+from isotherm.core.ops import Ops
+from isotherm.errors import BadValueError, CommandEndedError, NotPermittedError, TargetGoneError
+from isotherm.kernel import procfs
+from isotherm.kernel.features import probe
+from isotherm.model.attrs import Attrs
+from isotherm.model.snapshot import Snapshot
+from isotherm.model.target import Target
+from isotherm.ops.choose import BACKENDS, Choice, choose, open_ops, target_facts
+from isotherm.ops.processes import ProcessSet
+from isotherm.units import duration_ns, duration_us, int_range
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked of the monitoring attributes; None means the backend's own default."""
+
+    sample: int | str | None = None
+    aggr: int | str | None = None
+    update: int | str | None = None
+    regions: str | tuple[int, int] | None = None
+
+    def over(self, defaults: Attrs) -> Attrs:
+        """Return `defaults` with what was asked put over them; raises `BadValueError`."""
+        changes: dict[str, Any] = {}
+        for name in ("sample", "aggr", "update"):
+            asked = getattr(self, name)
+            if asked is not None:
+                changes[f"{name}_us"] = duration_us(asked)
+        if changes.get("sample_us") == 0 or changes.get("aggr_us") == 0:
+            raise BadValueError("an interval of 0 cannot be kept", hint="5ms and 100ms are usual")
+        if "sample_us" in changes and "aggr_us" not in changes:
+            changes["aggr_us"] = changes["sample_us"] * defaults.samples_per_aggr
+        if self.regions is not None:
+            changes["min_nr_regions"], changes["max_nr_regions"] = int_range(self.regions)
+        return replace(defaults, **changes)
+
+
+class SnapshotStream:
+    """Snapshots as they come: for `for` and for `async for`."""
+
+    def __init__(self, session: MonitorSession, duration_ns: int | None) -> None:
+        self._session = session
+        self._left = duration_ns
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        begun = time.monotonic_ns()
+        for snapshot in self._session.monitor.snapshots():
+            yield snapshot
+            if self._left is not None and time.monotonic_ns() - begun >= self._left:
+                return
+
+    async def __aiter__(self) -> AsyncIterator[Snapshot]:
+        snapshots = iter(self)
+        while (snapshot := await asyncio.to_thread(next, snapshots, None)) is not None:
+            yield snapshot
+
+
+class MonitorSession:
+    """
+    A running monitoring session; a context manager.
+
+    `ops` is what looks at memory, `targets` who was there at the start, `choice` says which
+    backend runs and why, `command` is the started command, if any.
+    """
+
+    def __init__(
+        self,
+        ops: Ops,
+        monitor: Monitor,
+        targets: Sequence[Target] = (),
+        choice: Choice | None = None,
+        command: subprocess.Popen[bytes] | None = None,
+    ) -> None:
+        self.ops = ops
+        self.monitor = monitor
+        self.targets = tuple(targets)
+        self.choice = choice
+        self.command = command
+
+    @property
+    def attrs(self) -> Attrs:
+        """The attributes in force."""
+        return self.monitor.attrs
+
+    @property
+    def backend(self) -> str:
+        """The name of the operations set at work."""
+        return self.ops.name
+
+    def snapshots(self, duration: float | str | None = None) -> SnapshotStream:
+        """Return the stream of snapshots; it ends after `duration` or when all targets ended."""
+        return SnapshotStream(self, None if duration is None else duration_ns(duration))
+
+    def stop(self) -> None:
+        """End the stream soon; may be called from a signal handler or another thread."""
+        self.monitor.stop()
+
+    def close(self) -> None:
+        """Give back everything that is held. A started command is left to run."""
+        self.monitor.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def find_pids(pid: int | Sequence[int] | None, name: str | None) -> list[int]:
+    """Return the pids asked for by number or by name; `TargetGoneError` if there are none."""
+    if pid is not None:
+        return [pid] if isinstance(pid, int) else list(pid)
+    if name is None:
+        raise BadValueError(
+            "nothing to monitor", hint="say which process: by pid, by name, or a command to run"
+        )
+    found = [match for match in procfs.find_by_name(name) if match != os.getpid()]
+    if not found:
+        raise TargetGoneError(f"no process is named {name!r}", hint="`ps -e` lists names")
+    return found
+
+
+def start_command(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a command to monitor; raises `TargetGoneError` or `NotPermittedError`."""
+    try:
+        return subprocess.Popen(list(command))
+    except FileNotFoundError:
+        raise TargetGoneError(
+            f"cannot run {command[0]!r}: no such program", hint="is it on the PATH?"
+        ) from None
+    except PermissionError:
+        raise NotPermittedError(f"cannot run {command[0]!r}: permission denied") from None
+    except OSError as err:
+        raise TargetGoneError(f"cannot run {shlex.join(command)!r}: {err.strerror}") from None
+
+
+def monitor(
+    *,
+    pid: int | Sequence[int] | None = None,
+    name: str | None = None,
+    command: Sequence[str] | None = None,
+    ops: Ops | None = None,
+    sample: int | str | None = None,
+    aggr: int | str | None = None,
+    update: int | str | None = None,
+    regions: str | tuple[int, int] | None = None,
+    backend: str = "auto",
+    children: bool = True,
+    seed: int | None = None,
+    overhead: float = 0.01,
+) -> MonitorSession:
+    """
+    Start to monitor processes, a command, or an own operations set.
+
+    pid, name, command, ops: exactly one of them. sample, aggr, update: intervals as text with a
+    unit or whole microseconds; regions: bounds as "10..1000" or a pair; backend: a name that
+    `isotherm doctor` lists, or "auto"; children: follow child processes; seed: of the sampling
+    (the same seed gives the same choices); overhead: share of one CPU that clearing accessed
+    bits may use. Raises `BadValueError`, `TargetGoneError`, `NotPermittedError` or
+    `NotSupportedError`.
+    """
+    given = [what for what in (pid, name, command, ops) if what is not None]
+    if len(given) > 1:
+        raise BadValueError("only one of pid, name, command and ops can be monitored at a time")
+    wish = Wish(sample, aggr, update, regions)
+    wish.over(Attrs())  # a bad value is told before anything is started
+    if ops is not None:
+        return MonitorSession(ops, open_monitor(ops, wish, seed))
+    if backend not in ("auto", *BACKENDS):
+        choose(probe(), backend)  # raises
+    process = start_command(command) if command is not None else None
+    try:
+        pids = [process.pid] if process is not None else find_pids(pid, name)
+        with closing(ProcessSet(pids, follow_children=False)) as processes:
+            members = processes.members
+            targets = [Target(member.target_id, member.name, member.pid) for member in members]
+            choice = choose(probe(), backend, target_facts(members))
+        opened = open_ops(choice, pids, follow_children=children, overhead=overhead)
+        try:
+            running = open_monitor(opened, wish, seed)
+        except BaseException:
+            opened.close()
+            raise
+    except BaseException as err:
+        if process is None:
+            raise
+        if isinstance(err, TargetGoneError):
+            status = process.wait()
+            what = shlex.join(command or ())
+            message = f"{what!r} ended with status {status} before it could be monitored"
+            raise CommandEndedError(message, status) from err
+        process.kill()
+        process.wait()
+        raise
+    return MonitorSession(opened, running, targets, choice, process)
+
+
+def open_monitor(ops: Ops, wish: Wish, seed: int | None) -> Monitor:
+    """Return a monitor over `ops`, with its recommended attributes where nothing was asked for."""
+    defaults = getattr(ops, "recommended_attrs", None) or Attrs()
+    return Monitor(ops, wish.over(defaults), seed=seed)
+
+
+def default_path(session: MonitorSession, directory: Path) -> Path:
+    """Return a name that is not taken yet: NAME.PID.isotherm, then NAME.PID.2.isotherm."""
+    targets = session.targets
+    label = f"{targets[0].name}.{targets[0].pid}" if targets else "recording"
+    label = label.replace("/", "_").replace(" ", "_")
+    path, count = directory / f"{label}.isotherm", 1
+    while path.exists():
+        count += 1
+        path = directory / f"{label}.{count}.isotherm"
+    return path
