@@ -100,6 +100,15 @@ def test_extent_reads_once():
     assert grid == heatmap(phases(), 3, 3)
 
 
+def test_data_outside_the_wanted_extent_are_left_out():
+    made = phases()
+    where = extent(made[10:20])
+    assert heatmap(made, 3, 3, where=where) == heatmap(made[10:20], 3, 3)
+    narrow = extent([snapshot(0, [(0, 100, 200, 0, 0, 0)])])
+    wide = [snapshot(0, [(0, 0, 150, 20, 0, 0), (0, 150, 900, 0, 0, 0)])]
+    assert heatmap(wide, 1, 2, where=narrow).heat == ((1.0,), (0.0,))
+
+
 def test_plain_picture():
     grid = heatmap(phases(), 10, 9, target_id=HOT_APP)
     assert render(grid, 23, 12, colour=False) == [

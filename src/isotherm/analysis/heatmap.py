@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import mul, sub
 
 from isotherm.errors import BadValueError
 from isotherm.model.snapshot import Snapshot
@@ -80,21 +81,18 @@ class Extent:
         self.start_ns = min(self.start_ns, snapshot.start_ns)
         self.end_ns = max(self.end_ns, snapshot.end_ns)
         runs: dict[int, list[Range]] = {}
-        for index, start, end, count in zip(
-            snapshot.columns.target,
-            snapshot.columns.start,
-            snapshot.columns.end,
-            snapshot.columns.nr_accesses,
-            strict=True,
-        ):
+        columns = snapshot.columns
+        low = 0
+        while low < len(columns):
+            index = columns.target[low]
+            high = bisect_right(columns.target, index, low)
             id_ = snapshot.targets[index].id
-            mine = runs.setdefault(id_, [])
-            if mine and mine[-1].end == start:
-                mine[-1] = Range(mine[-1].start, end)
-            else:
-                mine.append(Range(start, end))
-            if count:
-                self.heat[id_] = self.heat.get(id_, 0.0) + count * (end - start)
+            start, end = columns.start[low:high], columns.end[low:high]
+            runs.setdefault(id_, []).extend(_runs(start, end))
+            accessed = sum(map(mul, columns.nr_accesses[low:high], map(sub, end, start)))
+            if accessed:
+                self.heat[id_] = self.heat.get(id_, 0.0) + accessed
+            low = high
         for known in snapshot.unobservable:
             runs.setdefault(known.target_id, []).append(Range(known.start, known.end))
         self.targets.update((target.id, target) for target in snapshot.targets)
@@ -113,6 +111,21 @@ class Extent:
             return self.heat.get(id_, 0.0), sum(r.size for r in self.ranges[id_]), -id_
 
         return max(self.ranges, key=weight)
+
+
+def _runs(start: array[int], end: array[int]) -> list[Range]:
+    """
+    Return the ranges that adjacent regions make together.
+
+    Halves what is not one piece: comparing arrays is cheap, and pieces are few.
+    """
+    if start[1:] == end[:-1]:
+        return [Range(start[0], end[-1])]
+    half = len(start) // 2
+    left, right = _runs(start[:half], end[:half]), _runs(start[half:], end[half:])
+    if left[-1].end == right[0].start:
+        right[0] = Range(left.pop().start, right[0].end)
+    return left + right
 
 
 def merge_ranges(ranges: Iterable[Range], max_gap: int = 0) -> list[Range]:
@@ -185,13 +198,15 @@ class _Accumulator:
         self.row_ranges = tuple(edges)
         self.columns = columns
         self._starts = [row.start for row in edges]
+        self._ends = [row.end for row in edges]
         self._id = target_id
         self._start, self._end = where.start_ns, max(where.end_ns, where.start_ns + 1)
         zeros = bytes(8 * columns * len(edges))
         self.hot, self.seen, self.unseen = (array("d", zeros) for _ in range(3))
 
     def add(self, snapshot: Snapshot) -> None:
-        parts = list(self._columns_of(snapshot))
+        # First by row, then to the columns that the window touches: mostly one.
+        rows = tuple([0.0] * len(self._starts) for _ in range(3))
         index = next((i for i, t in enumerate(snapshot.targets) if t.id == self._id), None)
         columns, most = snapshot.columns, snapshot.max_nr_accesses
         for target, start, end, count, unseen in zip(
@@ -203,18 +218,23 @@ class _Accumulator:
             strict=True,
         ):
             if target == index and start < end:
-                blind = min(1.0, unseen / (end - start))
-                self._spread(start, end, min(1.0, count / most), blind, parts)
+                blind = min(1.0, unseen / (end - start)) if unseen else 0.0
+                self._spread(start, end, count / most if count < most else 1.0, blind, rows)
         for known in snapshot.unobservable:
             if known.target_id == self._id:
-                self._spread(known.start, known.end, 0.0, 1.0, parts)
+                self._spread(known.start, known.end, 0.0, 1.0, rows)
+        for column, ns in self._columns_of(snapshot):
+            for sums, values in zip((self.hot, self.seen, self.unseen), rows, strict=True):
+                for row, value in enumerate(values):
+                    if value:
+                        sums[row * self.columns + column] += value * ns
 
     def _columns_of(self, snapshot: Snapshot) -> Iterator[tuple[int, float]]:
         """Yield the columns that the window touches, and for how many ns."""
         width = (self._end - self._start) / self.columns
         begin = snapshot.start_ns - self._start
         finish = max(snapshot.end_ns - self._start, begin + 1)
-        for column in range(int(begin / width), self.columns):
+        for column in range(max(0, int(begin / width)), self.columns):
             low, high = max(begin, column * width), min(finish, (column + 1) * width)
             if high > low:
                 yield column, high - low
@@ -222,19 +242,17 @@ class _Accumulator:
                 return
 
     def _spread(
-        self, start: int, end: int, rate: float, blind: float, parts: list[tuple[int, float]]
+        self, start: int, end: int, rate: float, blind: float, rows: tuple[list[float], ...]
     ) -> None:
+        """Add the bytes of [start, end) to the sums (hot, seen, unseen) of its rows."""
+        hot, seen, unseen = rows
         row = max(0, bisect_right(self._starts, start) - 1)
-        for row_range in self.row_ranges[row:]:
-            if row_range.start >= end:
-                return
-            overlap = min(end, row_range.end) - max(start, row_range.start)
+        while row < len(self._ends) and self._starts[row] < end:
+            overlap = min(end, self._ends[row]) - max(start, self._starts[row])
             if overlap > 0:
-                for column, ns in parts:
-                    cell, weight = row * self.columns + column, overlap * ns
-                    self.seen[cell] += weight * (1.0 - blind)
-                    self.unseen[cell] += weight * blind
-                    self.hot[cell] += weight * (1.0 - blind) * rate
+                seen[row] += overlap * (1.0 - blind)
+                unseen[row] += overlap * blind
+                hot[row] += overlap * (1.0 - blind) * rate
             row += 1
 
     def cells(self) -> Iterator[tuple[tuple[float | None, ...], tuple[float, ...]]]:
@@ -261,9 +279,9 @@ def heatmap(
     """
     Return the heat of one target on a grid.
 
-    `snapshots` is iterated twice, or once where its `extent` is given; memory depends on the
-    grid only. The target is the busiest unless `target_id` names one. Raises `BadValueError`
-    when there are no regions, no such target, or no cells.
+    `snapshots` is iterated twice, or once where the extent to draw is given (data outside of it
+    are left out); memory depends on the grid only. The target is the busiest unless `target_id`
+    names one. Raises `BadValueError` when there are no regions, no such target, or no cells.
     """
     if columns < 1 or rows < 1:
         raise BadValueError(f"a heatmap of {columns} x {rows} cells is impossible")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import sub
 
 from isotherm.errors import BadValueError
 from isotherm.model.snapshot import Snapshot
@@ -67,6 +69,8 @@ def working_set(snapshot: Snapshot, min_access_percent: float = 0) -> int:
     """
     least = max(1.0, snapshot.max_nr_accesses * min_access_percent / 100)
     columns = snapshot.columns
+    if least == 1 and not any(columns.unobservable):
+        return sum(compress(map(sub, columns.end, columns.start), columns.nr_accesses))
     total = 0
     for start, end, count, unseen in zip(
         columns.start, columns.end, columns.nr_accesses, columns.unobservable, strict=True
