@@ -11,7 +11,6 @@ import asyncio
 import os
 import shlex
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from isotherm.clock import Clock, SystemClock
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops
 from isotherm.errors import BadValueError, CommandEndedError, NotPermittedError, TargetGoneError
@@ -65,10 +65,11 @@ class SnapshotStream:
         self._left = duration_ns
 
     def __iter__(self) -> Iterator[Snapshot]:
-        begun = time.monotonic_ns()
+        clock = self._session.clock
+        begun = clock.now_ns()
         for snapshot in self._session.monitor.snapshots():
             yield snapshot
-            if self._left is not None and time.monotonic_ns() - begun >= self._left:
+            if self._left is not None and clock.now_ns() - begun >= self._left:
                 return
 
     async def __aiter__(self) -> AsyncIterator[Snapshot]:
@@ -89,11 +90,14 @@ class MonitorSession:
         self,
         ops: Ops,
         monitor: Monitor,
+        *,
         targets: Sequence[Target] = (),
         choice: Choice | None = None,
         command: subprocess.Popen[bytes] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.ops = ops
+        self.clock = clock or SystemClock()
         self.monitor = monitor
         self.targets = tuple(targets)
         self.choice = choice
@@ -175,6 +179,7 @@ def monitor(
     children: bool = True,
     seed: int | None = None,
     overhead: float = 0.01,
+    clock: Clock | None = None,
 ) -> MonitorSession:
     """
     Start to monitor processes, a command, or an own operations set.
@@ -183,7 +188,8 @@ def monitor(
     unit or whole microseconds; regions: bounds as "10..1000" or a pair; backend: a name that
     `isotherm doctor` lists, or "auto"; children: follow child processes; seed: of the sampling
     (the same seed gives the same choices); overhead: share of one CPU that clearing accessed
-    bits may use. Raises `BadValueError`, `TargetGoneError`, `NotPermittedError` or
+    bits may use; clock: time for an own operations set, which may be simulated. Raises
+    `BadValueError`, `TargetGoneError`, `NotPermittedError` or
     `NotSupportedError`.
     """
     given = [what for what in (pid, name, command, ops) if what is not None]
@@ -192,7 +198,9 @@ def monitor(
     wish = Wish(sample, aggr, update, regions)
     wish.over(Attrs())  # a bad value is told before anything is started
     if ops is not None:
-        return MonitorSession(ops, open_monitor(ops, wish, seed))
+        return MonitorSession(ops, open_monitor(ops, wish, seed, clock), clock=clock)
+    if clock is not None:
+        raise BadValueError("processes run in the machine's own time; leave out clock")
     if backend not in ("auto", *BACKENDS):
         choose(probe(), backend)  # raises
     process = start_command(command) if command is not None else None
@@ -219,13 +227,13 @@ def monitor(
         process.kill()
         process.wait()
         raise
-    return MonitorSession(opened, running, targets, choice, process)
+    return MonitorSession(opened, running, targets=targets, choice=choice, command=process)
 
 
-def open_monitor(ops: Ops, wish: Wish, seed: int | None) -> Monitor:
+def open_monitor(ops: Ops, wish: Wish, seed: int | None, clock: Clock | None = None) -> Monitor:
     """Return a monitor over `ops`, with its recommended attributes where nothing was asked for."""
     defaults = getattr(ops, "recommended_attrs", None) or Attrs()
-    return Monitor(ops, wish.over(defaults), seed=seed)
+    return Monitor(ops, wish.over(defaults), clock=clock, seed=seed)
 
 
 def default_path(session: MonitorSession, directory: Path) -> Path:
