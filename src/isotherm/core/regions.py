@@ -206,11 +206,12 @@ class RegionTable:
        regions stays, and set_regions makes it exactly the aligned ranges.
     4. After enforce_min no region is bigger than the limit that it returns, and the limit is a
        multiple of `min_region_bytes`.
-    5. After end_window 0 <= nr_accesses <= samples if no more than `samples` were counted, and
-       unobservable <= size of the region; their sum is kept by merge and split.
-    6. After merge_to with max_nr: more than max_nr regions only if no further merge is possible.
-    7. split never makes more regions than max_nr (three times as many, from below a third), and
-       none from max_nr on.
+    5. After end_window a region that was not fully seen has nr_accesses <= samples (one that was
+       has exactly its hits), and unobservable <= its size; merge and split keep the sum of
+       unobservable.
+    6. After merge_to, more than max_nr regions are left only if none can be merged within the size
+       limit (provided that no count exceeds `samples`).
+    7. split makes no more than max_nr regions, and none from max_nr on.
     """
 
     def __init__(self, min_region_bytes: int = 4096) -> None:
@@ -254,11 +255,10 @@ class RegionTable:
         range gets fresh regions. Raises `BadValueError`, and changes nothing, if a range is empty,
         not sorted, or overlaps another.
         """
+        regions = self._targets[target_id]
         aligned = self._align(ranges)
         old = [
-            r
-            for r in self._targets[target_id]
-            if any(r.start < end and start < r.end for start, end in aligned)
+            r for r in regions if any(r.start < end and start < r.end for start, end in aligned)
         ]
         new: list[Region] = []
         at = 0
