@@ -127,6 +127,21 @@ def test_plain_picture():
     ]
 
 
+def test_many_folds_cost_no_lines():
+    rows = [(0, i << 30, (i << 30) + MIB, 20 * (i == 2), 0, 0) for i in range(1, 5)]
+    grid = heatmap([snapshot(0, rows)], 10, 8)
+    assert render(grid, 23, 10, colour=False)[:8] == [
+        "   100100000 ··········",
+        "   100000000┄··········",
+        "    c0100000 ··········",
+        "    c0000000┄··········",
+        "    80100000 ██████████",
+        "    80000000┄██████████",
+        "    40100000 ··········",
+        "    40000000 ··········",
+    ]
+
+
 def test_plain_picture_of_the_unseen_and_the_unmapped():
     unseen = (Unobservable(0, 200, 300, "shared"),)
     a = snapshot(0, [(0, 0, 100, 0, 0, 0), (0, 100, 200, 5, 0, 100)], unobservable=unseen)

@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import os
+from dataclasses import replace
 
 import pytest
 
 from isotherm.cli import main
+from isotherm.model.snapshot import Cost
 from isotherm.model.target import Target
 from isotherm.recording.writer import RecordingWriter
 from support.snapshots import HEAP, MIB, phases, snapshot
@@ -82,6 +84,14 @@ def test_every_view_in_every_form(recording, run, view, form):
     else:
         assert "\x1b" not in out
         assert all(len(line) <= 80 for line in out.splitlines() if "command_line" not in line)
+
+
+def test_idle_is_doubted_where_nobody_looked(here, run):
+    write(here / "x.isotherm", [replace(s, cost=Cost(checks=100, missed=60)) for s in phases()])
+    out = run()[1]
+    assert "60.0% of the samples were missed" in out
+    assert "could free" not in out
+    assert json.loads(run("--format", "json")[1])["suggestion"] is None
 
 
 def test_file_and_view_in_any_order(recording, run):

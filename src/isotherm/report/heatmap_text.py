@@ -66,24 +66,27 @@ def plot_size(width: int, height: int, *, colour: bool) -> tuple[int, int]:
 
 def render(grid: Heatmap, width: int = 80, height: int = 20, *, colour: bool) -> list[str]:
     """
-    Return lines of at most `width` cells, `height` of them at most where the folds leave room.
+    Return at most `height` lines of at most `width` cells, but at least one for each segment.
 
-    A grid that does not fit is averaged, a smaller one is spread over its space. Widths below 23
-    and heights below 3 are taken as these.
+    Folds have a line that says how much is left out; where these would take more than a quarter
+    of the lines, a dash after the first address above a fold stands for it. A grid that does not
+    fit is averaged, a smaller one is spread over its space. Widths below 23 and heights below 3
+    are taken as these.
     """
     columns, _ = plot_size(width, height, colour=colour)
-    lines = max(_SMALLEST[1], height) - FOOT - (len(grid.segments) - 1)
-    shares = _share_lines(grid.segments, max(lines, len(grid.segments)))
-    pictures = []
-    for segment, share in zip(grid.segments, shares, strict=True):
-        cells = _sample(grid, segment, columns, share * (2 if colour else 1))
+    lines = max(_SMALLEST[1], height) - FOOT
+    folds = list(pairwise(grid.segments))
+    roomy = 4 * len(folds) <= lines
+    shares = _share_lines(grid.segments, max(lines - len(folds) * roomy, len(grid.segments)))
+    out: list[str] = []
+    for i in reversed(range(len(grid.segments))):
+        segment = grid.segments[i]
+        cells = _sample(grid, segment, columns, shares[i] * (2 if colour else 1))
         body = _half_blocks(cells) if colour else ["".join(c.shade for c in row) for row in cells]
-        pictures.append(_labelled(segment, body))
-    out = pictures[-1]
-    for (below, above), picture in zip(
-        reversed(list(pairwise(grid.segments))), reversed(pictures[:-1]), strict=True
-    ):
-        out = [*out, _fold_line(above.start - below.end, columns, colour=colour), *picture]
+        out += _labelled(segment, body, end=" " if roomy or i == 0 else "┄")
+        if roomy and i:
+            size = segment.start - grid.segments[i - 1].end
+            out.append(_fold_line(size, columns, colour=colour))
     return [*out, _time_axis(grid, columns), _legend(colour=colour)]
 
 
@@ -148,12 +151,16 @@ def _half_block(top: int | None, bottom: int | None) -> tuple[str, str]:
     return "▀", f"\x1b[38;5;{top};48;5;{bottom}m"
 
 
-def _labelled(segment: Segment, lines: list[str]) -> list[str]:
-    """Put the first address beside the lowest line, and the end beside the highest."""
+def _labelled(segment: Segment, lines: list[str], *, end: str) -> list[str]:
+    """Put the first address and `end` beside the lowest line, the last beside the highest."""
     labels = [""] * len(lines)
     labels[0] = f"{segment.end:x}"
     labels[-1] = f"{segment.start:x}"
-    return [f"{label[-12:]:>12} {line}" for label, line in zip(labels, lines, strict=True)]
+    marks = [" "] * (len(lines) - 1) + [end]
+    return [
+        f"{label[-12:]:>12}{mark}{line}"
+        for label, mark, line in zip(labels, marks, lines, strict=True)
+    ]
 
 
 def _fold_line(size: int, columns: int, *, colour: bool) -> str:

@@ -21,6 +21,8 @@ _NAME_WIDTH = 26
 #: A suggestion must be worth it: this much memory, and this share of what was monitored.
 _WORTH_BYTES = 16 << 20
 _WORTH_SHARE = 0.1
+#: With more of the samples missed than this, idle may only mean that nobody looked.
+_MISSED_SHARE = 0.5
 
 
 def report_summary(recording: AnalysedRecording) -> Report:
@@ -39,12 +41,19 @@ def _known(values: list[int | None]) -> int | None:
     return sum(known) if known else None
 
 
+def _blindness(summary: Summary) -> float:
+    """Return the share of samples that were asked for and not looked at."""
+    return summary.missed / summary.checks if summary.checks else 0.0
+
+
 def suggestion(summary: Summary) -> dict[str, Any] | None:
     """Return the mapping from which the most could be paged out, if that is worth saying."""
     best = max(summary.what, key=lambda heat: heat.idle_long, default=None)
     size = total(summary.what).size
     resident = _known([target.resident_bytes for target in summary.targets])
-    if best is None or best.idle_long < max(_WORTH_BYTES, _WORTH_SHARE * size):
+    if best is None or _blindness(summary) > _MISSED_SHARE:
+        return None
+    if best.idle_long < max(_WORTH_BYTES, _WORTH_SHARE * size):
         return None
     freed = best.idle_long if resident is None else min(best.idle_long, resident)
     if freed < _WORTH_BYTES:
@@ -95,6 +104,7 @@ def _document(summary: Summary) -> dict[str, Any]:
             "cpu_ns": summary.cpu_ns,
             "checks": summary.checks,
             "missed": summary.missed,
+            "missed_share": _blindness(summary),
         },
     }
 
@@ -122,9 +132,13 @@ def _text(summary: Summary, line: str) -> list[str]:
             f" suggestion    {elide(advice['what'], 18)}: {advice['scheme']} "
             f"could free {format_size(advice['bytes'])}"
         )
-    missed = ""
-    if summary.missed and summary.checks:
-        missed = f", {summary.missed / summary.checks:.1%} of samples missed"
+    blindness = _blindness(summary)
+    if blindness > _MISSED_SHARE:
+        out.append(
+            f" warning       {blindness:.1%} of the samples were missed: "
+            "idle may mean not looked at"
+        )
+    missed = f", {blindness:.1%} of samples missed" if summary.missed else ""
     out.append(f" monitoring    {summary.cost:.1%} of one CPU{missed}")
     return out
 
