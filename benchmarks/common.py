@@ -144,32 +144,20 @@ class Spent:
         return self.process_cpu_ns / max(1, self.wall_ns)
 
 
-def take(session: MonitorSession, seconds: float, *, skip: float = 0.0) -> list[Snapshot]:
-    """Snapshots of `seconds`, after those of the first `skip` seconds."""
+def take(stream: Iterator[Snapshot], seconds: float) -> list[Snapshot]:
+    """The snapshots of the next `seconds`, at least one; fewer if the stream ends."""
     taken, begin = [], time.monotonic()
-    for snapshot in session.snapshots():
-        elapsed = time.monotonic() - begin
-        if elapsed >= skip:
-            taken.append(snapshot)
-        if elapsed >= skip + seconds:
+    for snapshot in stream:
+        taken.append(snapshot)
+        if time.monotonic() - begin >= seconds:
             break
     return taken
 
 
-def measure(
-    session: MonitorSession, seconds: float, *, skip: float
-) -> tuple[list[Snapshot], Spent]:
+def measure(stream: Iterator[Snapshot], seconds: float) -> tuple[list[Snapshot], Spent]:
     """As `take`, and what it cost."""
-    stream = iter(session.snapshots())
-    begin = time.monotonic()
-    for _ in stream:
-        if time.monotonic() - begin >= skip:
-            break
-    taken, begin_ns, cpu = [], time.monotonic_ns(), own_cpu_ns()
-    for snapshot in stream:
-        taken.append(snapshot)
-        if time.monotonic_ns() - begin_ns >= seconds * 1e9:
-            break
+    begin_ns, cpu = time.monotonic_ns(), own_cpu_ns()
+    taken = take(stream, seconds)
     wall, spent = time.monotonic_ns() - begin_ns, own_cpu_ns() - cpu
     costs = [snapshot.cost for snapshot in taken]
     return taken, Spent(

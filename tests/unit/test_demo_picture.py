@@ -149,7 +149,7 @@ def test_demo_is_512_mib_with_three_hot_places_of_which_one_moves(separate):
     first, then = (phase.hot for phase in spec.phases)
     assert len(first) == len(then) == 3
     assert len(set(first) & set(then)) == 2
-    assert sum(hot.nbytes for hot in first) == sum(hot.nbytes for hot in then) == 96 * MIB
+    assert sum(hot.nbytes for hot in first) == sum(hot.nbytes for hot in then) == 128 * MIB
     assert len(spec.areas) == (9 if separate else 1)
 
 

@@ -12,6 +12,8 @@ from typing import Self, TextIO
 from isotherm.demo.picture import Style
 
 REDRAW_PERIOD_S = 0.2
+#: Columns beside the picture: addresses, truth, a little air.
+MARGIN = 18
 _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _CLEAR_LINE = "\x1b[K"
@@ -36,7 +38,7 @@ def space() -> tuple[int, int]:
     A power of two of rows gives each a round size.
     """
     size = shutil.get_terminal_size((80, 24))
-    return max(20, min(80, size.columns) - 18), 16 if size.lines >= 20 else 8
+    return max(20, min(80, size.columns) - MARGIN), 16 if size.lines >= 20 else 8
 
 
 class Screen:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from isotherm.analysis.accuracy import Summary, Truth, judge, overlap, predicted, summarize
@@ -15,7 +16,7 @@ from isotherm.units import format_duration, format_size
 
 MIB = 1 << 20
 #: (cold before it, hot size) in MiB, lowest address first; 32 MiB of cold end the 512 MiB.
-LAYOUT_MIB = ((64, 48), (96, 32), (112, 32), (80, 16))
+LAYOUT_MIB = ((64, 64), (64, 32), (128, 32), (64, 32))
 TAIL_MIB = 32
 #: Which of LAYOUT_MIB are hot in the first and in the second half: one moves.
 HOT_FIRST, HOT_THEN = (0, 1, 3), (0, 2, 3)
@@ -184,14 +185,28 @@ def closing(result: Result, style: Style, columns: int = 80) -> list[str]:
     ]
 
 
-def why(backend: str, reason: str, why_not: Sequence[tuple[str, str]], *, root: bool) -> list[str]:
+def labelled(label: str, text: str, columns: int = 80) -> list[str]:
+    """Lines of `text` beside a label, wrapped."""
+    return textwrap.wrap(text, columns, initial_indent=f" {label:<10}", subsequent_indent=" " * 11)
+
+
+def why(
+    backend: str,
+    reason: str,
+    why_not: Iterable[tuple[str, str]],
+    *,
+    columns: int = 80,
+    root: bool,
+) -> list[str]:
     """Which backend, why, why not the others, and what more privileges would give."""
-    lines = [f" backend   {backend}: {reason}"]
-    lines += [f"   not {name}: {text}" for name, text in why_not]
+    lines = labelled("backend", f"{backend}: {reason}", columns)
+    for name, text in why_not:
+        lines += labelled("", f"not {name}: {text}", columns)
     if backend == "clear-refs" and not root:
-        lines.append(
-            "   as root, with the bpf backend: single pages instead of whole mappings,"
-            " every 5ms\n   instead of every second, at a fraction of the cost:"
-            " sudo isotherm demo"
+        lines += labelled(
+            "as root",
+            "bpf sees single pages instead of whole mappings, every 5ms instead of every second,"
+            " at a fraction of the cost: sudo isotherm demo",
+            columns,
         )
     return lines
