@@ -30,13 +30,16 @@ PASS = [sys.executable, "-c", "pass"]
 
 def run(command: list[str]) -> tuple[float, int]:
     """CPU seconds and highest resident KiB of a command that must succeed."""
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said) as process,
+    ):
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed with {process.returncode}")
+        if process.returncode:
+            said.seek(0)
+            text = said.read().decode(errors="replace")
+            raise SystemExit(f"{' '.join(command)} failed with {process.returncode}:\n{text}")
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss
 
 

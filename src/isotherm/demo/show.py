@@ -166,22 +166,24 @@ def closing(result: Result, style: Style, columns: int = 80) -> list[str]:
         quality.append(f"working set {summary.working_set_ratio:.2f} of the true one")
     quality.append(f"mean of {summary.windows} windows")
     times = [f"first {_after(summary.first_found_ns)}"]
-    times += [f"moved one {_after(ns)}" for ns in summary.refound_ns]
+    for phase, ns in zip(result.truth.phases[1:], summary.refound_ns, strict=True):
+        if phase.start_ns < result.snapshots[-1].start_ns:
+            times.append(f"moved one {_after(ns)}")
     missed = sum(snapshot.cost.missed for snapshot in result.snapshots)
     checks = max(1, sum(snapshot.cost.checks for snapshot in result.snapshots))
     window = format_duration(result.snapshots[0].aggr_us * 1000)
     every = format_duration(result.snapshots[0].sample_us * 1000)
     cost = (
-        f" cost      {result.cost:.1%} of one CPU; {len(result.snapshots)} windows of {window},"
+        f"{result.cost:.1%} of one CPU; {len(result.snapshots)} windows of {window},"
         f" sampled every {every}, {missed / checks:.0%} of checks imputed"
     )
     return [
         "",
         *_strips(result, style, min(_BAR_CELLS, columns - 12)),
         *_places(result),
-        f" accuracy  {', '.join(quality)}",
-        f"           {', '.join(times)}",
-        cost,
+        *labelled("accuracy", ", ".join(quality), columns),
+        *labelled("", ", ".join(times), columns),
+        *labelled("cost", cost, columns),
     ]
 
 
