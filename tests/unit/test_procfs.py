@@ -1,9 +1,10 @@
+import errno
 import itertools
 import os
 
 import pytest
 
-from isotherm.errors import TargetGoneError
+from isotherm.errors import NotPermittedError, TargetGoneError
 from isotherm.kernel import procfs, smaps
 from isotherm.model.target import Mapping
 
@@ -104,3 +105,26 @@ def test_find_by_name(tmp_path):
 
 def test_kvm_is_not_seen_in_ourselves():
     assert not procfs.runs_kvm_guest(os.getpid())
+
+
+def refuse(pid):
+    with procfs.reading(pid, "clear_refs"):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_refusal_by_a_zombie_means_that_it_is_gone():
+    """Its files in /proc belong to root: its owner is refused what was allowed before."""
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(TargetGoneError):
+            refuse(pid)
+    finally:
+        os.waitpid(pid, 0)
+
+
+def test_refusal_by_the_living_is_one():
+    with pytest.raises(NotPermittedError, match="clear_refs"):
+        refuse(os.getpid())

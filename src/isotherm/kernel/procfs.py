@@ -37,7 +37,8 @@ def reading(pid: int, what: str) -> Iterator[None]:
 
 
 def _translated(err: OSError, pid: int, what: str) -> IsothermError:
-    if err.errno in (errno.ENOENT, errno.ESRCH):
+    # The files of a zombie belong to root, whoever ran it.
+    if err.errno in (errno.ENOENT, errno.ESRCH) or _is_zombie(pid):
         return TargetGoneError(
             f"no process {pid}", hint="list the processes with: ps -e -o pid,rss,comm --sort=rss"
         )
@@ -46,6 +47,13 @@ def _translated(err: OSError, pid: int, what: str) -> IsothermError:
             f"not allowed to read {what} of process {pid}{_called(pid)}", hint=root_hint()
         )
     return IsothermError(f"cannot read {what} of process {pid}: {err.strerror}")
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return parse_stat(read_file(f"/proc/{pid}/stat")).is_zombie
+    except OSError:
+        return False
 
 
 def _called(pid: int) -> str:

@@ -1,0 +1,105 @@
+"""`isotherm demo`: our own workload with known hot memory, watched live; truth beside estimate."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+
+from isotherm.demo.live import MARGIN, Screen, can_redraw, space, style_of
+from isotherm.demo.picture import Style
+from isotherm.demo.runner import Workload
+from isotherm.demo.show import closing, demo_spec, labelled, watch, why
+from isotherm.errors import BadValueError, TargetGoneError
+from isotherm.kernel.features import probe
+from isotherm.ops.choose import choose
+from isotherm.session import MonitorSession, monitor
+
+#: How long to watch with a backend that sees single pages, and with one of whole mappings.
+SECONDS, COARSE_SECONDS = 15.0, 30.0
+COARSE = "clear-refs"
+#: From this share of late sweeps on, the workload was not quite what it says.
+LATE_SHARE = 0.02
+
+
+@contextmanager
+def stopping_on_signals(session: MonitorSession) -> Iterator[None]:
+    """ctrl-c and SIGTERM end the picture early; what was seen until then is summed up."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        session.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def show(workload: Workload, session: MonitorSession, style: Style, *, live: bool) -> None:
+    """Run the phases under the monitor; draw, and say what came out."""
+    picture = space()
+    truth = workload.go()
+    with stopping_on_signals(session), Screen(live=live) as screen:
+        result = watch(session.snapshots(), truth, screen=screen, style=style, space=picture)
+    if result is None:
+        raise TargetGoneError("the demo ended before its first window: there is nothing to show")
+    columns = picture[0] + MARGIN
+    lines = closing(result, style, columns)
+    choice = session.choice
+    if choice is not None:
+        lines += why(
+            choice.backend,
+            choice.reason,
+            choice.why_not.items(),
+            columns=columns,
+            root=os.geteuid() == 0,
+        )
+        for text in choice.warnings:
+            lines += labelled("warning", text, columns)
+    if workload.overruns > LATE_SHARE * workload.sweeps:
+        text = f"{workload.overruns} of {workload.sweeps} sweeps of the workload were late:"
+        text += " the machine is busy, and the truth a little less true"
+        lines += labelled("note", text, columns)
+    print("\n".join(lines))
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  isotherm demo
+  sudo isotherm demo --seconds 30
+  isotherm demo --plain | tee demo.txt""",
+)
+@click.option("--seconds", type=float, help="How long to watch [15, coarse backends 30].")
+@click.option("--backend", default="auto", show_default=True, help="As listed by doctor.")
+@click.option("--plain", is_flag=True, help="No colour and no live picture.")
+def command(*, seconds: float | None, backend: str, plain: bool) -> int:
+    """
+    Watch our own workload with the best backend; truth beside estimate.
+
+    A child process maps 512 MiB, three places of it are used all the time, and at half time one
+    of them moves. The picture shows what the monitor finds: addresses upwards, time to the right.
+    """
+    if seconds is not None and not 1 <= seconds <= 3600:
+        raise BadValueError(f"{seconds:g} seconds", hint="from 1 to 3600")
+    coarse = choose(probe(), backend).backend == COARSE
+    if seconds is None:
+        seconds = COARSE_SECONDS if coarse else SECONDS
+    style = style_of(sys.stdout, plain=plain)
+    live = can_redraw(sys.stdout) and not plain
+    print("isotherm demo: 512 MiB of our own, hot in three places, one of which moves")
+    sys.stdout.flush()
+    with (
+        Workload(demo_spec(seconds, separate=coarse)) as workload,
+        monitor(pid=workload.pid, backend=backend) as session,
+    ):
+        show(workload, session, style, live=live)
+    return 0
