@@ -7,6 +7,7 @@ import mmap
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +22,8 @@ class Workload:
     """
     A running workload: a context manager; the child ends with it, and with this process.
 
-    Enter: the areas are mapped and filled, nothing is touched yet. `go` starts the phases.
+    Enter: the areas are mapped and filled, nothing is touched yet. `go` starts the phases; after
+    them the child holds its memory, idle, until `join` or the end of the context.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -68,7 +70,8 @@ class Workload:
         child, self._child = self._child, None
         if child is not None:
             child.kill()
-            child.communicate()
+            with child:  # closes its pipes and waits
+                pass
 
     @property
     def child(self) -> subprocess.Popen[str]:
@@ -108,6 +111,14 @@ class Workload:
     def stop(self) -> None:
         """Ask the child to end its phases and exit; returns when it has."""
         self._word(STOP, ALL)
+        self.join()
+
+    def join(self) -> None:
+        """Wait until the phases are over and the child has ended."""
+        pipe = self.child.stdin
+        assert pipe is not None  # noqa: S101 - it was asked for
+        with suppress(BrokenPipeError):
+            pipe.close()
         self.child.wait()
 
     def next_phase(self) -> int:
@@ -156,11 +167,14 @@ class Workload:
             said: dict[str, Any] = json.loads(line)
             if said["event"] == event:
                 return said
+            if said["event"] == "end":
+                raise IsothermError("the last phase of the workload has ended")
         raise self._ended()
 
     def _ended(self) -> IsothermError:
-        status = self.child.wait()
+        self.join()
+        status = self.child.returncode
         return IsothermError(
-            f"the workload ended early with status {status}",
+            f"the workload ended with status {status}",
             hint=f"it wants {self.spec.nbytes >> 20} MiB of memory: is there as much?",
         )

@@ -2,9 +2,9 @@
 The workload process: `python -m isotherm.demo.workload SPEC.json` (or `-`: standard input).
 
 Prints one JSON object a line: `ready` with the address of every area, `phase` with the time of day
-when one starts, `done` with its counters. The touching itself is C. `demo.runner` drives it with
---driven: it then reads the specification from the first line of standard input, and starts the
-phases at the second.
+when one starts, `done` with its counters, `end` after the last. The touching itself is C.
+`demo.runner` drives it with --driven: it then reads the specification from the first line of
+standard input, starts the phases at the second, and holds its memory until the end of the input.
 """
 
 from __future__ import annotations
@@ -54,13 +54,17 @@ def _run_phase(
     touch(ranges, until_ns, control)
 
 
-def run(spec: Spec, control: mmap.mmap, *, wait_for_go: bool = False) -> None:
-    """Map and fill the areas, then run the phases; stops early when the control block says so."""
+def run(spec: Spec, control: mmap.mmap, *, driven: bool = False) -> None:
+    """
+    Map and fill the areas, then run the phases; stops early when the control block says so.
+
+    driven: wait for a line of standard input before the phases, and for its end after them.
+    """
     areas = {area.name: _core.TouchArea(area.nbytes, area.pages == "thp") for area in spec.areas}
     for area in areas.values():
         area.populate()
     _say("ready", pid=os.getpid(), areas={name: a.address for name, a in areas.items()})
-    if wait_for_go and not sys.stdin.readline():
+    if driven and not sys.stdin.readline():
         return
     words = memoryview(control).cast("Q")
     until_ns = time.monotonic_ns()
@@ -80,6 +84,9 @@ def run(spec: Spec, control: mmap.mmap, *, wait_for_go: bool = False) -> None:
             words[STOP] = 0
             until_ns = time.monotonic_ns()
     words.release()
+    _say("end")
+    if driven:
+        sys.stdin.read()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
                 sys.stdin.read() if args.spec == "-" else Path(args.spec).read_text("utf-8")
             )
         control = mmap.mmap(-1 if args.control_fd is None else args.control_fd, CONTROL_BYTES)
-        run(spec, control, wait_for_go=bool(args.driven))
+        run(spec, control, driven=bool(args.driven))
     except IsothermError as err:
         print(f"workload: {err}", file=sys.stderr)
         return err.exit_code
