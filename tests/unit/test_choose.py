@@ -1,5 +1,7 @@
 import dataclasses
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -7,8 +9,7 @@ from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import BpfSupport
 from isotherm.kernel.damon_sysfs import Kdamond, KernelDamon
 from isotherm.kernel.features import probe
-from isotherm.ops import choose as module
-from isotherm.ops.choose import BACKENDS, TargetFacts, choose, open_ops
+from isotherm.ops.choose import BACKENDS, TargetFacts, choose, look_at, open_ops
 
 ROOT = dataclasses.replace(
     probe(bpf=False),
@@ -38,11 +39,6 @@ def kernel_damon(**changes):
     kdamond = Kdamond(0, True, 77, "paddr", (), ((0, 1 << 30),), 500_000)
     kdamond = dataclasses.replace(kdamond, **changes)
     return KernelDamon(True, ("vaddr", "paddr"), (kdamond,), ())
-
-
-@pytest.fixture(autouse=True)
-def _whole_installation(monkeypatch):
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _name: object())
 
 
 def test_root_gets_bpf_and_everybody_else_a_reason():
@@ -137,3 +133,28 @@ def test_the_kernels_own_damon_is_warned_of():
 def test_open_ops_of_a_backend_without_processes():
     with pytest.raises(NotSupportedError, match="takes no processes"):
         open_ops(choose(ROOT, "sim"), [1])
+
+
+def test_another_isotherm_is_warned_of():
+    """Any process that is called isotherm and holds a descriptor of the target."""
+    code = (
+        "import os, sys; fd = os.pidfd_open(int(sys.argv[1])); print('ready', flush=True); "
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(os.getpid()), "isotherm"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        facts = look_at([os.getpid()])
+        assert facts.watched == ((other.pid, os.getpid()),)
+        (warning,) = choose(ROOT, target=facts).warnings
+        assert f"another isotherm (process {other.pid}) watches process {os.getpid()}" in warning
+    assert look_at([os.getpid()]).watched == ()
+
+
+@pytest.mark.kernel
+def test_open_ops_opens_what_was_chosen():
+    for wish in ("bpf", "clear-refs"):
+        ops = open_ops(choose(probe(), wish), [os.getpid()], follow_children=False)
+        assert ops.name == wish
+        assert [target.target.pid for target in ops.targets()] == [os.getpid()]
+        ops.close()

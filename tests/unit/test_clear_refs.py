@@ -92,10 +92,10 @@ def test_the_target_may_vanish_in_the_middle(workload):
     ops.close()
 
 
-def test_recommended_intervals_grow_with_the_target(workload):
-    ops, _ = opened(workload)
+def test_recommended_intervals_grow_with_the_target(workload, monkeypatch):
+    ops = ClearRefsOps(ProcessSet([workload.pid]))  # known before the first look
     attrs = ops.recommended_attrs
     assert (attrs.sample_us, attrs.aggr_us) == (1_000_000, 5_000_000)
-    ops._resident_bytes = {0: 10 << 30}
+    monkeypatch.setattr("isotherm.ops.clear_refs._resident_bytes", lambda _process: 10 << 30)
     assert ops.recommended_attrs.sample_us == 12_000_000  # 10 GiB x 59 ms / 5 % of a CPU
     ops.close()

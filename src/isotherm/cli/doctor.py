@@ -9,8 +9,7 @@ import click
 
 from isotherm.errors import IsothermError
 from isotherm.kernel.features import probe
-from isotherm.ops.choose import BACKENDS, Choice, TargetFacts, choose, target_facts
-from isotherm.ops.processes import ProcessSet
+from isotherm.ops.choose import BACKENDS, Choice, choose, look_at
 from isotherm.ops.self_test import self_test
 
 
@@ -40,7 +39,7 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
     from isotherm.report.doctor import Diagnosis, as_json, print_table
 
     support = probe()
-    target = _target(pid)
+    target = look_at([pid]) if pid is not None else None
     choice: Choice | None = None
     error: IsothermError | None = None
     try:
@@ -62,13 +61,3 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
 
         print_table(found, Console(highlight=False))
     return error.exit_code if error else 0
-
-
-def _target(pid: int | None) -> TargetFacts | None:
-    if pid is None:
-        return None
-    processes = ProcessSet([pid], follow_children=False)
-    try:
-        return target_facts(processes.members)
-    finally:
-        processes.close()

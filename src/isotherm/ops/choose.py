@@ -7,8 +7,6 @@ Which backend to use: a decision from facts, with a reason against every other o
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,7 +17,7 @@ from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.features import KernelSupport
 from isotherm.kernel.privilege import root_hint
 from isotherm.ops.clear_refs import ClearRefsOps
-from isotherm.ops.processes import Process, ProcessSet
+from isotherm.ops.processes import Process, ProcessSet, other_watchers
 
 Backend = Literal["kdamond", "bpf", "idle", "clear-refs", "sim"]
 Clearing = Literal["page-idle", "cold"]
@@ -58,12 +56,13 @@ class TargetFacts:
     What matters of the processes to be monitored.
 
     kvm: (pid, name) of those that run a virtual machine; foreign: pids whose clear_refs we may
-    not write.
+    not write; watched: (pid of another isotherm, pid that it watches).
     """
 
     pids: tuple[int, ...] = ()
     kvm: tuple[tuple[int, str], ...] = ()
     foreign: tuple[int, ...] = ()
+    watched: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +88,23 @@ def target_facts(processes: Iterable[Process]) -> TargetFacts:
     members = list(processes)
     return TargetFacts(
         pids=tuple(process.pid for process in members),
-        kvm=tuple((process.pid, process.name) for process in members if process.kvm),
+        kvm=_guests(members),
         foreign=tuple(process.pid for process in members if _is_foreign(process.pid)),
+        watched=tuple(other_watchers({process.pid for process in members})),
     )
+
+
+def _guests(processes: Iterable[Process]) -> tuple[tuple[int, str], ...]:
+    return tuple((process.pid, process.name) for process in processes if process.kvm)
+
+
+def look_at(pids: Iterable[int]) -> TargetFacts:
+    """Return the facts of the processes `pids`; raises as `ProcessSet` for what is no target."""
+    processes = ProcessSet(pids, follow_children=False)
+    try:
+        return target_facts(processes.members)
+    finally:
+        processes.close()
 
 
 def _is_foreign(pid: int) -> bool:
@@ -185,8 +198,6 @@ def _bpf(support: KernelSupport, target: TargetFacts) -> str:
         return "the kernel is locked down (confidentiality): BPF may not read kernel memory"
     if not support.bpf.available:
         return support.bpf.why_not
-    if importlib.util.find_spec("isotherm.ops.vaddr_bpf") is None:
-        return "not part of this installation"
     if _clearing(support) is None:
         return "no way to clear accessed bits: neither page_idle nor process_madvise(MADV_COLD)"
     return ""
@@ -281,6 +292,11 @@ def _warnings(support: KernelSupport, target: TargetFacts, chosen: Backend) -> t
             f"the kernel runs {', '.join(damon.modules)}: it clears accessed bits too, so a few "
             "accesses may be missed"
         )
+    found += [
+        f"another isotherm (process {watcher}) watches process {pid}: each hides accesses from "
+        "the other"
+        for watcher, pid in target.watched
+    ]
     if chosen == "clear-refs" and not support.root:
         found.append(f"clear-refs is coarse; page-exact monitoring needs rights: {root_hint()}")
     return tuple(found)
@@ -302,7 +318,7 @@ def open_ops(
     if choice.backend == "clear-refs":
         processes = ProcessSet(pids, follow_children=follow_children)
         try:
-            refuse_virtual_machines(target_facts(processes.members))
+            refuse_virtual_machines(TargetFacts(kvm=_guests(processes.members)))
             return ClearRefsOps(processes)
         except BaseException:
             processes.close()

@@ -28,7 +28,7 @@ from typing import ClassVar
 
 from isotherm.core.ops import PAGE, Check, Ops, Samples, TargetRanges
 from isotherm.errors import TargetGoneError
-from isotherm.kernel.procfs import clear_refs
+from isotherm.kernel.procfs import clear_refs, statm
 from isotherm.kernel.smaps import SmapsEntry, smaps
 from isotherm.model.attrs import Attrs
 from isotherm.ops.processes import Process, ProcessSet
@@ -80,17 +80,16 @@ class ClearRefsOps(Ops):
         self._targets: list[Process] = []
         self._samples: Samples | None = None
         self._cleared = 0
-        self._resident_bytes: dict[int, int] = {}
 
     @property
     def recommended_attrs(self) -> Attrs:
         """
-        Intervals that make sense here, for the targets of the last `targets()`.
+        Intervals that make sense here, for the present size of the targets.
 
         A second or more, so that a round costs at most 5 % of a CPU at 4 KiB pages; five samples
         in an aggregation, as each tells the share of all pages of a mapping.
         """
-        resident = sum(self._resident_bytes.values())
+        resident = sum(map(_resident_bytes, self._processes.members))
         round_us = resident * ROUND_NS_PER_GIB // 2**30 // 1000
         sample_us = max(_SHORTEST_SAMPLE_US, int(round_us / _CPU_SHARE))
         sample_us = -(-sample_us // 1_000_000) * 1_000_000
@@ -104,7 +103,6 @@ class ClearRefsOps(Ops):
             if ranges is not None:
                 self._targets.append(process)
                 found.append(ranges)
-        self._resident_bytes = {t.target.id: t.target.resident_bytes or 0 for t in found}
         return found
 
     def alive(self) -> bool:
@@ -160,3 +158,10 @@ class ClearRefsOps(Ops):
         share = min(1.0, entry.referenced_bytes / entry.mapping.size)
         unobservable = bool(entry.flags & _UNOBSERVABLE_FLAGS)
         return _Referenced(entry.mapping.end, share, unobservable, self._rng.random())
+
+
+def _resident_bytes(process: Process) -> int:
+    try:
+        return statm(process.pid).resident_bytes
+    except TargetGoneError:
+        return 0

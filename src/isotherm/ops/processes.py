@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from isotherm.errors import (
@@ -198,3 +199,35 @@ def _is_same(process: Process) -> bool:
     except TargetGoneError:
         return False
     return facts.start_ticks == process.start_ticks and not facts.is_zombie
+
+
+def other_watchers(pids: AbstractSet[int]) -> Iterator[tuple[int, int]]:
+    """
+    Yield (pid of another isotherm, pid of `pids` that it monitors), as far as we may look.
+
+    A running isotherm holds a descriptor of each process that it monitors.
+    """
+    for watcher in procfs.pids():
+        if watcher == os.getpid():
+            continue
+        try:
+            if b"isotherm" not in procfs.read_file(f"/proc/{watcher}/cmdline"):
+                continue
+            held = _descriptors_of(watcher)
+        except OSError:
+            continue
+        for pid in sorted(held & pids):
+            yield watcher, pid
+
+
+def _descriptors_of(watcher: int) -> set[int]:
+    """Return the pids whose descriptors a process holds, from the "Pid:" lines of fdinfo."""
+    held = set()
+    folder = f"/proc/{watcher}/fd"
+    for fd in os.listdir(folder):  # noqa: PTH208
+        if os.readlink(f"{folder}/{fd}") != "anon_inode:[pidfd]":  # noqa: PTH115
+            continue
+        for line in procfs.read_file(f"/proc/{watcher}/fdinfo/{fd}").split(b"\n"):
+            if line.startswith(b"Pid:"):
+                held.add(int(line.split()[1]))
+    return held
