@@ -103,9 +103,9 @@ static int next_tick(struct sampler *s, uint64_t sample_ns)
 	if (err)
 		return -EINTR;
 	s->deadline_ns += sample_ns;
-	// The first tick ever, or one that is overdue already: begin a schedule here.
-	if (s->deadline_ns < now) {
-		if (s->deadline_ns > sample_ns)
+	// The first tick ever, one that is overdue, or one after a tick that was given up.
+	if (s->deadline_ns < now || s->deadline_ns - now > sample_ns) {
+		if (s->deadline_ns > sample_ns && s->deadline_ns < now)
 			s->tally.late_ns += now - s->deadline_ns;
 		s->deadline_ns = now + sample_ns;
 	}

@@ -79,9 +79,9 @@ class PySampler:
     def _next_tick(self, sample_ns: int) -> None:
         now = self._clock.now_ns()
         self._deadline_ns += sample_ns
-        # The first tick ever, or one that is overdue already: begin a schedule here.
-        if self._deadline_ns < now:
-            if self._deadline_ns > sample_ns:
+        # The first tick ever, one that is overdue, or one after a tick that was given up.
+        if not now <= self._deadline_ns <= now + sample_ns:
+            if sample_ns < self._deadline_ns < now:
                 self._late_ns += now - self._deadline_ns
             self._deadline_ns = now + sample_ns
         self._late_ns += self._clock.sleep_until(self._deadline_ns)
