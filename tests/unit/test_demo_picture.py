@@ -204,6 +204,8 @@ def test_no_snapshot_is_no_result():
     assert (out, result) == ("", None)
 
 
-def test_without_root_it_says_what_root_would_give():
-    assert "sudo isotherm demo" in "\n".join(why("clear-refs", "no privileges", [], root=False))
-    assert "sudo" not in "\n".join(why("bpf", "best", [("kdamond", "absent")], root=True))
+def test_every_backend_gets_its_reason_within_the_width():
+    lines = why("bpf", "it sees the most " * 9, [("kdamond", "absent"), ("idle", "old")], 60)
+    assert max(len(line) for line in lines) <= 60
+    assert lines[0].startswith(" backend   bpf: it sees")
+    assert [line.strip() for line in lines[-2:]] == ["not kdamond: absent", "not idle: old"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -23,6 +22,8 @@ from isotherm.session import MonitorSession, monitor
 #: How long to watch with a backend that sees single pages, and with one of whole mappings.
 SECONDS, COARSE_SECONDS = 15.0, 30.0
 COARSE = "clear-refs"
+#: Shorter windows than a long recording would want, so that the picture moves.
+COARSE_AGGR = "2s"
 #: From this share of late sweeps on, the workload was not quite what it says.
 LATE_SHARE = 0.02
 
@@ -55,13 +56,7 @@ def show(workload: Workload, session: MonitorSession, style: Style, *, live: boo
     lines = closing(result, style, columns)
     choice = session.choice
     if choice is not None:
-        lines += why(
-            choice.backend,
-            choice.reason,
-            choice.why_not.items(),
-            columns=columns,
-            root=os.geteuid() == 0,
-        )
+        lines += why(choice.backend, choice.reason, choice.why_not.items(), columns)
         for text in choice.warnings:
             lines += labelled("warning", text, columns)
     if workload.overruns > LATE_SHARE * workload.sweeps:
@@ -93,13 +88,14 @@ def command(*, seconds: float | None, backend: str, plain: bool) -> int:
     coarse = choose(probe(), backend).backend == COARSE
     if seconds is None:
         seconds = COARSE_SECONDS if coarse else SECONDS
+    aggr = COARSE_AGGR if coarse else None
     style = style_of(sys.stdout, plain=plain)
     live = can_redraw(sys.stdout) and not plain
     print("isotherm demo: 512 MiB of our own, hot in three places, one of which moves")
     sys.stdout.flush()
     with (
         Workload(demo_spec(seconds, separate=coarse)) as workload,
-        monitor(pid=workload.pid, backend=backend) as session,
+        monitor(pid=workload.pid, backend=backend, aggr=aggr) as session,
     ):
         show(workload, session, style, live=live)
     return 0

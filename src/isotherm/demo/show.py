@@ -193,22 +193,10 @@ def labelled(label: str, text: str, columns: int = 80) -> list[str]:
 
 
 def why(
-    backend: str,
-    reason: str,
-    why_not: Iterable[tuple[str, str]],
-    *,
-    columns: int = 80,
-    root: bool,
+    backend: str, reason: str, why_not: Iterable[tuple[str, str]], columns: int = 80
 ) -> list[str]:
-    """Which backend, why, why not the others, and what more privileges would give."""
+    """Which backend, why, and why not the others."""
     lines = labelled("backend", f"{backend}: {reason}", columns)
     for name, text in why_not:
         lines += labelled("", f"not {name}: {text}", columns)
-    if backend == "clear-refs" and not root:
-        lines += labelled(
-            "as root",
-            "bpf sees single pages instead of whole mappings, every 5ms instead of every second,"
-            " at a fraction of the cost: sudo isotherm demo",
-            columns,
-        )
     return lines
