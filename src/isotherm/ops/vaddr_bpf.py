@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from isotherm._core import PAGE_IDLE_BITMAP, AccessBpf
 from isotherm.core.ops import Check, Ops, Samples, TargetRanges
@@ -36,9 +36,6 @@ STEADY_SWEEP = 0.002
 #: Clears from the target's own CPU when a tick has so many (measured: moving there costs as much).
 FOLLOW_FROM = 4
 
-#: How accessed bits are cleared.
-Clearing = Literal["page-idle", "cold"]
-
 _SECOND_NS = 1_000_000_000
 _SWEEP_FLAG = 1  # SPACE_SWEEP of _native/space.h
 
@@ -55,13 +52,13 @@ class AccessCost:
     clear_us: float
 
 
-def self_test(clearing: Clearing | None = None) -> AccessCost:
+def self_test(*, page_idle: bool | None = None) -> AccessCost:
     """
     Check on pages of our own that touching, clearing and touching again is seen.
 
     Raises `NotPermittedError` or `NotSupportedError` with what failed.
     """
-    access = _open(overhead=OVERHEAD, sweep=False, follow_from=0, clearing=clearing)
+    access = _open(overhead=OVERHEAD, sweep=False, follow_from=0, page_idle=page_idle)
     stats = access.stats()
     access.close()
     return AccessCost(stats["read_us"], stats["own_clear_us"])
@@ -69,38 +66,43 @@ def self_test(clearing: Clearing | None = None) -> AccessCost:
 
 class VaddrBpfOps(Ops):
     """
-    Monitors a set of processes, which it closes when it is closed.
+    Monitors `pids`, and their children unless told otherwise.
 
-    clearing: "page-idle", "cold" or None, which takes the page_idle bitmap where there is one.
     overhead: share of one CPU that the monitoring thread may use; what reading leaves over pays
     for clears, and samples beyond that are MISSED. sweep: clear anonymous memory by ranges at the
     start, and again where accessed bits turn out to be stale. follow_from: clear from the CPU of
-    a single-threaded target in ticks with at least so many clears; 0 is never. max_ranges: as
-    `target_ranges`.
+    a single-threaded target in ticks with at least so many clears; 0 is never. page_idle: None
+    takes the bitmap where the kernel has one. max_ranges: as `target_ranges`.
 
-    Raises `NotPermittedError`, `NotSupportedError` (no BPF, a failed self-test, KVM guests).
+    Raises `TargetGoneError`, `NotPermittedError`, `NotSupportedError` (no BPF, KVM guests).
     """
 
     name: ClassVar[str] = "bpf"
 
     def __init__(
         self,
-        processes: ProcessSet,
+        pids: Iterable[int],
         *,
-        clearing: Clearing | None = None,
+        follow_children: bool = True,
         max_ranges: int = 64,
         overhead: float = OVERHEAD,
         sweep: bool = True,
         follow_from: int = FOLLOW_FROM,
+        page_idle: bool | None = None,
     ) -> None:
         self._max_ranges = max_ranges
+        self._shown: dict[int, tuple[Mapping, ...]] = {}
         self._prepared = 0
-        self._processes = processes
-        for process in processes.members:
-            _refuse_guest(process)
-        self._access = _open(
-            overhead=overhead, sweep=sweep, follow_from=follow_from, clearing=clearing
-        )
+        self._processes = ProcessSet(pids, follow_children=follow_children)
+        try:
+            for process in self._processes.members:
+                _refuse_guest(process)
+            self._access = _open(
+                overhead=overhead, sweep=sweep, follow_from=follow_from, page_idle=page_idle
+            )
+        except BaseException:
+            self._processes.close()
+            raise
 
     def targets(self) -> Sequence[TargetRanges]:
         """Return the living processes and their ranges, and tell the C side of both."""
@@ -151,10 +153,9 @@ class VaddrBpfOps(Ops):
         self._processes.close()
 
 
-def _open(
-    *, overhead: float, sweep: bool, follow_from: int, clearing: Clearing | None
-) -> AccessBpf:
-    page_idle = clearing == "page-idle" or (clearing is None and Path(PAGE_IDLE_BITMAP).exists())
+def _open(*, overhead: float, sweep: bool, follow_from: int, page_idle: bool | None) -> AccessBpf:
+    if page_idle is None:
+        page_idle = Path(PAGE_IDLE_BITMAP).exists()
     try:
         return AccessBpf(
             open_walker(),
