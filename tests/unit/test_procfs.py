@@ -1,6 +1,8 @@
 import errno
 import itertools
 import os
+import shutil
+import subprocess
 
 import pytest
 
@@ -88,10 +90,18 @@ def test_missing_process_is_gone_with_a_hint():
         assert caught.value.exit_code == 3
 
 
-def test_find_by_name(tmp_path):
-    import shutil
-    import subprocess
+def test_children_of_every_thread():
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            found = procfs.children(os.getpid())
+            if found is None:
+                pytest.skip("this kernel has no /proc/PID/task/TID/children")
+            assert child.pid in found
+        finally:
+            child.kill()
 
+
+def test_find_by_name(tmp_path):
     program = tmp_path / "a-name-longer-than-15-bytes"
     shutil.copy(shutil.which("sleep"), program)
     with subprocess.Popen([program, "60"]) as child:

@@ -184,14 +184,6 @@ def thread_group(pid: int) -> int:
     return pid
 
 
-def inner_pid_namespace(pid: int) -> bool:
-    """Tell whether process `pid` has further pids in PID namespaces below ours."""
-    for line in read(pid, "status").split(b"\n"):
-        if line.startswith(b"NSpid:"):
-            return len(line.split()) > 2
-    return False
-
-
 def children(pid: int) -> list[int] | None:
     """
     Return the pids of the children of all threads of process `pid`.
