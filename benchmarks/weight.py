@@ -35,8 +35,9 @@ def run(command: list[str], look_s: float | None = None) -> tuple[float, int]:
     """
     CPU seconds and highest resident KiB of a command that must succeed.
 
-    look_s: how often to look at its memory; without it, that is 0. It is VmHWM as long as the process can be asked: ru_maxrss holds our own as well, which
-    the child shares before it executes the command.
+    look_s: how often to look at its memory; without it, that is 0. It is VmHWM as long as the
+    process can be asked: ru_maxrss holds our own as well, which the child shares before it
+    executes the command.
     """
     with (
         tempfile.TemporaryFile() as said,
