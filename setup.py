@@ -36,7 +36,7 @@ class BuildExt(build_ext):
             target = out_root / BPF / source.with_suffix(".o").name
             target.parent.mkdir(parents=True, exist_ok=True)
             subprocess.run(
-                [*bpf_compiler(), "-g", "-O2", "-Wall", "-Werror", "-c", source, "-o", target],
+                [*bpf_compiler(), "-O2", "-Wall", "-Werror", "-c", source, "-o", target],
                 check=True,
             )
 

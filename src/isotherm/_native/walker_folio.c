@@ -9,8 +9,7 @@
 
 #define ANON 1		// PAGE_MAPPING_ANON, in the low bits of page->mapping
 #define MAX_ORDER 18	// 1 GiB
-// FOLIO_MM_IDS_SHARED_BITNUM: set in the second half of _mm_ids when a third process came
-#define MM_IDS_SHARED (1ull << 31)
+#define MM_IDS_SHARED (1ull << 63)	// FOLIO_MM_IDS_SHARED_BITNUM of 64-bit kernels
 
 static int32_t count_at(uint64_t word, uint8_t shift)
 {
@@ -39,6 +38,9 @@ static void tell_large(const struct walker *walker, const struct walk_page *page
 			leaf->folio_flags |= FOLIO_SHARED;
 		if (count < whole)
 			leaf->folio_flags |= FOLIO_PARTIAL;
+		// Two processes may map a half each. As folio_maybe_mapped_shared().
+		if (walker->folio.has_mm_ids && count > 1 && page->mm_ids & MM_IDS_SHARED)
+			leaf->folio_flags |= FOLIO_SHARED;
 	} else if (leaf->level && walker->folio.has_entire) {
 		if (count_at(page->entire_mapcount, walker->folio.entire_shift) > 1)
 			leaf->folio_flags |= FOLIO_SHARED;
@@ -46,8 +48,6 @@ static void tell_large(const struct walker *walker, const struct walk_page *page
 		// Kernels that do not count all mappings together also split such a folio when it is cleared.
 		leaf->folio_flags |= FOLIO_PARTIAL;
 	}
-	if (walker->folio.has_mm_ids && page->mm_ids & MM_IDS_SHARED)
-		leaf->folio_flags |= FOLIO_SHARED;
 }
 
 static void tell_folio(const struct walker *walker, const struct walk_page *page, struct leaf *leaf)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of the walker share: walker.c (targets and reading), walker_open.c (loading, kernel
-// facts), walker_map.c (finding the direct map), walker_task.c (finding processes), walker_folio.c.
+// What the parts of the walker share: walker.c (targets and reading), walker_open.c (loading),
+// walker_layout.c (offsets), walker_map.c (finding the direct map), walker_task.c (finding processes),
+// walker_folio.c.
 #pragma once
 #include "bpf_load.h"
 #include "page_table.h"
@@ -47,6 +48,14 @@ struct walker {
 	uint32_t *local_target;		// max_targets: index of each target of this call
 	uint32_t *slot_request;		// max_slots: request of each slot of this call
 };
+
+/** Write a reason to @error; returns @code. */
+int walker_fail(char *error, size_t size, int code, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+/** Offsets of the running kernel's structures into the area, numbers of its functions. */
+int walker_find_layout(struct walker *walker, char *error, size_t error_size);
+/** Words of mm_cpumask() that the loaded programs can look at, 0 if it means nothing here. */
+uint32_t walker_cpu_words(const struct walker *walker);
 
 /** Run the walk over what is in the area. 0 or -errno. */
 int walker_run(struct walker *walker, uint32_t nr_targets, uint32_t nr_slots);
