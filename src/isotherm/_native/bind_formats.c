@@ -13,7 +13,10 @@
 
 static PyObject *raise_text(int code, const char *text)
 {
-	PyObject *value = Py_BuildValue("(is)", -code, *text ? text : strerror(-code));
+	const char *said = *text ? text : strerror(-code);
+	// names in a damaged file are any bytes
+	PyObject *reason = PyUnicode_DecodeUTF8(said, strlen(said), "replace");
+	PyObject *value = reason ? Py_BuildValue("(iN)", -code, reason) : NULL;
 
 	if (value)
 		PyErr_SetObject(PyExc_OSError, value);
