@@ -86,7 +86,9 @@ def test_integrity_lockdown_is_fine():
 
 def test_a_wish_is_met_or_refused_with_the_reason():
     assert choose(ROOT, "clear-refs").backend == "clear-refs"
-    assert choose(ROOT, "clear-refs").why_not["bpf"]
+    asked = choose(ROOT, "clear-refs").why_not
+    assert asked["bpf"] == "works here, but clear-refs was asked for"
+    assert choose(ROOT).why_not["clear-refs"] == "works here, but bpf sees more at less cost"
     assert choose(ROOT, "sim").backend == "sim"
     with pytest.raises(NotSupportedError, match=r"backend kdamond .*: this kernel has no DAMON"):
         choose(ROOT, "kdamond")

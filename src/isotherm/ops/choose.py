@@ -259,9 +259,12 @@ def _reason(chosen: Backend, clearing: Clearing | None, *, asked: bool) -> str:
 
 
 def _second(backend: Backend, chosen: Backend) -> str:
+    """Say why a backend that would work is not taken."""
     if backend == "sim":
         return "it simulates memory; for tests and experiments"
-    return f"works here, but {chosen} sees more at less cost" if chosen != backend else ""
+    if BACKENDS.index(backend) < BACKENDS.index(chosen):
+        return f"works here, but {chosen} was asked for"
+    return f"works here, but {chosen} sees more at less cost"
 
 
 def _cannot_see(support: KernelSupport) -> dict[Backend, tuple[str, ...]]:
