@@ -2,7 +2,7 @@
 
 import pytest
 
-from isotherm.core import intervals, regions
+from isotherm.core import intervals, region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
 
@@ -133,7 +133,7 @@ def set_attrs(_engine, case):
 
 def mvsum(_engine, case):
     for current, last, left_bp, expected in case["cases"]:
-        assert regions.mvsum(current, last, left_bp) == expected
+        assert region.mvsum(current, last, left_bp) == expected
 
 
 def nr_accesses_mvsum(engine, case):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from isotherm.core import intervals, regions
+from isotherm.core import intervals, region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
 
@@ -105,7 +105,7 @@ def mvsum(engine, case):
     current, last, left_bp = case["in"]
     if engine.name == "native" and left_bp < 10_000:
         return engine.table([[[0, 1, current, last, 0]]]).mvsum(left_bp)[0], case["out"]
-    return regions.mvsum(current, last, left_bp), case["out"]
+    return region.mvsum(current, last, left_bp), case["out"]
 
 
 def nr_accesses_mvsum(engine, case):
@@ -169,7 +169,7 @@ def feed_loop_next_input(_engine, case):
 
 def probe_params_valid(_engine, case):
     count = samples(case["sample_us"], case["aggr_us"])
-    return regions.probe_weights_valid(count, case["weights"]), case["valid"]
+    return region.probe_weights_valid(count, case["weights"]), case["valid"]
 
 
 CHECKS = {

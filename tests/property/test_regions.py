@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from isotherm import _core
 from isotherm.clock import VirtualClock
-from isotherm.core import regions, rng
+from isotherm.core import region, regions, rng
 from isotherm.core.ops import WAS_YOUNG, Check, Ops
 from isotherm.core.sampler import PySampler
 from isotherm.errors import BadValueError
@@ -63,7 +63,7 @@ def ranges(draw, valid=True):
 @st.composite
 def tables(draw):
     counts = st.integers(0, SAMPLES)
-    probes = st.tuples(*[st.integers(0, 255)] * regions.MAX_PROBES)
+    probes = st.tuples(*[st.integers(0, 255)] * region.MAX_PROBES)
     targets = []
     for _ in range(draw(st.integers(0, 3))):
         rows, end = [], 0
@@ -76,7 +76,7 @@ def tables(draw):
     return targets
 
 
-weights = st.lists(st.integers(0, 5), max_size=regions.MAX_PROBES)
+weights = st.lists(st.integers(0, 5), max_size=region.MAX_PROBES)
 limits = st.integers(1, 4000).map(lambda n: n * UNIT)
 
 
@@ -283,6 +283,7 @@ TestTwins = Twins.TestCase
 TestTwins.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
+@settings(deadline=None)
 @given(
     kind=st.sampled_from(["splitmix", "lcg"]),
     seed=st.integers(0, 2**64 - 1),
@@ -297,6 +298,7 @@ def test_both_generators_draw_the_same(kind, seed, spans):
     assert python.u32() == native.u32()
 
 
+@settings(deadline=None)
 @given(
     hits=st.integers(0, 8),
     old=st.integers(0, 8),
@@ -307,7 +309,7 @@ def test_both_generators_draw_the_same(kind, seed, spans):
     last=st.integers(0, SAMPLES),
 )
 def test_imputation_keeps_to_what_was_seen(hits, old, cleared, again, missed, unobservable, last):
-    region = regions.Region(0, 4096, last_nr_accesses=last)
+    one = region.Region(0, 4096, last_nr_accesses=last)
     hits, again = min(hits, old), min(again, cleared)
     results = (
         [Check.ACCESSED] * hits
@@ -318,14 +320,14 @@ def test_imputation_keeps_to_what_was_seen(hits, old, cleared, again, missed, un
         + [Check.UNOBSERVABLE] * unobservable
     )
     for result in results:
-        region.count(result)
-    region.end_window(SAMPLES)
+        one.count(result)
+    one.end_window(SAMPLES)
     if not missed and not unobservable:
-        assert region.nr_accesses == hits + again
+        assert one.nr_accesses == hits + again
     elif old + cleared + missed:
         rate = again / cleared if cleared else last / SAMPLES
         expected = (hits + (cleared + missed) * rate) / (old + cleared + missed) * SAMPLES
-        assert region.nr_accesses == pytest.approx(expected, abs=0.5 + 1e-6)
+        assert one.nr_accesses == pytest.approx(expected, abs=0.5 + 1e-6)
     else:
-        assert region.nr_accesses == 0
-        assert region.unobservable == 4096
+        assert one.nr_accesses == 0
+        assert one.unobservable == 4096

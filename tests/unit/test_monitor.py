@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isotherm import _core
@@ -251,6 +251,7 @@ def test_only_known_profiles_and_generators():
             Monitor(Fake(), native=kind, prng="dice")
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 2**64 - 1),
     results=st.lists(st.sampled_from([0, 1, 2, 3, WAS_YOUNG, WAS_YOUNG | 1]), min_size=1),

@@ -20,3 +20,10 @@ PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec);
 void free_object(PyObject *self);
 /** An array.array of @typecode from @bytes, whose reference is taken; NULL if that is NULL. */
 PyObject *new_array(const char *typecode, PyObject *bytes);
+
+// Methods of RegionTable that are in bind_regions_out.c.
+PyObject *region_table_columns(PyObject *self, PyObject *none);
+PyObject *region_table_mvsum(PyObject *self, PyObject *args);
+PyObject *region_table_rows(PyObject *self, PyObject *none);
+PyObject *region_table_windows(PyObject *self, PyObject *none);
+PyObject *region_table_target_ids(PyObject *self, PyObject *none);

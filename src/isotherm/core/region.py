@@ -1,0 +1,141 @@
+"""A region and its arithmetic: counting, imputing, splitting, merging, rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from isotherm.core.ops import WAS_YOUNG, Check
+from isotherm.model.attrs import UINT_MAX
+
+MAX_PROBES = 4
+
+
+class Window(NamedTuple):
+    """
+    What the ticks of the running window found in a region (struct region_window).
+
+    old: samples that were old when chosen; old_hits: of those, accessed after it; young_cleared:
+    samples that were young and cleared; young_hits: of those, accessed again; missed: samples that
+    were young and left so; unobservable: samples whose accesses cannot be seen.
+    """
+
+    old: int = 0
+    old_hits: int = 0
+    young_cleared: int = 0
+    young_hits: int = 0
+    missed: int = 0
+    unobservable: int = 0
+
+
+@dataclass(slots=True)
+class Region:
+    """
+    A range [start, end) and what is known of it.
+
+    nr_accesses: hits of the running window; last_nr_accesses: the window's before; age: windows
+    since the rate changed; unobservable: bytes that could not be seen in the ended window.
+    """
+
+    start: int
+    end: int
+    nr_accesses: int = 0
+    last_nr_accesses: int = 0
+    age: int = 0
+    probe_hits: list[int] = field(default_factory=lambda: [0] * MAX_PROBES)
+    last_probe_hits: list[int] = field(default_factory=lambda: [0] * MAX_PROBES)
+    window: list[int] = field(default_factory=lambda: [0] * len(Window._fields))
+    unobservable: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+    def cut(self, size: int) -> Region:
+        """Split: keep the left `size` bytes, return the rest; both have the same history."""
+        right = replace(
+            self,
+            start=self.start + size,
+            probe_hits=self.probe_hits.copy(),
+            last_probe_hits=self.last_probe_hits.copy(),
+            window=self.window.copy(),
+        )
+        left_part = self.unobservable * size // self.size
+        right.unobservable -= left_part
+        self.unobservable = left_part
+        self.end = right.start
+        return right
+
+    def absorb(self, right: Region) -> None:
+        """Merge the adjacent `right` into this region (damon_merge_two_regions)."""
+        left_size, right_size = self.size, right.size
+
+        def mean(left_value: int, right_value: int) -> int:
+            weighted = left_value * left_size + right_value * right_size
+            return weighted // (left_size + right_size)
+
+        self.nr_accesses = mean(self.nr_accesses, right.nr_accesses)
+        self.age = mean(self.age, right.age)
+        self.probe_hits = list(map(mean, self.probe_hits, right.probe_hits))
+        self.unobservable += right.unobservable
+        self.end = right.end
+
+    def count(self, result: int) -> None:
+        """Count one check: a `Check`, possibly with `WAS_YOUNG`."""
+        window = self.window
+        kind = result & ~WAS_YOUNG
+        if kind == Check.MISSED:
+            window[4] += 1
+        elif kind == Check.UNOBSERVABLE:
+            window[5] += 1
+        else:
+            at = 2 if result & WAS_YOUNG else 0
+            window[at] += 1
+            window[at + 1] += kind == Check.ACCESSED
+            self.nr_accesses += kind == Check.ACCESSED
+
+    def end_window(self, samples: int) -> None:
+        """
+        Finish `nr_accesses` and `unobservable` for a window of `samples`.
+
+        Exactly the hits if all was seen, as DAMON. Otherwise the hits are scaled to the whole
+        window; a missed sample counts with the hit rate of the young ones that were cleared, or
+        with the last window's rate where none was.
+        """
+        seen = Window(*self.window)
+        total = seen.old + seen.young_cleared + seen.missed
+        asked = total + seen.unobservable
+        self.unobservable = self.size * seen.unobservable // asked if asked else 0
+        if not total or not (seen.missed or seen.unobservable):
+            return
+        hits, of = seen.young_hits, seen.young_cleared
+        if not of:
+            hits, of = min(self.last_nr_accesses, samples), samples
+        numerator = (seen.old_hits * of + (seen.young_cleared + seen.missed) * hits) * samples
+        denominator = of * total
+        self.nr_accesses = (2 * numerator + denominator) // (2 * denominator)
+
+
+def weighted(hits: Sequence[int], weights: Sequence[int]) -> int:
+    """Sum of probe hits, weighted."""
+    return sum(hit * weight for hit, weight in zip(hits, weights, strict=False))
+
+
+def mult_frac(x: int, n: int, d: int) -> int:
+    """Return n/d of x, rounded as the kernel's helper of this name does."""
+    return x // d * n + x % d * n // d
+
+
+def mvsum(current: int, last: int, left_bp: int) -> int:
+    """
+    Blend two windows into one that ends now (damon_mvsum of 7.3).
+
+    left_bp: share of the running window still to come, in 1/10,000.
+    """
+    return current + mult_frac(last, left_bp, 10_000)
+
+
+def probe_weights_valid(samples: int, weights: Sequence[int]) -> bool:
+    """Tell whether weighted hits of a window of `samples` fit their types (8 and 32 bits)."""
+    return not any(weights) or (samples <= 255 and samples * sum(weights) <= UINT_MAX)
