@@ -43,8 +43,8 @@ def pytest_runtest_makereport(item, call):
     """Hold every skip to its reason; under `require`, a kernel test may not skip itself."""
     report = yield
     if report.skipped and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2].removeprefix("Skipped:").strip()
-        if not reason or reason == "unconditional skip":
+        reason = report.longrepr[2].removeprefix("Skipped").removeprefix(":").strip()
+        if reason in ("", "unconditional skip"):
             report.outcome, report.longrepr = "failed", "skipped without a reason"
         elif item.get_closest_marker("kernel") and kernel_tests_wish() == "require":
             report.outcome = "failed"
