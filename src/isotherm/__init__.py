@@ -9,6 +9,7 @@ from isotherm.errors import (
     IsothermError,
     NotPermittedError,
     NotSupportedError,
+    OutputError,
     TargetGoneError,
     ThresholdError,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "NotPermittedError",
     "NotSupportedError",
     "Ops",
+    "OutputError",
     "Range",
     "Region",
     "Samples",

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from isotherm.analysis.recorded import AnalysedRecording, open_recording
 from isotherm.model.snapshot import Snapshot
-from isotherm.recording.reader import Recording, open_recording
 from isotherm.recording.writer import RecordingWriter
 from isotherm.session import MonitorSession, default_path, monitor
 
@@ -66,12 +66,17 @@ def record(
     Record to `path` for `duration`, or until the target ends; return the number of snapshots.
 
     `target` and everything else is as for `isotherm.monitor`. An existing file is kept, with
-    `BadValueError`, unless `force`.
+    `OutputError`, unless `force`.
     """
     with monitor(**target) as session:
         return write_recording(session, Path(path), duration=duration, force=force)
 
 
-def open(path: str | Path) -> Recording:  # noqa: A001 - isotherm.open, as gzip.open
-    """Open a recording; iterate it for its snapshots."""
+def open(path: str | Path) -> AnalysedRecording:  # noqa: A001 - isotherm.open, as gzip.open
+    """
+    Open a recording: iterate it for its snapshots, or ask for `wss()`, `heatmap()`, `summary()`.
+
+    Raises `BadValueError` for what is no recording. A damaged one gives all that is readable,
+    then `DamagedRecordingError`.
+    """
     return open_recording(Path(path))
