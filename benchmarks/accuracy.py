@@ -51,7 +51,7 @@ def workloads(quick: bool) -> list[tuple[str, float, Any]]:
 
     if quick:
         return [("fixed", 4, fixed), ("moving", 3, moving)]
-    return [("fixed", 6, fixed), ("moving", 4, moving), ("scattered", 8, scattered)]
+    return [("fixed", 5, fixed), ("moving", 3, moving), ("scattered", 8, scattered)]
 
 
 def run(

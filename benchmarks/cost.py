@@ -112,7 +112,7 @@ def grid(args: Any) -> list[dict[str, Any]]:
     sizes = (GIB // 4, GIB) if args.quick else (GIB // 4, GIB, 4 * GIB, 12 * GIB)
     percents = (0, 50) if args.quick else HOT_PERCENT
     settings = (None, "100..100") if args.quick else (None, "10..10", "100..100", "1000..1000")
-    seconds = 0.5 if args.quick else 1.2
+    seconds = 0.5 if args.quick else 1.0
     rows = []
     for nbytes in sizes:
         for pages in ("4k", "thp"):

@@ -84,7 +84,7 @@ def command(*, seconds: float | None, backend: str, plain: bool) -> int:
     of them moves. The picture shows what the monitor finds: addresses upwards, time to the right.
     """
     if seconds is not None and not 1 <= seconds <= 3600:
-        raise BadValueError(f"{seconds:g} seconds", hint="from 1 to 3600")
+        raise BadValueError(f"cannot watch for {seconds:g} seconds", hint="from 1 to 3600")
     coarse = choose(probe(), backend).backend == COARSE
     if seconds is None:
         seconds = COARSE_SECONDS if coarse else SECONDS
