@@ -19,9 +19,9 @@ MAYMOVE, FIXED = 1, 2
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
-for call in (libc.munmap, libc.mlock):
-    call.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-for call in (libc.madvise, libc.mprotect):
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+# mlock2 and not mlock: the address sanitizer makes that one do nothing
+for call in (libc.madvise, libc.mprotect, libc.mlock2):
     call.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 libc.mremap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 2, ctypes.c_int, ctypes.c_void_p]
 
@@ -86,11 +86,7 @@ def pagemap(at, nr=1, pid="self"):
     ]
 
 
-def aligned_page_flags(frame):
-    return entries("/proc/kpageflags", frame, 1)[0]
-
-
-def mmap_anonymous_file(path, size):
+def cached_file(path, size):
     """A file with content, in the page cache."""
     path.write_bytes(os.urandom(1 << 16) * (size >> 16))
     with path.open("r+b") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ):

@@ -145,7 +145,7 @@ def test_shared_by_fork(walker, memory):
 def test_locked_pages(walker, memory):
     at = memory.small(64 * PAGE)
     kit.write(at, 64 * PAGE)
-    kit.check(kit.libc.mlock(at, 64 * PAGE))
+    kit.check(kit.libc.mlock2(at, 64 * PAGE, 0))
     rows = read(walker, at, 64 * PAGE)
     agree(rows)
     assert all(row[FLAGS] & MLOCKED for row in rows)
@@ -158,7 +158,7 @@ def test_zero_page_is_no_business_of_the_lru(walker, memory):
 
 
 def test_shared_memory_and_files(walker, memory, tmp_path):
-    path = kit.mmap_anonymous_file(tmp_path / "data", 4 * MIB)
+    path = kit.cached_file(tmp_path / "data", 4 * MIB)
     shmem = memory.map(4 * MIB, kit.SHARED | kit.ANON)
     file, twice = memory.file(path, 4 * MIB), memory.file(path, 4 * MIB)
     kit.write(shmem, 4 * MIB)

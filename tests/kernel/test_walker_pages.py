@@ -134,7 +134,7 @@ def test_hugetlb(walker, memory):
 
 def test_file_and_shared_memory(walker, memory, tmp_path):
     size = 8 * MIB
-    path = kit.mmap_anonymous_file(tmp_path / "data", size)
+    path = kit.cached_file(tmp_path / "data", size)
     shared = memory.file(path, size)
     private = memory.file(path, size, kit.PRIVATE)
     shmem = memory.map(size, kit.SHARED | kit.ANON)
@@ -252,7 +252,7 @@ def kernel_complaints():
 def test_both_tiers_tell_the_same(memory, tmp_path):
     if not probe().fast:
         pytest.skip(f"the fast programs do not load: {probe().fast_why_not}")
-    path = kit.mmap_anonymous_file(tmp_path / "data", 4 * MIB)
+    path = kit.cached_file(tmp_path / "data", 4 * MIB)
     parts = [memory.small(4 * MIB), memory.huge(8 * MIB), memory.file(path, 4 * MIB)]
     parts += [memory.map(4 * MIB, kit.SHARED | kit.ANON)]
     sizes = [4 * MIB, 8 * MIB, 4 * MIB, 4 * MIB]
