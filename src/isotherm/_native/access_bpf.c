@@ -137,8 +137,14 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 	}
 	for (size_t i = 0; !err && i < access->nr_spaces; i++) {
 		moved[i] = index_of(processes, nr, access->spaces[i].id);
-		if (moved[i] != GONE)
-			targets[moved[i]] = known[i];
+		if (moved[i] == GONE)
+			continue;
+		targets[moved[i]] = known[i];
+		// The memory after an exec is taken as it is found.
+		if (known[i].state == WALKER_EXECED) {
+			targets[moved[i]].mm = 0;
+			space_forget(&access->spaces[i]);
+		}
 	}
 	if (!err)
 		err = walker_set_targets(access->walker, targets, nr);
@@ -172,13 +178,7 @@ int access_bpf_set_mappings(struct access_bpf *access, size_t target, const stru
 {
 	if (target >= access->nr_spaces)
 		return -EINVAL;
-	struct space *space = &access->spaces[target];
-
-	if (walker_targets(access->walker)[target].state == WALKER_EXECED) {
-		space_forget(space);
-		walker_accept(access->walker, target);
-	}
-	return space_set_mappings(space, mappings, nr, access_now_ns());
+	return space_set_mappings(&access->spaces[target], mappings, nr, access_now_ns());
 }
 
 /** What the look at an earlier sample says. */

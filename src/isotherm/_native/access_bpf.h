@@ -86,9 +86,12 @@ struct access_process {
 	uint32_t id;
 	int pid, pidfd;
 };
-/** Replace the targets; those with a known id keep what is known of them. 0 or -errno. */
+/**
+ * Replace the targets; those with a known id keep what is known of them, unless they exec'd: then
+ * their new memory is accepted. 0 or -errno.
+ */
 int access_bpf_set_targets(struct access_bpf *access, const struct access_process *processes, size_t nr);
-/** Tell the mappings of a target; also accepts the memory of an exec. 0 or -errno. */
+/** Tell the mappings of a target. 0 or -errno. */
 int access_bpf_set_mappings(struct access_bpf *access, size_t target, const struct mapping *mappings,
 			    size_t nr);
 int access_bpf_turn(void *access, uint8_t *results, const struct access_sample *samples, size_t nr);

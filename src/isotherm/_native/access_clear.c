@@ -43,8 +43,12 @@ static bool judge_cold(struct access_bpf *access, struct pending *sample, const 
 		candidate->proven = false;
 		return true;
 	}
-	if (leaf->folio_flags & FOLIO_MLOCKED)
+	if (leaf->folio_flags & FOLIO_MLOCKED) {
+		// Of memory of its own it is this target that locked it: the mapping as a whole.
+		if (leaf->folio_flags & FOLIO_ANON && !(leaf->folio_flags & FOLIO_SHARED))
+			access_refused(access, sample->target, sample->addr, leaf);
 		return unseen(access, sample, UNSEEN_MLOCKED);
+	}
 	if (leaf->folio_flags & FOLIO_SHARED)
 		return unseen(access, sample, UNSEEN_SHARED);
 	if (leaf->level == 1 && !(leaf->folio_flags & FOLIO_LRU))

@@ -112,8 +112,6 @@ class VaddrBpfOps(Ops):
         ]
         present = [(process, ranges) for process, ranges in found if ranges is not None]
         self._access.set_targets([(p.target_id, p.pid, p.pidfd) for p, _ in present])
-        # An exec gives a target new memory, found out by the read of the last tick: its mappings
-        # are always told, and telling is what accepts it.
         for index, (_, ranges) in enumerate(present):
             self._access.set_mappings(index, _flat(ranges.mappings))
         return [
