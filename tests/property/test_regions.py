@@ -330,4 +330,8 @@ def test_imputation_keeps_to_what_was_seen(hits, old, cleared, again, missed, un
         assert one.nr_accesses == pytest.approx(expected, abs=0.5 + 1e-6)
     else:
         assert one.nr_accesses == 0
-        assert one.unobservable == 4096
+    asked = old + cleared + missed + unobservable
+    learned = old + cleared
+    assert one.unobservable == (
+        0 if not asked else 4096 * unobservable // asked if learned else 4096
+    )

@@ -154,6 +154,14 @@ def test_cost_counts(native):
     assert cost.checks == cost.missed == 20 * len(snapshot.columns)
 
 
+def test_what_was_missed_altogether_is_unknown_not_idle(native):
+    with monitor(Fake(results=[Check.MISSED]), native=native) as watched:
+        (snapshot,) = first(1, watched)
+    assert {region.nr_accesses for region in snapshot.regions} == {None}
+    assert snapshot.working_set_bytes == 0
+    assert snapshot.unobservable_bytes == snapshot.monitored_bytes
+
+
 def test_what_cannot_be_seen_is_not_idle(native):
     ops = Fake([known(0), known(1)])
     ops.check = lambda: bytes(

@@ -101,12 +101,15 @@ class Region:
 
         Exactly the hits if all was seen, as DAMON. Otherwise the hits are scaled to the whole
         window; a missed sample counts with the hit rate of the young ones that were cleared, or
-        with the last window's rate where none was.
+        with the last window's rate where none was. A region of which nothing was learned at all,
+        neither an old page nor a cleared one, is wholly unobservable in this window: the rate is
+        carried over for merging, and is not reported.
         """
         seen = Window(*self.window)
         total = seen.old + seen.young_cleared + seen.missed
         asked = total + seen.unobservable
-        self.unobservable = self.size * seen.unobservable // asked if asked else 0
+        unseen = seen.unobservable if seen.old or seen.young_cleared else asked
+        self.unobservable = self.size * unseen // asked if asked else 0
         if not total or not (seen.missed or seen.unobservable):
             return
         hits, of = seen.young_hits, seen.young_cleared

@@ -89,9 +89,10 @@ class Snapshot:
     """
     One aggregation window's result; immutable.
 
-    index counts from 0; start_ns, end_ns: time of day in ns; sample_us, aggr_us: the intervals in
-    force in the window. `mappings` maps a target's id to its address map and is None when nothing
-    changed since the previous snapshot.
+    index counts from 0; start_ns, end_ns: time of day in ns; sample_us, aggr_us: the intervals
+    that nr_accesses and age are counted in (those in force after the window, where tuning or a
+    commit changed them). `mappings` maps a target's id to its address map and is None when
+    nothing changed since the previous snapshot.
     """
 
     index: int
