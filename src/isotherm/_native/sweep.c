@@ -7,7 +7,7 @@
 
 #define BLOCK (2ULL << 20)
 #define PAGE 4096ULL
-#define LOOK_AHEAD 64		// units looked at per tick
+#define LOOK_AHEAD 16		// units looked at per tick
 #define MIN_AGE_NS 5000000000ULL
 #define MAX_AGE_NS 60000000000ULL
 #define MIN_CLEARED 3
