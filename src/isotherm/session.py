@@ -11,6 +11,7 @@ import asyncio
 import os
 import shlex
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from typing import Any, Self
 from isotherm.clock import Clock, SystemClock
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops
+from isotherm.core.overhead import Governor
 from isotherm.errors import BadValueError, CommandEndedError, NotPermittedError, TargetGoneError
 from isotherm.kernel import procfs
 from isotherm.kernel.features import probe
@@ -40,6 +42,11 @@ class Wish:
     aggr: int | str | None = None
     update: int | str | None = None
     regions: str | tuple[int, int] | None = None
+
+    @property
+    def fixes_intervals(self) -> bool:
+        """Tell whether the intervals were asked for, and so must stay as they are."""
+        return self.sample is not None or self.aggr is not None
 
     def over(self, defaults: Attrs) -> Attrs:
         """Return `defaults` with what was asked put over them; raises `BadValueError`."""
@@ -66,9 +73,11 @@ class SnapshotStream:
 
     def __iter__(self) -> Iterator[Snapshot]:
         clock = self._session.clock
-        begun = clock.now_ns()
+        begun, cpu_ns = clock.now_ns(), time.thread_time_ns()
         for snapshot in self._session.monitor.snapshots():
             yield snapshot
+            before, cpu_ns = cpu_ns, time.thread_time_ns()
+            self._session.govern(snapshot, cpu_ns - before)
             if self._left is not None and clock.now_ns() - begun >= self._left:
                 return
 
@@ -95,8 +104,10 @@ class MonitorSession:
         choice: Choice | None = None,
         command: subprocess.Popen[bytes] | None = None,
         clock: Clock | None = None,
+        governor: Governor | None = None,
     ) -> None:
         self.ops = ops
+        self.governor = governor
         self.clock = clock or SystemClock()
         self.monitor = monitor
         self.targets = tuple(targets)
@@ -116,6 +127,14 @@ class MonitorSession:
     def snapshots(self, duration: float | str | None = None) -> SnapshotStream:
         """Return the stream of snapshots; it ends after `duration` or when all targets ended."""
         return SnapshotStream(self, None if duration is None else duration_ns(duration))
+
+    def govern(self, snapshot: Snapshot, thread_cpu_ns: int) -> None:
+        """Let the governor, if there is one, change the intervals after what this one cost."""
+        if self.governor is None or self.ops.warming_up():
+            return
+        changed = self.governor.observe(snapshot, max(0, thread_cpu_ns), self.attrs)
+        if changed is not None:
+            self.monitor.commit(changed)
 
     def stop(self) -> None:
         """End the stream soon; may be called from a signal handler or another thread."""
@@ -187,10 +206,11 @@ def monitor(
     pid, name, command, ops: exactly one of them. sample, aggr, update: intervals as text with a
     unit or whole microseconds; regions: bounds as "10..1000" or a pair; backend: a name that
     `isotherm doctor` lists, or "auto"; children: follow child processes; seed: of the sampling
-    (the same seed gives the same choices); overhead: share of one CPU that clearing accessed
-    bits may use; clock: time for an own operations set, which may be simulated. Raises
-    `BadValueError`, `TargetGoneError`, `NotPermittedError` or
-    `NotSupportedError`.
+    (the same seed gives the same choices); overhead: share of one CPU to keep to: fewer accessed
+    bits are cleared, and intervals that were not asked for are stretched; clock: time for an own
+    operations set, which may be simulated.
+
+    Raises `BadValueError`, `TargetGoneError`, `NotPermittedError` or `NotSupportedError`.
     """
     given = [what for what in (pid, name, command, ops) if what is not None]
     if len(given) > 1:

@@ -117,6 +117,10 @@ class Ops(ABC):
         """Return how many accessed bits were cleared since the last call."""
         return 0
 
+    def warming_up(self) -> bool:
+        """Tell whether work of the start goes on, which says nothing of the cost to come."""
+        return False
+
     def native_access(self) -> object | None:
         """
         Return a capsule "isotherm.access_ops" (struct access_ops of _native/access.h), or None.

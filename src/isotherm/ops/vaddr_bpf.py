@@ -140,6 +140,9 @@ class VaddrBpfOps(Ops):
     def cleared(self) -> int:
         return self._access.take_cleared()
 
+    def warming_up(self) -> bool:
+        return not self._access.stats()["first_sweep_done"]
+
     def native_access(self) -> object:
         return self._access.native()
 

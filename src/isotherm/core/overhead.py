@@ -1,0 +1,69 @@
+"""
+Keeps the monitor within its share of CPU, by stretching its intervals.
+
+A tick costs the same whatever its length: waking up, a look at each region. Twice the sampling
+interval is half the cost. The samples of a window stay as many, so counts mean the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from isotherm.model.attrs import Attrs
+from isotherm.model.snapshot import Snapshot
+
+#: Decide after so many windows, and not before so much time: single windows are noisy.
+_WINDOWS = 10
+_SPAN_NS = 2_000_000_000
+#: Between these shares of the target nothing changes.
+_TOO_MUCH = 1.1
+_TOO_LITTLE = 0.7
+#: One step changes the interval by no more than this factor.
+_STEP = 2.0
+#: Intervals are multiples of this, and at most so many times the shortest.
+_GRAIN_US = 500
+_LONGEST = 10
+
+
+class Governor:
+    """
+    Watches what snapshots cost, and says when the intervals should change.
+
+    share: of one CPU to stay under; shortest: attributes with the shortest wanted intervals.
+
+    Invariants: the sampling interval is between that of `shortest` and ten times of it; the ratio
+    of aggregation to sampling interval is that of `shortest`.
+    """
+
+    def __init__(self, share: float, shortest: Attrs) -> None:
+        self._share = share
+        self._shortest = shortest
+        self._forget()
+
+    def observe(self, snapshot: Snapshot, thread_cpu_ns: int, attrs: Attrs) -> Attrs | None:
+        """
+        Take a snapshot's cost; return the attributes to go on with, or None for no change.
+
+        thread_cpu_ns: CPU time of the monitoring thread since the snapshot before, the reader's
+        part included; attrs: those in force.
+        """
+        self._windows += 1
+        self._wall_ns += max(1, snapshot.end_ns - snapshot.start_ns)
+        self._cpu_ns += thread_cpu_ns
+        if self._windows < _WINDOWS or self._wall_ns < _SPAN_NS:
+            return None
+        load = self._cpu_ns / self._wall_ns / self._share
+        self._forget()
+        if _TOO_LITTLE <= load <= _TOO_MUCH:
+            return None
+        factor = max(1 / _STEP, min(_STEP, load / (0.5 * (_TOO_LITTLE + _TOO_MUCH))))
+        sample_us = round(attrs.sample_us * factor / _GRAIN_US) * _GRAIN_US
+        low = self._shortest.sample_us
+        sample_us = max(low, min(_LONGEST * low, sample_us))
+        if sample_us == attrs.sample_us:
+            return None
+        aggr_us = sample_us * self._shortest.samples_per_aggr
+        return replace(attrs, sample_us=sample_us, aggr_us=aggr_us)
+
+    def _forget(self) -> None:
+        self._windows = self._wall_ns = self._cpu_ns = 0
