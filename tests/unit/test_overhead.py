@@ -56,7 +56,6 @@ def test_it_returns_to_short_intervals_when_it_may():
         replace(Attrs(), sample_us=50_000, aggr_us=1_000_000),
     )
     for index in range(100):
-        length = attrs.aggr_us * 1000
         snapshot = window(index, 0, attrs)
         attrs = governor.observe(snapshot, attrs.samples_per_aggr * 20_000, attrs) or attrs
     assert attrs == Attrs()
