@@ -142,7 +142,7 @@ def test_large_folios_stay_whole(child, setting):
 
 def test_mlocked_memory_is_unobservable(child):
     at = child.make(f"memory.small({PAGES * PAGE})")
-    child.run(f"kit.check(kit.libc.mlock({at}, {PAGES * PAGE}))")
+    child.run(f"kit.check(kit.libc.mlock2({at}, {PAGES * PAGE}, 0))")
     with watching(child.pid, sweep=True) as ops:
         found = look(ops, pages(at, PAGES), lambda: child.run(f"kit.touch({at})"))
         assert set(found) == {UNOBSERVABLE}

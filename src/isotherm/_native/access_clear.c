@@ -13,6 +13,7 @@
 #define PMD_SIZE (2ULL << 20)
 #define LEVELS 256		// of "checks that the region already had"
 #define REFUSAL_PROBES 32
+#define LARGE_PROBES 4
 
 static bool unseen(struct access_bpf *access, struct pending *sample, enum unseen_reason reason)
 {
@@ -242,6 +243,52 @@ static void clear_idle(struct access_bpf *access, struct candidate *candidates, 
 			settle(access, &candidates[i], err, CLEAR_DONE);
 }
 
+/**
+ * The kernel was seen to leave large folios young although all that it asks for held. One page of
+ * a hot folio may well be young again at once, pages all over it are not.
+ */
+static bool large_is_stuck(struct access_bpf *access, const struct candidate *candidate,
+			   uint32_t target)
+{
+	struct leaf_request requests[LARGE_PROBES];
+	struct leaf leaves[LARGE_PROBES];
+	uint64_t pages = candidate->size / PAGE;
+
+	for (uint64_t i = 0; i < LARGE_PROBES; i++)
+		requests[i] = (struct leaf_request){
+			candidate->start + (pages - 1) * i / (LARGE_PROBES - 1) * PAGE, target, 0};
+	if (walker_read(access->walker, requests, LARGE_PROBES, leaves, false) < 0)
+		return true;
+	for (size_t i = 0; i < LARGE_PROBES; i++)
+		if (leaves[i].state != LEAF_PRESENT || !leaves[i].young)
+			return false;
+	return true;
+}
+
+static void verify_large(struct access_bpf *access, struct candidate *candidates, size_t nr)
+{
+	const struct candidate *last = NULL;
+	uint32_t last_target = 0;
+	bool stuck = false;
+
+	for (size_t i = 0; i < nr; i++) {
+		struct candidate *candidate = &candidates[i];
+		struct pending *sample = &access->pending[candidate->sample];
+
+		if (sample->state != SAMPLE_CLEARED || candidate->leaf.level || candidate->size == PAGE)
+			continue;
+		if (!last || last->start != candidate->start || last_target != sample->target)
+			stuck = large_is_stuck(access, candidate, sample->target);
+		last = candidate;
+		last_target = sample->target;
+		if (stuck) {
+			access->stats.stuck++;
+			access->cleared--;
+			missed(access, sample);
+		}
+	}
+}
+
 /** Those of which it was not sure that they would be cleared: were they? */
 static void verify(struct access_bpf *access, struct candidate *candidates, size_t nr)
 {
@@ -308,6 +355,8 @@ void access_clear(struct access_bpf *access, struct candidate *candidates, size_
 		}
 	}
 	verify(access, candidates, nr);
+	if (access->idle_fd < 0)
+		verify_large(access, candidates, nr);
 	int64_t end_ns = access_thread_ns();
 
 	budget_pay(budget, access->stats.clears - cleared, end_ns - begin);
