@@ -247,7 +247,14 @@ def monitor(
         process.kill()
         process.wait()
         raise
-    return MonitorSession(opened, running, targets=targets, choice=choice, command=process)
+    return MonitorSession(
+        opened,
+        running,
+        targets=targets,
+        choice=choice,
+        command=process,
+        governor=None if wish.fixes_intervals else Governor(overhead, running.attrs),
+    )
 
 
 def open_monitor(ops: Ops, wish: Wish, seed: int | None, clock: Clock | None = None) -> Monitor:

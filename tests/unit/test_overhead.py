@@ -37,7 +37,7 @@ def run(tick_us, windows, share=0.01, shortest=None):
 def test_the_share_is_kept_for_every_cost_of_a_tick_that_allows_it(tick_us):
     attrs = run(tick_us, 400)
     share = tick_us / attrs.sample_us
-    assert share <= 0.01 * 1.1 + 1e-9
+    assert share <= 0.01 + 1e-9
     if attrs.sample_us > Attrs().sample_us:
         assert share >= 0.01 * 0.6
 
@@ -61,6 +61,6 @@ def test_it_returns_to_short_intervals_when_it_may():
     assert attrs == Attrs()
 
 
-@pytest.mark.parametrize("windows", [1, 9])
+@pytest.mark.parametrize("windows", [1, 4])
 def test_nothing_is_decided_from_a_few_windows(windows):
     assert run(5000, windows) == Attrs()

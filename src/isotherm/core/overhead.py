@@ -13,11 +13,11 @@ from isotherm.model.attrs import Attrs
 from isotherm.model.snapshot import Snapshot
 
 #: Decide after so many windows, and not before so much time: single windows are noisy.
-_WINDOWS = 10
-_SPAN_NS = 2_000_000_000
+_WINDOWS = 5
+_SPAN_NS = 1_000_000_000
 #: Between these shares of the target nothing changes.
-_TOO_MUCH = 1.1
-_TOO_LITTLE = 0.7
+_TOO_MUCH = 1.0
+_TOO_LITTLE = 0.65
 #: One step changes the interval by no more than this factor.
 _STEP = 2.0
 #: Intervals are multiples of this, and at most so many times the shortest.
