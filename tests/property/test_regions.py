@@ -307,9 +307,12 @@ def test_both_generators_draw_the_same(kind, seed, spans):
     missed=st.integers(0, 40),
     unobservable=st.integers(0, 20),
     last=st.integers(0, SAMPLES),
+    before=st.integers(0, 4096),
 )
-def test_imputation_keeps_to_what_was_seen(hits, old, cleared, again, missed, unobservable, last):
-    one = region.Region(0, 4096, last_nr_accesses=last)
+def test_imputation_keeps_to_what_was_seen(
+    hits, old, cleared, again, missed, unobservable, last, before
+):
+    one = region.Region(0, 4096, last_nr_accesses=last, unobservable=before)
     hits, again = min(hits, old), min(again, cleared)
     results = (
         [Check.ACCESSED] * hits
@@ -328,10 +331,10 @@ def test_imputation_keeps_to_what_was_seen(hits, old, cleared, again, missed, un
         rate = again / cleared if cleared else last / SAMPLES
         expected = (hits + (cleared + missed) * rate) / (old + cleared + missed) * SAMPLES
         assert one.nr_accesses == pytest.approx(expected, abs=0.5 + 1e-6)
-    else:
+    elif unobservable:
         assert one.nr_accesses == 0
+        assert one.unobservable == 4096
     asked = old + cleared + missed + unobservable
+    unseen = 4096 * unobservable // asked if asked else before
     learned = old + cleared
-    assert one.unobservable == (
-        0 if not asked else 4096 * unobservable // asked if learned else 4096
-    )
+    assert one.unobservable == (unseen if learned else max(unseen, before))

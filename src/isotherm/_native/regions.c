@@ -105,6 +105,12 @@ static bool intersects_any(const struct region *r, const struct address_range *r
 	return false;
 }
 
+/** A region of which nothing is known yet. */
+static struct region fresh_region(uint64_t start, uint64_t end)
+{
+	return (struct region){.start = start, .end = end, .unobservable = end - start};
+}
+
 /** Append to next what covers @range: the old regions from *@at on that lie in it, holes filled. */
 static int cover(struct region_list *next, const struct region_list *old, size_t *at, size_t end,
 		 const struct address_range *range, const struct address_range *all, size_t nr_all)
@@ -119,8 +125,7 @@ static int cover(struct region_list *next, const struct region_list *old, size_t
 		if (next->nr == first) {
 			r.start = range->start;
 		} else if (next->at[next->nr - 1].end != r.start) {
-			const struct region hole = {
-				.start = next->at[next->nr - 1].end, .end = r.start};
+			const struct region hole = fresh_region(next->at[next->nr - 1].end, r.start);
 
 			if (!push(next, &hole))
 				return -ENOMEM;
@@ -129,7 +134,7 @@ static int cover(struct region_list *next, const struct region_list *old, size_t
 			return -ENOMEM;
 	}
 	if (next->nr == first) {
-		const struct region fresh = {.start = range->start, .end = range->end};
+		const struct region fresh = fresh_region(range->start, range->end);
 
 		return push(next, &fresh) ? 0 : -ENOMEM;
 	}
@@ -192,7 +197,6 @@ void table_reset(struct region_table *table)
 		memcpy(r->last_probe_hits, r->probe_hits, sizeof(r->probe_hits));
 		memset(r->probe_hits, 0, sizeof(r->probe_hits));
 		r->window = (struct region_window){0};
-		r->unobservable = 0;
 	}
 }
 

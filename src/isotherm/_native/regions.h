@@ -28,7 +28,7 @@ struct region {
 	uint32_t nr_accesses, last_nr_accesses, age;
 	uint8_t probe_hits[MAX_PROBES], last_probe_hits[MAX_PROBES];
 	struct region_window window;
-	uint64_t unobservable;	// bytes that could not be seen in the window that ended
+	uint64_t unobservable;	// bytes of which the window that ended knows nothing
 };
 
 struct region_target {

@@ -28,10 +28,14 @@ static void end_window(struct region *r, uint32_t samples)
 	uint64_t total = (uint64_t)w->old + w->young_cleared + w->missed;
 	uint64_t asked = total + w->unobservable;
 	uint64_t hits = w->young_hits, of = w->young_cleared;
-	uint64_t unseen = w->old || w->young_cleared ? w->unobservable : asked;
 	u128 numerator, denominator;
 
-	r->unobservable = asked ? (uint64_t)((u128)size_of(r) * unseen / asked) : 0;
+	if (asked) {
+		uint64_t unseen = (uint64_t)((u128)size_of(r) * w->unobservable / asked);
+
+		if (w->old || w->young_cleared || unseen > r->unobservable)
+			r->unobservable = unseen;
+	}
 	if (!total || !(w->missed || w->unobservable))
 		return;
 	if (!of) {

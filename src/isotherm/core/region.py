@@ -35,7 +35,7 @@ class Region:
     A range [start, end) and what is known of it.
 
     nr_accesses: hits of the running window; last_nr_accesses: the window's before; age: windows
-    since the rate changed; unobservable: bytes that could not be seen in the ended window.
+    since the rate changed; unobservable: bytes of which the ended window knows nothing.
     """
 
     start: int
@@ -47,6 +47,11 @@ class Region:
     last_probe_hits: list[int] = field(default_factory=lambda: [0] * MAX_PROBES)
     window: list[int] = field(default_factory=lambda: [0] * len(Window._fields))
     unobservable: int = 0
+
+    @classmethod
+    def fresh(cls, start: int, end: int) -> Region:
+        """Return a region of which nothing is known yet."""
+        return cls(start, end, unobservable=end - start)
 
     @property
     def size(self) -> int:
@@ -101,15 +106,16 @@ class Region:
 
         Exactly the hits if all was seen, as DAMON. Otherwise the hits are scaled to the whole
         window; a missed sample counts with the hit rate of the young ones that were cleared, or
-        with the last window's rate where none was. A region of which nothing was learned at all,
-        neither an old page nor a cleared one, is wholly unobservable in this window: the rate is
-        carried over for merging, and is not reported.
+        with the last window's rate where none was. Where the window taught nothing at all, neither
+        by an old page nor by a cleared one, what the window before knew, and did not know, stands.
         """
         seen = Window(*self.window)
         total = seen.old + seen.young_cleared + seen.missed
         asked = total + seen.unobservable
-        unseen = seen.unobservable if seen.old or seen.young_cleared else asked
-        self.unobservable = self.size * unseen // asked if asked else 0
+        if asked:
+            unseen = self.size * seen.unobservable // asked
+            learned = seen.old or seen.young_cleared
+            self.unobservable = unseen if learned else max(unseen, self.unobservable)
         if not total or not (seen.missed or seen.unobservable):
             return
         hits, of = seen.young_hits, seen.young_cleared

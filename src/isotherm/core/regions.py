@@ -138,13 +138,13 @@ class RegionTable:
                     inside.append(old[at])
                 at += 1
             if not inside:
-                new.append(Region(start, end))
+                new.append(Region.fresh(start, end))
                 continue
             inside[0].start = start
             inside[-1].end = end
             for region in inside:
                 if region is not inside[0] and new[-1].end != region.start:
-                    new.append(Region(new[-1].end, region.start))
+                    new.append(Region.fresh(new[-1].end, region.start))
                 new.append(region)
         for region in new:
             region.unobservable = min(region.unobservable, region.size)
@@ -255,7 +255,6 @@ class RegionTable:
             region.last_nr_accesses, region.nr_accesses = region.nr_accesses, 0
             region.last_probe_hits, region.probe_hits = region.probe_hits, [0] * MAX_PROBES
             region.window = [0] * len(Window._fields)
-            region.unobservable = 0
 
     # Random splitting.
 
