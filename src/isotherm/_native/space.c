@@ -76,9 +76,26 @@ static void keep_units(struct sweep_unit *units, size_t nr, const struct sweep_u
 	}
 }
 
+static void forget_refusals(struct space *space, uint64_t now_ns)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < space->nr_refused; i++) {
+		const struct mapping *mapping = space_mapping(space, space->refused[i].start);
+
+		if (space->refused[i].until_ns > now_ns && mapping && mapping->end >= space->refused[i].end)
+			space->refused[kept++] = space->refused[i];
+	}
+	space->nr_refused = kept;
+}
+
 int space_set_mappings(struct space *space, const struct mapping *mappings, size_t nr, uint64_t now_ns)
 {
-	size_t nr_units = cut_units(mappings, nr, NULL), kept = 0;
+	if (nr == space->nr_mappings && nr && !memcmp(mappings, space->mappings, nr * sizeof(*mappings))) {
+		forget_refusals(space, now_ns);
+		return 0;
+	}
+	size_t nr_units = cut_units(mappings, nr, NULL);
 	struct mapping *copy = malloc(nr * sizeof(*copy) + 1);
 	struct sweep_unit *units = malloc(nr_units * sizeof(*units) + 1);
 
@@ -97,13 +114,7 @@ int space_set_mappings(struct space *space, const struct mapping *mappings, size
 	space->nr_mappings = nr;
 	space->units = units;
 	space->nr_units = nr_units;
-	for (size_t i = 0; i < space->nr_refused; i++) {
-		const struct mapping *mapping = space_mapping(space, space->refused[i].start);
-
-		if (space->refused[i].until_ns > now_ns && mapping && mapping->end >= space->refused[i].end)
-			space->refused[kept++] = space->refused[i];
-	}
-	space->nr_refused = kept;
+	forget_refusals(space, now_ns);
 	return 0;
 }
 

@@ -38,6 +38,7 @@ STEADY_SWEEP = 0.002
 FOLLOW_FROM = 8
 
 _SECOND_NS = 1_000_000_000
+_MOST_SWEPT = 2 << 40
 _SWEEP_FLAG = 1  # SPACE_SWEEP of _native/space.h
 
 
@@ -196,10 +197,17 @@ def _flat(mappings: Iterable[Mapping]) -> array[int]:
 
 
 def _sweepable(mapping: Mapping) -> bool:
-    """Private anonymous memory; that of a file may hold page-cache folios of any size."""
+    """
+    Private anonymous memory that is used.
+
+    That of a file may hold page-cache folios of any size, and terabytes are a reservation.
+    """
     name = mapping.name
-    return mapping.permissions[3] == "p" and (
-        not name or name in ("[heap]", "[stack]") or name.startswith("[anon:")
+    return (
+        mapping.permissions[3] == "p"
+        and mapping.permissions[:3] != "---"
+        and mapping.size <= _MOST_SWEPT
+        and (not name or name in ("[heap]", "[stack]") or name.startswith("[anon:"))
     )
 
 
