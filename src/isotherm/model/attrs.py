@@ -38,7 +38,7 @@ class Attrs:
     sample_us: int = 5_000
     aggr_us: int = 100_000
     update_us: int = 1_000_000
-    min_nr_regions: int = 10
+    min_nr_regions: int = 100
     max_nr_regions: int = 1000
     goal: IntervalsGoal | None = None
 
