@@ -43,6 +43,7 @@ class SimOps(Ops):
         self._cleared_at: dict[tuple[int, int], int] = {}
         self._prepared: list[_Prepared] = []
         self._prepared_at = 0
+        self._turn = 0
         self._cleared = 0
 
     def targets(self) -> Sequence[TargetRanges]:
@@ -61,7 +62,10 @@ class SimOps(Ops):
         ]
         young = [index for index, sample in enumerate(prepared) if sample.was_young]
         if self._budget is not None:
-            young.sort(key=lambda index: addresses.checked[index])
+            # Equals take turns: always beginning with the first would never serve the last.
+            turn, count = self._turn, len(prepared)
+            young.sort(key=lambda index: (addresses.checked[index], (index - turn) % count))
+            self._turn += self._budget
             for index in young[self._budget :]:
                 prepared[index] = prepared[index]._replace(answer=Check.MISSED)
             young = young[: self._budget]
