@@ -93,9 +93,11 @@ def announce(session: MonitorSession, duration: int | None) -> None:
         who += f" and {len(targets) - 3} more"
     attrs = session.attrs
     how_long = "" if duration is not None else "     ctrl-c to stop"
+    atleast = "+" if session.governor is not None else ""
     print(
-        f"recording {who}, backend {session.backend}, sample {exact_duration(attrs.sample_us)} "
-        f"aggr {exact_duration(attrs.aggr_us)} "
+        f"recording {who}, backend {session.backend}, "
+        f"sample {exact_duration(attrs.sample_us)}{atleast} "
+        f"aggr {exact_duration(attrs.aggr_us)}{atleast} "
         f"regions {attrs.min_nr_regions}..{attrs.max_nr_regions}{how_long}",
         file=sys.stderr,
     )

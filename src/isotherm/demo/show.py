@@ -152,6 +152,13 @@ def _strips(result: Result, style: Style, cells: int) -> list[str]:
     ]
 
 
+def _span(intervals_us: list[int]) -> str:
+    """Say "5ms", or "5ms to 20ms" where the intervals were stretched to keep the share of CPU."""
+    low, high = min(intervals_us), max(intervals_us)
+    text = format_duration(low * 1000)
+    return text if low == high else f"{text} to {format_duration(high * 1000)}"
+
+
 def _after(ns: int | None) -> str:
     return "not found" if ns is None else f"found after {format_duration(ns // 10**8 * 10**8)}"
 
@@ -171,8 +178,8 @@ def closing(result: Result, style: Style, columns: int = 80) -> list[str]:
             times.append(f"moved one {_after(ns)}")
     missed = sum(snapshot.cost.missed for snapshot in result.snapshots)
     checks = max(1, sum(snapshot.cost.checks for snapshot in result.snapshots))
-    window = format_duration(result.snapshots[0].aggr_us * 1000)
-    every = format_duration(result.snapshots[0].sample_us * 1000)
+    window = _span([snapshot.aggr_us for snapshot in result.snapshots])
+    every = _span([snapshot.sample_us for snapshot in result.snapshots])
     cost = (
         f"{result.cost:.1%} of one CPU; {len(result.snapshots)} windows of {window},"
         f" sampled every {every}, {missed / checks:.0%} of checks imputed"

@@ -49,13 +49,14 @@ def _blindness(summary: Summary) -> float:
 def suggestion(summary: Summary) -> dict[str, Any] | None:
     """Return the mapping from which the most could be paged out, if that is worth saying."""
     best = max(summary.what, key=lambda heat: heat.idle_long, default=None)
-    size = total(summary.what).size
+    everything = total(summary.what)
     resident = _known([target.resident_bytes for target in summary.targets])
     if best is None or _blindness(summary) > _MISSED_SHARE:
         return None
-    if best.idle_long < max(_WORTH_BYTES, _WORTH_SHARE * size):
+    if best.idle_long < max(_WORTH_BYTES, _WORTH_SHARE * everything.size):
         return None
-    freed = best.idle_long if resident is None else min(best.idle_long, resident)
+    in_use = everything.hot + everything.warm
+    freed = best.idle_long if resident is None else min(best.idle_long, resident - in_use)
     if freed < _WORTH_BYTES:
         return None
     age = format_duration(summary.idle_after_ns)
