@@ -93,11 +93,11 @@ def announce(session: MonitorSession, duration: int | None) -> None:
         who += f" and {len(targets) - 3} more"
     attrs = session.attrs
     how_long = "" if duration is not None else "     ctrl-c to stop"
-    atleast = "+" if session.governor is not None else ""
+    longer = "+" if session.governor is not None else ""
     print(
         f"recording {who}, backend {session.backend}, "
-        f"sample {exact_duration(attrs.sample_us)}{atleast} "
-        f"aggr {exact_duration(attrs.aggr_us)}{atleast} "
+        f"sample {exact_duration(attrs.sample_us)}{longer} "
+        f"aggr {exact_duration(attrs.aggr_us)}{longer} "
         f"regions {attrs.min_nr_regions}..{attrs.max_nr_regions}{how_long}",
         file=sys.stderr,
     )
