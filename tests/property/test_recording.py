@@ -118,7 +118,8 @@ def test_flipped_bits(data):
         broken[at] ^= mask
     read, damaged = read_damaged(bytes(broken))
     assert_all_were_written(read)
-    assert damaged
+    # Compressed frames have bits that decide nothing: then nothing is lost, and nothing is wrong.
+    assert damaged or read == phases(30)
 
 
 @given(st.data())
