@@ -9,6 +9,7 @@ program's start: the monitor begins with stale accessed bits everywhere.
 
 from __future__ import annotations
 
+import argparse
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -51,7 +52,7 @@ def workloads(quick: bool) -> list[tuple[str, float, Any]]:
 
     if quick:
         return [("fixed", 4, fixed), ("moving", 3, moving)]
-    return [("fixed", 5, fixed), ("moving", 3, moving), ("scattered", 8, scattered)]
+    return [("fixed", 8, fixed), ("moving", 5, moving), ("scattered", 24, scattered)]
 
 
 def run(
@@ -125,9 +126,13 @@ def condense(name: str, bounds: str, runs: list[dict[str, Any]]) -> dict[str, An
 
 
 def main() -> None:
-    args = common.arguments(__doc__, lambda parser: parser.add_argument("--seeds", type=int))
+    def options(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--seeds", type=int, help="of layout and sampling")
+        parser.add_argument("--bounds", nargs="*", help=f"of {', '.join(BOUNDS)}")
+
+    args = common.arguments(__doc__, options)
     seeds = args.seeds or (1 if args.quick else 3)
-    bounds = BOUNDS[:2] if args.quick else BOUNDS
+    bounds = args.bounds or (BOUNDS[:2] if args.quick else BOUNDS)
     rows, raw = [], []
     for name, seconds, make in workloads(args.quick):
         runs: dict[str, list[dict[str, Any]]] = {bound: [] for bound in bounds}

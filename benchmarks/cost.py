@@ -30,6 +30,11 @@ from isotherm.demo.spec import DEFAULT_PERIOD_US, PAGE, Area, Hot, Phase, Spec
 
 HOT_PERCENT = (0, 10, 50, 100)
 SETTLE_S = 0.6
+#: The governor decides once a second.
+GOVERNED_SETTLE_S = 8.0
+GOVERNED_S = 6.0
+#: The share of hot memory at which default settings are measured: a typical one.
+GOVERNED_PERCENT = 10
 
 
 def hot_phases(nbytes: int, percents: tuple[int, ...]) -> tuple[Phase, ...]:
@@ -89,16 +94,31 @@ def python_share(pid: int, seconds: float, backend: str) -> float:
     return 1 - inside / max(1, total)
 
 
-def measure_one(pid: int, regions: str | None, seconds: float, backend: str) -> dict[str, Any]:
-    """CPU of one setting on a running workload."""
-    with common.watching(pid, backend=backend, regions=regions) as (_, stream):
+def settle(session: Any, stream: Any, seconds: float) -> None:
+    """Let the sweep of the start end, and the governor come to rest."""
+    common.take(stream, seconds)
+    while session.ops.warming_up():
         common.take(stream, SETTLE_S)
-        snapshots, spent = common.measure(stream, seconds)
+
+
+def measure_one(pid: int, regions: str | None, seconds: float, backend: str) -> dict[str, Any]:
+    """
+    CPU of one setting on a running workload.
+
+    With bounds of regions the intervals are fixed at 5 ms and 100 ms; without, all is as a user
+    gets it, and intervals stretch to keep the share of CPU.
+    """
+    fixed = {} if regions is None else {"regions": regions, "sample": "5ms", "aggr": "100ms"}
+    with common.watching(pid, backend=backend, **fixed) as (session, stream):
+        settle(session, stream, SETTLE_S if fixed else GOVERNED_SETTLE_S)
+        snapshots, spent = common.measure(stream, seconds if fixed else GOVERNED_S)
+        sample_ms = session.attrs.sample_us / 1000
     ticks, checks = max(1, spent.ticks), max(1, spent.checks)
     return {
         "cpu us/tick": spent.cpu_ns / ticks / 1e3,
         "cpu us/check": spent.cpu_ns / checks / 1e3,
         "process %": 100 * spent.share,
+        "sample ms": sample_ms,
         "checks/tick": checks / ticks,
         "cleared/s": spent.cleared / spent.wall_ns * 1e9,
         "missed %": 100 * spent.missed / checks,
@@ -127,6 +147,8 @@ def grid(args: Any) -> list[dict[str, Any]]:
                     workload.next_phase()
                     late = workload.overruns
                     for regions in settings:
+                        if regions is None and percent != GOVERNED_PERCENT and not args.quick:
+                            continue
                         one = measure_one(workload.pid, regions, seconds, args.backend)
                         setting = {"GiB": nbytes / GIB, "pages": pages, "hot %": percent}
                         setting["regions"] = regions or "default"
