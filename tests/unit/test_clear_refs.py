@@ -66,7 +66,7 @@ def test_a_mapping_is_accessed_in_the_share_of_its_pages(workload):
         for index, name in enumerate(order):
             shares[name].append(results[100 * index : 100 * (index + 1)].count(Check.ACCESSED))
     ops.close()
-    # Writing clear_refs flushes no TLB, so that a page may be used and not say so; the kernel's own
+    # Writing clear_refs flushes no TLB, so a page may be used and not say so; the kernel's own
     # DAMON, where it runs, clears bits too. Both only ever lower what is seen.
     for name, share in (("hot", 100), ("partly", 100 * 239 / 977)):
         assert 0.85 * share <= statistics.fmean(shares[name]) <= share + 5
