@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 import click
 
+from isotherm.cli.signals import stopping_on_signals
 from isotherm.demo.live import MARGIN, Screen, can_redraw, space, style_of
 from isotherm.demo.picture import Style
 from isotherm.demo.runner import Workload
@@ -26,22 +23,6 @@ COARSE = "clear-refs"
 COARSE_AGGR = "2s"
 #: From this share of late sweeps on, the workload was not quite what it says.
 LATE_SHARE = 0.02
-
-
-@contextmanager
-def stopping_on_signals(session: MonitorSession) -> Iterator[None]:
-    """ctrl-c and SIGTERM end the picture early; what was seen until then is summed up."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        del signum, frame
-        session.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def show(workload: Workload, session: MonitorSession, style: Style, *, live: bool) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from isotherm.api import MonitorSession, default_path, monitor, write_recording
+from isotherm.cli.signals import stopping_on_signals
 from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
 from isotherm.model.snapshot import Snapshot
 from isotherm.units import duration_ns, exact_duration, format_duration, format_size, percent
@@ -67,22 +64,6 @@ class Progress:
         """Leave the terminal on a fresh line."""
         if self._live:
             print(f"\r\033[K{self.line()}", file=sys.stderr)
-
-
-@contextmanager
-def stopping_on_signals(session: MonitorSession) -> Iterator[None]:
-    """ctrl-c and SIGTERM end the recording in good order instead of the program."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        del signum, frame
-        session.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def announce(session: MonitorSession, duration: int | None) -> None:
