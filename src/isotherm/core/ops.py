@@ -11,10 +11,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from isotherm.model.scheme import Action, Scheme
 from isotherm.model.target import Mapping, Range, Target, Unobservable
 
 PAGE = 4096
@@ -69,6 +70,21 @@ class TargetRanges:
     ranges: tuple[Range, ...]
     mappings: tuple[Mapping, ...] = ()
     unobservable: tuple[Unobservable, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """
+    What an action did to a region.
+
+    applied_bytes: really treated, by a look afterwards; passed_bytes: let through by the filters
+    that look at memory (0 if the scheme has none); errors: what failed, how often, by a short
+    reason.
+    """
+
+    applied_bytes: int = 0
+    passed_bytes: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
 
 
 class Ops(ABC):
@@ -129,6 +145,26 @@ class Ops(ABC):
         `check` are then not called.
         """
         return None
+
+    def why_not(self, scheme: Scheme) -> str:
+        """
+        Say why a scheme cannot be done here, and what would make it possible; "" if it can.
+
+        Asked before a scheme is taken. Without memory of its own to act on, a set only counts.
+        """
+        if scheme.action is Action.STAT and not scheme.ops_filters:
+            return ""
+        return f"operations set {self.name!r} cannot act on memory, it can only count (stat)"
+
+    def act(self, scheme: Scheme, target: int, start: int, end: int, *, filtered: bool) -> Done:
+        """
+        Do the scheme's action to [start, end) of a target, by its index in the last `targets()`.
+
+        filtered: memory must pass `scheme.ops_filters`; not so where a core filter has allowed the
+        region. A vanished target is nothing done, not an error.
+        """
+        del scheme, target, start, end, filtered
+        return Done()
 
     def close(self) -> None:  # noqa: B027 - most sets hold nothing
         """Give back what is held; called once, whatever happened before."""

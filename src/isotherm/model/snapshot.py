@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from isotherm.model.scheme_state import SchemeState
 from isotherm.model.target import Mapping, Target, Unobservable
 
 
@@ -92,7 +93,7 @@ class Snapshot:
     index counts from 0; start_ns, end_ns: time of day in ns; sample_us, aggr_us: the intervals
     that nr_accesses and age are counted in (those in force after the window, where tuning or a
     commit changed them). `mappings` maps a target's id to its address map and is None when
-    nothing changed since the previous snapshot.
+    nothing changed since the previous snapshot. `schemes`: what came of each scheme so far.
     """
 
     index: int
@@ -105,6 +106,7 @@ class Snapshot:
     unobservable: tuple[Unobservable, ...] = ()
     cost: Cost = Cost()
     mappings: dict[int, tuple[Mapping, ...]] | None = None
+    schemes: tuple[SchemeState, ...] = ()
 
     @property
     def max_nr_accesses(self) -> int:

@@ -1,0 +1,360 @@
+"""
+A DAMOS scheme: which memory, what to do with it, how much at a time, and when.
+
+What was asked, frozen; what came of it is `model.scheme_state`. Units are the kernel's where the
+kernel rounds to them, so that nothing is lost on the way to it: quotas in whole milliseconds,
+watermarks and weights in 1/1,000.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+from isotherm.errors import BadValueError
+from isotherm.model.attrs import UINT_MAX, Attrs
+from isotherm.units import U64_MAX
+
+
+class Action(StrEnum):
+    """DAMOS actions, by the kernel's names."""
+
+    WILLNEED = "willneed"
+    COLD = "cold"
+    PAGEOUT = "pageout"
+    HUGEPAGE = "hugepage"
+    NOHUGEPAGE = "nohugepage"
+    COLLAPSE = "collapse"
+    LRU_PRIO = "lru_prio"
+    LRU_DEPRIO = "lru_deprio"
+    MIGRATE_HOT = "migrate_hot"
+    MIGRATE_COLD = "migrate_cold"
+    STAT = "stat"
+
+
+#: An own action: called with target index, start and end of a region, in bytes; returns how many
+#: bytes of it were really treated.
+OwnAction = Callable[[int, int, int], int]
+
+
+def _check_bounds(what: str, low: Fraction | int, high: Fraction | int | None) -> None:
+    if low < 0:
+        raise BadValueError(f"{what} cannot be negative")
+    if high is not None and low > high:
+        raise BadValueError(
+            f"{what} {low}..{high} are upside down", hint="the lower bound comes first"
+        )
+
+
+def _plain(value: Fraction | int | None) -> Fraction | int | None:
+    """Whole fractions as ints, so that equal bounds print alike."""
+    return int(value) if value is not None and value == int(value) else value
+
+
+class Limits(NamedTuple):
+    """A pattern in the counts of a monitor: closed bounds of bytes, samples and windows."""
+
+    min_size: int
+    max_size: int
+    min_accesses: int
+    max_accesses: int
+    min_age: int
+    max_age: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """
+    Closed bounds of the access rate; high None has no bound.
+
+    unit "percent": of the samples of a window; "samples": a count, as the kernel has it.
+    """
+
+    low: Fraction | int = 0
+    high: Fraction | int | None = None
+    unit: Literal["percent", "samples"] = "percent"
+
+    def __post_init__(self) -> None:
+        _check_bounds("access rates", self.low, self.high)
+        if self.unit == "percent" and max(self.low, self.high or 0) > 100:
+            raise BadValueError("an access rate above 100% cannot be")
+        object.__setattr__(self, "low", _plain(self.low))
+        object.__setattr__(self, "high", _plain(self.high))
+
+    def counts(self, samples: int) -> tuple[int, int]:
+        """
+        Return the bounds in accesses of a window of `samples`.
+
+        Rounded inwards: "access=1%.." of 20 samples means one access, not none.
+        """
+        scale = Fraction(samples, 100) if self.unit == "percent" else Fraction(1)
+        low = -int(-self.low * scale // 1)
+        high = UINT_MAX if self.high is None else int(self.high * scale // 1)
+        return min(low, UINT_MAX), min(high, UINT_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Age:
+    """
+    Closed bounds of how long a region kept its access rate; high None has no bound.
+
+    unit "us": microseconds; "windows": aggregation intervals, as the kernel counts.
+    """
+
+    low: int = 0
+    high: int | None = None
+    unit: Literal["us", "windows"] = "us"
+
+    def __post_init__(self) -> None:
+        _check_bounds("ages", self.low, self.high)
+
+    def counts(self, aggr_us: int) -> tuple[int, int]:
+        """Return the bounds in windows of `aggr_us`, rounded inwards."""
+        scale = max(1, aggr_us) if self.unit == "us" else 1
+        high = UINT_MAX if self.high is None else self.high // scale
+        return min(-(-self.low // scale), UINT_MAX), min(high, UINT_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Which regions a scheme is for: by size in bytes (closed bounds), access rate and age."""
+
+    min_size_bytes: int = 0
+    max_size_bytes: int = U64_MAX
+    access: Access = Access()
+    age: Age = Age()
+
+    def __post_init__(self) -> None:
+        _check_bounds("sizes", self.min_size_bytes, self.max_size_bytes)
+
+    def limits(self, attrs: Attrs) -> Limits:
+        """Return the pattern in the samples and windows of these attributes."""
+        return Limits(
+            self.min_size_bytes,
+            self.max_size_bytes,
+            *self.access.counts(attrs.samples_per_aggr),
+            *self.age.counts(attrs.aggr_us),
+        )
+
+
+class Metric(StrEnum):
+    """What a quota goal aims at, by the kernel's names; OWN is a Python callable's value."""
+
+    USER_INPUT = "user_input"
+    SOME_MEM_PSI_US = "some_mem_psi_us"
+    NODE_MEM_USED_BP = "node_mem_used_bp"
+    NODE_MEM_FREE_BP = "node_mem_free_bp"
+    NODE_MEMCG_USED_BP = "node_memcg_used_bp"
+    NODE_MEMCG_FREE_BP = "node_memcg_free_bp"
+    ACTIVE_MEM_BP = "active_mem_bp"
+    INACTIVE_MEM_BP = "inactive_mem_bp"
+    NODE_ELIGIBLE_MEM_BP = "node_eligible_mem_bp"
+    OWN = "own"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """
+    What the quota is tuned for: the metric's `target`, in the metric's unit (µs, 1/10,000).
+
+    current: value of USER_INPUT so far; nid: node of the NODE_ metrics; memcg: path of the cgroup
+    of the MEMCG ones; read: of OWN, returns the present value; complement: aim at all but the
+    target (damo knows it, no release of the kernel does).
+    """
+
+    metric: Metric
+    target: int
+    current: int = 0
+    nid: int = 0
+    memcg: str = ""
+    read: Callable[[], int] | None = None
+    complement: bool = False
+
+    def __post_init__(self) -> None:
+        if self.target <= 0:
+            raise BadValueError(
+                f"goal {self.metric}: a target of {self.target} cannot be aimed at",
+                hint="targets are above 0",
+            )
+        if (self.read is not None) != (self.metric is Metric.OWN):
+            raise BadValueError(f"goal {self.metric}: only an own goal has a callable to read it")
+
+
+Tuner = Literal["consist", "temporal"]
+
+
+class Weights(NamedTuple):
+    """Of size, access rate and age in the priority of a region; only their ratio matters."""
+
+    size: int = 0
+    access: int = 0
+    age: int = 0
+
+
+NO_WEIGHTS = Weights()
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """
+    How much a scheme may do per `reset_ms`; 0 is no limit of that kind.
+
+    time_ms: of the machine's time; size_bytes: of memory; goals: tune the size by feedback, by the
+    rules of `tuner`; weights: which regions come first; fail_charge: share (numerator,
+    denominator) of the bytes of failed work that counts, all of them with denominator 0.
+    """
+
+    time_ms: int = 0
+    size_bytes: int = 0
+    reset_ms: int = 1000
+    weights: Weights = NO_WEIGHTS
+    goals: tuple[Goal, ...] = ()
+    tuner: Tuner = "consist"
+    fail_charge: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        numbers = (self.time_ms, self.size_bytes, self.reset_ms, *self.weights, *self.fail_charge)
+        if min(numbers) < 0:
+            raise BadValueError("a quota cannot be negative")
+
+    @property
+    def limits(self) -> bool:
+        """Whether anything is limited at all."""
+        return bool(self.time_ms or self.size_bytes or self.goals)
+
+
+class FilterType(StrEnum):
+    """What a filter looks at, by the kernel's names."""
+
+    ADDR = "addr"
+    TARGET = "target"
+    ANON = "anon"
+    ACTIVE = "active"
+    MEMCG = "memcg"
+    YOUNG = "young"
+    HUGEPAGE_SIZE = "hugepage_size"
+    UNMAPPED = "unmapped"
+    PROBE_HITS_WSUM = "probe_hits_wsum"
+
+
+#: Decided from the region alone, before memory is looked at (core filters); the others by the ops.
+CORE_FILTERS = frozenset({FilterType.ADDR, FilterType.TARGET})
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """
+    One filter: memory whose test equals `matching` is let through (allow) or kept out.
+
+    bounds: addresses [start, end) of ADDR, closed sizes in bytes of HUGEPAGE_SIZE, closed counts
+    of PROBE_HITS_WSUM; memcg: path of the cgroup; target: index of the target.
+    """
+
+    type: FilterType
+    matching: bool = True
+    allow: bool = False
+    bounds: tuple[int, int] | None = None
+    memcg: str = ""
+    target: int = 0
+
+    def __post_init__(self) -> None:
+        ranged = (FilterType.ADDR, FilterType.HUGEPAGE_SIZE, FilterType.PROBE_HITS_WSUM)
+        if (self.bounds is not None) != (self.type in ranged):
+            raise BadValueError(f"filter {self.type}: bounds are needed for {', '.join(ranged)}")
+        if self.bounds is not None and self.bounds[0] > self.bounds[1]:
+            raise BadValueError(f"filter {self.type}: the bounds are upside down")
+        if bool(self.memcg) != (self.type is FilterType.MEMCG):
+            raise BadValueError(
+                f"filter {self.type}: a cgroup is needed for memcg, and only there"
+            )
+
+    @property
+    def is_core(self) -> bool:
+        """Whether the region alone decides."""
+        return self.type in CORE_FILTERS
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """
+    When a scheme is active, by the free share of the machine's memory, in 1/1,000.
+
+    Above `high` and below `low` it rests; it starts again below `mid`. interval_us: between two
+    looks at the metric while it rests.
+    """
+
+    metric: Literal["none", "free_mem_rate"] = "none"
+    interval_us: int = 0
+    high: int = 0
+    mid: int = 0
+    low: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.interval_us, self.low) < 0 or not self.low <= self.mid <= self.high:
+            raise BadValueError(
+                f"watermarks {self.high}/{self.mid}/{self.low} permil are out of order",
+                hint="high, middle, low",
+            )
+        if self.metric != "none" and not self.interval_us:
+            raise BadValueError("watermarks need an interval above 0", hint="5s is usual")
+
+
+class Destination(NamedTuple):
+    """A node to migrate to, and its share among the destinations."""
+
+    nid: int
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """
+    Memory of this pattern gets this action.
+
+    quota None: none was asked for, so that `apply` may take a careful default; apply_interval_us 0
+    is the aggregation interval; target_nid and destinations: of the migrations; max_nr_snapshots:
+    rest after so many, 0 never; own: does the work in place of an action that isotherm knows, then
+    `action` only tells the priority of regions.
+    """
+
+    action: Action
+    pattern: Pattern = Pattern()
+    name: str = ""
+    apply_interval_us: int = 0
+    quota: Quota | None = None
+    watermarks: Watermarks = Watermarks()
+    filters: tuple[Filter, ...] = ()
+    target_nid: int | None = None
+    destinations: tuple[Destination, ...] = ()
+    max_nr_snapshots: int = 0
+    own: OwnAction | None = None
+
+    def __post_init__(self) -> None:
+        migrates = self.action in (Action.MIGRATE_HOT, Action.MIGRATE_COLD)
+        if not migrates and (self.target_nid is not None or self.destinations):
+            raise BadValueError(
+                f"{self.action} has no destination", hint="migrate_hot and _cold do"
+            )
+        if self.apply_interval_us < 0 or self.max_nr_snapshots < 0:
+            raise BadValueError("intervals and counts of a scheme cannot be negative")
+
+    @property
+    def core_filters(self) -> tuple[Filter, ...]:
+        return tuple(one for one in self.filters if one.is_core)
+
+    @property
+    def ops_filters(self) -> tuple[Filter, ...]:
+        return tuple(one for one in self.filters if not one.is_core)
+
+    @property
+    def title(self) -> str:
+        """The name, or what it does."""
+        return self.name or str(self.action)
+
+
+def rejects_rest(filters: Sequence[Filter]) -> bool:
+    """Whether memory that no filter of a list matches is kept out: if the last one allows."""
+    return bool(filters) and filters[-1].allow
