@@ -54,8 +54,8 @@ class SchemeState:
 
     effective_bytes: what the quota allows per reset interval at present, None without a quota;
     charged_bytes: used of it so far; score: how far the goals are met, 1.0 is exactly, None
-    without goals; active: whether the watermarks let it work; held: whether a guard holds it back; tried:
-    regions it was applied to since the snapshot before.
+    without goals; active: whether the watermarks let it work; held: whether a guard holds it back;
+    tried: regions it was applied to since the snapshot before.
     """
 
     title: str
