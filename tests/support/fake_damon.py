@@ -134,3 +134,6 @@ class FakeDamon(DamonFiles):
         for number, region in enumerate(self.regions):
             for name, value in zip(("start", "end", "nr_accesses", "age"), region, strict=True):
                 (self.root / folder / str(number) / name).write_text(f"{value}\n")
+            passed = self.root / folder / str(number) / "sz_filter_passed"
+            if passed.exists():
+                passed.write_text("0\n")

@@ -49,9 +49,7 @@ class KernelDamon:
 
 def read(root: Path = ROOT, modules: Path = Path("/sys/module")) -> KernelDamon | None:
     """Return what the kernel has of DAMON, or None if it has none."""
-    enabled = tuple(
-        name for name in _MODULES if _text(modules / name / "parameters/enabled") == "Y"
-    )
+    enabled = enabled_modules(modules)
     if not root.exists():
         present = any((modules / name).exists() for name in _MODULES)
         return KernelDamon(False, None, (), enabled) if present else None
@@ -68,6 +66,11 @@ def read(root: Path = ROOT, modules: Path = Path("/sys/module")) -> KernelDamon 
     return KernelDamon(
         True, operations, tuple(_kdamond(folder, context) for folder, context in contexts), enabled
     )
+
+
+def enabled_modules(modules: Path = Path("/sys/module")) -> tuple[str, ...]:
+    """Return the modules of the kernel that run DAMON themselves, and exclude all others."""
+    return tuple(name for name in _MODULES if _text(modules / name / "parameters/enabled") == "Y")
 
 
 def _kdamond(folder: Path, context: Path) -> Kdamond:

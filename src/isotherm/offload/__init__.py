@@ -1,0 +1,1 @@
+"""Backends whose loop runs elsewhere: the kernel's own DAMON."""

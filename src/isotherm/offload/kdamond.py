@@ -1,0 +1,358 @@
+"""
+The backend `kdamond`: the kernel's own DAMON does the monitoring, with the Monitor's face.
+
+The kernel looks at memory, keeps regions and applies schemes; here a context is written to sysfs,
+windows become snapshots, and everything is put back at the end (`offload.claim`).
+
+What is not known from the kernel: how many samples were checked (`Cost.checks` is 0), what an
+action did to a single region, whether watermarks rest.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Literal, Protocol, Self
+
+from isotherm.clock import Clock, SystemClock
+from isotherm.core.ops import TargetRanges
+from isotherm.errors import BadValueError, IsothermError, NotSupportedError, TargetGoneError
+from isotherm.kernel import procfs, tracefs
+from isotherm.kernel.damon_context import Context, DamonTarget, Operations
+from isotherm.kernel.damon_files import DamonFiles
+from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import Metric, Scheme, Watermarks
+from isotherm.model.scheme_state import SchemeState
+from isotherm.model.snapshot import Columns, Cost, Snapshot
+from isotherm.model.target import Mapping, Range, Target
+from isotherm.offload.claim import Claim
+from isotherm.offload.windows import (
+    AGGREGATED,
+    EVERYTHING,
+    Source,
+    Tracepoint,
+    TriedRegions,
+    Window,
+)
+
+SourceName = Literal["auto", "tracepoint", "tried_regions"]
+#: How long a wait lasts at most, for a stop or commit to be noticed.
+_PATIENCE_S = 0.1
+
+
+class Watched(Protocol):
+    """Who is monitored; `ops.watch` has them for processes."""
+
+    def targets(self) -> Sequence[TargetRanges]:
+        """Return the living targets, as `Ops.targets` does."""
+
+    def close(self) -> None:
+        """Give back what is held."""
+
+
+class Kdamond:
+    """
+    Monitors through a kdamond of the kernel; use as a context manager, or `close` it.
+
+    watched: who; closed with this. operations: "vaddr" follows address maps; "fvaddr" and "paddr"
+    stay within `regions`, addresses of the one target or physical ones. source: of windows, by
+    default the tracepoint where there is one. files, tracing (root of tracefs, None for none) and
+    folder (of state files): where, by default the machine's own.
+
+    Raises `NotSupportedError` where DAMON is in use or lacks something, `NotPermittedError`
+    without root, and as `DamonFiles` does.
+    """
+
+    name: ClassVar[str] = "kdamond"
+
+    def __init__(
+        self,
+        watched: Watched,
+        attrs: Attrs | None = None,
+        schemes: Sequence[Scheme] = (),
+        *,
+        operations: Operations = "vaddr",
+        regions: Sequence[Range] = (),
+        source: SourceName = "auto",
+        files: DamonFiles | None = None,
+        tracing: Path | None = None,
+        folder: Path | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._watched = watched
+        self._clock = clock or SystemClock()
+        self._operations: Operations = operations
+        self._regions = tuple(regions)
+        self._attrs = attrs or Attrs()
+        self._schemes = tuple(schemes)
+        self._now: dict[int, TargetRanges] = {}
+        self._committed: tuple[TargetRanges, ...] = ()
+        self._mappings: dict[int, tuple[Mapping, ...]] = {}
+        self._pending: deque[tuple[Attrs, tuple[Scheme, ...]]] = deque()
+        self._stopping = self._closed = False
+        self._index = self._cpu_ns = 0
+        self._next_look_ns = 0
+        self._thread: int | None = None
+        self._claim = Claim(files or DamonFiles(), folder)
+        self._kdamond = self._claim.kdamond
+        try:
+            self._source = self._open_source(source, tracing or tracefs.find_root())
+        except BaseException:
+            self._claim.release()
+            raise
+
+    def _open_source(self, wish: SourceName, root: Path | None) -> Source:
+        traced = root is not None and tracefs.has_event(root, AGGREGATED)
+        if root is not None and traced and wish != "tried_regions":
+            name = f"isotherm.{os.getpid()}.{self._kdamond.index}"
+            self._claim.state.note("folder", path=str(root / "instances" / name))
+            return Tracepoint(root, tracefs.TraceInstance(root, name))
+        if wish == "tracepoint":
+            raise NotSupportedError(
+                "the tracepoint damon_aggregated cannot be used here",
+                hint="mount tracefs at /sys/kernel/tracing, or use tried_regions",
+            )
+        return TriedRegions(self._kdamond)
+
+    @property
+    def source(self) -> str:
+        """Where windows come from: "tracepoint" or "tried_regions"."""
+        return self._source.name
+
+    @property
+    def index(self) -> int:
+        """The number of the kdamond in sysfs."""
+        return self._kdamond.index
+
+    # The backend's face.
+
+    @property
+    def attrs(self) -> Attrs:
+        """The attributes in force; the kernel's interval tuning changes them."""
+        return self._attrs
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """
+        Monitor, and give a snapshot of each window that is told, until `stop` or no target lives.
+
+        `TargetGoneError` if there is no target at the start.
+        """
+        self._start()
+        while not self._stopping:
+            self._commit_pending()
+            window = self._source.wait(min(_PATIENCE_S, self._attrs.aggr_us / 1e6))
+            if self._stopping:
+                return
+            if window is None:
+                if not self._kdamond.running:
+                    return
+                self._look()
+                continue
+            snapshot = self._snapshot(window)
+            if snapshot is None:
+                return
+            given_ns = time.thread_time_ns()
+            yield snapshot
+            self._cpu_ns += time.thread_time_ns() - given_ns
+            self._look()
+
+    def commit(self, attrs: Attrs, schemes: Sequence[Scheme] | None = None) -> None:
+        """Change attributes, and schemes if given, while monitoring; may be called anywhere."""
+        self._pending.append((attrs, self._schemes if schemes is None else tuple(schemes)))
+
+    def stop(self) -> None:
+        """End monitoring soon."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Stop the kdamond and give everything back."""
+        self._stopping = True
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._source.close()
+        finally:
+            try:
+                self._claim.release()
+            finally:
+                self._watched.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # What the kernel is told.
+
+    def _start(self) -> None:
+        self._update_targets()
+        if not self._now:
+            raise TargetGoneError("no target is left to monitor")
+        self._put()
+        self._kdamond.command("on")
+        self._thread = self._kdamond.pid
+        self._claim.runs_as(self._thread)
+        if self._thread is not None:
+            self._source.start(self._thread)
+        self._cpu_ns = self._cpu_used_ns()
+
+    def _put(self) -> None:
+        """Write the context, for `on` or `commit`."""
+        self._committed = tuple(self._now.values())
+        pids = [found.target.pid for found in self._committed if found.target.pid is not None]
+        if self._operations == "paddr":
+            targets = [DamonTarget(None, self._regions)]
+        else:
+            targets = [DamonTarget(pid, self._regions) for pid in pids]
+        if len(targets) > 1 and self._regions:
+            raise BadValueError("given regions are of one process, and there are several")
+        self._claim.watches(pids)
+        self._kdamond.put(
+            Context(self._operations, self._attrs, tuple(targets), self._kernel_schemes())
+        )
+        self._source.begin(len(targets), len(self._schemes))
+
+    def _kernel_schemes(self) -> tuple[Scheme, ...]:
+        if not isinstance(self._source, TriedRegions):
+            return self._schemes
+        # A scheme without watermarks keeps monitoring awake when those of the others rest.
+        marks = {scheme.watermarks for scheme in self._schemes}
+        rest = marks.pop() if len(marks) == 1 else Watermarks()
+        return (*self._schemes, replace(EVERYTHING, watermarks=rest))
+
+    def _commit_pending(self) -> None:
+        while self._pending:
+            self._attrs, self._schemes = self._pending.popleft()
+            self._recommit()
+
+    def _recommit(self) -> None:
+        self._put()
+        try:
+            self._kdamond.command("commit")
+        except BadValueError:
+            if self._kdamond.running:  # else the targets ended meanwhile
+                raise
+
+    # Who is watched.
+
+    def _look(self) -> None:
+        """Look after the targets, once per update interval; new ones are committed."""
+        now_ns = self._clock.now_ns()
+        if now_ns < self._next_look_ns:
+            return
+        self._update_targets()
+        known = {found.target.id for found in self._committed}
+        if not self._now.keys() <= known:
+            self._recommit()
+
+    def _update_targets(self) -> None:
+        self._next_look_ns = self._clock.now_ns() + self._attrs.update_us * 1000
+        self._now = {found.target.id: found for found in self._watched.targets()}
+
+    # What the kernel tells.
+
+    def _snapshot(self, window: Window) -> Snapshot | None:
+        """Return the snapshot of a window; None if the kdamond ended under our eyes."""
+        try:
+            states = self._scheme_states(window)
+            self._read_tuned()
+        except IsothermError:
+            if self._kdamond.running:
+                raise
+            return None
+        before, self._cpu_ns = self._cpu_ns, self._cpu_used_ns()
+        end_ns = self._clock.wall_ns() - (time.monotonic_ns() - window.end_ns)
+        attrs = self._attrs
+        mappings = {target_id: found.mappings for target_id, found in self._now.items()}
+        changed, self._mappings = mappings != self._mappings, mappings
+        snapshot = Snapshot(
+            index=self._index,
+            start_ns=end_ns - attrs.aggr_us * 1000,
+            end_ns=end_ns,
+            sample_us=attrs.sample_us,
+            aggr_us=attrs.aggr_us,
+            targets=tuple(self._present(found) for found in self._committed),
+            columns=_columns(window, len(self._committed)),
+            unobservable=tuple(u for found in self._now.values() for u in found.unobservable),
+            cost=Cost(cpu_ns=max(0, self._cpu_ns - before), ticks=attrs.samples_per_aggr),
+            mappings=mappings if changed else None,
+            schemes=states,
+        )
+        self._index += 1
+        return snapshot
+
+    def _present(self, committed: TargetRanges) -> Target:
+        return self._now.get(committed.target.id, committed).target
+
+    def _scheme_states(self, window: Window) -> tuple[SchemeState, ...]:
+        if not self._schemes:
+            return ()
+        kdamond = self._kdamond
+        if kdamond.put_goal_values(self._schemes):
+            kdamond.command("commit_schemes_quota_goals")
+        kdamond.command("update_schemes_stats")
+        limited = [bool(scheme.quota and scheme.quota.limits) for scheme in self._schemes]
+        if any(limited) and kdamond.effective_bytes(0) is not None:
+            kdamond.command("update_schemes_effective_quotas")
+        return tuple(
+            SchemeState(
+                title=scheme.title,
+                action=scheme.action.value,
+                stats=kdamond.stats(index),
+                effective_bytes=kdamond.effective_bytes(index) if limited[index] else None,
+                score=_score(scheme),
+                tried=tuple(window.tried.get(index, ())),
+            )
+            for index, scheme in enumerate(self._schemes)
+        )
+
+    def _read_tuned(self) -> None:
+        if self._attrs.goal is None or not self._attrs.goal.aggrs:
+            return
+        self._kdamond.command("update_tuned_intervals")
+        sample_us, aggr_us = self._kdamond.intervals()
+        self._attrs = replace(self._attrs, sample_us=sample_us, aggr_us=aggr_us)
+
+    def _cpu_used_ns(self) -> int:
+        """CPU time of the kernel's thread and of ours; the first is 0 where it is not told."""
+        used = 0
+        if self._thread is not None:
+            try:
+                used = int(procfs.read_file(f"/proc/{self._thread}/schedstat").split()[0])
+            except (OSError, ValueError, IndexError):
+                used = 0
+        return used + time.thread_time_ns()
+
+
+def _columns(window: Window, targets: int) -> Columns:
+    rows = [row for row in window.rows if row[0] < targets]
+    target, start, end, accesses, age = zip(*rows, strict=True) if rows else ((),) * 5
+    return Columns(
+        array("I", target),
+        array("Q", start),
+        array("Q", end),
+        array("I", accesses),
+        array("I", age),
+        array("Q", [0]) * len(rows),
+    )
+
+
+def _score(scheme: Scheme) -> float | None:
+    """How far goals are met whose present value is ours to tell; None if the kernel measures."""
+    goals = scheme.quota.goals if scheme.quota else ()
+    if not goals or any(goal.metric not in (Metric.OWN, Metric.USER_INPUT) for goal in goals):
+        return None
+    return max((goal.read() if goal.read else goal.current) / goal.target for goal in goals)
