@@ -1,13 +1,15 @@
 # Each target is one command a person could type; .ci/run calls the same ones.
-.PHONY: help check test test-kernel sanitize bench
+.PHONY: help check test test-kernel test-vm sanitize bench
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 check:         ## format, lint, types, layers, spelling
 	uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests README.md ARCHITECTURE.md CONTRIBUTING.md
 test:          ## fast tests: no root needed
-	ISOTHERM_KERNEL_TESTS=off uv run pytest -q
+	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q
 test-kernel:   ## tests that touch the running kernel (root)
 	ISOTHERM_KERNEL_TESTS=require uv run pytest -q -m kernel
+test-vm:       ## tests of the kernel's DAMON in a guest; builds its kernel at first (minutes)
+	uv run python tests/vm/guest.py --build && ISOTHERM_VM_TESTS=require uv run pytest -q -rP tests/vm
 sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
 	tests/sanitize.sh
 bench:         ## all figures of benchmarks/README.md (root, about 20 minutes)

@@ -142,8 +142,15 @@ def boot(path, folder, memory_mib, timeout_s, *, real_time):
     return console.read_text(errors="replace")
 
 
-if __name__ == "__main__":
+def main():
+    if sys.argv[1:] == ["--build"]:
+        print(kernel())
+        return 0
     done = run(sys.argv[1:])
     sys.stdout.write(done.output)
     print(f"[guest: {done.seconds:.2f} s]", file=sys.stderr)
-    raise SystemExit(done.returncode)
+    return done.returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

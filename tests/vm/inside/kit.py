@@ -1,0 +1,86 @@
+"""Workloads, kdamonds and witnesses for the tests in the guest."""
+
+import os
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from isotherm.analysis.accuracy import score
+from isotherm.demo.runner import Workload
+from isotherm.demo.spec import fixed
+from isotherm.kernel.damon_files import ROOT as KDAMONDS
+from isotherm.model.attrs import Attrs
+from isotherm.model.target import Range
+from isotherm.offload.kdamond import Kdamond
+from isotherm.ops.watch import ProcessTargets
+
+MIB, PAGE = 1 << 20, 4096
+ATTRS = Attrs(10_000, 200_000, 1_000_000, 10, 200)
+
+
+@contextmanager
+def running(spec=None):
+    """A workload at work: 48 MiB with 7 MiB hot at +23 MiB, unless told otherwise."""
+    spec = spec or fixed([(23 * MIB, 7 * MIB)], nbytes=48 * MIB, seconds=100_000)
+    with Workload(spec) as work:
+        work.go()
+        yield work
+
+
+def kdamond(work, schemes=(), attrs=ATTRS, **options):
+    return Kdamond(ProcessTargets([work.pid]), attrs, schemes, **options)
+
+
+def windows(backend, count):
+    """Run for `count` windows; all snapshots."""
+    return list(islice(backend.snapshots(), count))
+
+
+def hot_of(work):
+    (hot,) = work.truth.phases[0].hot
+    return hot
+
+
+def judged(snapshot, work, phase=0):
+    return score(snapshot, work.truth.phases[phase].hot, work.truth.areas)
+
+
+def pagemap(pid, area):
+    """Entries of /proc/PID/pagemap of a range."""
+    with Path(f"/proc/{pid}/pagemap").open("rb") as file:
+        file.seek(area.start // PAGE * 8)
+        data = file.read((area.end - area.start) // PAGE * 8)
+    return memoryview(data).cast("Q").tolist()
+
+
+def resident(pid, area):
+    """Bytes of a range that are in memory."""
+    return sum(entry >> 63 for entry in pagemap(pid, area)) * PAGE
+
+
+def frames(pid, area):
+    return [entry & ((1 << 55) - 1) for entry in pagemap(pid, area) if entry >> 63]
+
+
+def cold_of(work):
+    """The parts of the area before and after the hot one."""
+    (area,), hot = work.areas, hot_of(work)
+    return Range(area.start, hot.start), Range(hot.end, area.end)
+
+
+def vmstat(name):
+    for line in Path("/proc/vmstat").read_text().splitlines():
+        if line.startswith(f"{name} "):
+            return int(line.split()[1])
+    raise KeyError(name)
+
+
+def memory():
+    """Physical memory of the guest, whose addresses begin at 0."""
+    return Range(0, os.sysconf("SC_PHYS_PAGES") * PAGE)
+
+
+def nothing_left():
+    """Whether DAMON and tracefs are as they were at boot."""
+    instances = Path("/sys/kernel/tracing/instances")
+    return (KDAMONDS / "nr_kdamonds").read_text().strip() == "0" and not list(instances.iterdir())

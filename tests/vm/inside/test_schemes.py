@@ -1,0 +1,252 @@
+"""What the kernel's schemes do, by independent witnesses: pagemap, vmstat, the workload."""
+
+import os
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from kit import (
+    ATTRS,
+    MIB,
+    PAGE,
+    cold_of,
+    frames,
+    hot_of,
+    kdamond,
+    memory,
+    nothing_left,
+    resident,
+    running,
+    vmstat,
+    windows,
+)
+
+from isotherm.core.ops import TargetRanges
+from isotherm.errors import NotSupportedError
+from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import (
+    Access,
+    Action,
+    Age,
+    Filter,
+    FilterType,
+    Goal,
+    Metric,
+    Pattern,
+    Quota,
+    Scheme,
+    Watermarks,
+)
+from isotherm.model.target import Target
+from isotherm.offload.kdamond import Kdamond
+
+COLD = Pattern(access=Access(0, 0), age=Age(1_000_000))
+HOT = Pattern(access=Access(30, None))
+ALL = Pattern()
+
+
+class Physical:
+    def targets(self):
+        return [TargetRanges(Target(0, "physical memory"), (memory(),))]
+
+    def close(self):
+        pass
+
+
+def physical(*schemes, attrs=ATTRS):
+    return Kdamond(Physical(), attrs, schemes, operations="paddr", regions=[memory()])
+
+
+def cold_bytes(work):
+    return sum(resident(work.pid, part) for part in cold_of(work))
+
+
+@pytest.fixture(autouse=True)
+def _clean():
+    yield
+    assert nothing_left()
+
+
+@pytest.mark.parametrize("source", ["tracepoint", "tried_regions"])
+def test_pageout_leaves_just_the_hot_part_resident(source):
+    with running() as work:
+        scheme = Scheme(Action.PAGEOUT, COLD)
+        with kdamond(work, (scheme,), source=source) as backend:
+            state = windows(backend, 60)[-1].schemes[0]
+        hot, cold = resident(work.pid, hot_of(work)), cold_bytes(work)
+    print(
+        f"pageout by {source}: {hot / MIB:.1f} MiB hot, {cold / MIB:.2f} MiB cold; {state.stats}"
+    )
+    assert hot == 7 * MIB
+    assert cold < 1 * MIB
+    assert state.stats.sz_applied >= 40 * MIB
+    assert state.stats.nr_tried >= state.stats.nr_applied > 0
+
+
+def test_what_is_tried_comes_along():
+    with running() as work, kdamond(work, (Scheme(Action.PAGEOUT, COLD),)) as backend:
+        tried = [region for one in windows(backend, 40) for region in one.schemes[0].tried]
+    (area,) = work.areas
+    assert sum(region.size for region in tried if area.start <= region.start < area.end) > 40 * MIB
+    assert {region.nr_accesses for region in tried} == {0}
+
+
+def test_a_size_quota_is_kept():
+    """Linux 6.12 has no quota in force in the first interval: judged from the second on."""
+    quota = Quota(size_bytes=2 * MIB, reset_ms=1000)
+    with running() as work:
+        pattern = Pattern(access=Access(0, 0), age=Age(2_000_000))
+        with kdamond(work, (Scheme(Action.PAGEOUT, pattern, quota=quota),)) as backend:
+            snapshots = windows(backend, 60)
+    applied = [(one.end_ns, one.schemes[0].stats.sz_tried) for one in snapshots]
+    seconds = [
+        later - before
+        for (begin, before) in applied
+        for (end, later) in applied
+        if abs(end - begin - 1_000_000_000) < 50_000_000
+    ]
+    state = snapshots[-1].schemes[0]
+    print(f"quota 2 MiB/s: at most {max(seconds) / MIB:.2f} MiB in a second; {state.stats}")
+    assert 0 < max(seconds) <= 4 * MIB  # two intervals overlap any second
+    assert state.stats.qt_exceeds > 0
+    assert state.effective_bytes == 2 * MIB
+
+
+def test_a_goal_of_our_own_tunes_the_quota():
+    """The quota grows as long as the goal is not met, by the value that Python tells."""
+    goal = Goal(Metric.OWN, 1000, read=lambda: 1)
+    quota = Quota(reset_ms=200, goals=(goal,))
+    with running() as work, kdamond(work, (Scheme(Action.STAT, ALL, quota=quota),)) as backend:
+        found = [one.schemes[0] for one in windows(backend, 50)]
+    print(f"goal: effective bytes {[state.effective_bytes for state in found[::10]]}")
+    assert found[-1].effective_bytes > 1000 * max(1, found[5].effective_bytes)
+    assert found[-1].score == pytest.approx(0.001)
+
+
+def test_memory_pressure_is_a_goal():
+    quota = Quota(size_bytes=8 * MIB, reset_ms=200, goals=(Goal(Metric.SOME_MEM_PSI_US, 1000),))
+    scheme = Scheme(Action.PAGEOUT, COLD, quota=quota)
+    with running() as work, kdamond(work, (scheme,)) as backend:
+        found = [one.schemes[0] for one in windows(backend, 80)]
+    print(f"psi: effective bytes {[state.effective_bytes for state in found[::10]]}")
+    assert max(state.effective_bytes for state in found) > 0
+    assert found[-1].stats.sz_tried > 0
+
+
+def test_an_anon_filter_keeps_anonymous_memory():
+    scheme = Scheme(Action.PAGEOUT, COLD, filters=(Filter(FilterType.ANON),))
+    with running() as work, physical(scheme) as backend:
+        before = cold_bytes(work)
+        state = windows(backend, 40)[-1].schemes[0]
+        after = cold_bytes(work)
+    print(f"anon filter: {before / MIB:.1f} -> {after / MIB:.1f} MiB; {state.stats}")
+    assert after == before
+    assert state.stats.sz_tried > 100 * MIB
+
+
+def test_pageout_of_physical_memory_takes_the_cold_part():
+    with running() as work, physical(Scheme(Action.PAGEOUT, COLD)) as backend:
+        windows(backend, 60)
+        hot, cold = resident(work.pid, hot_of(work)), cold_bytes(work)
+    print(f"paddr pageout: {hot / MIB:.1f} MiB hot, {cold / MIB:.2f} MiB cold")
+    assert hot > 6 * MIB
+    assert cold < 8 * MIB
+
+
+def test_an_address_filter_keeps_the_rest():
+    with running() as work:
+        below, above = cold_of(work)
+        only = Filter(FilterType.ADDR, matching=False, bounds=(below.start, below.end))
+        with kdamond(work, (Scheme(Action.PAGEOUT, COLD, filters=(only,)),)) as backend:
+            windows(backend, 60)
+        assert resident(work.pid, above) == above.size
+        assert resident(work.pid, below) < 2 * MIB
+
+
+@contextmanager
+def running_in_group(name):
+    """A workload whose memory belongs to a cgroup from the first touch on."""
+    group, root = Path("/sys/fs/cgroup") / name, Path("/sys/fs/cgroup/cgroup.procs")
+    Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
+    group.mkdir()
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        with running() as work:
+            root.write_text(str(os.getpid()))
+            yield work
+    finally:
+        root.write_text(str(os.getpid()))
+        group.rmdir()
+
+
+def test_a_memcg_filter_takes_one_group_only():
+    only = Filter(FilterType.MEMCG, matching=False, memcg="/inside")
+    with running_in_group("inside") as inside, running() as outside:
+        before = cold_bytes(inside), cold_bytes(outside)
+        with physical(Scheme(Action.PAGEOUT, COLD, filters=(only,))) as backend:
+            windows(backend, 60)
+        after = cold_bytes(inside), cold_bytes(outside)
+    print(f"memcg filter: inside, outside {before} -> {after}")
+    assert after[1] == before[1]
+    assert after[0] < before[0] / 4
+
+
+def test_watermarks_are_observed():
+    """The guest's memory is mostly free: above the high mark the scheme rests."""
+    resting = Watermarks("free_mem_rate", 200_000, 300, 200, 100)
+    awake = Watermarks("free_mem_rate", 200_000, 1000, 999, 0)
+    with running() as work:
+        before = cold_bytes(work)
+        with kdamond(work, (Scheme(Action.PAGEOUT, COLD, watermarks=resting),)) as backend:
+            # With all schemes at rest no window comes: a second one keeps monitoring awake.
+            backend._schemes += (Scheme(Action.STAT),)
+            snapshots = backend.snapshots()
+            for _ in range(30):
+                state = next(snapshots).schemes[0]
+            assert state.stats.nr_tried == 0
+            assert cold_bytes(work) == before
+            backend.commit(ATTRS, (Scheme(Action.PAGEOUT, COLD, watermarks=awake),))
+            for _ in range(30):
+                state = next(snapshots).schemes[0]
+        assert state.stats.sz_applied > 30 * MIB
+        assert cold_bytes(work) < 1 * MIB
+
+
+def test_lru_prio_and_deprio():
+    attrs = Attrs(10_000, 200_000, 1_000_000, 100, 500)
+    with running() as work:
+        names = ("pgactivate", "pgdeactivate")
+        before = {name: vmstat(name) for name in names}
+        schemes = (Scheme(Action.LRU_PRIO, HOT), Scheme(Action.LRU_DEPRIO, COLD))
+        with physical(*schemes, attrs=attrs) as backend:
+            prio, deprio = windows(backend, 60)[-1].schemes
+        moved = {name: vmstat(name) - before[name] for name in names}
+        assert len(frames(work.pid, hot_of(work))) == 7 * MIB // PAGE
+    print(f"lru: prio {prio.stats}, deprio {deprio.stats}, pages {moved}")
+    assert prio.stats.sz_applied >= 7 * MIB
+    assert deprio.stats.sz_applied >= 30 * MIB
+
+
+def test_cold_and_willneed():
+    """Cold memory moves to the inactive list; willneed brings back what was paged out."""
+    with running() as work:
+        with kdamond(work, (Scheme(Action.COLD, COLD),)) as backend:
+            state = windows(backend, 30)[-1].schemes[0]
+        assert state.stats.sz_applied > 30 * MIB
+        with kdamond(work, (Scheme(Action.PAGEOUT, COLD),)) as backend:
+            windows(backend, 40)
+        assert cold_bytes(work) < 1 * MIB
+        swapped_in = vmstat("pswpin")
+        with kdamond(work, (Scheme(Action.WILLNEED, Pattern()),)) as backend:
+            state = windows(backend, 10)[-1].schemes[0]
+        back = (vmstat("pswpin") - swapped_in) * PAGE
+    print(f"willneed: {back / MIB:.1f} MiB read back; {state.stats}")
+    assert back > 35 * MIB
+    assert state.stats.sz_applied > 40 * MIB
+
+
+def test_what_this_kernel_lacks_is_told():
+    refused = pytest.raises(NotSupportedError, match=r"action collapse: Linux 7\.2")
+    scheme = Scheme(Action.COLLAPSE, HOT)
+    with running() as work, kdamond(work, (scheme,)) as backend, refused:
+        windows(backend, 1)

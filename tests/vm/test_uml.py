@@ -1,0 +1,43 @@
+"""The tests of inside/, each file in a User-Mode Linux guest of its own."""
+
+import sys
+from pathlib import Path
+
+import guest
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((Path(__file__).parent / "inside").glob("test_*.py"))
+
+
+@pytest.mark.vm
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_in_guest(path):
+    done = guest.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-rP",
+            "-p",
+            "no:cacheprovider",
+            "--timeout=0",
+            path,
+        ],
+        cwd=ROOT,
+        zram_mib=256,
+        timeout_s=540,
+    )
+    print(done.output)
+    print(f"guest: {done.seconds:.1f} s with boot")
+    assert done.returncode == 0
+
+
+@pytest.mark.vm
+def test_a_guest_boots_quickly_and_tells_the_status():
+    done = guest.run(["sh", "-c", "uname -r; exit 3"])
+    print(f"boot to a command and off again: {done.seconds:.2f} s")
+    assert done.returncode == 3
+    assert done.output.startswith("6.12.")
