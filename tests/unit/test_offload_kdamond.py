@@ -15,6 +15,7 @@ from isotherm.model.target import Mapping, Range, Target
 from isotherm.offload import claim
 from isotherm.offload.claim import SLOTS, Claim, claimed
 from isotherm.offload.kdamond import Kdamond
+from isotherm.offload.physical import PhysicalMemory, system_ram
 from support.fake_damon import FakeDamon
 
 ATTRS = Attrs(5_000, 100_000, 0, 10, 100)
@@ -209,6 +210,15 @@ def test_it_ends_when_the_kernel_ends_it_or_stop_is_called(files, open_kdamond):
     assert list(again) == []
 
 
+def test_a_zombie_is_no_target(open_kdamond):
+    """The kernel monitors it for ever: only its parent's wait ends that."""
+    watched = Watched(41)
+    snapshots = open_kdamond(watched).snapshots()
+    next(snapshots)
+    watched.found.clear()
+    assert list(snapshots) == []
+
+
 def test_nothing_to_monitor(open_kdamond):
     with pytest.raises(TargetGoneError, match="no target"):
         take(open_kdamond(Watched()), 1)
@@ -327,3 +337,45 @@ def test_the_state_file_tells_before_anything_is_changed(files, folder, monkeypa
     with suppress(NotSupportedError):
         Claim(files, folder)
     assert seen[0] == [{"kind": "kdamond", "index": 0, "made": True, "thread": None, "pids": []}]
+
+
+IOMEM = """\
+00000000-00000fff : Reserved
+00001000-0009fbff : System RAM
+00100000-bffdbfff : System RAM
+  01000000-01e02fff : Kernel code
+100000000-23fffffff : System RAM
+"""
+
+
+def test_physical_memory_is_one_target_of_all_system_ram(tmp_path, files, open_kdamond):
+    (tmp_path / "iomem").write_text(IOMEM)
+    ram = system_ram(tmp_path / "iomem")
+    assert ram == (
+        Range(0x1000, 0x9FC00),
+        Range(0x100000, 0xBFFDC000),
+        Range(0x100000000, 0x240000000),
+    )
+    memory = PhysicalMemory(ram)
+    (snapshot,) = take(open_kdamond(memory, operations="paddr", regions=memory.regions), 1)
+    assert KdamondFiles(files, 0).get().targets == (DamonTarget(None, ram),)
+    (target,) = snapshot.targets
+    assert (target.name, target.pid) == ("physical memory", None)
+
+
+def test_physical_memory_is_hidden_from_others(tmp_path):
+    (tmp_path / "iomem").write_text("00000000-00000000 : System RAM\n" * 2)
+    with pytest.raises(NotSupportedError, match="does not tell where memory is"):
+        system_ram(tmp_path / "iomem")
+
+
+def test_without_tracepoint_and_tried_regions_nothing_can_be_told(tmp_path, folder):
+    files = FakeDamon(tmp_path / "kdamonds", "6.1")
+    options = {"files": files, "tracing": tmp_path / "none", "folder": folder}
+    with Kdamond(Watched(41), **options) as kdamond:
+        with pytest.raises(NotSupportedError, match=r"tried_regions: Linux 6\.2 is the first"):
+            take(kdamond, 1)
+        assert files.commands == []
+    with pytest.raises(NotSupportedError, match="damon_aggregated cannot be used"):
+        Kdamond(Watched(41), source="tracepoint", **options)
+    assert files.number("nr_kdamonds") == 0

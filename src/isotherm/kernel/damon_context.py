@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from isotherm.errors import BadValueError
-from isotherm.kernel.damon_files import DamonFiles
+from isotherm.kernel.damon_files import DamonFiles, lacks
 from isotherm.kernel.damon_scheme import get_schemes, get_stats, put_goal_value, put_schemes
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Filter, FilterType, Metric, Scheme
@@ -250,6 +250,12 @@ class KdamondFiles:
         """Return what the quota allows per reset interval; None where the kernel does not tell."""
         path = f"{self._context}/schemes/{scheme}/quotas/effective_bytes"
         return self.files.number(path) if self.files.has(path) else None
+
+    def require_tried_regions(self, scheme: int) -> None:
+        """Raise `NotSupportedError` if this kernel does not show what schemes were tried on."""
+        path = f"{self._context}/schemes/{scheme}/tried_regions"
+        if not self.files.has(path):
+            raise lacks(path)
 
     def tried_regions(self, scheme: int) -> list[TriedRegion]:
         """

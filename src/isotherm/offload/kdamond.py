@@ -150,9 +150,8 @@ class Kdamond:
             if self._stopping:
                 return
             if window is None:
-                if not self._kdamond.running:
+                if not self._kdamond.running or not self._look():
                     return
-                self._look()
                 continue
             snapshot = self._snapshot(window)
             if snapshot is None:
@@ -160,7 +159,8 @@ class Kdamond:
             given_ns = time.thread_time_ns()
             yield snapshot
             self._cpu_ns += time.thread_time_ns() - given_ns
-            self._look()
+            if not self._look():
+                return
 
     def commit(self, attrs: Attrs, schemes: Sequence[Scheme] | None = None) -> None:
         """Change attributes, and schemes if given, while monitoring; may be called anywhere."""
@@ -248,15 +248,19 @@ class Kdamond:
 
     # Who is watched.
 
-    def _look(self) -> None:
-        """Look after the targets, once per update interval; new ones are committed."""
-        now_ns = self._clock.now_ns()
-        if now_ns < self._next_look_ns:
-            return
+    def _look(self) -> bool:
+        """
+        Look after the targets, once per update interval; new ones are committed.
+
+        False if none lives: the kernel goes on as long as a zombie is left.
+        """
+        if self._clock.now_ns() < self._next_look_ns:
+            return True
         self._update_targets()
         known = {found.target.id for found in self._committed}
         if not self._now.keys() <= known:
             self._recommit()
+        return bool(self._now)
 
     def _update_targets(self) -> None:
         self._next_look_ns = self._clock.now_ns() + self._attrs.update_us * 1000

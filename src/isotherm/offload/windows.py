@@ -8,6 +8,7 @@ everything and does nothing.
 
 from __future__ import annotations
 
+import errno
 import re
 import select
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from isotherm.errors import BadValueError
+from isotherm.errors import IsothermError
 from isotherm.kernel.damon_context import KdamondFiles
 from isotherm.kernel.tracefs import TraceInstance, has_event
 from isotherm.model.scheme import Action, Scheme
@@ -77,13 +78,17 @@ class TriedRegions:
     def begin(self, targets: int, schemes: int) -> None:
         del targets
         self._schemes = schemes
+        self._kdamond.require_tried_regions(schemes)
 
     def wait(self, seconds: float) -> Window | None:
         """Return the window that ends next; None if nothing was told, as while watermarks rest."""
         try:
             self._kdamond.command("update_schemes_tried_regions")
-        except BadValueError:  # it ended, or is ending
-            return None
+        except IsothermError as err:
+            # It ended, or watermarks came to rest while we waited.
+            if _errno(err) in (errno.EINVAL, errno.ECANCELED):
+                return None
+            raise
         end_ns = time.monotonic_ns()
         found = self._kdamond.tried_regions(self._schemes)
         if not found:
@@ -98,6 +103,10 @@ class TriedRegions:
 
     def close(self) -> None:
         pass
+
+
+def _errno(err: IsothermError) -> int | None:
+    return err.__cause__.errno if isinstance(err.__cause__, OSError) else None
 
 
 def _by_target(regions: list[TriedRegion]) -> list[tuple[int, TriedRegion]]:
