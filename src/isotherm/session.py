@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from isotherm.clock import Clock, SystemClock
 from isotherm.core.monitor import Monitor
@@ -31,6 +31,7 @@ from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
 from isotherm.ops.choose import BACKENDS, Choice, choose, open_ops, target_facts
 from isotherm.ops.processes import ProcessSet
+from isotherm.ops.watch import ProcessTargets
 from isotherm.units import duration_ns, duration_us, int_range
 
 
@@ -64,6 +65,26 @@ class Wish:
         return replace(defaults, **changes)
 
 
+class Backend(Protocol):
+    """What runs the loop: `core.Monitor`, or `offload.Kdamond` with the loop in the kernel."""
+
+    @property
+    def attrs(self) -> Attrs:
+        """The attributes in force."""
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """Monitor, and give a snapshot at the end of each window."""
+
+    def commit(self, attrs: Attrs) -> None:
+        """Change the attributes while monitoring."""
+
+    def stop(self) -> None:
+        """End monitoring soon."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
 class SnapshotStream:
     """Snapshots as they come: for `for` and for `async for`."""
 
@@ -91,14 +112,14 @@ class MonitorSession:
     """
     A running monitoring session; a context manager.
 
-    `ops` is what looks at memory, `targets` who was there at the start, `choice` says which
-    backend runs and why, `command` is the started command, if any.
+    `ops` is what looks at memory, None where the kernel runs the loop; `targets` who was there at
+    the start, `choice` says which backend runs and why, `command` is the started command, if any.
     """
 
     def __init__(
         self,
-        ops: Ops,
-        monitor: Monitor,
+        ops: Ops | None,
+        monitor: Backend,
         *,
         targets: Sequence[Target] = (),
         choice: Choice | None = None,
@@ -121,8 +142,8 @@ class MonitorSession:
 
     @property
     def backend(self) -> str:
-        """The name of the operations set at work."""
-        return self.ops.name
+        """The name of the operations set at work, or "kdamond"."""
+        return self.ops.name if self.ops is not None else "kdamond"
 
     def snapshots(self, duration: float | str | None = None) -> SnapshotStream:
         """Return the stream of snapshots; it ends after `duration` or when all targets ended."""
@@ -130,7 +151,7 @@ class MonitorSession:
 
     def govern(self, snapshot: Snapshot, thread_cpu_ns: int) -> None:
         """Let the governor, if there is one, change the intervals after what this one cost."""
-        if self.governor is None or self.ops.warming_up():
+        if self.governor is None or self.ops is None or self.ops.warming_up():
             return
         changed = self.governor.observe(snapshot, max(0, thread_cpu_ns), self.attrs)
         if changed is not None:
@@ -230,12 +251,15 @@ def monitor(
             members = processes.members
             targets = [Target(member.target_id, member.name, member.pid) for member in members]
             choice = choose(probe(), backend, target_facts(members))
-        opened = open_ops(choice, pids, follow_children=children, overhead=overhead)
-        try:
-            running = open_monitor(opened, wish, seed)
-        except BaseException:
-            opened.close()
-            raise
+        if choice.backend == "kdamond":
+            opened, running = None, open_kdamond(pids, wish, seed, follow_children=children)
+        else:
+            opened = open_ops(choice, pids, follow_children=children, overhead=overhead)
+            try:
+                running = open_monitor(opened, wish, seed)
+            except BaseException:
+                opened.close()
+                raise
     except BaseException as err:
         if process is None:
             raise
@@ -247,13 +271,14 @@ def monitor(
         process.kill()
         process.wait()
         raise
+    governed = opened is not None and not wish.fixes_intervals
     return MonitorSession(
         opened,
         running,
         targets=targets,
         choice=choice,
         command=process,
-        governor=None if wish.fixes_intervals else Governor(overhead, running.attrs),
+        governor=Governor(overhead, running.attrs) if governed else None,
     )
 
 
@@ -261,6 +286,26 @@ def open_monitor(ops: Ops, wish: Wish, seed: int | None, clock: Clock | None = N
     """Return a monitor over `ops`, with its recommended attributes where nothing was asked for."""
     defaults = getattr(ops, "recommended_attrs", None) or Attrs()
     return Monitor(ops, wish.over(defaults), clock=clock, seed=seed)
+
+
+def open_kdamond(
+    pids: Sequence[int], wish: Wish, seed: int | None, *, follow_children: bool = True
+) -> Backend:
+    """Let the kernel's DAMON monitor processes; raises as `offload.Kdamond` does."""
+    # Only here: it is not needed by the other backends.
+    from isotherm.offload.kdamond import Kdamond
+
+    if seed is not None:
+        raise BadValueError(
+            "the kernel draws its samples itself: it takes no seed",
+            hint="leave out the seed, or choose another backend",
+        )
+    watched = ProcessTargets(pids, follow_children=follow_children)
+    try:
+        return Kdamond(watched, wish.over(Attrs()))
+    except BaseException:
+        watched.close()
+        raise
 
 
 def default_path(session: MonitorSession, directory: Path) -> Path:

@@ -129,7 +129,55 @@ def test_the_kernels_own_damon_is_warned_of():
     assert choose(support, target=TargetFacts(pids=(41,))).warnings == ()
     off = dataclasses.replace(ROOT, damon=kernel_damon(running=False))
     assert choose(off).warnings == ()
-    assert "not implemented" in choose(off).why_not["kdamond"]
+
+
+@pytest.mark.parametrize(
+    ("change", "phrase"),
+    [
+        ({"kdamonds": ()}, ""),
+        ({"kdamonds": (), "slots": 0}, ""),
+        ({}, "in use by somebody else"),
+        ({"ours": (0,)}, ""),
+        ({"ours": (0,), "slots": 1}, "other isotherms use all"),
+        ({"kdamonds": (), "modules": ("damon_stat",)}, "module damon_stat runs DAMON"),
+        ({"kdamonds": (), "readable": False}, "not allowed to see"),
+        ({"kdamonds": (), "operations": ("paddr",)}, "no vaddr operations, only paddr"),
+    ],
+)
+def test_what_stands_in_the_way_of_kdamond(monkeypatch, change, phrase):
+    monkeypatch.delenv("ISOTHERM_LEAVE_DAMON")
+    damon = dataclasses.replace(kernel_damon(), slots=2)
+    choice = choose(dataclasses.replace(ROOT, damon=dataclasses.replace(damon, **change)))
+    if phrase:
+        assert choice.backend == "bpf"
+        assert phrase in choice.why_not["kdamond"]
+    else:
+        assert choice.backend == "kdamond"
+        assert choice.why_not["bpf"] == "works here, but kdamond sees more at less cost"
+        assert choice.warnings == ()
+
+
+def test_a_kdamond_that_was_configured_and_left_is_somebodys(monkeypatch):
+    monkeypatch.delenv("ISOTHERM_LEAVE_DAMON")
+    damon = dataclasses.replace(kernel_damon(running=False), slots=1)
+    why = choose(dataclasses.replace(ROOT, damon=damon)).why_not["kdamond"]
+    assert "configured by somebody else" in why
+
+
+def test_the_kernels_damon_can_be_left_alone(monkeypatch):
+    monkeypatch.setenv("ISOTHERM_LEAVE_DAMON", "1")
+    damon = dataclasses.replace(kernel_damon(), kdamonds=(), slots=0)
+    support = dataclasses.replace(ROOT, damon=damon)
+    assert "ISOTHERM_LEAVE_DAMON is set" in choose(support).why_not["kdamond"]
+    with pytest.raises(NotSupportedError, match="left alone"):
+        choose(support, "kdamond")
+
+
+def test_idle_is_taken_where_bpf_is_not():
+    blind = BpfSupport(available=False, why_not="no BTF")
+    support = dataclasses.replace(ROOT, page_idle=True, kpageflags=True, bpf=blind)
+    assert choose(support).backend == "idle"
+    assert choose(dataclasses.replace(support, page_frames=False)).backend == "clear-refs"
 
 
 def test_open_ops_of_a_backend_without_processes():

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from isotherm.kernel.tracefs import ROOTS as TRACEFS
+from isotherm.kernel.undo import living
+
 ROOT = Path("/sys/kernel/mm/damon/admin/kdamonds")
 _MODULES = ("damon_reclaim", "damon_lru_sort", "damon_stat")
 
@@ -45,6 +48,39 @@ class KernelDamon:
     operations: tuple[str, ...] | None
     kdamonds: tuple[Kdamond, ...]
     modules: tuple[str, ...]
+    slots: int = 0
+    ours: tuple[int, ...] = ()
+    features: tuple[str, ...] | None = None
+    events: tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> tuple[Kdamond, ...]:
+        """Contexts that are not isotherm's."""
+        return tuple(one for one in self.kdamonds if one.index not in self.ours)
+
+    @property
+    def free(self) -> bool:
+        """Whether there is a kdamond to be had, without taking one from anybody."""
+        return self.slots == 0 or len({one.index for one in self.kdamonds}) < self.slots
+
+
+#: What newer kernels have: short name -> a file or directory below a kdamond that tells.
+_FEATURES = {
+    "automatic refresh": "refresh_ms",
+    "interval tuning": "contexts/0/monitoring_attrs/intervals/intervals_goal",
+    "address units": "contexts/0/addr_unit",
+    "pause": "contexts/0/pause",
+    "probes": "contexts/0/monitoring_attrs/probes",
+    "tried regions": "contexts/0/schemes/*/tried_regions",
+    "filters": "contexts/0/schemes/*/filters",
+    "filters by layer": "contexts/0/schemes/*/core_filters",
+    "apply intervals": "contexts/0/schemes/*/apply_interval_us",
+    "quota goals": "contexts/0/schemes/*/quotas/goals",
+    "goal tuners": "contexts/0/schemes/*/quotas/goal_tuner",
+    "effective quotas": "contexts/0/schemes/*/quotas/effective_bytes",
+    "destinations": "contexts/0/schemes/*/dests",
+    "snapshot limits": "contexts/0/schemes/*/stats/max_nr_snapshots",
+}
 
 
 def read(root: Path = ROOT, modules: Path = Path("/sys/module")) -> KernelDamon | None:
@@ -64,8 +100,26 @@ def read(root: Path = ROOT, modules: Path = Path("/sys/module")) -> KernelDamon 
     for _, context in contexts:
         operations = tuple((_text(context / "avail_operations") or "").split())
     return KernelDamon(
-        True, operations, tuple(_kdamond(folder, context) for folder, context in contexts), enabled
+        True,
+        operations,
+        tuple(_kdamond(folder, context) for folder, context in contexts),
+        enabled,
+        slots=len(list(_numbered(root))),
+        ours=tuple(change["index"] for change in living("kdamond") if "index" in change),
+        features=_features(root) if contexts else None,
+        events=_events(),
     )
+
+
+def _features(root: Path) -> tuple[str, ...]:
+    return tuple(name for name, path in _FEATURES.items() if any(root.glob(f"*/{path}")))
+
+
+def _events() -> tuple[str, ...]:
+    root = next((one for one in TRACEFS if (one / "events/damon").is_dir()), None)
+    if root is None:
+        return ()
+    return tuple(sorted(one.parent.name for one in root.glob("events/damon/*/enable")))
 
 
 def enabled_modules(modules: Path = Path("/sys/module")) -> tuple[str, ...]:

@@ -29,14 +29,17 @@ Change = Mapping[str, Any]
 Undoer = Callable[[Change], None]
 
 
+def _state_path() -> Path:
+    if os.geteuid() == 0:
+        return Path("/run/isotherm")
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(runtime) / "isotherm"
+    return Path(tempfile.gettempdir()) / f"isotherm-{os.geteuid()}"
+
+
 def state_folder() -> Path:
     """Return where state files of this user lie; made if need be, refused if others may write."""
-    if os.geteuid() == 0:
-        folder = Path("/run/isotherm")
-    elif runtime := os.environ.get("XDG_RUNTIME_DIR"):
-        folder = Path(runtime) / "isotherm"
-    else:
-        folder = Path(tempfile.gettempdir()) / f"isotherm-{os.geteuid()}"
+    folder = _state_path()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = folder.lstat()
     if facts.st_uid != os.geteuid() or not stat.S_ISDIR(facts.st_mode) or facts.st_mode & 0o022:
@@ -137,13 +140,9 @@ def recover(undoers: Mapping[str, Undoer], folder: Path | None = None) -> list[s
 
 
 def living(purpose: str, folder: Path | None = None) -> list[Change]:
-    """Return the changes that living processes have made for a purpose."""
+    """Return the changes that living processes have made for a purpose; changes nothing."""
     changes: list[Change] = []
-    try:
-        folder = folder or state_folder()
-    except (IsothermError, OSError):
-        return changes
-    for path in sorted(folder.glob(f"{purpose}.*.json")):
+    for path in sorted((folder or _state_path()).glob(f"{purpose}.*.json")):
         content = _read(path)
         if content and content["boot_id"] == boot_id() and _is_alive(content):
             changes += content["changes"]

@@ -17,6 +17,7 @@ from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.features import KernelSupport
 from isotherm.kernel.privilege import root_hint
 from isotherm.ops.clear_refs import ClearRefsOps
+from isotherm.ops.idle import IdleOps
 from isotherm.ops.processes import Process, ProcessSet, other_watchers
 
 Backend = Literal["kdamond", "bpf", "idle", "clear-refs", "sim"]
@@ -24,6 +25,9 @@ Clearing = Literal["page-idle", "cold"]
 
 #: In the order of preference: the most is seen for the least cost by the first.
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
+
+#: Environment variable: if set, the kernel's DAMON is never configured.
+LEAVE_DAMON = "ISOTHERM_LEAVE_DAMON"
 
 _EVERYWHERE = (
     "memory of virtual machine guests",
@@ -34,7 +38,7 @@ _EVERYWHERE = (
 CANNOT_SEE: dict[Backend, tuple[str, ...]] = {
     "kdamond": ("hugetlb pages in use by drivers", *_EVERYWHERE[1:]),
     "bpf": _EVERYWHERE,
-    "idle": ("hugetlb pages", *_EVERYWHERE),
+    "idle": ("hugetlb pages, device memory", *_EVERYWHERE),
     "clear-refs": (
         "anything smaller than a mapping: only its accessed share is known",
         "intervals below a second",
@@ -178,11 +182,21 @@ def _kdamond(support: KernelSupport, target: TargetFacts) -> str:
     damon = support.damon
     if damon is None:
         return "this kernel has no DAMON"
+    if any(kdamond.running for kdamond in damon.foreign):
+        return "the kernel's DAMON is in use by somebody else"
     if damon.readable and damon.operations is not None and "vaddr" not in damon.operations:
         return f"the kernel's DAMON has no vaddr operations, only {', '.join(damon.operations)}"
-    if any(kdamond.running for kdamond in damon.kdamonds):
-        return "the kernel's DAMON is in use by somebody else"
-    return "driving the kernel's DAMON is not implemented in this version"
+    if damon.modules:
+        return f"the kernel's module {damon.modules[0]} runs DAMON, and excludes all others"
+    if os.environ.get(LEAVE_DAMON):
+        return f"the kernel's DAMON is to be left alone: {LEAVE_DAMON} is set"
+    if not damon.readable:
+        return "not allowed to see the kernel's DAMON" + ("" if support.root else ": needs root")
+    if not damon.free:
+        if damon.foreign:
+            return "the kernel's DAMON is configured by somebody else, though it does not run"
+        return "other isotherms use all kdamonds that there are"
+    return ""
 
 
 def _bpf(support: KernelSupport, target: TargetFacts) -> str:
@@ -215,9 +229,9 @@ def _idle(support: KernelSupport, target: TargetFacts) -> str:
     del target
     if not support.page_idle:
         return "this kernel has no page_idle bitmap (CONFIG_IDLE_PAGE_TRACKING)"
-    if not support.page_frames:
-        return "needs root: pagemap hides frame numbers"
-    return "page_idle without BPF is not implemented in this version"
+    if not support.page_frames or not support.kpageflags:
+        return "needs root: frame numbers and their flags are hidden"
+    return ""
 
 
 def _clear_refs(support: KernelSupport, target: TargetFacts) -> str:
@@ -316,13 +330,16 @@ def open_ops(
     Open the chosen backend on processes; raises as `ProcessSet` does.
 
     overhead: share of one CPU to use, by default the backend's own. The simulator has no
-    processes: build `sim.ops.SimOps` from a world instead.
+    processes: build `sim.ops.SimOps` from a world instead. Of "kdamond" see `session`: there the
+    whole loop runs in the kernel.
     """
-    if choice.backend == "clear-refs":
+    if choice.backend in ("clear-refs", "idle"):
         processes = ProcessSet(pids, follow_children=follow_children)
         try:
             refuse_virtual_machines(TargetFacts(kvm=_guests(processes.members)))
-            return ClearRefsOps(processes)
+            return (
+                ClearRefsOps(processes) if choice.backend == "clear-refs" else IdleOps(processes)
+            )
         except BaseException:
             processes.close()
             raise

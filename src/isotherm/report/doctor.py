@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from isotherm.kernel.damon_sysfs import KernelDamon
 from isotherm.kernel.features import KernelSupport
 from isotherm.ops.choose import BACKENDS, Choice
 from isotherm.ops.self_test import SelfTest
@@ -132,16 +133,34 @@ def _damon(support: KernelSupport) -> str:
     if damon is None:
         return "none"
     if not damon.readable:
-        return "present; without root its state is not visible"
+        modules = "".join(f"; module {name} is enabled" for name in damon.modules)
+        return f"present; without root its state is not visible{modules}"
     parts = [f"has {', '.join(damon.operations)}" if damon.operations else "present"]
+    if damon.features:
+        parts.append(f"knows {', '.join(damon.features)}")
+    if damon.events:
+        parts.append(f"traces {', '.join(damon.events)}")
     for kdamond in damon.kdamonds:
         state = "runs" if kdamond.running else "is off"
+        whose = " for isotherm" if kdamond.index in damon.ours else ""
         parts.append(
-            f"kdamond.{kdamond.index} {state}: {kdamond.operations}, "
+            f"kdamond.{kdamond.index} {state}{whose}: {kdamond.operations}, "
             f"sampling {kdamond.sample_us / 1000:g} ms"
         )
     parts += [f"module {name} is enabled" for name in damon.modules]
+    parts += _who_blocks_whom(damon)
     return "; ".join(parts)
+
+
+def _who_blocks_whom(damon: KernelDamon) -> Iterator[str]:
+    """DAMON's modules run alone; kdamonds of sysfs run beside each other (damon-spec 1.11)."""
+    running = [kdamond for kdamond in damon.kdamonds if kdamond.running]
+    if damon.modules:
+        yield f"no kdamond can be started while {damon.modules[0]} is enabled"
+    elif running:
+        yield f"no module of DAMON can be enabled while kdamond.{running[0].index} runs"
+    if damon.foreign and not damon.free:
+        yield f"kdamond.{damon.foreign[0].index} of somebody else keeps others from being made"
 
 
 def _choice(found: Diagnosis) -> Iterator[tuple[str, str]]:

@@ -17,24 +17,15 @@ from kit import (
 )
 
 from isotherm.analysis.accuracy import judge, predicted, summarize
-from isotherm.core.ops import TargetRanges
 from isotherm.demo.spec import moving
 from isotherm.kernel.damon_context import KdamondFiles
 from isotherm.kernel.damon_files import DamonFiles
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Target
 from isotherm.offload.kdamond import Kdamond
+from isotherm.offload.physical import PhysicalMemory
 from isotherm.offload.windows import EVERYTHING
 
 SOURCES = ("tracepoint", "tried_regions")
-
-
-class Physical:
-    def targets(self):
-        return [TargetRanges(Target(0, "physical memory"), (memory(),))]
-
-    def close(self):
-        pass
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -59,7 +50,9 @@ def test_physical_memory_shows_the_frames_of_the_hot_area():
         hot = set(frames(work.pid, hot_of(work)))
         cold = {frame for part in cold_of(work) for frame in frames(work.pid, part)}
         attrs = Attrs(10_000, 200_000, 1_000_000, 100, 1000)
-        with Kdamond(Physical(), attrs, operations="paddr", regions=[memory()]) as backend:
+        with Kdamond(
+            PhysicalMemory([memory()]), attrs, operations="paddr", regions=[memory()]
+        ) as backend:
             found = windows(backend, 80)[-10:]
         shares = []
         for snapshot in found:
