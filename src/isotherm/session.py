@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -23,7 +24,13 @@ from isotherm.clock import Clock, SystemClock
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops
 from isotherm.core.overhead import Governor
-from isotherm.errors import BadValueError, CommandEndedError, NotPermittedError, TargetGoneError
+from isotherm.errors import (
+    BadValueError,
+    CommandEndedError,
+    NotPermittedError,
+    NotSupportedError,
+    TargetGoneError,
+)
 from isotherm.kernel import procfs
 from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs
@@ -250,16 +257,19 @@ def monitor(
         with closing(ProcessSet(pids, follow_children=False)) as processes:
             members = processes.members
             targets = [Target(member.target_id, member.name, member.pid) for member in members]
-            choice = choose(probe(), backend, target_facts(members))
-        if choice.backend == "kdamond":
-            opened, running = None, open_kdamond(pids, wish, seed, follow_children=children)
-        else:
-            opened = open_ops(choice, pids, follow_children=children, overhead=overhead)
-            try:
-                running = open_monitor(opened, wish, seed)
-            except BaseException:
-                opened.close()
+            facts = target_facts(members)
+            choice = choose(probe(), backend, facts)
+        open_it = partial(
+            open_backend, pids=pids, wish=wish, seed=seed, children=children, overhead=overhead
+        )
+        try:
+            opened, running = open_it(choice)
+        except NotSupportedError as err:
+            # What the kernel's DAMON can do is seen only with a context of one's own.
+            if backend != "auto" or choice.backend != "kdamond":
                 raise
+            choice = choose(probe(), backend, facts, failed={"kdamond": err.message})
+            opened, running = open_it(choice)
     except BaseException as err:
         if process is None:
             raise
@@ -280,6 +290,26 @@ def monitor(
         command=process,
         governor=Governor(overhead, running.attrs) if governed else None,
     )
+
+
+def open_backend(
+    choice: Choice,
+    *,
+    pids: Sequence[int],
+    wish: Wish,
+    seed: int | None,
+    children: bool,
+    overhead: float,
+) -> tuple[Ops | None, Backend]:
+    """Return what looks at memory, None if that is the kernel, and what runs the loop."""
+    if choice.backend == "kdamond":
+        return None, open_kdamond(pids, wish, seed, follow_children=children)
+    opened = open_ops(choice, pids, follow_children=children, overhead=overhead)
+    try:
+        return opened, open_monitor(opened, wish, seed)
+    except BaseException:
+        opened.close()
+        raise
 
 
 def open_monitor(ops: Ops, wish: Wish, seed: int | None, clock: Clock | None = None) -> Monitor:

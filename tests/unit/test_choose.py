@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from isotherm import session
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import BpfSupport
 from isotherm.kernel.damon_sysfs import Kdamond, KernelDamon
@@ -171,6 +172,22 @@ def test_the_kernels_damon_can_be_left_alone(monkeypatch):
     assert "ISOTHERM_LEAVE_DAMON is set" in choose(support).why_not["kdamond"]
     with pytest.raises(NotSupportedError, match="left alone"):
         choose(support, "kdamond")
+
+
+def test_auto_goes_on_without_a_kdamond_that_cannot_be_opened(monkeypatch):
+    def refuse(*arguments, **options):
+        raise NotSupportedError("the kernel's DAMON has no vaddr operations, only paddr")
+
+    monkeypatch.delenv("ISOTHERM_LEAVE_DAMON")
+    damon = dataclasses.replace(kernel_damon(), kdamonds=(), slots=0)
+    support = dataclasses.replace(USER, damon=damon)
+    monkeypatch.setattr(session, "probe", lambda: support)
+    monkeypatch.setattr(session, "open_kdamond", refuse)
+    with session.monitor(pid=os.getpid(), children=False) as running:
+        assert running.backend == running.choice.backend == "clear-refs"
+        assert "no vaddr operations" in running.choice.why_not["kdamond"]
+    with pytest.raises(NotSupportedError, match="no vaddr operations"):
+        session.monitor(pid=os.getpid(), backend="kdamond")
 
 
 def test_idle_is_taken_where_bpf_is_not():

@@ -379,3 +379,18 @@ def test_without_tracepoint_and_tried_regions_nothing_can_be_told(tmp_path, fold
     with pytest.raises(NotSupportedError, match="damon_aggregated cannot be used"):
         Kdamond(Watched(41), source="tracepoint", **options)
     assert files.number("nr_kdamonds") == 0
+
+
+def test_operations_that_were_not_built_are_refused_at_once(files, folder, open_kdamond):
+    create = files.create
+
+    def built(at):
+        create(at)
+        if (files.root / at / "avail_operations").exists():
+            (files.root / at / "avail_operations").write_text("paddr\n")
+
+    files.create = built
+    with pytest.raises(NotSupportedError, match="has no vaddr operations, only paddr"):
+        open_kdamond(Watched(41))
+    assert files.number("nr_kdamonds") == 0
+    assert [path.name for path in folder.iterdir()] == ["lock"]

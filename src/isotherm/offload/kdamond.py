@@ -102,10 +102,20 @@ class Kdamond:
         self._claim = Claim(files or DamonFiles(), folder)
         self._kdamond = self._claim.kdamond
         try:
+            self._require_operations()
             self._source = self._open_source(source, tracing or tracefs.find_root())
         except BaseException:
             self._claim.release()
             raise
+
+    def _require_operations(self) -> None:
+        available = self._kdamond.available_operations()
+        if available and self._operations not in available:
+            raise NotSupportedError(
+                f"the kernel's DAMON has no {self._operations} operations, only "
+                f"{', '.join(available)}",
+                hint="let isotherm do the work itself: --backend bpf",
+            )
 
     def _open_source(self, wish: SourceName, root: Path | None) -> Source:
         traced = root is not None and tracefs.has_event(root, AGGREGATED)

@@ -8,7 +8,7 @@ Which backend to use: a decision from facts, with a reason against every other o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -122,10 +122,16 @@ def _is_foreign(pid: int) -> bool:
 
 
 def choose(
-    support: KernelSupport, wish: str = "auto", target: TargetFacts | None = None
+    support: KernelSupport,
+    wish: str = "auto",
+    target: TargetFacts | None = None,
+    *,
+    failed: Mapping[Backend, str] | None = None,
 ) -> Choice:
     """
     Return the best backend, or the wished one.
+
+    failed: why backends could not be opened, although the facts did not speak against them.
 
     Raises `BadValueError` for an unknown wish, `NotSupportedError` for virtual machines and where
     the wish cannot be met on this kernel, `NotPermittedError` where more rights would help.
@@ -135,6 +141,7 @@ def choose(
     target = target or TargetFacts()
     refuse_virtual_machines(target)
     obstacles = {backend: _OBSTACLE[backend](support, target) for backend in BACKENDS}
+    obstacles |= failed or {}
     usable = [backend for backend in BACKENDS if not obstacles[backend] and backend != "sim"]
     chosen: Backend
     if wish == "auto":
