@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from isotherm.kernel import cgroupfs, meminfo
-from isotherm.model.scheme import Action, Goal, Metric, Quota, Scheme
-from isotherm.ops.metrics import SystemMetrics, why_not_goal, why_not_scheme
+from isotherm.model.scheme import Goal, Metric
+from isotherm.ops.metrics import SystemMetrics, why_not_goal
 
 V1 = """\
 total=100 N0=60 N1=40
@@ -62,10 +62,6 @@ def test_figures_of_this_machine_agree_with_another_witness():
     assert meminfo.has_swap() == swaps
 
 
-def scheme_with(goal):
-    return Scheme(Action.STAT, quota=Quota(goals=(goal,)))
-
-
 @pytest.mark.parametrize(
     ("goal", "reason"),
     [
@@ -76,7 +72,7 @@ def scheme_with(goal):
     ],
 )
 def test_a_goal_that_cannot_be_measured_says_why(goal, reason):
-    assert reason in why_not_scheme(scheme_with(goal))
+    assert reason in why_not_goal(goal)
 
 
 def test_psi_that_is_off_says_how_to_turn_it_on(monkeypatch):
@@ -86,5 +82,5 @@ def test_psi_that_is_off_says_how_to_turn_it_on(monkeypatch):
 
 
 def test_goals_of_this_machine_can_be_measured():
-    assert why_not_scheme(scheme_with(Goal(Metric.NODE_MEM_FREE_BP, 10))) == ""
-    assert why_not_scheme(Scheme(Action.STAT)) == ""
+    assert why_not_goal(Goal(Metric.NODE_MEM_FREE_BP, 10)) == ""
+    assert why_not_goal(Goal(Metric.USER_INPUT, 10)) == ""

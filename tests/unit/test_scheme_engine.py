@@ -54,6 +54,9 @@ class Recorder(Ops):
 class Figures:
     free = 500
 
+    def why_not(self, goal):
+        return "no such node" if goal.nid else ""
+
     def free_permil(self):
         return self.free
 
@@ -276,6 +279,16 @@ def test_a_commit_is_by_position_keeps_statistics_and_is_all_or_nothing():
         (a, b) = next(stream).schemes
     assert a.stats.nr_tried > before[0].stats.nr_tried
     assert (a.title, b.title) == ("a", "b")
+
+
+def test_what_cannot_be_done_is_told_beforehand():
+    engine = Engine([], UNIT, Figures())
+    engine.check(Recorder(), [Scheme(Action.PAGEOUT)])
+    with pytest.raises(NotSupportedError, match="'collapse' cannot be done here: not today"):
+        engine.check(Recorder(), [Scheme(Action.PAGEOUT), Scheme(Action.COLLAPSE)])
+    goal = Goal(Metric.NODE_MEM_FREE_BP, 10, nid=3)
+    with pytest.raises(NotSupportedError, match="no such node"):
+        engine.check(Recorder(), [Scheme(Action.STAT, quota=Quota(goals=(goal,)))])
 
 
 def test_monitoring_rests_while_all_schemes_do_and_ends_in_time():

@@ -16,7 +16,7 @@ from isotherm.core.regions import RegionTable
 from isotherm.core.rng import Rng, RngKind
 from isotherm.core.sampler import PySampler, Sampler
 from isotherm.core.scheme_runner import Round, SchemeRunner
-from isotherm.errors import BadValueError, NotSupportedError, TargetGoneError
+from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
 from isotherm.model.snapshot import Cost, Snapshot
@@ -131,6 +131,11 @@ class Monitor:
                 break
 
     @property
+    def targets(self) -> tuple[TargetRanges, ...]:
+        """The living targets with their address maps, in the order of `Region.target`."""
+        return tuple(self._targets.values())
+
+    @property
     def attrs(self) -> Attrs:
         """The attributes in force; interval tuning changes them."""
         return self._attrs
@@ -145,7 +150,7 @@ class Monitor:
         if schemes is not None:
             if self._schemes is None:
                 raise BadValueError("this monitor was started without schemes")
-            check_schemes(self._ops, schemes)
+            self._schemes.check(self._ops, schemes)
         self._control.append((0, lambda: self._take(attrs, schemes)))
         self._sampler.stop()
 
@@ -306,11 +311,3 @@ class Monitor:
         if mappings != self._mappings:
             self._mappings = mappings
             self._mappings_changed = True
-
-
-def check_schemes(ops: Ops, schemes: Sequence[Scheme]) -> None:
-    """Raise `NotSupportedError` for the first scheme that `ops` cannot do, and say why."""
-    for scheme in schemes:
-        why = ops.why_not(scheme) if scheme.own is None else ""
-        if why:
-            raise NotSupportedError(f"scheme {scheme.title!r} cannot be done here: {why}")

@@ -37,6 +37,9 @@ class Round:
 class SchemeRunner(Protocol):
     """Applies schemes to a region table, when they are due."""
 
+    def check(self, ops: Ops, schemes: Sequence[Scheme]) -> None:
+        """Raise `NotSupportedError` for the first scheme that cannot be done here, and say why."""
+
     def begin(self, attrs: Attrs, sis: int) -> None:
         """Count apply intervals from now on: at the start, and when attributes changed."""
 

@@ -7,6 +7,7 @@ Guards: what tells that acting on memory does harm, so that it is held back.
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -19,8 +20,8 @@ from isotherm.units import duration_us, exact_duration
 
 #: Between two looks.
 PERIOD_NS = SECOND_NS
-#: A major fault waits about this long, where pressure cannot be read: from a fast swap (zram 20 µs,
-#: SSD 100 µs).
+#: A major fault waits about this long, where pressure cannot be read: from zram 20 µs,
+#: from an SSD 100 µs.
 FAULT_US = 100
 #: A command that tells of harm has to answer within this time.
 COMMAND_SECONDS = 10.0
@@ -118,8 +119,9 @@ def parse_guard(text: str) -> Sensor:
     if not equals or not value:
         raise BadValueError(f"{text!r} is not a guard", hint=_HINT)
     if kind == "cmd":
-        if not shlex.split(value):
-            raise BadValueError(f"{text!r} names no command", hint=_HINT)
+        words = shlex.split(value)
+        if not words or shutil.which(words[0]) is None:
+            raise BadValueError(f"guard {text!r}: there is no such command", hint=_HINT)
         return CommandSensor(value)
     amount, slash, per = value.partition("/")
     if not slash or per.strip() not in ("s", "1s"):

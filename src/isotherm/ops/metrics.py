@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from isotherm.kernel import cgroupfs, meminfo
-from isotherm.model.scheme import Goal, Metric, Scheme
+from isotherm.model.scheme import Goal, Metric
 from isotherm.schemes.goals import Metrics
 
 _MEMCG = (Metric.NODE_MEMCG_USED_BP, Metric.NODE_MEMCG_FREE_BP)
@@ -12,6 +12,9 @@ _NODE = (Metric.NODE_MEM_USED_BP, Metric.NODE_MEM_FREE_BP, *_MEMCG)
 
 class SystemMetrics(Metrics):
     """Metrics of the running kernel; see `schemes.goals.Metrics`."""
+
+    def why_not(self, goal: Goal) -> str:
+        return why_not_goal(goal)
 
     def psi_some_us(self) -> int:
         return meminfo.psi_some_us() or 0
@@ -45,9 +48,3 @@ def why_not_goal(goal: Goal) -> str:
     if goal.metric in _MEMCG and cgroupfs.node_bytes(goal.memcg, goal.nid) is None:
         return f"there is no cgroup {goal.memcg!r} with per-node figures"
     return ""
-
-
-def why_not_scheme(scheme: Scheme) -> str:
-    """Say why the goals of a scheme cannot be measured here; "" if they can."""
-    goals = scheme.quota.goals if scheme.quota is not None else ()
-    return next((why for why in map(why_not_goal, goals) if why), "")

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from isotherm.clock import Clock, SystemClock
-from isotherm.core.ops import Done
+from isotherm.core.ops import Done, Ops
 from isotherm.core.scheme_runner import Round
-from isotherm.errors import IsothermError, TargetGoneError
+from isotherm.errors import IsothermError, NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Action, Limits, Scheme
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
@@ -150,6 +150,17 @@ class Engine:
     @property
     def schemes(self) -> tuple[Scheme, ...]:
         return tuple(one.scheme for one in self._running)
+
+    def check(self, ops: Ops, schemes: Sequence[Scheme]) -> None:
+        for scheme in schemes:
+            goals = scheme.quota.goals if scheme.quota is not None else ()
+            reasons = [self._metrics.why_not(goal) for goal in goals]
+            reasons.append(ops.why_not(scheme) if scheme.own is None else "")
+            for why in filter(None, reasons):
+                raise NotSupportedError(
+                    f"scheme {scheme.title!r} cannot be done here: {why}",
+                    hint="`isotherm scheme check` says it of every scheme of a file",
+                )
 
     def begin(self, attrs: Attrs, sis: int) -> None:
         for one in self._running:

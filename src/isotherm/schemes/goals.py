@@ -16,6 +16,9 @@ _BP = 10_000
 class Metrics(Protocol):
     """The machine's figures that goals and watermarks aim at; a seam, for pure engines."""
 
+    def why_not(self, goal: Goal) -> str:
+        """Say why a goal cannot be measured, and what would make it possible; "" if it can."""
+
     def psi_some_us(self) -> int:
         """Return the total time that some task waited for memory, in µs."""
 
