@@ -12,7 +12,7 @@ import os
 import shlex
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,14 +24,21 @@ from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops
 from isotherm.core.overhead import Governor
 from isotherm.errors import BadValueError, CommandEndedError, NotPermittedError, TargetGoneError
-from isotherm.kernel import procfs
+from isotherm.kernel import cgroupfs, procfs
 from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import Scheme
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
 from isotherm.ops.choose import BACKENDS, Choice, choose, open_ops, target_facts
+from isotherm.ops.guard import Guard, guard_of
+from isotherm.ops.metrics import SystemMetrics
 from isotherm.ops.processes import ProcessSet
+from isotherm.schemes.defaults import with_quotas
+from isotherm.schemes.engine import Engine, Event
 from isotherm.units import duration_ns, duration_us, int_range
+
+Observer = Callable[[Event], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,16 @@ class Wish:
         return replace(defaults, **changes)
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What is to be done to the memory found, and what watches over it."""
+
+    schemes: tuple[Scheme, ...]
+    guard: Guard | None
+    dry_run: bool
+    observe: Observer | None
+
+
 class SnapshotStream:
     """Snapshots as they come: for `for` and for `async for`."""
 
@@ -74,11 +91,12 @@ class SnapshotStream:
     def __iter__(self) -> Iterator[Snapshot]:
         clock = self._session.clock
         begun, cpu_ns = clock.now_ns(), time.thread_time_ns()
-        for snapshot in self._session.monitor.snapshots():
+        until_ns = None if self._left is None else begun + self._left
+        for snapshot in self._session.monitor.snapshots(until_ns):
             yield snapshot
             before, cpu_ns = cpu_ns, time.thread_time_ns()
             self._session.govern(snapshot, cpu_ns - before)
-            if self._left is not None and clock.now_ns() - begun >= self._left:
+            if until_ns is not None and clock.now_ns() >= until_ns:
                 return
 
     async def __aiter__(self) -> AsyncIterator[Snapshot]:
@@ -92,7 +110,8 @@ class MonitorSession:
     A running monitoring session; a context manager.
 
     `ops` is what looks at memory, `targets` who was there at the start, `choice` says which
-    backend runs and why, `command` is the started command, if any.
+    backend runs and why, `command` is the started command, if any, `engine` applies the schemes,
+    `guard` holds it back.
     """
 
     def __init__(
@@ -105,8 +124,12 @@ class MonitorSession:
         command: subprocess.Popen[bytes] | None = None,
         clock: Clock | None = None,
         governor: Governor | None = None,
+        engine: Engine | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.ops = ops
+        self.engine = engine
+        self.guard = guard
         self.governor = governor
         self.clock = clock or SystemClock()
         self.monitor = monitor
@@ -129,7 +152,13 @@ class MonitorSession:
         return SnapshotStream(self, None if duration is None else duration_ns(duration))
 
     def govern(self, snapshot: Snapshot, thread_cpu_ns: int) -> None:
-        """Let the governor, if there is one, change the intervals after what this one cost."""
+        """After a snapshot: let the guard look, and the governor change the intervals."""
+        if self.guard is not None and self.engine is not None:
+            pids = [target.pid for target in snapshot.targets if target.pid is not None]
+            if self.guard.look(pids, self.clock.now_ns()):
+                self.engine.throttle(self.guard.share)
+        if self.engine is not None:
+            thread_cpu_ns -= self.engine.take_acted_ns()
         if self.governor is None or self.ops.warming_up():
             return
         changed = self.governor.observe(snapshot, max(0, thread_cpu_ns), self.attrs)
@@ -142,6 +171,8 @@ class MonitorSession:
 
     def close(self) -> None:
         """Give back everything that is held. A started command is left to run."""
+        if self.guard is not None:
+            self.guard.close()
         self.monitor.close()
 
     def __enter__(self) -> Self:
@@ -156,10 +187,14 @@ class MonitorSession:
         self.close()
 
 
-def find_pids(pid: int | Sequence[int] | None, name: str | None) -> list[int]:
-    """Return the pids asked for by number or by name; `TargetGoneError` if there are none."""
+def find_pids(
+    pid: int | Sequence[int] | None, name: str | None, cgroup: str | None = None
+) -> list[int]:
+    """Return the pids asked for by number, name or cgroup; `TargetGoneError` if there are none."""
     if pid is not None:
         return [pid] if isinstance(pid, int) else list(pid)
+    if cgroup is not None:
+        return _pids_in(cgroup)
     if name is None:
         raise BadValueError(
             "nothing to monitor", hint="say which process: by pid, by name, or a command to run"
@@ -167,6 +202,18 @@ def find_pids(pid: int | Sequence[int] | None, name: str | None) -> list[int]:
     found = [match for match in procfs.find_by_name(name) if match != os.getpid()]
     if not found:
         raise TargetGoneError(f"no process is named {name!r}", hint="`ps -e` lists names")
+    return found
+
+
+def _pids_in(cgroup: str) -> list[int]:
+    inside = cgroupfs.group_pids(cgroup)
+    if inside is None:
+        raise TargetGoneError(
+            f"no cgroup {cgroup!r}", hint="its path below the memory controller, such as /app"
+        )
+    found = [pid for pid in inside if pid != os.getpid()]
+    if not found:
+        raise TargetGoneError(f"no process is in cgroup {cgroup!r}")
     return found
 
 
@@ -188,6 +235,7 @@ def monitor(
     *,
     pid: int | Sequence[int] | None = None,
     name: str | None = None,
+    cgroup: str | None = None,
     command: Sequence[str] | None = None,
     ops: Ops | None = None,
     sample: int | str | None = None,
@@ -199,40 +247,50 @@ def monitor(
     seed: int | None = None,
     overhead: float = 0.01,
     clock: Clock | None = None,
+    schemes: Sequence[Scheme] = (),
+    guard: str | None = None,
+    dry_run: bool = False,
+    observe: Observer | None = None,
 ) -> MonitorSession:
     """
     Start to monitor processes, a command, or an own operations set.
 
-    pid, name, command, ops: exactly one of them. sample, aggr, update: intervals as text with a
+    pid, name, cgroup (path below the memory controller; its processes at the start and their
+    children), command, ops: exactly one of them. sample, aggr, update: intervals as text with a
     unit or whole microseconds; regions: bounds as "10..1000" or a pair; backend: a name that
     `isotherm doctor` lists, or "auto"; children: follow child processes; seed: of the sampling
     (the same seed gives the same choices); overhead: share of one CPU to keep to: fewer accessed
     bits are cleared, and intervals that were not asked for are stretched; clock: time for an own
-    operations set, which may be simulated.
+    operations set, which may be simulated. schemes: applied in their order, with a default quota
+    where they have none (`schemes.defaults`); guard: "psi=10ms/s", "refault=100/s" or
+    "cmd=COMMAND" holds them back; dry_run: only tell what they would do; observe: called with each
+    `schemes.engine.Event`.
 
     Raises `BadValueError`, `TargetGoneError`, `NotPermittedError` or `NotSupportedError`.
     """
-    given = [what for what in (pid, name, command, ops) if what is not None]
+    given = [what for what in (pid, name, cgroup, command, ops) if what is not None]
     if len(given) > 1:
-        raise BadValueError("only one of pid, name, command and ops can be monitored at a time")
+        raise BadValueError("only one of pid, name, cgroup, command and ops can be monitored")
     wish = Wish(sample, aggr, update, regions)
     wish.over(Attrs())  # a bad value is told before anything is started
+    applied = Applied(with_quotas(schemes), guard_of(guard), dry_run=dry_run, observe=observe)
     if ops is not None:
-        return MonitorSession(ops, open_monitor(ops, wish, seed, clock), clock=clock)
+        running, engine = open_monitor(ops, wish, seed, clock, applied)
+        return MonitorSession(ops, running, clock=clock, engine=engine, guard=applied.guard)
     if clock is not None:
         raise BadValueError("processes run in the machine's own time; leave out clock")
     if backend not in ("auto", *BACKENDS):
         choose(probe(), backend)  # raises
     process = start_command(command) if command is not None else None
     try:
-        pids = [process.pid] if process is not None else find_pids(pid, name)
+        pids = [process.pid] if process is not None else find_pids(pid, name, cgroup)
         with closing(ProcessSet(pids, follow_children=False)) as processes:
             members = processes.members
             targets = [Target(member.target_id, member.name, member.pid) for member in members]
             choice = choose(probe(), backend, target_facts(members))
         opened = open_ops(choice, pids, follow_children=children, overhead=overhead)
         try:
-            running = open_monitor(opened, wish, seed)
+            running, engine = open_monitor(opened, wish, seed, applied=applied)
         except BaseException:
             opened.close()
             raise
@@ -254,13 +312,37 @@ def monitor(
         choice=choice,
         command=process,
         governor=None if wish.fixes_intervals else Governor(overhead, running.attrs),
+        engine=engine,
+        guard=applied.guard,
     )
 
 
-def open_monitor(ops: Ops, wish: Wish, seed: int | None, clock: Clock | None = None) -> Monitor:
-    """Return a monitor over `ops`, with its recommended attributes where nothing was asked for."""
-    defaults = getattr(ops, "recommended_attrs", None) or Attrs()
-    return Monitor(ops, wish.over(defaults), clock=clock, seed=seed)
+def open_monitor(
+    ops: Ops,
+    wish: Wish,
+    seed: int | None,
+    clock: Clock | None = None,
+    applied: Applied | None = None,
+) -> tuple[Monitor, Engine | None]:
+    """
+    Return a monitor over `ops` and the engine of its schemes, None without schemes.
+
+    Attributes that nothing was asked for are those that the ops recommends. Raises
+    `NotSupportedError` for a scheme that cannot be done here.
+    """
+    attrs = wish.over(getattr(ops, "recommended_attrs", None) or Attrs())
+    engine: Engine | None = None
+    if applied is not None and applied.schemes:
+        engine = Engine(
+            applied.schemes,
+            ops.min_region_bytes,
+            SystemMetrics(),
+            clock=clock,
+            observe=applied.observe,
+            dry=applied.dry_run,
+        )
+        engine.check(ops, applied.schemes)
+    return Monitor(ops, attrs, clock=clock, seed=seed, schemes=engine), engine
 
 
 def default_path(session: MonitorSession, directory: Path) -> Path:

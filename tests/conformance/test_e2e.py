@@ -67,7 +67,7 @@ class ScenarioOps(Ops):
     def why_not(self, scheme):
         return ""
 
-    def act(self, scheme, target, start, end, *, filtered):
+    def act(self, scheme, target, start, end, *, filtered, dry):
         """Report a share of the bytes as done, after a time that only counts for throughput."""
         unit = self.min_region_bytes
         self.timer.ns += (end - start) * self.scenario["ns_per_page"] // 4096

@@ -46,7 +46,7 @@ class Recorder(Ops):
     def why_not(self, scheme):
         return "not today" if scheme.action is Action.COLLAPSE else ""
 
-    def act(self, scheme, target, start, end, *, filtered):
+    def act(self, scheme, target, start, end, *, filtered, dry):
         self.asked.append((str(scheme.action), target, start, end, filtered))
         return self.answer(end - start)
 

@@ -8,6 +8,7 @@ kdamond_apply_schemes(), whose helpers the docstrings name.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -123,6 +124,7 @@ class Engine:
     which each action takes regions under a quota; observe: called with each `Event`. careful:
     beyond the kernel's rules, regions of which nothing could be observed match nothing, tries that
     fail are bounded, and watermarks are looked at when something is due, not with every sample.
+    dry: nothing is done, and all counted as if it were; own actions are not called.
 
     Invariants: what a window of a quota charges stays below its limit, but for actions that do
     more than was asked; statistics only grow; after `apply` the regions cover what they covered.
@@ -138,6 +140,7 @@ class Engine:
         order: Mapping[Action, Order] = FULL_ORDER,
         observe: Callable[[Event], None] | None = None,
         careful: bool = True,
+        dry: bool = False,
     ) -> None:
         self._unit = unit
         self._metrics = metrics
@@ -145,6 +148,8 @@ class Engine:
         self._order = order
         self._observe = observe
         self._careful = careful
+        self._dry = dry
+        self._acted_ns = 0
         self._running = [_Running(i, scheme, unit) for i, scheme in enumerate(schemes)]
 
     @property
@@ -192,6 +197,11 @@ class Engine:
 
     def take_states(self) -> tuple[SchemeState, ...]:
         return tuple(one.state() for one in self._running)
+
+    def take_acted_ns(self) -> int:
+        """Return the CPU time of actions since the last call: no cost of monitoring."""
+        acted, self._acted_ns = self._acted_ns, 0
+        return acted
 
     def apply(self, now: Round) -> None:
         due = [one for one in self._running if now.sis >= one.next_apply]
@@ -317,11 +327,18 @@ class Engine:
     def _act(self, one: _Running, now: Round, tried: TriedRegion, *, filtered: bool) -> Done:
         """Have the ops, or the user's own action, work; what it raises is counted."""
         scheme = one.scheme
-        begun = self._clock.now_ns()
+        begun, cpu_ns = self._clock.now_ns(), time.thread_time_ns()
         try:
             if scheme.own is None:
-                return now.ops.act(scheme, tried.target, tried.start, tried.end, filtered=filtered)
-            return Done(scheme.own(tried.target, tried.start, tried.end))
+                return now.ops.act(
+                    scheme,
+                    tried.target,
+                    tried.start,
+                    tried.end,
+                    filtered=filtered,
+                    dry=self._dry,
+                )
+            return Done(tried.size if self._dry else scheme.own(*tried[:3]))
         except TargetGoneError:
             return Done()
         except (IsothermError, OSError) as err:
@@ -332,6 +349,7 @@ class Engine:
             return Done(errors={f"{type(err).__name__}: {err}": 1})
         finally:
             one.quota.total_charged_ns += self._clock.now_ns() - begun
+            self._acted_ns += time.thread_time_ns() - cpu_ns
 
     def _tell(self, event: Event) -> None:
         if self._observe is not None:
