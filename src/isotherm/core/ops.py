@@ -156,6 +156,11 @@ class Ops(ABC):
             return ""
         return f"operations set {self.name!r} cannot act on memory, it can only count (stat)"
 
+    def warnings_for(self, scheme: Scheme) -> list[str]:
+        """Return what a user should know before a scheme runs here: no swap, for example."""
+        del scheme
+        return []
+
     def act(
         self,
         scheme: Scheme,

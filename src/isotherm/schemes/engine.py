@@ -160,7 +160,7 @@ class Engine:
         for scheme in schemes:
             goals = scheme.quota.goals if scheme.quota is not None else ()
             reasons = [self._metrics.why_not(goal) for goal in goals]
-            reasons.append(ops.why_not(scheme) if scheme.own is None else "")
+            reasons.append(ops.why_not(scheme) if _by_ops(scheme) else "")
             for why in filter(None, reasons):
                 raise NotSupportedError(
                     f"scheme {scheme.title!r} cannot be done here: {why}",
@@ -329,7 +329,7 @@ class Engine:
         scheme = one.scheme
         begun, cpu_ns = self._clock.now_ns(), time.thread_time_ns()
         try:
-            if scheme.own is None:
+            if _by_ops(scheme):
                 return now.ops.act(
                     scheme,
                     tried.target,
@@ -354,6 +354,11 @@ class Engine:
     def _tell(self, event: Event) -> None:
         if self._observe is not None:
             self._observe(event)
+
+
+def _by_ops(scheme: Scheme) -> bool:
+    """Whether the ops is needed: an own action is called directly, unless filters look at memory."""
+    return scheme.own is None or bool(scheme.ops_filters)
 
 
 def matches(limits: Limits, size: int, rate: int, age: int) -> bool:

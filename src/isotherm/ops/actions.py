@@ -1,0 +1,263 @@
+"""
+Does the actions of schemes to other processes, a piece of memory at a time.
+
+What may be acted on is decided three times, each time closer: by mapping (action_memory), by the
+state of each folio (a survey, in C), and, for actions that would hurt if memory were in use after
+all, by its accessed bits just before. What was done is read from the page tables afterwards.
+
+A folio belongs to the region that holds its middle, so that regions smaller than a huge page do
+not keep it from ever being acted on, and is acted on as a whole; a scheme with filters of
+addresses gets only folios wholly inside, so that nothing beyond is touched.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from isotherm._core import Survey, Walker, advise
+from isotherm.core.ops import Done
+from isotherm.errors import NotPermittedError, TargetGoneError
+from isotherm.kernel import madvise, pagemap
+from isotherm.kernel.pagemap import Fact
+from isotherm.model.scheme import Action, FilterType, Scheme, rejects_rest
+from isotherm.model.target import Range
+from isotherm.ops import action_filters, action_limits
+from isotherm.ops.action_memory import Maps, Piece, is_held
+from isotherm.ops.action_treat import HUGE_STAYS, Place, size_of, treat
+from isotherm.ops.action_ways import (
+    HUGE_BYTES,
+    MIN_PRESENT_PAGES,
+    MOST_CLEARED_RANGES,
+    NEVER,
+    NOTHING,
+    WAYS,
+    Way,
+)
+from isotherm.ops.processes import Process
+
+_STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
+_SWAP_ASKED_EVERY_NS = 200_000_000
+
+NO_SWAP = "no free swap: anonymous memory stays"
+GUEST = "runs a virtual machine: what its guest uses cannot be seen"
+NO_HANDLE = "no descriptor of the process could be opened"
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What one `act` has come to so far."""
+
+    applied: int = 0
+    passed: int = 0
+    cleared: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+
+    def count(self, errors: dict[str, int]) -> None:
+        for why, times in errors.items():
+            self.errors[why] = self.errors.get(why, 0) + times
+
+    def done(self) -> Done:
+        return Done(self.applied, self.passed, self.errors)
+
+
+class Actor:
+    """
+    Acts on processes; one thread at a time, which a walker is shared with.
+
+    walker: reads accessed bits, None where that is not possible; look_again: leave out what turns
+    out to be in use (pageout, migrate_cold) or not (collapse, hugepage, migrate_hot) by a look
+    just before; force_guests: act even on processes that run a virtual machine.
+    """
+
+    def __init__(
+        self,
+        walker: Walker | None = None,
+        *,
+        look_again: bool = True,
+        force_guests: bool = False,
+    ) -> None:
+        self._survey = Survey(walker)
+        self._sources = self._survey.sources()
+        self._look_again = look_again
+        self._force_guests = force_guests
+        self._maps = Maps()
+        self._swap_asked_ns = 0
+        self._swap_is_free = False
+
+    def why_not(self, scheme: Scheme) -> str:
+        """Say why a scheme cannot be done, and what would make it possible; "" if it can."""
+        return action_limits.why_not(scheme, self._sources, look_again=self._look_again)
+
+    def warnings_for(self, scheme: Scheme) -> list[str]:
+        """Return what the user should know beforehand."""
+        return action_limits.warnings_for(scheme, self._sources)
+
+    def close(self) -> None:
+        self._survey.close()
+
+    def act(
+        self,
+        scheme: Scheme,
+        process: Process,
+        target: int,
+        start: int,
+        end: int,
+        *,
+        filtered: bool,
+        avoid: Iterable[Range] = (),
+        dry: bool = False,
+    ) -> Done:
+        """
+        Do the scheme's action to [start, end) of a process, as `core.ops.Ops.act`.
+
+        target: its index in the walker; avoid: what is known to be unobservable, in order.
+        """
+        total = _Sum()
+        filters = scheme.ops_filters if filtered else ()
+        if scheme.action is Action.STAT and scheme.own is None and not filters:
+            return total.done()
+        if scheme.own is not None and not filters:
+            total.applied = end - start if dry else scheme.own(target, start, end)
+            return total.done()
+        if process.pidfd < 0:
+            return Done(errors={NO_HANDLE: 1})
+        try:
+            if self._maps.runs_guest(process) and not self._force_guests:
+                return Done(errors={GUEST: 1})
+            job = _Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
+            with pagemap.opened(process.pid) as descriptor:
+                if is_held(process):
+                    place = Place(self._survey, descriptor, target, process)
+                    for piece in self._steps(process, start, end, avoid):
+                        self._step(job, place, piece, Range(start, end), total)
+        except (TargetGoneError, ProcessLookupError):
+            pass
+        except (NotPermittedError, PermissionError):
+            total.count({"not permitted": 1})
+        except OSError as err:
+            total.count({madvise.reason(err.errno or 0): 1})
+        return total.done()
+
+    def _steps(
+        self, process: Process, start: int, end: int, avoid: Iterable[Range]
+    ) -> Iterator[Piece]:
+        """Cut into steps, with as much around the region as a folio on its border may reach."""
+        first, last = start - start % HUGE_BYTES, end + -end % HUGE_BYTES
+        for piece in self._maps.pieces(process, first, last, avoid):
+            at = piece.start
+            while at < piece.end:
+                stop = min(piece.end, at - at % _STEP_BYTES + _STEP_BYTES)
+                yield piece._replace(start=at, end=stop)
+                at = stop
+
+    def _step(self, job: _Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
+        place.read(piece.start, piece.end, job.detail)
+        need, avoid = job.need, job.avoid
+        if job.scheme.action is Action.WILLNEED and not piece.anonymous:
+            need, avoid = NOTHING, avoid | Fact.PRESENT
+        if job.way.blocks and not piece.anonymous:
+            return
+        if job.scheme.action is Action.PAGEOUT and not self._has_free_swap():
+            avoid |= Fact.ANON
+            if piece.anonymous:
+                total.count({NO_SWAP: 1})
+        runs, passed = job.choose(self._survey, region, need, avoid)
+        total.passed += passed
+        if job.scheme.action is Action.LRU_PRIO and self._holds_inactive_huge(region):
+            total.count({HUGE_STAYS: 1})
+        young = self._young(job, region)
+        if runs and job.dry:
+            total.applied += size_of(runs)
+        elif runs:
+            applied, errors = treat(job.scheme, place, piece, runs)
+            total.applied += applied
+            total.count(errors)
+        self._clear(place, young, total)
+
+    def _holds_inactive_huge(self, region: Range) -> bool:
+        need, avoid = Fact.PRESENT | Fact.HUGE, NEVER | Fact.ACTIVE
+        return bool(self._survey.pick(*region, need, avoid)[0])
+
+    def _young(self, job: _Job, region: Range) -> bytes:
+        """Return what is in use, to be judged afresh next time."""
+        if not job.clears_young:
+            return b""
+        need = Fact.PRESENT | Fact.YOUNG
+        return self._survey.pick(*region, need, NEVER, max_run=madvise.CALL_BYTES)[0]
+
+    def _clear(self, place: Place, runs: bytes, total: _Sum) -> None:
+        """Clear accessed bits, of as many runs as one act may; after the action, not before."""
+        left = MOST_CLEARED_RANGES - total.cleared
+        some = runs[: left * 16]
+        if some:
+            total.cleared += len(some) // 16
+            advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, some)
+
+    def _has_free_swap(self) -> bool:
+        now = time.monotonic_ns()
+        if not self._swap_asked_ns or now - self._swap_asked_ns > _SWAP_ASKED_EVERY_NS:
+            self._swap_is_free = pagemap.free_swap_bytes() > 0
+            self._swap_asked_ns = now
+        return self._swap_is_free
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A scheme, as a survey is asked for it."""
+
+    scheme: Scheme
+    way: Way
+    rules: bytes
+    reject_rest: bool
+    clears_young: bool
+    detail: int
+    need: Fact
+    avoid: Fact
+    dry: bool
+
+    @classmethod
+    def of(cls, scheme: Scheme, *, filtered: bool, look_again: bool, dry: bool) -> _Job:
+        filters = scheme.ops_filters if filtered else ()
+        types = {one.type for one in filters}
+        way = WAYS[Action.STAT if scheme.own is not None else scheme.action]
+        need, avoid = way.need, way.avoid
+        if scheme.own is None and scheme.action is not Action.STAT:
+            avoid |= NEVER
+        # As the kernel's pageout: who asks about age himself is not asked again.
+        look = look_again and FilterType.YOUNG not in types
+        if look and way.look == "old":
+            avoid |= Fact.YOUNG
+        if look and way.look == "young":
+            need |= Fact.YOUNG
+        return cls(
+            scheme,
+            way,
+            action_filters.rules(filters).tobytes(),
+            rejects_rest(filters),
+            bool(avoid & Fact.YOUNG) or (FilterType.YOUNG in types and way.look == "old"),
+            2 if FilterType.MEMCG in types else 1,
+            need,
+            avoid,
+            dry,
+        )
+
+    def choose(self, survey: Survey, region: Range, need: Fact, avoid: Fact) -> tuple[bytes, int]:
+        """Return the runs to act on, and the bytes that the filters let through."""
+        choose = survey.blocks if self.way.blocks else survey.pick
+        return choose(
+            *region,
+            need,
+            avoid,
+            rules=self.rules,
+            reject_rest=self.reject_rest,
+            strict=bool(self.scheme.core_filters),
+            max_run=self._longest_run(),
+            min_present=MIN_PRESENT_PAGES,
+        )
+
+    def _longest_run(self) -> int:
+        if self.scheme.action in (Action.MIGRATE_HOT, Action.MIGRATE_COLD):
+            return 1  # each folio has a destination of its own
+        return HUGE_BYTES if self.scheme.action is Action.NOHUGEPAGE else madvise.CALL_BYTES
