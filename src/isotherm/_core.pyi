@@ -234,7 +234,7 @@ class AccessBpf:
 
     def take_cleared(self) -> int: ...
     def exempt(self, ns: int, /) -> None:
-        """Do not count so much of the calling thread's CPU time: it was spent on something else."""
+        """Do not count so much of the thread's CPU time: it was spent on something else."""
 
     def native(self) -> object:
         """The capsule for the C sampler; not to be used after close()."""

@@ -147,6 +147,14 @@ class MonitorSession:
         """The name of the operations set at work."""
         return self.ops.name
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know: of the backend, and of the schemes here."""
+        schemes = self.engine.schemes if self.engine is not None else ()
+        of_schemes = [text for one in schemes for text in self.ops.warnings_for(one)]
+        of_choice = self.choice.warnings if self.choice is not None else ()
+        return (*of_choice, *dict.fromkeys(of_schemes))
+
     def snapshots(self, duration: float | str | None = None) -> SnapshotStream:
         """Return the stream of snapshots; it ends after `duration` or when all targets ended."""
         return SnapshotStream(self, None if duration is None else duration_ns(duration))
@@ -250,6 +258,7 @@ def monitor(
     schemes: Sequence[Scheme] = (),
     guard: str | None = None,
     dry_run: bool = False,
+    force_guests: bool = False,
     observe: Observer | None = None,
 ) -> MonitorSession:
     """
@@ -263,8 +272,9 @@ def monitor(
     bits are cleared, and intervals that were not asked for are stretched; clock: time for an own
     operations set, which may be simulated. schemes: applied in their order, with a default quota
     where they have none (`schemes.defaults`); guard: "psi=10ms/s", "refault=100/s" or
-    "cmd=COMMAND" holds them back; dry_run: only tell what they would do; observe: called with each
-    `schemes.engine.Event`.
+    "cmd=COMMAND" holds them back; dry_run: only tell what they would do; force_guests:
+    take processes that run virtual machines, though what guests use cannot be seen; observe:
+    called with each `schemes.engine.Event`.
 
     Raises `BadValueError`, `TargetGoneError`, `NotPermittedError` or `NotSupportedError`.
     """
@@ -287,8 +297,17 @@ def monitor(
         with closing(ProcessSet(pids, follow_children=False)) as processes:
             members = processes.members
             targets = [Target(member.target_id, member.name, member.pid) for member in members]
-            choice = choose(probe(), backend, target_facts(members))
-        opened = open_ops(choice, pids, follow_children=children, overhead=overhead)
+            facts = target_facts(members)
+            if force_guests:
+                facts = replace(facts, kvm=())
+            choice = choose(probe(), backend, facts)
+        opened = open_ops(
+            choice,
+            pids,
+            follow_children=children,
+            overhead=overhead,
+            force_guests=force_guests,
+        )
         try:
             running, engine = open_monitor(opened, wish, seed, applied=applied)
         except BaseException:

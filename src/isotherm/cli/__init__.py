@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "Watch our own workload with the best backend; truth beside estimate.",
     "doctor": "What this kernel offers, which backend is chosen and why not the others.",
     "record": "Record the access pattern of processes, or of a command.",
+    "apply": "Apply schemes to processes: page out what is cold, and so on.",
     "report": "What a recording says: summary, regions, heatmap, wss, info.",
 }
 

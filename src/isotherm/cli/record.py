@@ -84,7 +84,7 @@ def announce(session: MonitorSession, duration: int | None) -> None:
         f"regions {attrs.min_nr_regions}..{attrs.max_nr_regions}{how_long}",
         file=sys.stderr,
     )
-    for warning in session.choice.warnings if session.choice is not None else ():
+    for warning in session.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
 

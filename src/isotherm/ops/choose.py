@@ -311,18 +311,21 @@ def open_ops(
     *,
     follow_children: bool = True,
     overhead: float | None = None,
+    force_guests: bool = False,
 ) -> Ops:
     """
     Open the chosen backend on processes; raises as `ProcessSet` does.
 
-    overhead: share of one CPU to use, by default the backend's own. The simulator has no
+    overhead: share of one CPU to use, by default the backend's own; force_guests: take processes
+    that run virtual machines. The simulator has no
     processes: build `sim.ops.SimOps` from a world instead.
     """
     if choice.backend == "clear-refs":
         processes = ProcessSet(pids, follow_children=follow_children)
         try:
-            refuse_virtual_machines(TargetFacts(kvm=_guests(processes.members)))
-            return ClearRefsOps(processes)
+            if not force_guests:
+                refuse_virtual_machines(TargetFacts(kvm=_guests(processes.members)))
+            return ClearRefsOps(processes, force_guests=force_guests)
         except BaseException:
             processes.close()
             raise
@@ -335,5 +338,6 @@ def open_ops(
             follow_children=follow_children,
             overhead=OVERHEAD if overhead is None else overhead,
             page_idle=choice.clearing == "page-idle",
+            force_guests=force_guests,
         )
     raise NotSupportedError(f"backend {choice.backend} takes no processes")

@@ -14,7 +14,7 @@ from isotherm.errors import OutputError
 from isotherm.model.scheme import Scheme
 from isotherm.schemes.engine import Event
 
-SCHEMA = "isotherm.audit.1"
+SCHEMA = "isotherm.audit/1"
 
 
 class AuditLog:
@@ -22,8 +22,8 @@ class AuditLog:
     Appends to `path`; a context manager.
 
     Each line says: time (UTC), schema, scheme, action, pid, process, mappings (names of what the
-    range lies in), start, end (hexadecimal), asked and done (bytes), error (null, or reasons and how
-    often). Lines are whole: each is written at once. Raises `OutputError`.
+    range lies in), start, end (hexadecimal), asked and done (bytes), error (null, or reasons and
+    how often). Lines are whole: each is written at once. Raises `OutputError`.
     """
 
     def __init__(self, path: Path, *, dry_run: bool = False) -> None:

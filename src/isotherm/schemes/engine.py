@@ -329,7 +329,7 @@ class Engine:
         scheme = one.scheme
         begun, cpu_ns = self._clock.now_ns(), time.thread_time_ns()
         try:
-            if _by_ops(scheme):
+            if scheme.own is None or _by_ops(scheme):
                 return now.ops.act(
                     scheme,
                     tried.target,
@@ -357,7 +357,7 @@ class Engine:
 
 
 def _by_ops(scheme: Scheme) -> bool:
-    """Whether the ops is needed: an own action is called directly, unless filters look at memory."""
+    """Whether the ops is needed: own actions are called directly if no filter looks at memory."""
     return scheme.own is None or bool(scheme.ops_filters)
 
 
