@@ -297,10 +297,7 @@ def monitor(
         with closing(ProcessSet(pids, follow_children=False)) as processes:
             members = processes.members
             targets = [Target(member.target_id, member.name, member.pid) for member in members]
-            facts = target_facts(members)
-            if force_guests:
-                facts = replace(facts, kvm=())
-            choice = choose(probe(), backend, facts)
+            choice = choose(probe(), backend, target_facts(members), force_guests=force_guests)
         opened = open_ops(
             choice,
             pids,

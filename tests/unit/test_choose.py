@@ -116,6 +116,9 @@ def test_virtual_machines_are_refused():
         with pytest.raises(NotSupportedError, match=r"42 \(qemu\) runs a KVM") as caught:
             choose(ROOT, wish, target)
         assert "inside the guest" in caught.value.hint
+    forced = choose(ROOT, "auto", target, force_guests=True)
+    assert forced.backend == "bpf"
+    assert any("42 (qemu)" in warning for warning in forced.warnings)
 
 
 def test_the_kernels_own_damon_is_warned_of():

@@ -22,9 +22,9 @@ NEVER = Fact.SHARED | Fact.LOCKED | Fact.ZERO | Fact.SPECIAL | Fact.TORN
 #: A block with fewer pages than half is not made huge: at worst its memory doubles. (The kernel's
 #: own DAMON has no bound, khugepaged fills up to 511 of 512.)
 MIN_PRESENT_PAGES = 256
-#: Of young pages found at the look-again, so many ranges are cleared per act, to be judged afresh
-#: next time: each costs up to 20 µs, and the target half of that.
-MOST_CLEARED_RANGES = 256
+#: Of pages found young by the look just before, so many ranges in a step of 64 MiB are cleared, to
+#: be judged afresh next time: each costs up to 20 µs, and the target half of that.
+MOST_CLEARED_RANGES = 64
 #: Huge pages split per call: one takes 170 µs under the target's mmap_lock, shared.
 SPLITS_PER_CALL = 16
 #: Reads of a page that move it to the active list: the first may only mark it referenced.

@@ -39,9 +39,11 @@ from isotherm.ops.processes import Process
 
 _STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
 _SWAP_ASKED_EVERY_NS = 200_000_000
+_RUN_BYTES = 16  # struct survey_run
 
 NO_SWAP = "no free swap: anonymous memory stays"
 GUEST = "runs a virtual machine: what its guest uses cannot be seen"
+NO_LOOK = "accessed bits cannot be read here"
 NO_HANDLE = "no descriptor of the process could be opened"
 
 
@@ -51,7 +53,6 @@ class _Sum:
 
     applied: int = 0
     passed: int = 0
-    cleared: int = 0
     errors: dict[str, int] = field(default_factory=dict)
 
     def count(self, errors: dict[str, int]) -> None:
@@ -83,6 +84,7 @@ class Actor:
         self._look_again = look_again
         self._force_guests = force_guests
         self._maps = Maps()
+        self._turn = 0
         self._swap_asked_ns = 0
         self._swap_is_free = False
 
@@ -112,7 +114,8 @@ class Actor:
         """
         Do the scheme's action to [start, end) of a process, as `core.ops.Ops.act`.
 
-        target: its index in the walker; avoid: what is known to be unobservable, in order.
+        target: its index in the walker; avoid: what is known to be unobservable, in order. What
+        an own action raises comes out of here.
         """
         total = _Sum()
         filters = scheme.ops_filters if filtered else ()
@@ -127,6 +130,8 @@ class Actor:
             if self._maps.runs_guest(process) and not self._force_guests:
                 return Done(errors={GUEST: 1})
             job = _Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
+            if (job.need | job.avoid) & Fact.YOUNG and not self._sources["accessed"]:
+                return Done(errors={NO_LOOK: 1})
             with pagemap.opened(process.pid) as descriptor:
                 if is_held(process):
                     place = Place(self._survey, descriptor, target, process)
@@ -174,7 +179,7 @@ class Actor:
             applied, errors = treat(job.scheme, place, piece, runs)
             total.applied += applied
             total.count(errors)
-        self._clear(place, young, total)
+        self._clear(place, young)
 
     def _holds_inactive_huge(self, region: Range) -> bool:
         need, avoid = Fact.PRESENT | Fact.HUGE, NEVER | Fact.ACTIVE
@@ -187,12 +192,13 @@ class Actor:
         need = Fact.PRESENT | Fact.YOUNG
         return self._survey.pick(*region, need, NEVER, max_run=madvise.CALL_BYTES)[0]
 
-    def _clear(self, place: Place, runs: bytes, total: _Sum) -> None:
-        """Clear accessed bits, of as many runs as one act may; after the action, not before."""
-        left = MOST_CLEARED_RANGES - total.cleared
-        some = runs[: left * 16]
-        if some:
-            total.cleared += len(some) // 16
+    def _clear(self, place: Place, runs: bytes) -> None:
+        """Clear accessed bits of some of the runs, of others next time."""
+        nr = len(runs) // _RUN_BYTES
+        if nr:
+            first = self._turn % nr * _RUN_BYTES
+            some = (runs[first:] + runs[:first])[: MOST_CLEARED_RANGES * _RUN_BYTES]
+            self._turn += MOST_CLEARED_RANGES
             advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, some)
 
     def _has_free_swap(self) -> bool:

@@ -118,10 +118,17 @@ def _is_foreign(pid: int) -> bool:
 
 
 def choose(
-    support: KernelSupport, wish: str = "auto", target: TargetFacts | None = None
+    support: KernelSupport,
+    wish: str = "auto",
+    target: TargetFacts | None = None,
+    *,
+    force_guests: bool = False,
 ) -> Choice:
     """
     Return the best backend, or the wished one.
+
+    force_guests: take processes that run a virtual machine, although what its guest uses is
+    not seen.
 
     Raises `BadValueError` for an unknown wish, `NotSupportedError` for virtual machines and where
     the wish cannot be met on this kernel, `NotPermittedError` where more rights would help.
@@ -129,7 +136,8 @@ def choose(
     if wish != "auto" and wish not in BACKENDS:
         raise BadValueError(f"no backend {wish!r}", hint=f"one of: auto, {', '.join(BACKENDS)}")
     target = target or TargetFacts()
-    refuse_virtual_machines(target)
+    if not force_guests:
+        refuse_virtual_machines(target)
     obstacles = {backend: _OBSTACLE[backend](support, target) for backend in BACKENDS}
     usable = [backend for backend in BACKENDS if not obstacles[backend] and backend != "sim"]
     chosen: Backend
@@ -169,7 +177,7 @@ def refuse_virtual_machines(target: TargetFacts) -> None:
         raise NotSupportedError(
             f"process {pid} ({name}) runs a KVM virtual machine: accesses of its guest do not "
             "show in its page tables",
-            hint="run isotherm inside the guest",
+            hint="run isotherm inside the guest (or force it with force_guests=True)",
         )
 
 
@@ -300,6 +308,11 @@ def _warnings(support: KernelSupport, target: TargetFacts, chosen: Backend) -> t
         "the other"
         for watcher, pid in target.watched
     ]
+    found += [
+        f"process {pid} ({name}) runs a virtual machine: what its guest uses is not seen, and may "
+        "look cold"
+        for pid, name in target.kvm
+    ]
     if chosen == "clear-refs" and not support.root:
         found.append(f"clear-refs is coarse; page-exact monitoring needs rights: {root_hint()}")
     return tuple(found)
@@ -316,9 +329,8 @@ def open_ops(
     """
     Open the chosen backend on processes; raises as `ProcessSet` does.
 
-    overhead: share of one CPU to use, by default the backend's own; force_guests: take processes
-    that run virtual machines. The simulator has no
-    processes: build `sim.ops.SimOps` from a world instead.
+    overhead: share of one CPU to use, by default the backend's own; force_guests: as `choose`. The
+    simulator has no processes: build `sim.ops.SimOps` from a world instead.
     """
     if choice.backend == "clear-refs":
         processes = ProcessSet(pids, follow_children=follow_children)
