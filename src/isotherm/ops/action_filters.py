@@ -35,6 +35,7 @@ _FACTS = {
     FilterType.ANON: Fact.ANON,
     FilterType.ACTIVE: Fact.ACTIVE,
     FilterType.YOUNG: Fact.YOUNG,
+    FilterType.IDLE: Fact.YOUNG,  # and the test the other way round
 }
 
 
@@ -42,7 +43,8 @@ def rules(filters: Sequence[Filter]) -> array[int]:
     """Return the filters as struct survey_rule: test, low, high, matching, allow."""
     words = array("Q")
     for one in filters:
-        words.extend((*_test(one), one.matching, one.allow))
+        matching = one.matching is not (one.type is FilterType.IDLE)
+        words.extend((*_test(one), matching, one.allow))
     return words
 
 
@@ -61,7 +63,7 @@ def why_not(one: Filter, sources: SurveySources) -> str:
     what = f"filter {one.type}: "
     if one.type is FilterType.PROBE_HITS_WSUM:
         return what + "there are no probes in user space (the kernel's DAMON has them from 7.3 on)"
-    if one.type is FilterType.YOUNG and not sources["accessed"]:
+    if one.type in (FilterType.YOUNG, FilterType.IDLE) and not sources["accessed"]:
         return what + NEEDS_BPF
     if one.type in (FilterType.ACTIVE, FilterType.HUGEPAGE_SIZE) and not sources["flags"]:
         return what + f"needs /proc/kpageflags: {root_hint()}"

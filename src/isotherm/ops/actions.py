@@ -24,6 +24,7 @@ from isotherm.kernel.pagemap import Fact
 from isotherm.model.scheme import Action, FilterType, Scheme, rejects_rest
 from isotherm.model.target import Range
 from isotherm.ops import action_filters, action_limits
+from isotherm.ops.action_idle import IdleLedger, Judged
 from isotherm.ops.action_memory import Maps, Piece, is_held
 from isotherm.ops.action_treat import HUGE_STAYS, Place, size_of, treat
 from isotherm.ops.action_ways import (
@@ -37,6 +38,7 @@ from isotherm.ops.action_ways import (
 )
 from isotherm.ops.processes import Process
 
+_FOLIOS = 1  # enum survey_detail
 _STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
 _SWAP_ASKED_EVERY_NS = 200_000_000
 _RUN_BYTES = 16  # struct survey_run
@@ -84,6 +86,7 @@ class Actor:
         self._look_again = look_again
         self._force_guests = force_guests
         self._maps = Maps()
+        self._idle = IdleLedger()
         self._turn = 0
         self._swap_asked_ns = 0
         self._swap_is_free = False
@@ -132,11 +135,19 @@ class Actor:
             job = _Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
             if (job.need | job.avoid) & Fact.YOUNG and not self._sources["accessed"]:
                 return Done(errors={NO_LOOK: 1})
+            region = Range(start, end)
+            steps = self._steps(process, start, end, avoid)
+            pieces = list(self._due(job, process, region, steps))
+            if not pieces:
+                return total.done()
             with pagemap.opened(process.pid) as descriptor:
                 if is_held(process):
                     place = Place(self._survey, descriptor, target, process)
-                    for piece in self._steps(process, start, end, avoid):
-                        self._step(job, place, piece, Range(start, end), total)
+                    for piece, judged in pieces:
+                        if judged is Judged.DUE:
+                            self._step(job, place, piece, job.reach(region, piece), total)
+                        if job.idle_ns:
+                            self._begin_idle(place, piece)
         except (TargetGoneError, ProcessLookupError):
             pass
         except (NotPermittedError, PermissionError):
@@ -156,6 +167,31 @@ class Actor:
                 stop = min(piece.end, at - at % _STEP_BYTES + _STEP_BYTES)
                 yield piece._replace(start=at, end=stop)
                 at = stop
+
+    def _due(
+        self, job: _Job, process: Process, region: Range, pieces: Iterable[Piece]
+    ) -> Iterator[tuple[Piece, Judged]]:
+        """Leave out what a filter of idle pages cannot be asked about yet."""
+        now_ns = time.monotonic_ns()
+        for piece in pieces:
+            if not job.idle_ns:
+                yield piece, Judged.DUE
+                continue
+            for part, judged in self._idle.parts(
+                process.target_id, piece, region, job.idle_ns, now_ns
+            ):
+                if judged is not Judged.EARLY:
+                    yield part, judged
+
+    def _begin_idle(self, place: Place, piece: Piece) -> None:
+        """Clear all accessed bits of a piece: from now on its pages are idle until used."""
+        place.read(piece.start, piece.end, _FOLIOS)
+        runs, _ = self._survey.pick(
+            piece.start, piece.end, Fact.PRESENT, NEVER, max_run=madvise.CALL_BYTES
+        )
+        if runs:
+            advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, runs)
+        self._idle.note(place.process.target_id, piece, time.monotonic_ns())
 
     def _step(self, job: _Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
         place.read(piece.start, piece.end, job.detail)
@@ -222,6 +258,7 @@ class _Job:
     need: Fact
     avoid: Fact
     dry: bool
+    idle_ns: int
 
     @classmethod
     def of(cls, scheme: Scheme, *, filtered: bool, look_again: bool, dry: bool) -> _Job:
@@ -232,7 +269,7 @@ class _Job:
         if scheme.own is None and scheme.action is not Action.STAT:
             avoid |= NEVER
         # As the kernel's pageout: who asks about age himself is not asked again.
-        look = look_again and FilterType.YOUNG not in types
+        look = look_again and not types & {FilterType.YOUNG, FilterType.IDLE}
         if look and way.look == "old":
             avoid |= Fact.YOUNG
         if look and way.look == "young":
@@ -247,7 +284,14 @@ class _Job:
             need,
             avoid,
             dry,
+            1000 * scheme.idle_us if filtered else 0,
         )
+
+    def reach(self, region: Range, piece: Piece) -> Range:
+        """Return where folios may be taken: units of idle memory are judged as a whole."""
+        if not self.idle_ns or self.scheme.core_filters:
+            return region
+        return Range(piece.start, piece.end)
 
     def choose(self, survey: Survey, region: Range, need: Fact, avoid: Fact) -> tuple[bytes, int]:
         """Return the runs to act on, and the bytes that the filters let through."""

@@ -319,7 +319,7 @@ class Engine:
         quota.failed_tries = 0 if done.applied_bytes else quota.failed_tries + 1
         if quota.is_full:
             quota.resume_at(target_id, tried.end)
-        if one.scheme.action is not Action.STAT or one.scheme.own is not None:
+        if _renews(one.scheme):
             table.renew(at.place)
         one.count(tried, done)
         self._tell(Event("done", one.index, now.sis, tried, done))
@@ -354,6 +354,15 @@ class Engine:
     def _tell(self, event: Event) -> None:
         if self._observe is not None:
             self._observe(event)
+
+
+def _renews(scheme: Scheme) -> bool:
+    """
+    Whether a try makes a region young again, so that it is left alone for the scheme's age.
+
+    Counting changes nothing; and where pages are judged one by one, they have their own time.
+    """
+    return (scheme.action is not Action.STAT or scheme.own is not None) and not scheme.idle_us
 
 
 def _by_ops(scheme: Scheme) -> bool:
