@@ -1,0 +1,78 @@
+"""What is written in any spelling is read back as an equal object."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isotherm.errors import BadValueError
+from isotherm.schemes import files
+from isotherm.schemes.classic import format_classic, parse_classic
+from isotherm.schemes.line import format_line, parse_line
+from isotherm.schemes.scheme_file import SchemeFile
+from support import schemes as random_schemes
+
+
+@given(random_schemes.schemes())
+def test_a_line_is_read_back(scheme):
+    assert parse_line(format_line(scheme)) == scheme
+
+
+@given(random_schemes.classic_schemes())
+def test_a_classic_line_is_read_back(scheme):
+    assert parse_classic(format_classic(scheme)) == scheme
+
+
+@given(random_schemes.schemes())
+def test_a_classic_line_says_all_or_refuses(scheme):
+    try:
+        line = format_classic(scheme)
+    except files.InexpressibleError:
+        return
+    assert parse_classic(line) == scheme
+
+
+@pytest.mark.parametrize("spelling", ["yaml", "toml", "json"])
+@given(file=random_schemes.documents)
+def test_a_document_is_read_back(spelling, file):
+    text = files.write(file, spelling)
+    assert files.read(text, f"x.{spelling}") == (file, spelling)
+
+
+@pytest.mark.parametrize("spelling", ["line", "damo"])
+@given(schemes=st.lists(random_schemes.schemes(), min_size=1, max_size=3))
+def test_a_list_of_schemes_is_read_back(spelling, schemes):
+    file = SchemeFile(tuple(schemes))
+    assert files.read(files.write(file, spelling)) == (file, spelling)
+
+
+@given(random_schemes.kdamonds())
+def test_a_kdamonds_file_is_read_back(file):
+    assert files.read(files.write(file, "damo-kdamonds")) == (file, "damo-kdamonds")
+
+
+@given(random_schemes.documents, st.sampled_from(["yaml", "toml", "json"]), st.data())
+def test_spellings_agree(file, spelling, data):
+    """A document converted to another spelling is the same file."""
+    other = data.draw(st.sampled_from(["yaml", "toml", "json"]))
+    again, _ = files.read(files.write(file, spelling), f"x.{spelling}")
+    assert files.read(files.write(again, other), f"x.{other}")[0] == file
+
+
+@given(random_schemes.schemes(), st.data())
+def test_a_damaged_text_is_read_or_refused_with_its_place(scheme, data):
+    spelling = data.draw(st.sampled_from(["line", "yaml", "toml", "json", "damo"]))
+    text = files.write(SchemeFile((scheme,)), spelling)
+    at = data.draw(st.integers(0, len(text)))
+    piece = data.draw(st.sampled_from(["", '"', "{", "=", "..", "9", "\n", ":", "é", "\0", "#"]))
+    damaged = text[:at] + piece + text[at + data.draw(st.integers(0, 3)) :]
+    suffix = spelling if spelling in ("yaml", "toml", "json") else "txt"
+    try:
+        files.read(damaged, f"x.{suffix}")
+    except BadValueError as err:
+        refused = err
+    else:
+        return
+    name, line, column, _ = refused.message.split(":", 3)
+    assert (name, refused.exit_code) == (f"x.{suffix}", 2)
+    assert int(line) >= 1
+    assert int(column) >= 1
