@@ -1,15 +1,26 @@
 """What is written in any spelling is read back as an equal object."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given as given_examples
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from isotherm.errors import BadValueError
+from isotherm.model.scheme import Action, Scheme
 from isotherm.schemes import files
 from isotherm.schemes.classic import format_classic, parse_classic
 from isotherm.schemes.line import format_line, parse_line
 from isotherm.schemes.scheme_file import SchemeFile
 from support import schemes as random_schemes
+
+
+def given(*positional, **named):
+    """Examples of whole files may take their time."""
+
+    def decorate(test):
+        return settings(deadline=None)(given_examples(*positional, **named)(test))
+
+    return decorate
 
 
 @given(random_schemes.schemes())
@@ -45,9 +56,10 @@ def test_a_list_of_schemes_is_read_back(spelling, schemes):
     assert files.read(files.write(file, spelling)) == (file, spelling)
 
 
-@given(random_schemes.kdamonds())
-def test_a_kdamonds_file_is_read_back(file):
-    assert files.read(files.write(file, "damo-kdamonds")) == (file, "damo-kdamonds")
+@pytest.mark.parametrize("spelling", ["damo-kdamonds", "damo-kdamonds-yaml"])
+@given(file=random_schemes.kdamonds())
+def test_a_kdamonds_file_is_read_back(spelling, file):
+    assert files.read(files.write(file, spelling)) == (file, spelling)
 
 
 @given(random_schemes.documents, st.sampled_from(["yaml", "toml", "json"]), st.data())
@@ -76,3 +88,14 @@ def test_a_damaged_text_is_read_or_refused_with_its_place(scheme, data):
     assert (name, refused.exit_code) == (f"x.{suffix}", 2)
     assert int(line) >= 1
     assert int(column) >= 1
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_names_of_any_text_are_read_back(name):
+    for spelling in ("line", "yaml", "toml", "json", "damo", "damo-kdamonds-yaml"):
+        file = SchemeFile((Scheme(Action.STAT, name=name),))
+        suffix = spelling if spelling in ("toml", "json") else "yaml"
+        again, _ = files.read(
+            files.write(file, spelling), f"x.{suffix}" if spelling not in ("line", "damo") else "x"
+        )
+        assert again.schemes == file.schemes

@@ -29,8 +29,8 @@ from isotherm.model.scheme import (
 from isotherm.schemes.draft import parse_action
 from isotherm.schemes.line import check_expressible
 from isotherm.schemes.source import InexpressibleError, Word
-from isotherm.schemes.values import count, exact_number, whole_ms
-from isotherm.units import duration_us, exact_duration, exact_size, percent, size
+from isotherm.schemes.values import count, exact_number, exact_percent, whole_ms
+from isotherm.units import duration_us, exact_duration, exact_size, size
 
 _T = TypeVar("_T")
 
@@ -85,8 +85,7 @@ def _freq(word: Word) -> Fraction | None:
     text = word.text.lower()
     if text in ("min", "max"):
         return Fraction(0) if text == "min" else None
-    with word.placed("frequency"):
-        return percent(text) * 100
+    return exact_percent(word, text.removesuffix("%"), "a frequency")
 
 
 def _age(word: Word) -> int | None:
@@ -99,7 +98,7 @@ def _age(word: Word) -> int | None:
 
 def _ms(word: Word) -> int:
     if word.text.isdecimal():
-        return int(word.text)
+        return count(word, "a time")
     return whole_ms(word, "quota")
 
 

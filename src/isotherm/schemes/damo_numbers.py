@@ -7,6 +7,7 @@ damo would read: parts of a byte, permil or basis point are dropped.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from isotherm.errors import BadValueError
@@ -15,6 +16,7 @@ from isotherm.model.scheme import Access, Age
 from isotherm.schemes.source import Node, Word
 from isotherm.units import U64_MAX, duration_ns
 
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{0,40})?([eE][-+]?[0-9]{1,2})?")
 _SIZES = {letter: 1024**power for power, letter in enumerate("BKMGTPE")}
 
 
@@ -22,11 +24,8 @@ def bare(text: str) -> Fraction | None:
     """Return the number of "12,345", "0.3", 1e6, "min" or "max"; None if a unit follows."""
     if text in ("min", "max"):
         return Fraction(0 if text == "min" else U64_MAX)
-    try:
-        number = Fraction(text.replace(",", "").strip())
-    except (ValueError, ZeroDivisionError):
-        return None
-    return number if "/" not in text else None
+    number = text.replace(",", "").strip()
+    return Fraction(number) if _NUMBER.fullmatch(number) else None
 
 
 def _number(word: Word, what: str, example: str, text: str | None = None) -> Fraction:

@@ -28,8 +28,11 @@ from isotherm.schemes.source import COMMAND_LINE, InexpressibleError, Node, Word
 from isotherm.schemes.toml_text import dump_toml
 from isotherm.schemes.trees import READERS
 
-Spelling = Literal["line", "classic", "yaml", "toml", "json", "damo", "damo-kdamonds"]
+Spelling = Literal[
+    "line", "classic", "yaml", "toml", "json", "damo", "damo-kdamonds", "damo-kdamonds-yaml"
+]
 SPELLINGS: tuple[Spelling, ...] = get_args(Spelling)
+_BREAKS = ("\n", "\r", "\x85", "\u2028", "\u2029")
 _Syntax = Literal["line", "yaml", "toml", "json"]
 _SUFFIXES: dict[str, _Syntax] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
 _TOML_BEGINS = re.compile(r"\[\[?[A-Za-z_]+\]|[A-Za-z_]+\s*=")
@@ -48,33 +51,37 @@ def load(source: str) -> SchemeFile:
     """
     if source in PRESETS:
         return read(PRESETS[source].lines, source, "line")[0]
+    if not source.strip():
+        raise BadValueError("no scheme was given", hint=f"presets: {', '.join(PRESETS)}")
     path = Path(source)
-    if "\n" not in source and _is_there(path):
+    if is_file(source):
         return load_path(path)[0]
-    first = source.split()[:1]
     if len(source.split()) == 1 and ("/" in source or path.suffix in _SUFFIXES):
         raise BadValueError(f"there is no scheme file {source!r}")
-    if not first:
-        raise BadValueError("no scheme was given", hint=f"presets: {', '.join(PRESETS)}")
     return SchemeFile(decode_each(_given_lines(source), _parse_any_line))
 
 
-def _is_there(path: Path) -> bool:
+def is_file(source: str) -> bool:
+    """Whether there is a file (or anything else) of this name."""
     try:
-        return path.exists()
+        return "\n" not in source and Path(source).exists()
     except (OSError, ValueError):
         return False
 
 
 def load_path(path: Path, spelling: Spelling | None = None) -> tuple[SchemeFile, Spelling]:
     """Return what a file says, and how it is spelled; raises `SchemeError`."""
+    return read(read_text(path), str(path), spelling)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file; raises `BadValueError` if it cannot be read or is none."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as err:
         raise BadValueError(f"cannot read {path}: {err.strerror}") from None
     except UnicodeDecodeError as err:
         raise BadValueError(f"{path} is no text: byte {err.start} is not UTF-8") from None
-    return read(text, str(path), spelling)
 
 
 def read(
@@ -93,12 +100,14 @@ def read(
             raise Word("", file).error("there is no scheme in this file")
         classic = all(looks_classic(line.text) for line in lines if line.words())
         return SchemeFile(schemes), "classic" if classic else "line"
-    if syntax in ("damo", "damo-kdamonds"):
+    if syntax == "damo-kdamonds-yaml":
+        syntax = "yaml"
+    elif syntax in ("damo", "damo-kdamonds"):
         syntax = "yaml" if file.endswith((".yaml", ".yml")) else "json"
     root = READERS[syntax](text, file)
     form = _form(root)
     if form == "damo-kdamonds":
-        return decode_kdamonds(root), form
+        return decode_kdamonds(root), "damo-kdamonds-yaml" if syntax == "yaml" else form
     if form == "damo":
         listed = root if root.pairs is None else root.pairs["schemes"]
         return SchemeFile(decode_each(listed.sequence("schemes"), damo.decode_scheme)), form
@@ -139,7 +148,7 @@ def _is_damo(node: Node | None) -> bool:
         return False
     mappings = [pairs for pairs in schemes if pairs is not None]
     keys = {key for pairs in mappings for key in pairs}
-    if keys & _OURS_ONLY:
+    if keys & _OURS_ONLY and not keys & {"access_pattern", "quotas", "apply_interval_us"}:
         return False
     filters = [
         one for pairs in mappings if "filters" in pairs for one in pairs["filters"].items or ()
@@ -197,12 +206,22 @@ def _lines(file: SchemeFile, form: Callable[[Scheme], str]) -> str:
     return "".join(f"{form(scheme)}\n" for scheme in _bare_schemes(file))
 
 
-def _yaml(file: SchemeFile) -> str:
+def _yaml(document: object) -> str:
     import yaml
 
-    return str(
-        yaml.safe_dump(encode_document(file), sort_keys=False, allow_unicode=True, width=99)
-    )
+    class Dumper(yaml.SafeDumper):
+        """Quotes what holds line breaks: PyYAML folds U+0085 in other styles and loses it."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            del data
+            return True
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = '"' if len(value.splitlines()) > 1 or value.endswith(_BREAKS) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return str(yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=99))
 
 
 def _json(document: object) -> str:
@@ -212,12 +231,27 @@ def _json(document: object) -> str:
 _WRITERS: dict[Spelling, Callable[[SchemeFile], str]] = {
     "line": lambda file: _lines(file, format_line),
     "classic": lambda file: _lines(file, format_classic),
-    "yaml": _yaml,
+    "yaml": lambda file: _yaml(encode_document(file)),
     "toml": lambda file: dump_toml(encode_document(file)),
     "json": lambda file: _json(encode_document(file)),
     "damo": lambda file: _json([damo.encode_scheme(scheme) for scheme in _bare_schemes(file)]),
     "damo-kdamonds": lambda file: _json(encode_kdamonds(file)),
+    "damo-kdamonds-yaml": lambda file: _yaml(encode_kdamonds(file)),
 }
+
+
+def format_lines(text: str, file: str = COMMAND_LINE) -> str:
+    """Return the lines of a text in their shortest form, comments and empty lines kept."""
+    formatted = []
+    for at, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        word = Word(line, file, at)
+        if not word.words():
+            formatted.append(line.strip())
+            continue
+        form = format_classic if looks_classic(line) else format_line
+        comment = word.comment()
+        formatted.append(form(_parse_any_line(word)) + (f"  {comment}" if comment else ""))
+    return "".join(f"{line}\n" for line in formatted)
 
 
 def without_status(file: SchemeFile) -> SchemeFile:

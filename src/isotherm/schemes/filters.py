@@ -38,10 +38,8 @@ def parse_type(word: Word) -> FilterType:
 def parse_address(word: Word) -> int:
     """Return the address of "0x7f0000", "4G" or "4096"."""
     if word.text.lower().startswith("0x"):
-        try:
+        with word.placed(f"address {word.text!r}"):
             return int(word.text, 16)
-        except ValueError:
-            raise word.error(f"{word.text!r} is not an address") from None
     with word.placed("address"):
         return size(word.text)
 

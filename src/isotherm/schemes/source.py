@@ -80,6 +80,12 @@ class Word:
             found.append(self.part(start))
         return found
 
+    def comment(self) -> str:
+        """Return what `words` leaves out at the end, with its `#`."""
+        last = self.words()[-1:]
+        end = last[0].column - self.column + len(last[0].text) if last else 0
+        return self.text[end:].strip()
+
     def plain(self) -> str:
         """Return the text without its quotes."""
         if not self.text.startswith(('"', "'")):
@@ -109,6 +115,9 @@ class Word:
         except BadValueError as err:
             prefix = f"{what}: " if what else ""
             raise self.error(f"{prefix}{err.message}", hint=err.hint) from None
+        except (ValueError, OverflowError):
+            # Python refuses numbers of thousands of digits.
+            raise self.error(f"{what or 'this'} is no number") from None
 
 
 def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from isotherm.schemes.source import Node, Word
+from isotherm.schemes.source import Node, SchemeError, Word
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
@@ -55,7 +55,8 @@ class _Json:
         if not match:
             self.fail("a value is missing" if char in ("", ",", "}", "]") else "this is no JSON")
         self.at = match.end()
-        return Node(self.word(start, match[0]), json.loads(match[0]))
+        with self.word(start).placed("the value"):
+            return Node(self.word(start, match[0]), json.loads(match[0]))
 
     def string(self) -> str:
         try:
@@ -134,8 +135,11 @@ def read_yaml(text: str, file: str) -> Node:
         column = err.position - text.rfind("\n", 0, err.position)
         place = Word("", file, line, column)
         raise place.error(f"no YAML: character {err.character:#x} may not stand here") from None
-    except RecursionError:
-        raise Word("", file).error("the document is nested too deeply") from None
+    except SchemeError:
+        raise
+    except (ValueError, OverflowError, RecursionError) as err:
+        problem = "nested too deeply" if isinstance(err, RecursionError) else f"no YAML: {err}"
+        raise Word("", file).error(f"the document is {problem}") from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -186,8 +190,8 @@ def read_toml(text: str, file: str) -> Node:
         found = _TOML_PLACE.search(str(err))
         place = Word("", file, int(found[1]), int(found[2])) if found else Word("", file)
         raise place.error(f"no TOML: {_TOML_PLACE.sub('', str(err)).strip()}") from None
-    except RecursionError:
-        raise Word("", file).error("the document is nested too deeply") from None
+    except (ValueError, RecursionError):
+        raise Word("", file).error("the document is nested too deeply or no TOML") from None
     return _from_toml(document, (), _toml_places(text), _Finder(text, file))
 
 

@@ -6,7 +6,6 @@ import re
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
-from isotherm.errors import BadValueError
 from isotherm.model.scheme import Access, Age, Destination, Watermarks, Weights
 from isotherm.schemes.source import Word
 from isotherm.units import U64_MAX, duration_us, exact_duration, exact_size, percent, size
@@ -15,6 +14,9 @@ _ACCESS = re.compile(r"(.*?)\s*(%|percent|samples?|)")
 _AGE = re.compile(r"(.*?)\s*(aggrs?|aggr_intervals?|windows?)")
 _NODE = re.compile(r"(?:node)?(-?[0-9]+)")
 _INTERVAL_UNITS = ("ms", "s", "m", "h", "d")
+#: Longer numbers are no sizes, times or counts, only work.
+MAX_DIGITS = 40
+_PERCENT = re.compile(r"[0-9][0-9.]{0,40}(?:/[0-9]{1,40})?")
 DEFAULT_WATERMARK_US = 5_000_000
 
 
@@ -38,7 +40,7 @@ def format_range(low: str, high: str | None) -> str:
 
 def count(word: Word, what: str) -> int:
     """Return a whole number, 0 or more."""
-    if not (word.text.isascii() and word.text.isdecimal()):
+    if not (word.text.isascii() and word.text.isdecimal() and len(word.text) <= MAX_DIGITS):
         raise word.error(f"{word.text!r} is not {what}", hint="write a whole number")
     return int(word.text)
 
@@ -53,12 +55,19 @@ def exact_number(value: Fraction | int) -> str:
     return str(value)
 
 
+def exact_percent(word: Word, number: str, what: str) -> Fraction:
+    """Return the percentage of "5", "0.3" or "1/3", exactly; raises `SchemeError`."""
+    if not _PERCENT.fullmatch(number):
+        raise word.error(f"{word.text!r} is not {what}", hint="write it in percent, as 5%")
+    with word.placed(what):
+        return percent(number) * 100
+
+
 def whole_share(word: Word, scale: int, what: str) -> int:
     """Return "50%" in units of 1/scale; the percent sign is needed."""
     if not word.text.endswith("%"):
         raise word.error(f"{word.text!r} is not {what}", hint="write it in percent, as 50%")
-    with word.placed(what):
-        share = percent(word.text) * scale
+    share = exact_percent(word, word.text[:-1].strip(), what) * scale / 100
     if share.denominator != 1:
         raise word.error(f"{word.text} is finer than 1/{scale}, which {what} cannot be")
     return int(share)
@@ -86,13 +95,7 @@ def _access_end(word: Word) -> tuple[Fraction | None, str]:
         return (Fraction(0) if word.text == "min" else None), ""
     match = _ACCESS.fullmatch(word.text)
     number, unit = (match[1], match[2]) if match else (word.text, "")
-    with word.placed("access"):
-        try:
-            return percent(number) * 100, {"%": "percent"}.get(unit, unit)
-        except BadValueError:
-            raise word.error(
-                f"{word.text!r} is not an access rate", hint="write it as 5% or 3samples"
-            ) from None
+    return exact_percent(word, number, "an access rate"), {"%": "percent"}.get(unit, unit)
 
 
 def parse_access(word: Word) -> Access:
