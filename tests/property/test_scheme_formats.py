@@ -1,5 +1,7 @@
 """What is written in any spelling is read back as an equal object."""
 
+import json
+
 import pytest
 from hypothesis import given as given_examples
 from hypothesis import settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from isotherm.errors import BadValueError
 from isotherm.model.scheme import Action, Scheme
-from isotherm.schemes import files
+from isotherm.schemes import damo, document, document_scheme, files, kdamonds
 from isotherm.schemes.classic import format_classic, parse_classic
 from isotherm.schemes.line import format_line, parse_line
 from isotherm.schemes.scheme_file import SchemeFile
@@ -99,3 +101,49 @@ def test_names_of_any_text_are_read_back(name):
             files.write(file, spelling), f"x.{suffix}" if spelling not in ("line", "damo") else "x"
         )
         assert again.schemes == file.schemes
+
+
+KEYS = sorted(
+    {
+        *document.DOCUMENT_KEYS, *document.MONITOR_KEYS, *document.GOAL_KEYS,
+        *document.TARGET_KEYS, *document_scheme.SCHEME_KEYS, *document_scheme.WHEN_KEYS,
+        *document_scheme.QUOTA_KEYS, *document_scheme.GOAL_KEYS, *document_scheme.FILTER_KEYS,
+        *document_scheme.WATERMARK_KEYS, *damo.SCHEME_KEYS, *damo.PATTERN_KEYS,
+        *damo.QUOTA_KEYS, *damo.GOAL_KEYS, *damo.WATERMARK_KEYS, *damo.FILTER_KEYS,
+        *kdamonds.CONTEXT_KEYS, *kdamonds.INTERVAL_KEYS, "kdamonds", "min", "max", "start", "end",
+    }
+)  # fmt: skip
+VALUES = ["", "0", "max", "5%", "5 %", "7 samples", "5s..", "4K", "stat", "memcg", "free:node0"]
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(VALUES),
+    lambda one: st.lists(one, max_size=3)
+    | st.dictionaries(st.sampled_from(KEYS), one, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+FORMS = [
+    lambda one: one,
+    lambda one: {"kdamonds": one},
+    lambda one: {"schemes": [one], "monitor": one, "targets": [one]},
+    lambda one: [{"access_pattern": one, "quotas": one}],
+    lambda one: [{"access_pattern": {}, "filters": [one], "watermarks": one, "dests": one}],
+    lambda one: {"schemes": [{"action": "stat", "when": one, "quota": one}]},
+    lambda one: {"schemes": [{"action": "stat", "goals": [one], "filters": [one]}]},
+    lambda one: {"kdamonds": [{"contexts": [{"intervals": one, "targets": [one]}]}]},
+    lambda one: {"kdamonds": [{"contexts": [{"nr_regions": one, "schemes": [one]}]}]},
+]
+
+
+@given(anything, st.sampled_from(FORMS), st.sampled_from(["yaml", "json"]))
+def test_any_document_is_read_or_refused(value, form, spelling):
+    text = json.dumps(form(value))
+    try:
+        file, _ = files.read(text, f"x.{spelling}")
+    except BadValueError as err:
+        refused = err
+    else:
+        for one in file.contexts:
+            again = files.write(SchemeFile(one.schemes), "json")
+            assert files.read(again)[0].schemes == one.schemes
+        return
+    assert refused.message.startswith(f"x.{spelling}:1:")

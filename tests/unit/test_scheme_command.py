@@ -120,7 +120,7 @@ def test_convert(run, tmp_path, spelling):
         (["convert", "--to", "classic", "tier"], "a name"),
         (["convert", "--to", "line", str(DATA / "vaddr.kdamonds")], "targets"),
         (["convert", "--to", "lines", "prcl"], "'lines'"),
-        (["chek", "prcl"], "Did you mean 'check'"),
+        (["cheqk", "prcl"], "Did you mean 'check'"),
         (["explain", "plrc"], "did you mean prcl"),
         (["explain", "no/such/file"], "no scheme file"),
     ],

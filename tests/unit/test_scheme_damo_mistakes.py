@@ -115,7 +115,7 @@ def test_b15_no_colour_in_pipes_or_terminals(arguments):
     [
         ("x.json", '[{"action": "stat",}]', "1:20"),
         ("x.yaml", "kdamonds: [\n", "2:1"),
-        ("x.json", '{"kdamonds": [{"contexts": [{"ops": "vaddr", "schems": []}]}]}', "1:46"),
+        ("x.json", '{"kdamonds": [{"contexts": [{"ops": "vaddr", "schemez": []}]}]}', "1:46"),
         ("x.json", '[{"access_pattern": {"age": {"min": "5 parsecs", "max": "max"}}}]', "1:37"),
     ],
 )

@@ -161,7 +161,7 @@ def test_quotes_and_comments():
     ("line", "column", "said"),
     [
         ("pagout", 1, "did you mean pageout"),
-        ("pageout acess=0%", 9, "did you mean access"),
+        ("pageout axess=0%", 9, "did you mean access"),
         ("pageout age=5", 13, "5s"),
         ("pageout age=2m..5x", 17, "5x"),
         ("pageout age=5s..1s", 13, "upside down"),

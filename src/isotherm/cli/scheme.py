@@ -101,7 +101,8 @@ def check(sources: tuple[str, ...], sample: str | None, aggr: str | None) -> Non
             found = [err, *err.others] if isinstance(err, SchemeError) else [err]
             mistakes += len(found)
             for mistake in found:
-                place = "" if isinstance(mistake, SchemeError) else f"{source}: "
+                placed = isinstance(mistake, SchemeError) or source in mistake.message
+                place = "" if placed else f"{source}: "
                 print(f"isotherm: {place}{mistake.message}", file=sys.stderr)
                 if mistake.hint:
                     print(f"hint: {mistake.hint}", file=sys.stderr)

@@ -29,7 +29,8 @@ def decode_kdamonds(root: Node) -> SchemeFile:
     """Return all contexts of a kdamonds file; raises `SchemeError`."""
     node = root
     if root.pairs is not None:
-        node = root.known("a kdamonds file", ("kdamonds",))["kdamonds"]
+        root.known("a kdamonds file", ("kdamonds",))
+        node = root.pairs["kdamonds"]
     contexts: list[SchemeFile] = []
     for index, kdamond in enumerate(node.sequence("kdamonds")):
         pairs = kdamond.known("a kdamond", KDAMOND_KEYS)
