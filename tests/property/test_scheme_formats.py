@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from isotherm.errors import BadValueError
 from isotherm.model.scheme import Action, Scheme
-from isotherm.schemes import damo, document, document_scheme, files, kdamonds
-from isotherm.schemes.classic import format_classic, parse_classic
-from isotherm.schemes.line import format_line, parse_line
-from isotherm.schemes.scheme_file import SchemeFile
+from isotherm.schemefile import damo, document, document_scheme, files, kdamonds
+from isotherm.schemefile.classic import format_classic, parse_classic
+from isotherm.schemefile.line import format_line, parse_line
+from isotherm.schemefile.scheme_file import SchemeFile
 from support import schemes as random_schemes
 
 

@@ -20,8 +20,8 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemes.goals import OF_MEMCG, OF_NODE
-from isotherm.schemes.scheme_file import Monitor, SchemeFile, TargetSpec
+from isotherm.schemefile.goals import OF_MEMCG, OF_NODE
+from isotherm.schemefile.scheme_file import Monitor, SchemeFile, TargetSpec
 
 U64 = 2**64 - 1
 MIGRATES = (Action.MIGRATE_HOT, Action.MIGRATE_COLD)

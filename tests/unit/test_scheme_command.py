@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from isotherm.cli import main
-from isotherm.schemes import files
-from isotherm.schemes.presets import PRESETS
+from isotherm.schemefile import files
+from isotherm.schemefile.presets import PRESETS
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -64,7 +64,7 @@ def test_explain_takes_the_intervals_of_options_or_file(run, tmp_path):
 
 def test_explain_in_json(run):
     document = json.loads(run("explain", "ethp", "--format", "json")[1])
-    assert document["schema"] == "isotherm.schemes/1"
+    assert document["schema"] == "isotherm.schemefile/1"
     lines = [one["line"] for one in document["schemes"]]
     assert "\n".join(lines) == PRESETS["ethp"].lines
 

@@ -9,10 +9,10 @@ import pytest
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Access, Age, FilterType, Metric, Pattern, Quota
-from isotherm.schemes import explain, files
-from isotherm.schemes.presets import PRESETS
-from isotherm.schemes.schema import json_schema
-from isotherm.schemes.scheme_file import Monitor, SchemeFile, TargetSpec
+from isotherm.schemefile import explain, files
+from isotherm.schemefile.presets import PRESETS
+from isotherm.schemefile.schema import json_schema
+from isotherm.schemefile.scheme_file import Monitor, SchemeFile, TargetSpec
 
 DATA = Path(__file__).parent.parent / "data"
 

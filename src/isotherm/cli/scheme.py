@@ -14,12 +14,12 @@ from isotherm.errors import BadValueError, ThresholdError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
 from isotherm.report.output import FORMATS, Report
-from isotherm.schemes import explain, files
-from isotherm.schemes.files import SPELLINGS, Spelling
-from isotherm.schemes.line import format_line
-from isotherm.schemes.presets import PRESETS
-from isotherm.schemes.scheme_file import SchemeFile
-from isotherm.schemes.source import SchemeError
+from isotherm.schemefile import explain, files
+from isotherm.schemefile.files import SPELLINGS, Spelling
+from isotherm.schemefile.line import format_line
+from isotherm.schemefile.presets import PRESETS
+from isotherm.schemefile.scheme_file import SchemeFile
+from isotherm.schemefile.source import SchemeError
 from isotherm.units import duration_us
 
 WIDTH = 80
@@ -184,7 +184,7 @@ def explain_command(source: str, sample: str | None, aggr: str | None, form: str
             text += [f"  warning: {warning}" for warning in explain.warnings(scheme, attrs)]
     if source in PRESETS:
         text = [*textwrap.wrap(PRESETS[source].about, WIDTH), "", *text]
-    report = Report("isotherm.schemes/1", {"schemes": rows}, rows, text)
+    report = Report("isotherm.schemefile/1", {"schemes": rows}, rows, text)
     sys.stdout.write(report.render(form))
 
 
@@ -218,6 +218,6 @@ def list_command(form: str) -> None:
 @command.command("schema")
 def schema() -> None:
     """Print the JSON Schema of scheme documents, for editors."""
-    from isotherm.schemes.schema import json_schema
+    from isotherm.schemefile.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))

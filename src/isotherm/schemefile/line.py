@@ -17,11 +17,11 @@ The key=value spelling: "pageout access=0% age=2m.. quota=128M/s,10ms/s".
 from __future__ import annotations
 
 from isotherm.model.scheme import NO_WEIGHTS, Age, Pattern, Quota, Scheme, Watermarks
-from isotherm.schemes.draft import REPEATABLE, SETTERS, Draft, parse_action
-from isotherm.schemes.filters import format_filter
-from isotherm.schemes.goals import format_goal
-from isotherm.schemes.source import InexpressibleError, Word, quote, unknown
-from isotherm.schemes.values import (
+from isotherm.schemefile.draft import REPEATABLE, SETTERS, Draft, parse_action
+from isotherm.schemefile.filters import format_filter
+from isotherm.schemefile.goals import format_goal
+from isotherm.schemefile.source import InexpressibleError, Word, quote, unknown
+from isotherm.schemefile.values import (
     format_access,
     format_age,
     format_quota,

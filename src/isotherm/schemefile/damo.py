@@ -27,11 +27,11 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemes import damo_numbers as numbers
-from isotherm.schemes.draft import TUNERS, parse_action
-from isotherm.schemes.goals import OF_MEMCG, OF_NODE, check_expressible
-from isotherm.schemes.line import check_expressible as check_scheme
-from isotherm.schemes.source import InexpressibleError, Node, Word, unknown
+from isotherm.schemefile import damo_numbers as numbers
+from isotherm.schemefile.draft import TUNERS, parse_action
+from isotherm.schemefile.goals import OF_MEMCG, OF_NODE, check_expressible
+from isotherm.schemefile.line import check_expressible as check_scheme
+from isotherm.schemefile.source import InexpressibleError, Node, Word, unknown
 from isotherm.units import U64_MAX
 
 #: What the kernel reports and nobody asks for; read and dropped.

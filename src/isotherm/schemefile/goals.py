@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from isotherm.model.scheme import Goal, Metric
-from isotherm.schemes.source import InexpressibleError, Word, quote, unknown
-from isotherm.schemes.values import (
+from isotherm.schemefile.source import InexpressibleError, Word, quote, unknown
+from isotherm.schemefile.values import (
     count,
     format_interval_ms,
     format_share,

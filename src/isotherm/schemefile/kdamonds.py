@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from isotherm.model.attrs import IntervalsGoal
-from isotherm.schemes import damo_numbers as numbers
-from isotherm.schemes.damo import decode_scheme, encode_scheme
-from isotherm.schemes.document import decode_each
-from isotherm.schemes.scheme_file import Monitor, SchemeFile, TargetSpec
-from isotherm.schemes.source import InexpressibleError, Node
+from isotherm.schemefile import damo_numbers as numbers
+from isotherm.schemefile.damo import decode_scheme, encode_scheme
+from isotherm.schemefile.document import decode_each
+from isotherm.schemefile.scheme_file import Monitor, SchemeFile, TargetSpec
+from isotherm.schemefile.source import InexpressibleError, Node
 
 KDAMOND_KEYS = ("state", "pid", "refresh_ms", "contexts")
 CONTEXT_KEYS = (

@@ -7,16 +7,16 @@ from typing import Any, TypeVar
 
 from isotherm.model.attrs import IntervalsGoal
 from isotherm.model.scheme import Scheme
-from isotherm.schemes.document_scheme import decode_scheme, encode_scheme
-from isotherm.schemes.filters import format_addresses, parse_addresses
-from isotherm.schemes.scheme_file import Monitor, SchemeFile, TargetSpec
-from isotherm.schemes.source import (
+from isotherm.schemefile.document_scheme import decode_scheme, encode_scheme
+from isotherm.schemefile.filters import format_addresses, parse_addresses
+from isotherm.schemefile.scheme_file import Monitor, SchemeFile, TargetSpec
+from isotherm.schemefile.source import (
     InexpressibleError,
     Node,
     SchemeError,
     first_with_others,
 )
-from isotherm.schemes.values import count, format_share, split_range, whole_share
+from isotherm.schemefile.values import count, format_share, split_range, whole_share
 from isotherm.units import duration_us, exact_duration
 
 VERSION = 1

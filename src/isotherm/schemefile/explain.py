@@ -16,8 +16,8 @@ from isotherm.model.scheme import (
     Watermarks,
     rejects_rest,
 )
-from isotherm.schemes.filters import format_addresses
-from isotherm.schemes.values import exact_number, format_share
+from isotherm.schemefile.filters import format_addresses
+from isotherm.schemefile.values import exact_number, format_share
 from isotherm.units import U64_MAX, exact_duration, exact_size
 
 VERBS = {

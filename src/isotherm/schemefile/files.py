@@ -11,22 +11,22 @@ from typing import Literal, get_args
 
 from isotherm.errors import BadValueError
 from isotherm.model.scheme import Action, Scheme
-from isotherm.schemes import damo
-from isotherm.schemes.classic import format_classic, looks_classic, parse_classic
-from isotherm.schemes.document import (
+from isotherm.schemefile import damo
+from isotherm.schemefile.classic import format_classic, looks_classic, parse_classic
+from isotherm.schemefile.document import (
     check_nothing_kept,
     decode_document,
     decode_each,
     encode_document,
 )
-from isotherm.schemes.document_scheme import SCHEME_KEYS
-from isotherm.schemes.kdamonds import decode_kdamonds, encode_kdamonds
-from isotherm.schemes.line import format_line, parse_line
-from isotherm.schemes.presets import PRESETS
-from isotherm.schemes.scheme_file import Monitor, SchemeFile
-from isotherm.schemes.source import COMMAND_LINE, InexpressibleError, Node, Word, unknown
-from isotherm.schemes.toml_text import dump_toml
-from isotherm.schemes.trees import READERS
+from isotherm.schemefile.document_scheme import SCHEME_KEYS
+from isotherm.schemefile.kdamonds import decode_kdamonds, encode_kdamonds
+from isotherm.schemefile.line import format_line, parse_line
+from isotherm.schemefile.presets import PRESETS
+from isotherm.schemefile.scheme_file import Monitor, SchemeFile
+from isotherm.schemefile.source import COMMAND_LINE, InexpressibleError, Node, Word, unknown
+from isotherm.schemefile.toml_text import dump_toml
+from isotherm.schemefile.trees import READERS
 
 Spelling = Literal[
     "line", "classic", "yaml", "toml", "json", "damo", "damo-kdamonds", "damo-kdamonds-yaml"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from isotherm.model.scheme import Action
-from isotherm.schemes import document, document_scheme
-from isotherm.schemes.draft import TUNERS
-from isotherm.schemes.goals import METRICS
+from isotherm.schemefile import document, document_scheme
+from isotherm.schemefile.draft import TUNERS
+from isotherm.schemefile.goals import METRICS
 
 _TEXTS: dict[str, Any] = {"type": ["string", "integer", "number"]}
 _TRUTH = {"type": "boolean"}

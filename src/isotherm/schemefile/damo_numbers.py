@@ -13,7 +13,7 @@ from fractions import Fraction
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import UINT_MAX
 from isotherm.model.scheme import Access, Age
-from isotherm.schemes.source import Node, Word
+from isotherm.schemefile.source import Node, Word
 from isotherm.units import U64_MAX, duration_ns
 
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{0,40})?([eE][-+]?[0-9]{1,2})?")

@@ -20,10 +20,10 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemes.filters import parse_filter
-from isotherm.schemes.goals import parse_goal
-from isotherm.schemes.source import Word, unknown
-from isotherm.schemes.values import (
+from isotherm.schemefile.filters import parse_filter
+from isotherm.schemefile.goals import parse_goal
+from isotherm.schemefile.source import Word, unknown
+from isotherm.schemefile.values import (
     Limits,
     count,
     parse_access,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from isotherm.model.scheme import Filter, FilterType
-from isotherm.schemes.source import InexpressibleError, Word, quote, unknown
-from isotherm.schemes.values import count, parse_sizes
+from isotherm.schemefile.source import InexpressibleError, Word, quote, unknown
+from isotherm.schemefile.values import count, parse_sizes
 from isotherm.units import U64_MAX, exact_size, size
 
 #: Name in lines -> type.

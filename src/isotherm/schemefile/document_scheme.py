@@ -15,13 +15,13 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemes.classic import looks_classic, parse_classic
-from isotherm.schemes.draft import Draft, parse_action
-from isotherm.schemes.filters import parse_detail, parse_filter, parse_type, say_filter
-from isotherm.schemes.goals import Aim, check_aim, format_aim, format_value, parse_aim, parse_value
-from isotherm.schemes.line import check_expressible, parse_line
-from isotherm.schemes.source import Node, Word
-from isotherm.schemes.values import (
+from isotherm.schemefile.classic import looks_classic, parse_classic
+from isotherm.schemefile.draft import Draft, parse_action
+from isotherm.schemefile.filters import parse_detail, parse_filter, parse_type, say_filter
+from isotherm.schemefile.goals import Aim, check_aim, format_aim, format_value, parse_aim, parse_value
+from isotherm.schemefile.line import check_expressible, parse_line
+from isotherm.schemefile.source import Node, Word
+from isotherm.schemefile.values import (
     Limits,
     count,
     format_access,

@@ -26,10 +26,10 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemes.draft import parse_action
-from isotherm.schemes.line import check_expressible
-from isotherm.schemes.source import InexpressibleError, Word
-from isotherm.schemes.values import count, exact_number, exact_percent, whole_ms
+from isotherm.schemefile.draft import parse_action
+from isotherm.schemefile.line import check_expressible
+from isotherm.schemefile.source import InexpressibleError, Word
+from isotherm.schemefile.values import count, exact_number, exact_percent, whole_ms
 from isotherm.units import duration_us, exact_duration, exact_size, size
 
 _T = TypeVar("_T")

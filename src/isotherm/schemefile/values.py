@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from isotherm.model.scheme import Access, Age, Destination, Watermarks, Weights
-from isotherm.schemes.source import Word
+from isotherm.schemefile.source import Word
 from isotherm.units import U64_MAX, duration_us, exact_duration, exact_size, percent, size
 
 _ACCESS = re.compile(r"(.*?)\s*(%|percent|samples?|)")
