@@ -274,6 +274,12 @@ class Filter:
             raise BadValueError(f"filter {self.type}: bounds are needed for {', '.join(ranged)}")
         if self.bounds is not None and self.bounds[0] > self.bounds[1]:
             raise BadValueError(f"filter {self.type}: the bounds are upside down")
+        if (
+            self.type is FilterType.IDLE
+            and self.bounds
+            and not 0 < self.bounds[0] < self.bounds[1]
+        ):
+            raise BadValueError("filter idle: a time above 0 is needed", hint="30s is usual")
         if bool(self.memcg) != (self.type is FilterType.MEMCG):
             raise BadValueError(
                 f"filter {self.type}: a cgroup is needed for memcg, and only there"
