@@ -17,6 +17,7 @@ from action_kit import (
     present,
     reject,
     scheme,
+    settings,  # noqa: F401 - a fixture
     swap,  # noqa: F401 - a fixture
 )
 from bpf_kit import HUGE, MIB, PAGE, Child, vmstat
@@ -39,20 +40,6 @@ def child():
     started = Child()
     yield started
     started.close()
-
-
-@pytest.fixture
-def setting():
-    before = []
-
-    def write(path, value):
-        text = path.read_text()
-        before.append((path, text.split("[")[1].split("]")[0] if "[" in text else text.strip()))
-        path.write_text(value)
-
-    yield write
-    for path, value in reversed(before):
-        path.write_text(value)
 
 
 def small(child, nr=PAGES):
