@@ -98,7 +98,9 @@ def test_lru_prio_says_that_huge_pages_stay(child):
     at = huge(child, 3)
     make_old(child.pid, (at, 3 * HUGE))
     with acting(child) as (ops, act):
-        assert act(scheme(Action.LRU_PRIO), at, 3 * HUGE) == Done(errors={HUGE_STAYS: 1})
+        done = act(scheme(Action.LRU_PRIO), at, 3 * HUGE)
+        assert done.applied_bytes == 0
+        assert list(done.errors) == [HUGE_STAYS]
         assert look(ops, [at]) == [Check.IDLE]
 
 
@@ -211,6 +213,17 @@ def test_own_actions_are_called_with_what_passes(child):
         done = act(scheme(Action.STAT, allow("young"), own=own), at, SIZE)
         assert calls == [(0, at + i * PAGE, at + (i + 1) * PAGE) for i in SOME]
         assert done == Done(len(SOME) * (PAGE - 1), len(SOME) * PAGE)
+
+
+@pytest.mark.parametrize("filters", [(), (reject("young", matching=False),)])
+def test_what_an_own_action_raises_is_not_hidden(child, filters):
+    at = small(child)
+
+    def own(target, start, end):
+        raise PermissionError("by the user's own code")
+
+    with acting(child) as (_, act), pytest.raises(PermissionError, match="own code"):
+        act(scheme(Action.STAT, *filters, own=own), at, SIZE)
 
 
 def test_stat_counts_what_passes_each_filter(child):

@@ -26,6 +26,7 @@ from memory_kit import pagemap
 from isotherm.core.ops import Done
 from isotherm.kernel.procfs import clear_refs
 from isotherm.model.scheme import Action
+from isotherm.ops.action_treat import Place
 from isotherm.ops.actions import NO_SWAP
 
 pytestmark = [pytest.mark.kernel]
@@ -93,7 +94,6 @@ def test_huge_pages_go_as_a_whole_and_by_their_middle(child):
     if huge_kib(child.pid, at) < 7 * 2048:
         pytest.skip("the memory did not become huge pages")
     make_old(child.pid, (at, 7 * HUGE))
-    child.run(f"kit.touch({at + 5 * HUGE})")
     splits = vmstat("thp_split")
     with acting(child) as (_, act):
         # From the middle of the first one to before the middle of the third.
@@ -102,6 +102,7 @@ def test_huge_pages_go_as_a_whole_and_by_their_middle(child):
         assert present(child.pid, at, 7 * 512) == list(range(2 * 512, 7 * 512))
         kept = scheme(Action.PAGEOUT, reject("addr", bounds=(0, 1)))
         assert act(kept, at + 2 * HUGE + PAGE, HUGE).applied_bytes == 0
+        child.run(f"kit.touch({at + 5 * HUGE})")
         assert act(PAGEOUT, at + 2 * HUGE, 5 * HUGE).applied_bytes == 4 * HUGE
     assert present(child.pid, at, 7 * 512) == list(range(5 * 512, 6 * 512))
     assert huge_kib(child.pid, at) == 2048
@@ -287,3 +288,23 @@ def test_nothing_is_done_to_what_is_gone(child):
         child.close()
         assert act(scheme(Action.COLD), at, PAGES * PAGE) == Done()
         assert ops.targets() == []
+
+
+@needs_swap
+def test_terabytes_of_nothing_are_passed_over(child, monkeypatch):
+    size = 16 << 40
+    at = child.make(f"memory.map({size}, kit.PRIVATE | kit.ANON | kit.NORESERVE)")
+    child.run(f"kit.check(kit.libc.madvise({at}, {size}, 15))")
+    used = [(5 << 40) + 7 * PAGE, (5 << 40) + (3 << 30), size - PAGE]
+    child.run("; ".join(f"kit.write({at + offset})" for offset in used))
+    clear_refs(child.pid)
+    steps = []
+    real = Place.read
+    monkeypatch.setattr(
+        Place, "read", lambda self, *where: (steps.append(where), real(self, *where))
+    )
+    with acting(child) as (_, act):
+        assert act(PAGEOUT, at, size).applied_bytes == len(used) * PAGE
+    # The beginning, and each place where something is, before and after.
+    assert len(steps) <= 1 + 2 * len(used)
+    assert not any(present(child.pid, at + offset, 1) for offset in used)
