@@ -32,6 +32,21 @@ def swap(tmp_path):
     subprocess.run(["swapoff", file], check=True)
 
 
+@pytest.fixture(name="setting")
+def settings():
+    """Set a file of /sys or /proc for the test."""
+    before = []
+
+    def write(path, value):
+        text = path.read_text()
+        before.append((path, text.split("[")[1].split("]")[0] if "[" in text else text.strip()))
+        path.write_text(value)
+
+    yield write
+    for path, value in reversed(before):
+        path.write_text(value)
+
+
 def pages(start, nr):
     return [start + i * PAGE for i in range(nr)]
 

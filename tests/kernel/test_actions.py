@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from action_kit import (
     ACTIVE,
+    THP,
     acting,
     allow,
     huge_kib,
@@ -18,6 +19,7 @@ from action_kit import (
     present,
     reject,
     scheme,
+    settings,  # noqa: F401 - a fixture
     swap,  # noqa: F401 - a fixture
 )
 from bpf_kit import HUGE, PAGE, Child, look, vmstat
@@ -96,7 +98,9 @@ def test_lru_prio_says_that_huge_pages_stay(child):
     at = huge(child, 3)
     make_old(child.pid, (at, 3 * HUGE))
     with acting(child) as (ops, act):
-        assert act(scheme(Action.LRU_PRIO), at, 3 * HUGE) == Done(errors={HUGE_STAYS: 1})
+        done = act(scheme(Action.LRU_PRIO), at, 3 * HUGE)
+        assert done.applied_bytes == 0
+        assert list(done.errors) == [HUGE_STAYS]
         assert look(ops, [at]) == [Check.IDLE]
 
 
@@ -126,37 +130,48 @@ def test_willneed_reads_a_file_ahead_and_no_untouched_memory(child, tmp_path):
     assert present(child.pid, empty, PAGES) == []
 
 
+@pytest.fixture
+def only_on_advice(setting):
+    """Memory without advice is neither made huge when it is touched nor by khugepaged."""
+    setting(THP / "enabled", "madvise")
+
+
+@pytest.mark.usefixtures("only_on_advice")
 @pytest.mark.parametrize("action", [Action.COLLAPSE, Action.HUGEPAGE])
 def test_collapse_makes_young_dense_blocks_huge(child, action):
     blocks = 5
     at = child.make(f"memory.map({blocks * HUGE})")
-    child.run(f"kit.check(kit.libc.madvise({at}, {blocks * HUGE}, 15))")
     child.run(f"kit.write({at}, {3 * HUGE})")
-    child.run(
-        f"kit.write({at + 3 * HUGE}, {255 * PAGE})"
-    )  # too few: memory would more than double
+    # Of the fourth too few pages: its memory would more than double.
+    child.run(f"kit.write({at + 3 * HUGE}, {255 * PAGE})")
     child.run(f"kit.write({at + 4 * HUGE}, {256 * PAGE})")
-    # A mapping with MADV_NOHUGEPAGE refuses; one with HUGEPAGE is free to be collapsed.
+    make_old(child.pid, (at, 2 * HUGE))
+    child.run(f"kit.touch({at + HUGE + 77 * PAGE})")
+    assert huge_kib(child.pid, at) == 0
     with acting(child) as (_, act):
-        refused = act(scheme(action), at, blocks * HUGE)
-        assert refused.applied_bytes == 0
-        assert sum(refused.errors.values()) == 4
-        child.run(f"kit.check(kit.libc.madvise({at}, {blocks * HUGE}, 14))")
-        make_old(child.pid, (at, 2 * HUGE))
-        child.run(f"kit.touch({at + HUGE + 77 * PAGE})")
-        assert huge_kib(child.pid, at) == 0
         done = act(scheme(action), at, blocks * HUGE)
-        # Not the first one, which is old, nor the fourth, which is sparse.
-        assert huge_kib(child.pid, at) == 3 * 2048
-        assert done == Done(applied_bytes=3 * HUGE)
-        assert present(child.pid, at, 512) == list(range(512))
-        assert len(present(child.pid, at + 3 * HUGE, 512)) == 255
+    # Not the first one, which is old, nor the fourth.
+    assert huge_kib(child.pid, at) == 3 * 2048
+    assert done == Done(applied_bytes=3 * HUGE)
+    assert present(child.pid, at, 512) == list(range(512))
+    assert len(present(child.pid, at + 3 * HUGE, 512)) == 255
 
 
+def test_collapse_is_refused_where_huge_pages_are_not_wanted(child):
+    at = child.make(f"memory.small({3 * HUGE})")
+    child.run(f"kit.write({at}, {3 * HUGE})")
+    with acting(child) as (_, act):
+        done = act(scheme(Action.COLLAPSE), at, 3 * HUGE)
+    assert done.applied_bytes == 0
+    assert [(why.split(" (")[0], nr) for why, nr in done.errors.items()] == [
+        ("huge pages are not wanted there", 3)
+    ]
+
+
+@pytest.mark.usefixtures("only_on_advice")
 def test_collapse_leaves_alone_what_is_not_of_this_process_alone(child):
-    at = child.make(f"memory.small({HUGE})")
+    at = child.make(f"memory.map({HUGE})")
     child.run(f"kit.write({at}, {HUGE})")
-    child.run(f"kit.check(kit.libc.madvise({at}, {HUGE}, 14))")
     child.run("fork = os.fork() or __import__('time').sleep(100)")
     with acting(child) as (_, act):
         assert act(scheme(Action.COLLAPSE), at, HUGE) == Done()
@@ -198,6 +213,17 @@ def test_own_actions_are_called_with_what_passes(child):
         done = act(scheme(Action.STAT, allow("young"), own=own), at, SIZE)
         assert calls == [(0, at + i * PAGE, at + (i + 1) * PAGE) for i in SOME]
         assert done == Done(len(SOME) * (PAGE - 1), len(SOME) * PAGE)
+
+
+@pytest.mark.parametrize("filters", [(), (reject("young", matching=False),)])
+def test_what_an_own_action_raises_is_not_hidden(child, filters):
+    at = small(child)
+
+    def own(target, start, end):
+        raise PermissionError("by the user's own code")
+
+    with acting(child) as (_, act), pytest.raises(PermissionError, match="own code"):
+        act(scheme(Action.STAT, *filters, own=own), at, SIZE)
 
 
 def test_stat_counts_what_passes_each_filter(child):

@@ -94,51 +94,36 @@ static bool read_words(int fd, uint64_t first, uint64_t *words, size_t nr)
 	       (ssize_t)(nr * sizeof(*words));
 }
 
-/** A short answer means that the memory is gone: all of it at once, by exit or exec. */
-static int read_pagemap(struct survey *survey, int fd)
+/** What the entries of a page say, into its facts and frame. */
+static void take_entry(struct survey *survey, size_t i, const struct leaf *leaf)
 {
-	size_t size = survey->nr * sizeof(*survey->words), done = 0;
-
-	while (done < size) {
-		ssize_t n = pread(fd, (uint8_t *)survey->words + done, size - done,
-				  survey->start / PAGE * sizeof(*survey->words) + done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -ESRCH;
-		done += n;
+	if (leaf->state == LEAF_PRESENT) {
+		survey->frames[i] = leaf->pfn;
+		survey->facts[i] = PAGE_PRESENT | (leaf->young ? PAGE_YOUNG : 0) |
+				   (leaf->level == 1 ? PAGE_HUGE : 0) |
+				   (leaf->level > 1 ? PAGE_SPECIAL : 0);
+	} else if (leaf->state == LEAF_SWAPPED) {
+		survey->facts[i] = PAGE_SWAPPED | PAGE_ANON;
 	}
-	for (size_t i = 0; i < survey->nr; i++) {
-		uint64_t word = survey->words[i];
-		uint16_t facts = word & PM_PRESENT ? PAGE_PRESENT : word & PM_SWAPPED ? PAGE_SWAPPED : 0;
-
-		if (facts && !(word & PM_FILE))
-			facts |= PAGE_ANON;
-		if (facts & PAGE_PRESENT) {
-			if (!(word & PM_EXCLUSIVE))
-				facts |= PAGE_SHARED;
-			survey->frames[i] = word & PM_FRAME;
-		}
-		survey->facts[i] = facts;
-	}
-	return 0;
 }
 
-/** What the entry of one page says more than pagemap did; the two were read at different moments. */
-static void join_entry(struct survey *survey, size_t i, const struct leaf *leaf)
+/** The part of the 2 MiB at @base that is surveyed, from its level-2 entry or the table below it. */
+static void take_table(struct survey *survey, uint64_t base, uint64_t pmd, const uint64_t *table)
 {
-	uint16_t *facts = &survey->facts[i];
+	uint64_t end = survey->start + survey->nr * PAGE;
+	uint64_t from = base > survey->start ? base : survey->start;
+	uint64_t to = base + BLOCK < end ? base + BLOCK : end;
+	bool is_table = walker_is_table(survey->walker, pmd);
 
-	if (!(*facts & PAGE_PRESENT))
-		return;
-	if (leaf->state != LEAF_PRESENT || (survey->frames[i] && survey->frames[i] != leaf->pfn)) {
-		*facts |= PAGE_TORN;
-		return;
+	for (uint64_t addr = from; pmd && addr < to; addr += PAGE) {
+		uint64_t entry = is_table ? table[(addr - base) / PAGE] : pmd;
+
+		if (entry) {
+			struct leaf leaf = walker_decode(survey->walker, entry, !is_table, addr);
+
+			take_entry(survey, (addr - survey->start) / PAGE, &leaf);
+		}
 	}
-	survey->frames[i] = leaf->pfn;
-	*facts |= (leaf->young ? PAGE_YOUNG : 0) | (leaf->level == 1 ? PAGE_HUGE : 0) |
-		  (leaf->level > 1 ? PAGE_SPECIAL : 0);
 }
 
 static int read_tables(struct survey *survey, size_t target)
@@ -156,22 +141,79 @@ static int read_tables(struct survey *survey, size_t target)
 		err = walker_view_tables(survey->walker, target, base, nr, &tables, &pmds);
 		if (err)
 			return err;
-		for (size_t page = 0; page < nr * BLOCK_PAGES; page++) {
-			uint64_t addr = base + page * PAGE, pmd = pmds[page / BLOCK_PAGES];
-			struct leaf leaf = {0};
-
-			if (addr < survey->start || addr >= end)
-				continue;
-			if (walker_is_table(survey->walker, pmd))
-				leaf = walker_decode(survey->walker,
-						     tables[page / BLOCK_PAGES][page % BLOCK_PAGES], 0, addr);
-			else if (pmd)
-				leaf = walker_decode(survey->walker, pmd, 1, addr);
-			join_entry(survey, (addr - survey->start) / PAGE, &leaf);
-		}
-		base += nr * BLOCK;
+		for (size_t i = 0; i < nr; i++, base += BLOCK)
+			take_table(survey, base, pmds[i], tables[i]);
 	}
 	return 0;
+}
+
+/** What pagemap says of a page, and tables said a moment before: of a page that changed nothing is known. */
+static void take_word(struct survey *survey, size_t i, uint64_t word)
+{
+	uint16_t facts = word & PM_PRESENT ? PAGE_PRESENT : word & PM_SWAPPED ? PAGE_SWAPPED : 0;
+	uint16_t before = survey->facts[i];
+	uint64_t frame = word & PM_FRAME;
+
+	if (facts && !(word & PM_FILE))
+		facts |= PAGE_ANON;
+	if (!(facts & PAGE_PRESENT)) {
+		survey->facts[i] = facts;
+		survey->frames[i] = 0;
+		return;
+	}
+	if (!(word & PM_EXCLUSIVE))
+		facts |= PAGE_SHARED;
+	if (!survey->walker) {
+		survey->frames[i] = frame;
+	} else if (before & PAGE_PRESENT && (!frame || frame == survey->frames[i])) {
+		facts |= before;
+	} else {
+		facts |= PAGE_TORN;
+		survey->frames[i] = 0;
+	}
+	survey->facts[i] = facts;
+}
+
+/** A short answer means that the memory is gone: all of it at once, by exit or exec. */
+static int read_pagemap(struct survey *survey, int fd, size_t first, size_t nr)
+{
+	size_t size = nr * sizeof(*survey->words), done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(fd, (uint8_t *)survey->words + done, size - done,
+				  (survey->start / PAGE + first) * sizeof(*survey->words) + done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -ESRCH;
+		done += n;
+	}
+	for (size_t i = 0; i < nr; i++)
+		take_word(survey, first + i, survey->words[i]);
+	return 0;
+}
+
+static bool any_present(const struct survey *survey, size_t first, size_t end)
+{
+	for (size_t i = first; i < end; i++)
+		if (survey->facts[i] & PAGE_PRESENT)
+			return true;
+	return false;
+}
+
+/** Where tables show no page there is nothing to ask; one word at least, to know that the memory lives. */
+static int read_sharing(struct survey *survey, int fd)
+{
+	int err = survey->walker && survey->nr ? read_pagemap(survey, fd, 0, 1) : 0;
+
+	for (size_t first = 0, end; first < survey->nr && !err; first = end) {
+		end = first + BLOCK_PAGES - (survey->start / PAGE + first) % BLOCK_PAGES;
+		end = end < survey->nr ? end : survey->nr;
+		if (!survey->walker || any_present(survey, first, end))
+			err = read_pagemap(survey, fd, first, end - first);
+	}
+	return err;
 }
 
 static uint16_t facts_of(uint64_t flags)
@@ -210,6 +252,31 @@ static void join_run(struct survey *survey, size_t i, size_t nr, const uint64_t 
 	}
 }
 
+/** Whether a whole huge page, of one entry, begins with page @i. */
+static bool is_huge_page(const struct survey *survey, size_t i)
+{
+	if ((survey->start / PAGE + i) % BLOCK_PAGES || i + BLOCK_PAGES > survey->nr)
+		return false;
+	for (size_t k = 0; k < BLOCK_PAGES; k++)
+		if (!(survey->facts[i + k] & PAGE_HUGE) || !survey->frames[i] ||
+		    survey->frames[i + k] != survey->frames[i] + k)
+			return false;
+	return true;
+}
+
+/** A huge page is one folio, and its first frame tells of all: 512 times less to read. */
+static bool join_huge(struct survey *survey, size_t i)
+{
+	uint64_t flags;
+
+	if (survey->flags_fd < 0 || !is_huge_page(survey, i) ||
+	    !read_words(survey->flags_fd, survey->frames[i], &flags, 1) || !(flags & KPF_HEAD))
+		return false;
+	for (size_t k = 0; k < BLOCK_PAGES; k++)
+		survey->facts[i + k] |= facts_of(flags) | (k ? PAGE_JOINED : 0);
+	return true;
+}
+
 /** Without flags: a huge mapping is a folio, and of small pages it takes a witness that they are single. */
 static void join_unknown(struct survey *survey, size_t i, bool single)
 {
@@ -243,8 +310,13 @@ static void read_flags(struct survey *survey)
 		run = 1;
 		if (!(survey->facts[i] & PAGE_PRESENT))
 			continue;
+		if (survey->facts[i] & PAGE_HUGE && join_huge(survey, i)) {
+			run = BLOCK_PAGES;
+			continue;
+		}
 		while (frame && i + run < survey->nr && survey->frames[i + run] == frame + run &&
-		       survey->facts[i + run] & PAGE_PRESENT)
+		       survey->facts[i + run] & PAGE_PRESENT &&
+		       (survey->facts[i + run] & PAGE_HUGE) == (survey->facts[i] & PAGE_HUGE))
 			run++;
 		words[i + run] = 0;
 		// The frame behind the last one of memory cannot be read: nothing goes on there.
@@ -276,10 +348,10 @@ int survey_read(struct survey *survey, int pagemap_fd, size_t target, uint64_t s
 {
 	int err = survey_reset(survey, start, nr);
 
-	if (!err)
-		err = read_pagemap(survey, pagemap_fd);
 	if (!err && survey->walker)
 		err = read_tables(survey, target);
+	if (!err)
+		err = read_sharing(survey, pagemap_fd);
 	if (err) {
 		survey->nr = 0;
 		return err;

@@ -1,6 +1,8 @@
 """Facts of pages and swap that actions need: the bits of a survey, and where they come from."""
 
+import fcntl
 import os
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntFlag
@@ -26,6 +28,28 @@ class Fact(IntFlag):
     SPECIAL = 1024
     JOINED = 2048
     TORN = 4096
+
+
+_PAGEMAP_SCAN = 0xC0606610  # _IOWR('f', 16, struct pm_scan_arg) of linux/fs.h, Linux 6.7
+_POPULATED = 1 << 3 | 1 << 4  # PAGE_IS_PRESENT, PAGE_IS_SWAPPED
+
+
+def next_populated(descriptor: int, start: int, end: int) -> int | None:
+    """
+    Return the first address of [start, end) that has a page, in memory or swapped out; else `end`.
+
+    Passes over terabytes of nothing in microseconds. descriptor: of `opened`. None where the
+    kernel cannot tell (before 6.7), or the memory is gone.
+    """
+    found = array("Q", (0, 0, 0))  # struct page_region
+    wish = array(
+        "Q", (96, 0, start, end, 0, found.buffer_info()[0], 1, 1, 0, 0, _POPULATED, _POPULATED)
+    )
+    try:
+        nr = fcntl.ioctl(descriptor, _PAGEMAP_SCAN, wish)
+    except OSError:
+        return None
+    return found[0] if nr else end
 
 
 @contextmanager

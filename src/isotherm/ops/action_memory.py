@@ -18,6 +18,7 @@ from isotherm.ops.ranges import SPECIAL_NAMES, why_unobservable
 #: round of many small regions reads it once.
 _FRESH_NS = 20_000_000
 _FRESH_READS = 20
+_MOST_MAPS = 256
 
 
 class Piece(NamedTuple):
@@ -76,6 +77,9 @@ class Maps:
         guest = procfs.runs_kvm_guest(process.pid)
         after = time.monotonic_ns()
         fresh = max(_FRESH_NS, (after - now) * _FRESH_READS)
+        self._maps.pop(process.target_id, None)
+        while len(self._maps) >= _MOST_MAPS:
+            del self._maps[next(iter(self._maps))]  # the one that was read longest ago
         self._maps[process.target_id] = found = _Map(text, known, after, fresh, guest)
         return found
 

@@ -50,9 +50,6 @@ class Place:
 
 def treat(scheme: Scheme, place: Place, piece: Piece, runs: bytes) -> Outcome:
     """Do the scheme's action to `runs` of the piece surveyed last; what was done, and errors."""
-    if scheme.own is not None:
-        own, target = scheme.own, place.target
-        return sum(own(target, start, start + size) for start, size in _each(runs)), {}
     match scheme.action:
         case Action.PAGEOUT:
             return _pageout(place, runs)

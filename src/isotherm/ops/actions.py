@@ -12,6 +12,7 @@ addresses gets only folios wholly inside, so that nothing beyond is touched.
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ from isotherm.ops.processes import Process
 _FOLIOS = 1  # enum survey_detail
 _STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
 _SWAP_ASKED_EVERY_NS = 200_000_000
+#: More of one mapping is not looked through where the kernel cannot say which parts are empty.
+_MOST_WITHOUT_HELP = 1 << 40
 _RUN_BYTES = 16  # struct survey_run
 
 NO_SWAP = "no free swap: anonymous memory stays"
@@ -55,6 +58,7 @@ class _Sum:
 
     applied: int = 0
     passed: int = 0
+    own_runs: bytes = b""
     errors: dict[str, int] = field(default_factory=dict)
 
     def count(self, errors: dict[str, int]) -> None:
@@ -135,15 +139,14 @@ class Actor:
             job = _Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
             if (job.need | job.avoid) & Fact.YOUNG and not self._sources["accessed"]:
                 return Done(errors={NO_LOOK: 1})
-            region = Range(start, end)
-            steps = self._steps(process, start, end, avoid)
-            pieces = list(self._due(job, process, region, steps))
-            if not pieces:
-                return total.done()
             with pagemap.opened(process.pid) as descriptor:
                 if is_held(process):
                     place = Place(self._survey, descriptor, target, process)
-                    for piece, judged in pieces:
+                    region = Range(start, end)
+                    pieces = self._maps.pieces(process, *_around(start, end), avoid)
+                    for piece, judged in self._due(
+                        job, process, region, _steps(pieces, descriptor)
+                    ):
                         if judged is Judged.DUE:
                             self._step(job, place, piece, job.reach(region, piece), total)
                         if job.idle_ns:
@@ -154,19 +157,10 @@ class Actor:
             total.count({"not permitted": 1})
         except OSError as err:
             total.count({madvise.reason(err.errno or 0): 1})
+        if scheme.own is not None:
+            for first, size in struct.iter_unpack("=QQ", total.own_runs):
+                total.applied += scheme.own(target, first, first + size)
         return total.done()
-
-    def _steps(
-        self, process: Process, start: int, end: int, avoid: Iterable[Range]
-    ) -> Iterator[Piece]:
-        """Cut into steps, with as much around the region as a folio on its border may reach."""
-        first, last = start - start % HUGE_BYTES, end + -end % HUGE_BYTES
-        for piece in self._maps.pieces(process, first, last, avoid):
-            at = piece.start
-            while at < piece.end:
-                stop = min(piece.end, at - at % _STEP_BYTES + _STEP_BYTES)
-                yield piece._replace(start=at, end=stop)
-                at = stop
 
     def _due(
         self, job: _Job, process: Process, region: Range, pieces: Iterable[Piece]
@@ -196,21 +190,25 @@ class Actor:
     def _step(self, job: _Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
         place.read(piece.start, piece.end, job.detail)
         need, avoid = job.need, job.avoid
-        if job.scheme.action is Action.WILLNEED and not piece.anonymous:
+        if job.action is Action.WILLNEED and not piece.anonymous:
             need, avoid = NOTHING, avoid | Fact.PRESENT
         if job.way.blocks and not piece.anonymous:
             return
-        if job.scheme.action is Action.PAGEOUT and not self._has_free_swap():
-            avoid |= Fact.ANON
-            if piece.anonymous:
+        unwanted = NOTHING
+        if job.action is Action.PAGEOUT and not self._has_free_swap():
+            unwanted = Fact.ANON
+            if job.choose(self._survey, region, need | Fact.ANON, avoid)[0]:
                 total.count({NO_SWAP: 1})
+            avoid |= Fact.ANON
         runs, passed = job.choose(self._survey, region, need, avoid)
         total.passed += passed
-        if job.scheme.action is Action.LRU_PRIO and self._holds_inactive_huge(region):
+        if job.action is Action.LRU_PRIO and self._holds_inactive_huge(region):
             total.count({HUGE_STAYS: 1})
-        young = self._young(job, region)
+        young = self._young(job, region, unwanted)
         if runs and job.dry:
             total.applied += size_of(runs)
+        elif runs and job.scheme.own is not None:
+            total.own_runs += runs
         elif runs:
             applied, errors = treat(job.scheme, place, piece, runs)
             total.applied += applied
@@ -221,12 +219,13 @@ class Actor:
         need, avoid = Fact.PRESENT | Fact.HUGE, NEVER | Fact.ACTIVE
         return bool(self._survey.pick(*region, need, avoid)[0])
 
-    def _young(self, job: _Job, region: Range) -> bytes:
+    def _young(self, job: _Job, region: Range, unwanted: Fact) -> bytes:
         """Return what is in use, to be judged afresh next time."""
         if not job.clears_young:
             return b""
         need = Fact.PRESENT | Fact.YOUNG
-        return self._survey.pick(*region, need, NEVER, max_run=madvise.CALL_BYTES)[0]
+        avoid = NEVER | unwanted
+        return self._survey.pick(*region, need, avoid, max_run=madvise.CALL_BYTES)[0]
 
     def _clear(self, place: Place, runs: bytes) -> None:
         """Clear accessed bits of some of the runs, of others next time."""
@@ -243,6 +242,26 @@ class Actor:
             self._swap_is_free = pagemap.free_swap_bytes() > 0
             self._swap_asked_ns = now
         return self._swap_is_free
+
+
+def _around(start: int, end: int) -> Range:
+    """Return a region with as much around it as a folio on its border may reach."""
+    return Range(start - start % HUGE_BYTES, end + -end % HUGE_BYTES)
+
+
+def _steps(pieces: Iterable[Piece], descriptor: int) -> Iterator[Piece]:
+    """Cut pieces into steps, passing over what is empty of reservations of terabytes."""
+    for piece in pieces:
+        at = piece.start
+        while at < piece.end:
+            stop = min(piece.end, at - at % _STEP_BYTES + _STEP_BYTES)
+            yield piece._replace(start=at, end=stop)
+            at = stop
+            if piece.anonymous and at < piece.end:
+                used = pagemap.next_populated(descriptor, at, piece.end)
+                if used is None and piece.end - at > _MOST_WITHOUT_HELP:
+                    break
+                at = max(at, (used or at) // HUGE_BYTES * HUGE_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +306,11 @@ class _Job:
             1000 * scheme.idle_us if filtered else 0,
         )
 
+    @property
+    def action(self) -> Action:
+        """What isotherm does itself: nothing in place of an own action."""
+        return Action.STAT if self.scheme.own is not None else self.scheme.action
+
     def reach(self, region: Range, piece: Piece) -> Range:
         """Return where folios may be taken: units of idle memory are judged as a whole."""
         if not self.idle_ns or self.scheme.core_filters:
@@ -308,6 +332,6 @@ class _Job:
         )
 
     def _longest_run(self) -> int:
-        if self.scheme.action in (Action.MIGRATE_HOT, Action.MIGRATE_COLD):
+        if self.action in (Action.MIGRATE_HOT, Action.MIGRATE_COLD):
             return 1  # each folio has a destination of its own
-        return HUGE_BYTES if self.scheme.action is Action.NOHUGEPAGE else madvise.CALL_BYTES
+        return HUGE_BYTES if self.action is Action.NOHUGEPAGE else madvise.CALL_BYTES
