@@ -298,7 +298,7 @@ def test_presets_are_what_they_say():
     (prcl,) = loaded["prcl"].schemes
     limits = prcl.pattern.limits(Attrs())
     assert limits == (4096, 2**64 - 1, 0, 15, 0, 2**32 - 1)
-    assert prcl.quota == Quota(size_bytes=128 * 2**20, fail_charge=(1, 64))
+    assert prcl.quota == Quota(size_bytes=128 * 2**20, reset_ms=2000, fail_charge=(1, 64))
     assert prcl.idle_us == 30_000_000
     for file in loaded.values():
         assert not [found for one in file.schemes for found in explain.warnings(one, Attrs())]

@@ -41,6 +41,8 @@ from isotherm.ops.processes import Process
 
 _FOLIOS = 1  # enum survey_detail
 _STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
+#: The ledger of idle memory is asked beforehand about regions of at most so many bytes.
+_MOST_ASKED_BYTES = 4 << 30
 _SWAP_ASKED_EVERY_NS = 200_000_000
 #: More of one mapping is not looked through where the kernel cannot say which parts are empty.
 _MOST_WITHOUT_HELP = 1 << 40
@@ -139,6 +141,8 @@ class Actor:
             job = _Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
             if (job.need | job.avoid) & Fact.YOUNG and not self._sources["accessed"]:
                 return Done(errors={NO_LOOK: 1})
+            if job.idle_ns and self._nothing_due(job, process, Range(start, end), avoid):
+                return total.done()
             with pagemap.opened(process.pid) as descriptor:
                 if is_held(process):
                     place = Place(self._survey, descriptor, target, process)
@@ -161,6 +165,15 @@ class Actor:
             for first, size in struct.iter_unpack("=QQ", total.own_runs):
                 total.applied += scheme.own(target, first, first + size)
         return total.done()
+
+    def _nothing_due(
+        self, job: _Job, process: Process, region: Range, avoid: Iterable[Range]
+    ) -> bool:
+        """Tell, without a look at memory, that it is too early to ask for idle pages."""
+        if region.size > _MOST_ASKED_BYTES:
+            return False
+        pieces = self._maps.pieces(process, *_around(*region), avoid)
+        return not any(self._due(job, process, region, pieces))
 
     def _due(
         self, job: _Job, process: Process, region: Range, pieces: Iterable[Piece]

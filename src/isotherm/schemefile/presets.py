@@ -14,10 +14,10 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "prcl": Preset(
-        "pageout name=prcl size=4K.. access=0%..75% every=5s filter=idle:30s quota=128M/s "
+        "pageout name=prcl size=4K.. access=0%..75% every=2s filter=idle:30s quota=128M/2s "
         "fail_charge=1/64",
         "Proactive reclaim: pages that were not accessed for 30 s, each for itself, also between "
-        "hot ones, 128 MiB a second at most. The kernel's DAMON_RECLAIM takes whole regions that "
+        "hot ones, 64 MiB a second at most. The kernel's DAMON_RECLAIM takes whole regions that "
         "were idle for 2 min, and rests while memory is plentiful (watermarks 50%, 40%, 20%): "
         "'pageout access=0% age=2m.. watermark=free:50%/40%/20% quota=128M/s,10ms/s'.",
     ),
