@@ -10,6 +10,7 @@ from isotherm.clock import Clock
 from isotherm.core.ops import Ops
 from isotherm.core.regions import Row
 from isotherm.core.rng import RngKind
+from isotherm.model.scheme import Limits
 from isotherm.model.snapshot import Columns
 
 class TouchArea:
@@ -142,6 +143,12 @@ class RegionTable:
     ) -> None: ...
     def access_events(self) -> tuple[int, int]: ...
     def mvsum(self, left_bp: int, /) -> array[int]: ...
+    def spans(self) -> list[tuple[int, int]]: ...
+    def matching(self, limits: Limits, left_bp: int, *, known: bool) -> array[int]: ...
+    def region(self, place: int, left_bp: int, /) -> tuple[int, int, int, int, int]: ...
+    def cut(self, place: int, size: int, /) -> None: ...
+    def renew(self, place: int, /) -> None: ...
+    def rejoin(self, size_limit: int, /) -> None: ...
     def columns(self) -> Columns: ...
     def rows(self) -> list[list[Row]]: ...
     def windows(self) -> list[tuple[int, int, int, int, int, int]]: ...
@@ -226,6 +233,9 @@ class AccessBpf:
         """
 
     def take_cleared(self) -> int: ...
+    def exempt(self, ns: int, /) -> None:
+        """Do not count so much of the thread's CPU time: it was spent on something else."""
+
     def native(self) -> object:
         """The capsule for the C sampler; not to be used after close()."""
 
@@ -257,3 +267,82 @@ def btf_lookup(data: Buffer, name: str, kind: int, member: str, /) -> tuple[int,
 
 def bpf_program(data: Buffer, section: str, symbols: list[tuple[str, int, int]], /) -> bytes:
     """Instructions of a section, the symbols (name, kind, value) put in; OSError if damaged."""
+
+class SurveySources(TypedDict):
+    """What a survey can look at: accessed bits, flags of page frames, cgroups of them."""
+
+    accessed: bool
+    flags: bool
+    cgroups: bool
+
+class Survey:
+    """
+    What a piece of another process' memory consists of: struct survey; one thread at a time.
+
+    Runs are bytes of (start, size) pairs of u64; facts are of enum page_fact. Without a walker,
+    accessed bits and huge mappings are unknown.
+    """
+
+    def __new__(cls, walker: Walker | None = None, /) -> Self: ...
+    def read(self, pagemap_fd: int, target: int, start: int, end: int, detail: int = 1, /) -> None:
+        """
+        Look at [start, end), at most 4 GiB; ProcessLookupError if that memory is gone.
+
+        detail: enum survey_detail, 0 page-table entries, 1 folios as well, 2 cgroups as well.
+        """
+
+    def load(self, start: int, facts: Buffer, cgroups: Buffer, /) -> None:
+        """Take facts (u16 per page) and cgroups (u64 per page) as if they had been read."""
+
+    def facts(self) -> bytes:
+        """u16 per page."""
+
+    def pick(
+        self,
+        start: int,
+        end: int,
+        need: int,
+        avoid: int,
+        *,
+        rules: Buffer = b"",
+        reject_rest: bool = False,
+        strict: bool = False,
+        max_run: int = 0,
+        min_present: int = 0,
+    ) -> tuple[bytes, int]:
+        """
+        Runs of the whole folios whose middle is in [start, end), and bytes that the rules let by.
+
+        rules: five u64 each, struct survey_rule; max_run: in bytes, 0 for no limit.
+        """
+
+    def blocks(
+        self,
+        start: int,
+        end: int,
+        need: int,
+        avoid: int,
+        *,
+        rules: Buffer = b"",
+        reject_rest: bool = False,
+        strict: bool = False,
+        max_run: int = 0,
+        min_present: int = 0,
+    ) -> tuple[bytes, int]:
+        """As `pick`, but for aligned blocks of 2 MiB, a run each; see survey_blocks()."""
+
+    def count(self, runs: Buffer, need: int, avoid: int, /) -> int:
+        """Bytes of the runs with all facts of `need` and none of `avoid`."""
+
+    def sources(self) -> SurveySources: ...
+    def close(self) -> None: ...
+
+def advise(pidfd: int, advice: int, max_bytes: int, ranges: Buffer, /) -> bytes:
+    """
+    process_madvise on runs: 0 or an errno for each; raises OSError where the target is refused.
+
+    max_bytes: of one call, 0 for no limit; see advise_ranges().
+    """
+
+def visit(pid: int, ranges: Buffer, /) -> int:
+    """Read a byte of each page of the runs; returns of how many. See visit_pages()."""

@@ -14,82 +14,45 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
 from isotherm.clock import Clock, SystemClock
-from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops
 from isotherm.core.overhead import Governor
 from isotherm.errors import (
     BadValueError,
     CommandEndedError,
     NotPermittedError,
-    NotSupportedError,
     TargetGoneError,
 )
-from isotherm.kernel import procfs
+from isotherm.kernel import cgroupfs, procfs
 from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import Scheme
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
-from isotherm.ops.choose import BACKENDS, Choice, choose, open_ops, target_facts
+from isotherm.opening import (
+    Applied,
+    Backend,
+    Observer,
+    Opening,
+    Wish,
+    open_best,
+    open_monitor,
+)
+from isotherm.ops.choose import (
+    BACKENDS,
+    Choice,
+    choose,
+    target_facts,
+)
+from isotherm.ops.guard import Guard, guard_of
 from isotherm.ops.processes import ProcessSet
-from isotherm.ops.watch import ProcessTargets
-from isotherm.units import duration_ns, duration_us, int_range
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What was asked of the monitoring attributes; None means the backend's own default."""
-
-    sample: int | str | None = None
-    aggr: int | str | None = None
-    update: int | str | None = None
-    regions: str | tuple[int, int] | None = None
-
-    @property
-    def fixes_intervals(self) -> bool:
-        """Tell whether the intervals were asked for, and so must stay as they are."""
-        return self.sample is not None or self.aggr is not None
-
-    def over(self, defaults: Attrs) -> Attrs:
-        """Return `defaults` with what was asked put over them; raises `BadValueError`."""
-        changes: dict[str, Any] = {}
-        for name in ("sample", "aggr", "update"):
-            asked = getattr(self, name)
-            if asked is not None:
-                changes[f"{name}_us"] = duration_us(asked)
-        if changes.get("sample_us") == 0 or changes.get("aggr_us") == 0:
-            raise BadValueError("an interval of 0 cannot be kept", hint="5ms and 100ms are usual")
-        if "sample_us" in changes and "aggr_us" not in changes:
-            changes["aggr_us"] = changes["sample_us"] * defaults.samples_per_aggr
-        if self.regions is not None:
-            changes["min_nr_regions"], changes["max_nr_regions"] = int_range(self.regions)
-        return replace(defaults, **changes)
-
-
-class Backend(Protocol):
-    """What runs the loop: `core.Monitor`, or `offload.Kdamond` with the loop in the kernel."""
-
-    @property
-    def attrs(self) -> Attrs:
-        """The attributes in force."""
-
-    def snapshots(self) -> Iterator[Snapshot]:
-        """Monitor, and give a snapshot at the end of each window."""
-
-    def commit(self, attrs: Attrs) -> None:
-        """Change the attributes while monitoring."""
-
-    def stop(self) -> None:
-        """End monitoring soon."""
-
-    def close(self) -> None:
-        """Give everything back."""
+from isotherm.schemes.defaults import with_quotas
+from isotherm.schemes.engine import Engine
+from isotherm.units import duration_ns
 
 
 class SnapshotStream:
@@ -102,11 +65,12 @@ class SnapshotStream:
     def __iter__(self) -> Iterator[Snapshot]:
         clock = self._session.clock
         begun, cpu_ns = clock.now_ns(), time.thread_time_ns()
-        for snapshot in self._session.monitor.snapshots():
+        until_ns = None if self._left is None else begun + self._left
+        for snapshot in self._session.monitor.snapshots(until_ns):
             yield snapshot
             before, cpu_ns = cpu_ns, time.thread_time_ns()
             self._session.govern(snapshot, cpu_ns - before)
-            if self._left is not None and clock.now_ns() - begun >= self._left:
+            if until_ns is not None and clock.now_ns() >= until_ns:
                 return
 
     async def __aiter__(self) -> AsyncIterator[Snapshot]:
@@ -121,6 +85,7 @@ class MonitorSession:
 
     `ops` is what looks at memory, None where the kernel runs the loop; `targets` who was there at
     the start, `choice` says which backend runs and why, `command` is the started command, if any.
+    `schemes` are applied by `engine`, None where the kernel does it; `guard` holds it back.
     """
 
     def __init__(
@@ -133,8 +98,14 @@ class MonitorSession:
         command: subprocess.Popen[bytes] | None = None,
         clock: Clock | None = None,
         governor: Governor | None = None,
+        engine: Engine | None = None,
+        guard: Guard | None = None,
+        schemes: Sequence[Scheme] = (),
     ) -> None:
         self.ops = ops
+        self.schemes = tuple(schemes)
+        self.engine = engine
+        self.guard = guard
         self.governor = governor
         self.clock = clock or SystemClock()
         self.monitor = monitor
@@ -152,12 +123,28 @@ class MonitorSession:
         """The name of the operations set at work, or "kdamond"."""
         return self.ops.name if self.ops is not None else "kdamond"
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know: of the backend, and of the schemes here."""
+        ops = self.ops
+        of_schemes = (
+            [text for one in self.schemes for text in ops.warnings_for(one)] if ops else []
+        )
+        of_choice = self.choice.warnings if self.choice is not None else ()
+        return (*of_choice, *dict.fromkeys(of_schemes))
+
     def snapshots(self, duration: float | str | None = None) -> SnapshotStream:
         """Return the stream of snapshots; it ends after `duration` or when all targets ended."""
         return SnapshotStream(self, None if duration is None else duration_ns(duration))
 
     def govern(self, snapshot: Snapshot, thread_cpu_ns: int) -> None:
-        """Let the governor, if there is one, change the intervals after what this one cost."""
+        """After a snapshot: let the guard look, and the governor change the intervals."""
+        if self.guard is not None and self.engine is not None:
+            pids = [target.pid for target in snapshot.targets if target.pid is not None]
+            if self.guard.look(pids, self.clock.now_ns()):
+                self.engine.throttle(self.guard.share)
+        if self.engine is not None:
+            thread_cpu_ns -= self.engine.take_acted_ns()
         if self.governor is None or self.ops is None or self.ops.warming_up():
             return
         changed = self.governor.observe(snapshot, max(0, thread_cpu_ns), self.attrs)
@@ -170,6 +157,8 @@ class MonitorSession:
 
     def close(self) -> None:
         """Give back everything that is held. A started command is left to run."""
+        if self.guard is not None:
+            self.guard.close()
         self.monitor.close()
 
     def __enter__(self) -> Self:
@@ -184,10 +173,14 @@ class MonitorSession:
         self.close()
 
 
-def find_pids(pid: int | Sequence[int] | None, name: str | None) -> list[int]:
-    """Return the pids asked for by number or by name; `TargetGoneError` if there are none."""
+def find_pids(
+    pid: int | Sequence[int] | None, name: str | None, cgroup: str | None = None
+) -> list[int]:
+    """Return the pids asked for by number, name or cgroup; `TargetGoneError` if there are none."""
     if pid is not None:
         return [pid] if isinstance(pid, int) else list(pid)
+    if cgroup is not None:
+        return _pids_in(cgroup)
     if name is None:
         raise BadValueError(
             "nothing to monitor", hint="say which process: by pid, by name, or a command to run"
@@ -195,6 +188,18 @@ def find_pids(pid: int | Sequence[int] | None, name: str | None) -> list[int]:
     found = [match for match in procfs.find_by_name(name) if match != os.getpid()]
     if not found:
         raise TargetGoneError(f"no process is named {name!r}", hint="`ps -e` lists names")
+    return found
+
+
+def _pids_in(cgroup: str) -> list[int]:
+    inside = cgroupfs.group_pids(cgroup)
+    if inside is None:
+        raise TargetGoneError(
+            f"no cgroup {cgroup!r}", hint="its path below the memory controller, such as /app"
+        )
+    found = [pid for pid in inside if pid != os.getpid()]
+    if not found:
+        raise TargetGoneError(f"no process is in cgroup {cgroup!r}")
     return found
 
 
@@ -216,6 +221,7 @@ def monitor(
     *,
     pid: int | Sequence[int] | None = None,
     name: str | None = None,
+    cgroup: str | None = None,
     command: Sequence[str] | None = None,
     ops: Ops | None = None,
     sample: int | str | None = None,
@@ -227,49 +233,61 @@ def monitor(
     seed: int | None = None,
     overhead: float = 0.01,
     clock: Clock | None = None,
+    schemes: Sequence[Scheme] = (),
+    guard: str | None = None,
+    dry_run: bool = False,
+    force_guests: bool = False,
+    observe: Observer | None = None,
 ) -> MonitorSession:
     """
     Start to monitor processes, a command, or an own operations set.
 
-    pid, name, command, ops: exactly one of them. sample, aggr, update: intervals as text with a
+    pid, name, cgroup (path below the memory controller; its processes at the start and their
+    children), command, ops: exactly one of them. sample, aggr, update: intervals as text with a
     unit or whole microseconds; regions: bounds as "10..1000" or a pair; backend: a name that
     `isotherm doctor` lists, or "auto"; children: follow child processes; seed: of the sampling
     (the same seed gives the same choices); overhead: share of one CPU to keep to: fewer accessed
     bits are cleared, and intervals that were not asked for are stretched; clock: time for an own
-    operations set, which may be simulated.
+    operations set, which may be simulated. schemes: applied in their order, with a default quota
+    where they have none (`schemes.defaults`); guard: "psi=10ms/s", "refault=100/s" or
+    "cmd=COMMAND" holds them back; dry_run: only tell what they would do; force_guests:
+    take processes that run virtual machines, though what guests use cannot be seen; observe:
+    called with each `schemes.engine.Event`.
 
     Raises `BadValueError`, `TargetGoneError`, `NotPermittedError` or `NotSupportedError`.
     """
-    given = [what for what in (pid, name, command, ops) if what is not None]
+    given = [what for what in (pid, name, cgroup, command, ops) if what is not None]
     if len(given) > 1:
-        raise BadValueError("only one of pid, name, command and ops can be monitored at a time")
+        raise BadValueError("only one of pid, name, cgroup, command and ops can be monitored")
     wish = Wish(sample, aggr, update, regions)
     wish.over(Attrs())  # a bad value is told before anything is started
+    applied = Applied(with_quotas(schemes), guard_of(guard), dry_run=dry_run, observe=observe)
     if ops is not None:
-        return MonitorSession(ops, open_monitor(ops, wish, seed, clock), clock=clock)
+        monitoring, engine = open_monitor(ops, wish, seed, clock, applied)
+        return MonitorSession(
+            ops,
+            monitoring,
+            clock=clock,
+            engine=engine,
+            guard=applied.guard,
+            schemes=applied.schemes,
+        )
     if clock is not None:
         raise BadValueError("processes run in the machine's own time; leave out clock")
     if backend not in ("auto", *BACKENDS):
         choose(probe(), backend)  # raises
     process = start_command(command) if command is not None else None
     try:
-        pids = [process.pid] if process is not None else find_pids(pid, name)
+        pids = [process.pid] if process is not None else find_pids(pid, name, cgroup)
         with closing(ProcessSet(pids, follow_children=False)) as processes:
             members = processes.members
             targets = [Target(member.target_id, member.name, member.pid) for member in members]
             facts = target_facts(members)
-            choice = choose(probe(), backend, facts)
-        open_it = partial(
-            open_backend, pids=pids, wish=wish, seed=seed, children=children, overhead=overhead
+        choice, opened, running, engine = open_best(
+            backend,
+            facts,
+            Opening(pids, wish, seed, applied, children, overhead, force_guests),
         )
-        try:
-            opened, running = open_it(choice)
-        except NotSupportedError as err:
-            # What the kernel's DAMON can do is seen only with a context of one's own.
-            if backend != "auto" or choice.backend != "kdamond":
-                raise
-            choice = choose(probe(), backend, facts, failed={"kdamond": err.message})
-            opened, running = open_it(choice)
     except BaseException as err:
         if process is None:
             raise
@@ -289,53 +307,10 @@ def monitor(
         choice=choice,
         command=process,
         governor=Governor(overhead, running.attrs) if governed else None,
+        engine=engine,
+        guard=applied.guard,
+        schemes=applied.schemes,
     )
-
-
-def open_backend(
-    choice: Choice,
-    *,
-    pids: Sequence[int],
-    wish: Wish,
-    seed: int | None,
-    children: bool,
-    overhead: float,
-) -> tuple[Ops | None, Backend]:
-    """Return what looks at memory, None if that is the kernel, and what runs the loop."""
-    if choice.backend == "kdamond":
-        return None, open_kdamond(pids, wish, seed, follow_children=children)
-    opened = open_ops(choice, pids, follow_children=children, overhead=overhead)
-    try:
-        return opened, open_monitor(opened, wish, seed)
-    except BaseException:
-        opened.close()
-        raise
-
-
-def open_monitor(ops: Ops, wish: Wish, seed: int | None, clock: Clock | None = None) -> Monitor:
-    """Return a monitor over `ops`, with its recommended attributes where nothing was asked for."""
-    defaults = getattr(ops, "recommended_attrs", None) or Attrs()
-    return Monitor(ops, wish.over(defaults), clock=clock, seed=seed)
-
-
-def open_kdamond(
-    pids: Sequence[int], wish: Wish, seed: int | None, *, follow_children: bool = True
-) -> Backend:
-    """Let the kernel's DAMON monitor processes; raises as `offload.Kdamond` does."""
-    # Only here: it is not needed by the other backends.
-    from isotherm.offload.kdamond import Kdamond
-
-    if seed is not None:
-        raise BadValueError(
-            "the kernel draws its samples itself: it takes no seed",
-            hint="leave out the seed, or choose another backend",
-        )
-    watched = ProcessTargets(pids, follow_children=follow_children)
-    try:
-        return Kdamond(watched, wish.over(Attrs()))
-    except BaseException:
-        watched.close()
-        raise
 
 
 def default_path(session: MonitorSession, directory: Path) -> Path:

@@ -1,10 +1,31 @@
 """The kernel's own unit cases, on both twins."""
 
+from dataclasses import replace
+
 import pytest
 
 from isotherm.core import intervals, region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import (
+    Access,
+    Action,
+    Age,
+    Destination,
+    Filter,
+    FilterType,
+    Goal,
+    Limits,
+    Metric,
+    Pattern,
+    Quota,
+    Scheme,
+    Weights,
+    rejects_rest,
+)
+from isotherm.schemes import filters
+from isotherm.schemes.engine import Engine
+from isotherm.schemes.visit import visit
 
 PATTERN = "kunit_*.json"
 
@@ -167,7 +188,154 @@ def rand(engine, _case):
     assert {rng.range(0, 10) for _ in range(10_000)} == set(range(10))
 
 
+def is_last_region(engine, _case):
+    table = engine.table([[]], 1)
+    for end in (2, 4, 6, 8):
+        table.set_regions(0, [(0, 2), *((at, at + 2) for at in range(2, end, 2))])
+        assert [at.is_last for at in visit(table, range(len(table)))][-1]
+
+
+def committed(scheme, new):
+    """The scheme that an engine has after `new` was committed in the place of `scheme`."""
+    engine = Engine([scheme], 1, metrics=None)
+    engine.commit([new], Attrs(), 0)
+    (got,) = engine.schemes
+    assert got == new
+    return engine
+
+
+def with_quota(**fields):
+    return Scheme(Action.STAT, quota=Quota(**fields))
+
+
+def goal_of(given):
+    return Goal(
+        Metric(given["metric"]), given["target"], given.get("current", 0), given.get("nid", 0)
+    )
+
+
+def commit_quota_goal(_engine, case):
+    before = with_quota(goals=(goal_of(case["dst"]),))
+    for given in case["srcs"]:
+        engine = committed(before, with_quota(goals=(goal_of(given),)))
+        (state,) = engine._running[0].quota.goals
+        assert state._psi_before is None
+        before = engine.schemes[0]
+
+
+def commit_quota_goals(_engine, case):
+    for sub in case["cases"]:
+        old, new = (
+            with_quota(goals=tuple(Goal(Metric(m), target) for m, target in sub[side]))
+            for side in ("dst", "src")
+        )
+        engine = committed(old, new)
+        assert [s.goal.target for s in engine._running[0].quota.goals] == [
+            target for _, target in sub["src"]
+        ]
+
+
+def quota_of(given):
+    return Quota(
+        given["ms"],
+        given["sz"],
+        given["reset_interval"],
+        Weights(given["weight_sz"], given["weight_nr_accesses"], given["weight_age"]),
+        tuner=given["goal_tuner"],
+        fail_charge=(given["fail_charge_num"], given["fail_charge_denom"]),
+    )
+
+
+def commit_quota(_engine, case):
+    old, new = (Scheme(Action.STAT, quota=quota_of(case[side])) for side in ("dst", "src"))
+    assert committed(old, new)._running[0].quota.quota == new.quota
+
+
+def commit_dests(_engine, case):
+    for sub in case["cases"]:
+        committed(
+            *(
+                Scheme(Action.MIGRATE_HOT, destinations=tuple(Destination(*d) for d in sub[side]))
+                for side in ("dst", "src")
+            )
+        )
+
+
+def filter_of(given):
+    bounds = given.get("sz_range") or given.get("addr_range")
+    return Filter(
+        FilterType(given["type"]),
+        given["matching"],
+        given["allow"],
+        tuple(bounds) if bounds else None,
+        "/group" if given["type"] == "memcg" else "",
+        given.get("target_idx", 0),
+    )
+
+
+def commit_filter(_engine, case):
+    before = Scheme(Action.STAT, filters=(filter_of(case["dst"]),))
+    for given in case["srcs"]:
+        before = committed(before, replace(before, filters=(filter_of(given),))).schemes[0]
+
+
+def new_filter(_engine, case):
+    one = filter_of(case["in"])
+    assert (str(one.type), one.matching) == (case["expect"]["type"], case["expect"]["matching"])
+
+
+def pattern_of(numbers):
+    return Pattern(
+        *numbers[:2], Access(*numbers[2:4], unit="samples"), Age(*numbers[4:], unit="windows")
+    )
+
+
+def commit_scheme(_engine, case):
+    given = case["src"]
+    migrates = given["action"].startswith("migrate")
+    new = Scheme(
+        Action(given["action"]),
+        pattern_of(given["pattern"]),
+        apply_interval_us=given["apply_interval_us"],
+        target_nid=given.get("target_nid") if migrates else None,
+    )
+    engine = committed(Scheme(Action.STAT, pattern_of(range(1, 7))), new)
+    assert new.pattern.limits(Attrs()) == Limits(*given["pattern"])
+    engine.begin(Attrs(), 7)
+    assert engine.next_due(7) == 7 + given["apply_interval_us"] // Attrs().sample_us
+
+
+def filter_out(_engine, case):
+    for sub in case["cases"]:
+        start, end = sub["region"]
+        inside, size = filters.match_address(start, end, (2, 6), 1)
+        pieces = [[start, start + size], [start + size, end]]
+        got = [piece for piece in pieces if piece[0] < piece[1]]
+        assert (inside, got) == (sub["match"], sub["regions"])
+
+
+def default_reject(_engine, case):
+    for core, ops, core_rejects, ops_rejects in case["cases"]:
+        chain = [Filter(FilterType.TARGET, True, allow, target=9) for allow in core]
+        verdict = filters.judge(chain, 0, 0, 10, 1, ops_follow=bool(ops))
+        assert verdict.out == core_rejects
+        after = [Filter(FilterType.ANON, allow=allow) for allow in ops]
+        assert rejects_rest(after) == ops_rejects
+        assert filters.evaluate(after, lambda _: False) == (not ops_rejects)
+
+
 CHECKS = {
+    "damos_test_new_filter": new_filter,
+    "damos_test_commit_quota_goal": commit_quota_goal,
+    "damos_test_commit_quota_goals": commit_quota_goals,
+    "damos_test_commit_quota": commit_quota,
+    "damos_test_commit_dests": commit_dests,
+    "damos_test_commit_filter": commit_filter,
+    "damos_test_commit_pageout": commit_scheme,
+    "damos_test_commit_migrate_hot": commit_scheme,
+    "damos_test_filter_out": filter_out,
+    "damon_test_set_filters_default_reject": default_reject,
+    "damon_test_is_last_region": is_last_region,
     "damon_test_regions": nr_regions,
     "damon_test_target": nr_targets,
     "damon_test_aggregate": reset,
@@ -189,10 +357,7 @@ CHECKS = {
     **{f"damon_test_apply_three_regions{n}": apply_three_regions for n in (1, 2, 3, 4)},
 }
 NOT_APPLICABLE = {
-    "damos_": "of the scheme engine, which does not exist yet",
-    "damon_test_is_last_region": "of the scheme engine, which does not exist yet",
-    "damon_test_walk_control_obsolete": "of the scheme engine, which does not exist yet",
-    "damon_test_set_filters_default_reject": "of the scheme engine, which does not exist yet",
+    "damon_test_walk_control_obsolete": "of the kernel's interface to contexts",
     "damon_test_ops_registration": "of the kernel's registry of operations sets",
     "damon_test_commit_ctx": "of the kernel's interface to contexts",
     "damon_sysfs_": "of the kernel's sysfs interface",
@@ -210,4 +375,4 @@ def test_every_case(engine, vectors):
         CHECKS[name](engine, case)
         ran += 1
     if not ran:
-        pytest.skip("all of its cases are of kernel interfaces, schemes or older kernels")
+        pytest.skip("all of its cases are of kernel interfaces or older kernels")

@@ -5,6 +5,21 @@ import pytest
 from isotherm.core import intervals, region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.scheme import (
+    Filter,
+    FilterType,
+    Goal,
+    Metric,
+    Quota,
+    Watermarks,
+    Weights,
+    rejects_rest,
+)
+from isotherm.schemes import filters, score
+from isotherm.schemes.goals import GoalState
+from isotherm.schemes.quota import QuotaState
+from isotherm.schemes.visit import visit
+from isotherm.schemes.watermarks import WatermarkState
 
 PATTERN = "unit_*.json"
 
@@ -172,6 +187,115 @@ def probe_params_valid(_engine, case):
     return region.probe_weights_valid(count, case["weights"]), case["valid"]
 
 
+def filter_match_addr(_engine, case):
+    (start, end), unit = case["region"], case["min_region_sz"]
+    inside, size = filters.match_address(start, end, case["range"], unit)
+    pieces = [[start, start + size, 0, 0, 0], [start + size, end, 0, 0, 0]]
+    got = (inside == case["matching"], [piece for piece in pieces if piece[0] < piece[1]])
+    return got, (case["match"], case["out"])
+
+
+def core_filter_chain(_engine, case):
+    chain = [
+        Filter(FilterType.ADDR, matching, allow, (low, high))
+        for low, high, matching, allow in case["filters"]
+    ]
+    last = case["ops_last_allow"]
+    ops = [] if last is None else [Filter(FilterType.ANON, allow=last)]
+    start, end = case["region"]
+    unit = case.get("min_region_sz", 1)
+    verdict = filters.judge(chain, 0, start, end, unit, ops_follow=bool(ops))
+    pieces = [[start, start + verdict.size, 0, 0, 0], [start + verdict.size, end, 0, 0, 0]]
+    default = rejects_rest(chain) and not ops
+    got = (default, rejects_rest(ops), verdict.out, verdict.allowed)
+    names = ("core_default_reject", "ops_default_reject", "filtered_out", "core_allowed")
+    kept = [piece for piece in pieces if piece[0] < piece[1]]
+    return (got, end, kept[0]), (tuple(case[n] for n in names), end, case["out"][0])
+
+
+def charge_quota(_engine, case):
+    fail = (case["fail_num"], case["fail_denom"])
+    state = QuotaState(Quota(size_bytes=case["esz"], fail_charge=fail), case["min_region_sz"])
+    state.effective, state.charged = case["esz"], case["charged_sz"]
+    before = state.is_full
+    state.charge(case["sz_region"], case["sz_applied"])
+    got = (before, state.charged, state.is_full)
+    return got, (case["full_before"], case["new_charged_sz"], case["full_after"])
+
+
+def effective_quota(_engine, case):
+    goals = tuple(Goal(Metric.USER_INPUT, target, now) for target, now in case["goals"])
+    tuner = ("consist", "temporal")[case["tuner"]]
+    quota = Quota(time_ms=case["ms"], size_bytes=case["sz"], goals=goals, tuner=tuner)
+    state = QuotaState(quota, case["min_region_sz"])
+    state.total_charged, state.total_charged_ns = (
+        case["total_charged_sz"],
+        case["total_charged_ns"],
+    )
+    state.size_bp = case["esz_bp"]
+    state._set_effective(metrics=None)
+    return (state.effective, state.size_bp), (case["esz"], case["esz_bp_after"])
+
+
+def hot_cold_score(_engine, case):
+    rate, age, sample_us, aggr_us, of_access, of_age = case["in"]
+    attrs = Attrs(sample_us=sample_us, aggr_us=aggr_us)
+    weights = Weights(0, of_access, of_age)
+    got = [score.score(order, rate, age, attrs, weights) for order in ("hot", "cold")]
+    return got, [case["hot"], case["cold"]]
+
+
+class FixedPsi:
+    def __init__(self, total):
+        self.total = total
+
+    def psi_some_us(self):
+        return self.total
+
+
+def psi_goal(_engine, case):
+    state = GoalState(Goal(Metric.SOME_MEM_PSI_US, case["target"]))
+    tuner = ("consist", "temporal")[case["tuner"]]
+    got = [state.current(FixedPsi(s["total"]), tuner, s["esz"]) for s in case["steps"]]
+    return got, [step["current"] for step in case["steps"]]
+
+
+def skip_charged(engine, case):
+    table = engine.table([case["regions"]], case["min_region_sz"])
+    state = QuotaState(None, case["min_region_sz"])
+    target = {"same": 0, "other": 1, "none": None}[str(case["from_target"] or "none")]
+    state.resume_target, state.resume_address = target, case["charge_addr_from"]
+    visits = []
+    for at in visit(table, range(len(table))):
+        start, end, *_ = table.region(at.place, 0)
+        skip, size = state.skips(0, start, end, is_last=at.is_last)
+        if size:
+            table.cut(at.place, size)
+        visits.append([*table.region(at.place, 0)[:2], skip])
+    after = {0: "same", 1: "other", None: None}[state.resume_target]
+    got = (visits, plain(table, [case["out"]]), after, state.resume_address)
+    names = ("from_target_after", "charge_addr_from_after")
+    return got, (case["visits"], [case["out"]], *(case[name] for name in names))
+
+
+class FreePages:
+    def __init__(self, step):
+        self.step = step
+
+    def free_permil(self):
+        return self.step["free_pages"] * 1000 // self.step["total_pages"]
+
+
+def wmark(_engine, case):
+    marks = Watermarks(
+        "free_mem_rate", case["interval_us"], case["high"], case["mid"], case["low"]
+    )
+    state = WatermarkState(marks)
+    state.active = case["activated0"]
+    got = [(state.wait_us(FreePages(step)), state.active) for step in case["steps"]]
+    return got, [(step["wait_us"], step["activated"]) for step in case["steps"]]
+
+
 CHECKS = {
     check.__name__: check
     for check in (
@@ -192,19 +316,17 @@ CHECKS = {
         three_regions,
         feed_loop_next_input,
         probe_params_valid,
+        filter_match_addr,
+        core_filter_chain,
+        charge_quota,
+        effective_quota,
+        hot_cold_score,
+        psi_goal,
+        skip_charged,
+        wmark,
     )
 }
-SCHEMES = [
-    "charge_quota",
-    "core_filter_chain",
-    "effective_quota",
-    "filter_match_addr",
-    "hot_cold_score",
-    "psi_goal",
-    "skip_charged",
-    "wmark",
-]
-NOT_APPLICABLE = dict.fromkeys(SCHEMES, "of the scheme engine, which does not exist yet") | {
+NOT_APPLICABLE = {
     "moving_sum_pre73": "of the profiles 6.7 to 7.2, which do not exist",
 }
 

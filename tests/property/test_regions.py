@@ -13,6 +13,7 @@ from isotherm.core import region, regions, rng
 from isotherm.core.ops import WAS_YOUNG, Check, Ops
 from isotherm.core.sampler import PySampler
 from isotherm.errors import BadValueError
+from isotherm.model.scheme import Limits
 
 UNIT = 16
 SAMPLES = 20
@@ -76,6 +77,7 @@ def tables(draw):
     return targets
 
 
+counts = st.sampled_from([0, 1, 3, 2**32 - 1])
 weights = st.lists(st.integers(0, 5), max_size=region.MAX_PROBES)
 limits = st.integers(1, 4000).map(lambda n: n * UNIT)
 
@@ -246,6 +248,57 @@ class Twins(RuleBasedStateMachine):
     )
     def rescale(self, old, new, aggregating):
         self.both("rescale", old[0], new[0], old[1], new[1], aggregating=aggregating)
+
+    @rule(data=st.data(), left_bp=st.integers(0, 10_000))
+    def cut(self, data, left_bp):
+        if not len(self.native):
+            return
+        place = data.draw(st.integers(0, len(self.native) - 1))
+        start, end, rate, age, unseen = self.both("region", place, left_bp)
+        assert self.native.mvsum(left_bp)[place] == rate
+        if end - start < 2 * UNIT:
+            return
+        size = data.draw(st.integers(1, (end - start) // UNIT - 1)) * UNIT
+        before, bytes_unseen = self.covered(), self.unobservable()
+        self.both("cut", place, size)
+        assert (self.covered(), self.unobservable()) == (before, bytes_unseen)
+        left, right = (self.both("region", place + i, left_bp) for i in (0, 1))
+        assert (left[:2], right[:2]) == ((start, start + size), (start + size, end))
+        assert left[2:4] == right[2:4] == (rate, age)
+        assert left[4] + right[4] == unseen
+        self.both("renew", place)
+        assert self.both("region", place, left_bp)[3] == 0
+
+    @rule(limit=limits)
+    def rejoin(self, limit):
+        before, unseen = self.covered(), self.unobservable()
+        self.both("rejoin", limit)
+        assert (self.covered(), self.unobservable()) == (before, unseen)
+        if self.limit is not None:
+            self.limit = max(self.limit, limit)
+        for rows in self.native.rows():
+            for left, right in pairwise(rows):
+                same = left[1] == right[0] and left[2:5] == right[2:5]
+                assert not same or right[1] - left[0] >= limit
+
+    @rule(
+        limits=st.tuples(
+            *[st.integers(0, 400 * UNIT)] * 2, *[st.integers(0, SAMPLES)] * 2, *[counts] * 2
+        ),
+        left_bp=st.sampled_from([0, 3_000, 10_000]),
+        known=st.booleans(),
+    )
+    def matching(self, limits, left_bp, known):
+        low, high, least, most, youngest, oldest = limits
+        found = self.both("matching", Limits(*limits), left_bp, known=known)
+        assert [*found] == sorted(found)
+        spans = self.both("spans")
+        assert [end - first for first, end in spans] == [len(rows) for rows in self.native.rows()]
+        for place in range(len(self.native)):
+            start, end, rate, age, unseen = self.native.region(place, left_bp)
+            matches = low <= end - start <= high and least <= rate <= most
+            matches &= youngest <= age <= oldest and not (known and unseen >= end - start)
+            assert (place in found) == matches
 
     @rule(left_bp=st.integers(0, 10_000))
     def read(self, left_bp):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from isotherm import session
+from isotherm import opening, session
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import BpfSupport
 from isotherm.kernel.damon_sysfs import Kdamond, KernelDamon
@@ -117,6 +117,9 @@ def test_virtual_machines_are_refused():
         with pytest.raises(NotSupportedError, match=r"42 \(qemu\) runs a KVM") as caught:
             choose(ROOT, wish, target)
         assert "inside the guest" in caught.value.hint
+    forced = choose(ROOT, "auto", target, force_guests=True)
+    assert forced.backend == "bpf"
+    assert any("42 (qemu)" in warning for warning in forced.warnings)
 
 
 def test_the_kernels_own_damon_is_warned_of():
@@ -181,8 +184,8 @@ def test_auto_goes_on_without_a_kdamond_that_cannot_be_opened(monkeypatch):
     monkeypatch.delenv("ISOTHERM_LEAVE_DAMON")
     damon = dataclasses.replace(kernel_damon(), kdamonds=(), slots=0)
     support = dataclasses.replace(USER, damon=damon)
-    monkeypatch.setattr(session, "probe", lambda: support)
-    monkeypatch.setattr(session, "open_kdamond", refuse)
+    monkeypatch.setattr(opening, "probe", lambda: support)
+    monkeypatch.setattr(opening, "open_kdamond", refuse)
     with session.monitor(pid=os.getpid(), children=False) as running:
         assert running.backend == running.choice.backend == "clear-refs"
         assert "no vaddr operations" in running.choice.why_not["kdamond"]

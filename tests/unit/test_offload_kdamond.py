@@ -177,12 +177,17 @@ def test_new_processes_are_committed_and_dead_ones_are_not(files, open_kdamond):
     assert files.commands.count((0, "commit")) == commits == 1
 
 
-def test_tuned_intervals_are_recorded(tmp_path, folder):
-    files = FakeDamon(tmp_path / "kdamonds", "7.3")
+@pytest.mark.parametrize(
+    ("version", "when", "refresh_ms"),
+    [("6.15", "update_tuned_intervals", None), ("7.3", "update_schemes_tried_regions", 100)],
+)
+def test_tuned_intervals_are_recorded(tmp_path, folder, version, when, refresh_ms):
+    """Asked for each time, or read from files that the kernel refreshes."""
+    files = FakeDamon(tmp_path / "kdamonds", version)
     files.regions = [(0, 4096, 3, 5)]
 
     def tune(index, keyword):
-        if keyword == "update_tuned_intervals":
+        if keyword == when:
             at = files.root / f"{index}/contexts/0/monitoring_attrs/intervals"
             (at / "sample_us").write_text("7000\n")
             (at / "aggr_us").write_text("140000\n")
@@ -195,6 +200,10 @@ def test_tuned_intervals_are_recorded(tmp_path, folder):
         (snapshot,) = take(kdamond, 1)
         assert (snapshot.sample_us, snapshot.aggr_us) == (7_000, 140_000)
         assert kdamond.attrs.sample_us == 7_000
+        if refresh_ms is not None:
+            assert files.number("0/refresh_ms") == refresh_ms
+        asked = {keyword for _, keyword in files.commands}
+        assert ("update_tuned_intervals" in asked) == (refresh_ms is None)
 
 
 def test_it_ends_when_the_kernel_ends_it_or_stop_is_called(files, open_kdamond):
@@ -394,3 +403,33 @@ def test_operations_that_were_not_built_are_refused_at_once(files, folder, open_
         open_kdamond(Watched(41))
     assert files.number("nr_kdamonds") == 0
     assert [path.name for path in folder.iterdir()] == ["lock"]
+
+
+def test_events_share_out_what_was_applied_in_sum(files, open_kdamond):
+    applied = 0
+
+    def work(index, keyword):
+        nonlocal applied
+        if keyword == "update_schemes_stats":
+            applied += 1 << 19
+            stats = files.root / f"{index}/contexts/0/schemes/0/stats"
+            (stats / "sz_applied").write_text(f"{applied}\n")
+
+    files.on_command = work
+    seen = []
+    kdamond = open_kdamond(Watched(41), schemes=(PAGEOUT,), observe=seen.append)
+    take(kdamond, 2)
+    assert [event.kind for event in seen] == ["done"] * 4
+    assert [event.tried.start for event in seen] == [0, 4096] * 2
+    assert sum(event.done.applied_bytes for event in seen) == 1 << 20
+    assert seen[0].done.applied_bytes == (1 << 19) // 256
+
+
+def test_a_dry_run_has_the_kernel_count_only(files, open_kdamond):
+    migrate = Scheme(Action.MIGRATE_COLD, target_nid=1)
+    kdamond = open_kdamond(Watched(41), schemes=(PAGEOUT, migrate), dry_run=True)
+    (snapshot,) = take(kdamond, 1)
+    assert [state.action for state in snapshot.schemes] == ["pageout", "migrate_cold"]
+    schemes = KdamondFiles(files, 0).get().schemes
+    assert [one.action for one in schemes] == [Action.STAT] * 3
+    assert schemes[0].quota == PAGEOUT.quota

@@ -10,6 +10,7 @@ int bind_walker(PyObject *module);
 int bind_rng(PyObject *module);
 int bind_regions(PyObject *module);
 int bind_sampler(PyObject *module);
+int bind_survey(PyObject *module);
 
 struct walker;
 /** The walker inside a _core.Walker, or NULL with an exception set (TypeError, or it is closed). */

@@ -207,6 +207,18 @@ static PyObject *turn(PyObject *object, PyObject *args)
 	return results;
 }
 
+static PyObject *exempt(PyObject *object, PyObject *ns)
+{
+	struct access_bpf *access = access_of(object);
+	long long spent = access ? PyLong_AsLongLong(ns) : 0;
+
+	if (!access || PyErr_Occurred())
+		return NULL;
+	if (access->cpu_mark)
+		access->cpu_mark += spent;
+	Py_RETURN_NONE;
+}
+
 static PyObject *take_cleared(PyObject *object, PyObject *unused)
 {
 	struct access_bpf *access = access_of(object);
@@ -317,6 +329,7 @@ static PyMethodDef access_methods[] = {
 	{"set_mappings", set_mappings, METH_VARARGS, NULL},
 	{"turn", turn, METH_VARARGS, NULL},
 	{"take_cleared", take_cleared, METH_NOARGS, NULL},
+	{"exempt", exempt, METH_O, NULL},
 	{"native", native, METH_NOARGS, NULL},
 	{"unobservable", unobservable, METH_O, NULL},
 	{"self_test", self_test, METH_NOARGS, NULL},

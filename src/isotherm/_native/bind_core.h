@@ -27,3 +27,11 @@ PyObject *region_table_mvsum(PyObject *self, PyObject *args);
 PyObject *region_table_rows(PyObject *self, PyObject *none);
 PyObject *region_table_windows(PyObject *self, PyObject *none);
 PyObject *region_table_target_ids(PyObject *self, PyObject *none);
+
+// Methods of RegionTable that are in bind_regions_schemes.c.
+PyObject *region_table_spans(PyObject *self, PyObject *none);
+PyObject *region_table_matching(PyObject *self, PyObject *args, PyObject *kwargs);
+PyObject *region_table_region(PyObject *self, PyObject *args);
+PyObject *region_table_cut(PyObject *self, PyObject *args);
+PyObject *region_table_renew(PyObject *self, PyObject *args);
+PyObject *region_table_rejoin(PyObject *self, PyObject *args);

@@ -5,9 +5,6 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-/** Ranges per call: the target waits for its mmap_lock that long at most. */
-#define CLEAR_MAX_VECTOR 64
-
 enum clear_outcome {
 	CLEAR_DONE = 0,		// the kernel took it; pages that it skips in silence are not told apart
 	CLEAR_REFUSED = 1,	// mlocked, hugetlb or PFN-mapped
@@ -15,8 +12,7 @@ enum clear_outcome {
 };
 
 /**
- * Clear @nr ranges, telling the outcome of each in @outcomes. The kernel stops a vector at a range
- * that it refuses; the rest is taken up again behind it.
+ * Clear @nr ranges, telling the outcome of each in @outcomes. See advise_ranges().
  * 0, or a negative errno that holds for all that was left: -ESRCH, -EPERM, -EBADF, -ENOSYS.
  */
 int clear_cold(int pidfd, const struct iovec *ranges, size_t nr, uint8_t *outcomes);

@@ -16,6 +16,7 @@ static int module_exec(PyObject *module)
 		bind_rng,
 		bind_regions,
 		bind_sampler,
+		bind_survey,
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

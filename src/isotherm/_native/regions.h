@@ -92,6 +92,18 @@ struct region_intervals {
 void table_rescale(struct region_table *table, struct region_intervals from,
 		   struct region_intervals to, bool aggregating);
 
+/** A scheme's pattern: closed bounds of bytes, accesses and age. */
+struct region_limits {
+	uint64_t min_size, max_size, min_accesses, max_accesses, min_age, max_age;
+};
+/** @known: a region of which nothing could be observed matches nothing. */
+bool region_matches(const struct region *region, const struct region_limits *limits,
+		    uint32_t left_bp, bool known);
+/** Split the region at @place after @size bytes. -ENOENT, -EINVAL (not inside it), -ENOMEM. */
+int table_cut(struct region_table *table, size_t place, uint64_t size);
+/** Merge neighbours of equal age and counters that are together below @size_limit bytes. */
+void table_rejoin(struct region_table *table, uint64_t size_limit);
+
 /** Access rate over a whole window that ends now; @left_bp of the running one is still to come. */
 uint64_t region_mvsum(const struct region *region, uint32_t left_bp);
 /** Count one check: an enum check_result, possibly with CHECK_WAS_YOUNG. */

@@ -62,6 +62,9 @@ static inline void swap_lists(struct region_table *table)
 	table->regions = done;
 }
 
+/** Merge the adjacent @r into @l. */
+void region_absorb(struct region *l, const struct region *r);
+
 /** Split: keep the left @size bytes, return the rest; both have the same history. */
 static inline struct region cut(struct region *l, uint64_t size)
 {

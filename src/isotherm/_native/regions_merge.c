@@ -105,7 +105,7 @@ static uint32_t mean(uint32_t l, uint64_t l_size, uint32_t r, uint64_t r_size)
 	return (uint32_t)(((u128)l * l_size + (u128)r * r_size) / (l_size + r_size));
 }
 
-static void absorb(struct region *l, const struct region *r)
+void region_absorb(struct region *l, const struct region *r)
 {
 	uint64_t ls = size_of(l), rs = size_of(r);
 
@@ -135,7 +135,7 @@ void table_merge(struct region_table *table, uint64_t threshold, uint64_t size_l
 			if (l && l->end == at[i].start &&
 			    distance(rate(l, weights), rate(&at[i], weights)) <= threshold &&
 			    at[i].end - l->start <= size_limit)
-				absorb(l, &at[i]);
+				region_absorb(l, &at[i]);
 			else
 				at[out++] = at[i];
 		}

@@ -19,7 +19,9 @@ COMMANDS = {
     "demo": "Watch our own workload with the best backend; truth beside estimate.",
     "doctor": "What this kernel offers, which backend is chosen and why not the others.",
     "record": "Record the access pattern of processes, or of a command.",
+    "apply": "Apply schemes to processes: page out what is cold, and so on.",
     "report": "What a recording says: summary, regions, heatmap, wss, info.",
+    "scheme": "Check, convert and explain scheme files; list the presets.",
 }
 
 
@@ -67,7 +69,8 @@ Examples:
   isotherm demo
   isotherm doctor
   sudo isotherm record -p $(pidof redis-server) -d 30s
-  isotherm report""",
+  isotherm report
+  isotherm scheme explain prcl""",
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 @click.version_option(package_name="isotherm")

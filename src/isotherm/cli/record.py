@@ -7,14 +7,16 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from isotherm.api import MonitorSession, default_path, monitor, write_recording
+from isotherm.cli.options import exit_status, length_of, monitor_arguments, monitor_options
 from isotherm.cli.signals import stopping_on_signals
 from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
 from isotherm.model.snapshot import Snapshot
-from isotherm.units import duration_ns, exact_duration, format_duration, format_size, percent
+from isotherm.units import exact_duration, format_duration, format_size
 
 #: Seconds between two progress lines on a terminal.
 PROGRESS_PERIOD_S = 0.5
@@ -82,7 +84,7 @@ def announce(session: MonitorSession, duration: int | None) -> None:
         f"regions {attrs.min_nr_regions}..{attrs.max_nr_regions}{how_long}",
         file=sys.stderr,
     )
-    for warning in session.choice.warnings if session.choice is not None else ():
+    for warning in session.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
 
@@ -99,16 +101,6 @@ def run(session: MonitorSession, path: Path, *, duration: int | None, force: boo
         progress.end()
 
 
-def pids_option(text: str | None) -> list[int] | None:
-    """Return pids of "12,34"; raises `BadValueError`."""
-    if text is None:
-        return None
-    words = text.replace(",", " ").split()
-    if not words or not all(word.isdecimal() for word in words):
-        raise BadValueError(f"{text!r} is not a pid", hint="write it as -p 4242 or -p 4242,4243")
-    return [int(word) for word in words]
-
-
 @click.command(
     context_settings={"allow_interspersed_args": False},
     epilog="""\b
@@ -118,38 +110,19 @@ Examples:
   sudo isotherm record -d 10s -- python3 app.py
 Then: isotherm report""",
 )
-@click.option("-p", "--pid", metavar="PID[,PID]", help="Processes to record.")
-@click.option("-n", "--name", help="Record the processes of this name.")
+@monitor_options
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File [NAME.PID.isotherm here]."
 )
-@click.option("-d", "--duration", metavar="TIME", help="Stop after this long, e.g. 30s.")
-@click.option("--sample", metavar="TIME", help="Sampling interval [5ms; longer for --overhead].")
-@click.option("--aggr", metavar="TIME", help="Aggregation interval [20 samples].")
-@click.option("--update", metavar="TIME", help="Address map update interval [1s].")
-@click.option("--regions", metavar="MIN..MAX", help="Bounds of the number of regions.")
-@click.option("--overhead", default="1%", show_default=True, help="Share of one CPU to keep to.")
-@click.option("--backend", default="auto", show_default=True, help="As listed by doctor.")
-@click.option("--seed", type=int, help="Seed of the sampling; recorded.")
-@click.option("--no-children", is_flag=True, help="Do not follow child processes.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.argument("command_line", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
 def command(
     *,
-    pid: str | None,
-    name: str | None,
     output: Path | None,
     duration: str | None,
-    sample: str | None,
-    aggr: str | None,
-    update: str | None,
-    regions: str | None,
-    overhead: str,
-    backend: str,
-    seed: int | None,
-    no_children: bool,
     force: bool,
     command_line: tuple[str, ...],
+    **options: Any,
 ) -> int:
     """
     Record the access pattern of processes, or of a command.
@@ -157,25 +130,11 @@ def command(
     Stops on ctrl-c, after --duration, or when the target ends. With a command, its exit status
     is returned. Existing files are kept unless --force is given.
     """
-    length = None if duration is None else duration_ns(duration)
-    if length == 0:
-        raise BadValueError("a recording of 0 seconds holds nothing", hint="-d 10s")
+    length = length_of(duration)
     if output is not None and output.exists() and not force:
         raise BadValueError(f"{output} exists already", hint="another -o, or --force")
     try:
-        session = monitor(
-            pid=pids_option(pid),
-            name=name,
-            command=command_line or None,
-            sample=sample,
-            aggr=aggr,
-            update=update,
-            regions=regions,
-            backend=backend,
-            children=not no_children,
-            seed=seed,
-            overhead=float(percent(overhead)),
-        )
+        session = monitor(command=command_line or None, **monitor_arguments(options))
     except CommandEndedError as err:
         print(f"isotherm: {err}", file=sys.stderr)
         return exit_status(err.returncode)
@@ -197,8 +156,3 @@ def command(
             hint="start it with `isotherm record -- CMD`, or shorten --aggr",
         )
     return 0
-
-
-def exit_status(returncode: int) -> int:
-    """Return a shell's view of a child's end: 128 + signal where a signal ended it."""
-    return 128 - returncode if returncode < 0 else returncode

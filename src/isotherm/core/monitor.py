@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Literal, Self, cast
 
 from isotherm import _core
 from isotherm.clock import Clock, SystemClock
-from isotherm.core.intervals import Due, Schedule, tuned
+from isotherm.core.intervals import Due, Schedule, left_window_bp, tuned
 from isotherm.core.ops import Ops, TargetRanges
 from isotherm.core.regions import RegionTable
 from isotherm.core.rng import Rng, RngKind
 from isotherm.core.sampler import PySampler, Sampler
+from isotherm.core.scheme_runner import Round, SchemeRunner
 from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import Scheme
 from isotherm.model.snapshot import Cost, Snapshot
 from isotherm.model.target import Mapping
 
-#: Iterations at which a control call is due: (passed samples, attributes).
-_Control = tuple[int, Attrs]
+#: A control call, and the count of passed samples from which on it is due.
+_Control = tuple[int, Callable[[], None]]
+#: Longest sleep while schemes rest: signals, `stop` and control calls are served in between.
+_REST_NS = 100_000_000
 
 
 class Monitor:
@@ -32,7 +36,7 @@ class Monitor:
     the machine's by default. seed: of the random numbers (random by default): with the same ops,
     clock and seed, the snapshots are the same. native: run on the C core (default), or on its
     readable twins. profile: the Linux release whose rules hold; "7.3" is the only one. prng: see
-    `core.rng.Rng`.
+    `core.rng.Rng`. schemes: what is done to the regions found.
 
     Iterate `snapshots()` in one thread. `commit` and `stop` may be called from anywhere, signal
     handlers included. Use as a context manager, or `close` it.
@@ -48,6 +52,7 @@ class Monitor:
         native: bool | None = None,
         profile: Literal["7.3"] = "7.3",
         prng: RngKind = "splitmix",
+        schemes: SchemeRunner | None = None,
     ) -> None:
         if profile != "7.3":
             raise BadValueError(f"no profile {profile!r}", hint='the only one is "7.3"')
@@ -64,6 +69,7 @@ class Monitor:
         else:
             self._build_python(seed, prng)
         self._schedule = Schedule(self._attrs)
+        self._schemes = schemes
         self._size_limit = 0
         self._targets: dict[int, TargetRanges] = {}
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
@@ -90,24 +96,25 @@ class Monitor:
 
     # The backend's face.
 
-    def snapshots(self) -> Iterator[Snapshot]:
+    def snapshots(self, until_ns: int | None = None) -> Iterator[Snapshot]:
         """
         Monitor, and give a snapshot at the end of each window, until `stop` or no target is left.
 
-        A vanished target is a normal outcome; what its last window saw is not reported.
+        A vanished target is a normal outcome; what its last window saw is not reported. While all
+        schemes rest, by their watermarks, there are no windows: then `until_ns`, of the clock's
+        monotonic time, ends the waiting.
         """
         schedule, table = self._schedule, self._table
         self._start()
         while self._targets and not self._stopping:
             due = schedule.latch()
-            # Here the schemes' watermarks will be waited for (damon-spec 1.2, step 1).
-            if not self._sample(due):
+            if not self._wait_for_schemes(until_ns) or not self._sample(due):
                 break
             window_ended = schedule.sis >= due.aggr
             if window_ended:
                 self._merge()
             self._run_control_calls()
-            # Here the schemes will be applied (step 7): merged, aged, counters not yet reset.
+            self._apply_schemes()
             if window_ended:
                 self._tune(due)
                 schedule.end_window(due, self._attrs)
@@ -124,13 +131,27 @@ class Monitor:
                 break
 
     @property
+    def targets(self) -> tuple[TargetRanges, ...]:
+        """The living targets with their address maps, in the order of `Region.target`."""
+        return tuple(self._targets.values())
+
+    @property
     def attrs(self) -> Attrs:
         """The attributes in force; interval tuning changes them."""
         return self._attrs
 
-    def commit(self, attrs: Attrs) -> None:
-        """Change the attributes while monitoring; acts within a tick, and begins a new window."""
-        self._control.append((0, attrs))
+    def commit(self, attrs: Attrs | None = None, schemes: Sequence[Scheme] | None = None) -> None:
+        """
+        Change attributes, schemes (by position), or both while monitoring; acts within a tick.
+
+        Other attributes begin a new window. All or nothing: what cannot be done raises
+        `BadValueError` or `NotSupportedError` here, and nothing has changed.
+        """
+        if schemes is not None:
+            if self._schemes is None:
+                raise BadValueError("this monitor was started without schemes")
+            self._schemes.check(self._ops, schemes)
+        self._control.append((0, lambda: self._take(attrs, schemes)))
         self._sampler.stop()
 
     def stop(self) -> None:
@@ -162,11 +183,45 @@ class Monitor:
         self._cpu_ns = time.thread_time_ns()
         self._update_targets()
         self._size_limit = self._table.enforce_min(self._attrs.min_nr_regions)
+        if self._schemes is not None:
+            self._schemes.begin(self._attrs, self._schedule.sis)
         self._window_start_ns = self._clock.wall_ns()
+
+    def _wait_for_schemes(self, until_ns: int | None) -> bool:
+        """Wait while all schemes rest by their watermarks; False if going on is of no use."""
+        while self._schemes is not None and (wait_us := self._schemes.wait_us()):
+            wake_ns = self._clock.now_ns() + 1000 * wait_us
+            while (now_ns := self._clock.now_ns()) < wake_ns:
+                if self._stopping or (until_ns is not None and now_ns >= until_ns):
+                    return False
+                self._clock.sleep_until(min(wake_ns, now_ns + _REST_NS))
+                self._run_control_calls()
+            if not self._ops.alive():
+                return False
+        return True
+
+    def _apply_schemes(self) -> None:
+        """Apply the schemes that are due: regions are merged and aged, counters not yet reset."""
+        if self._schemes is None:
+            return
+        attrs, sis = self._attrs, self._schedule.sis
+        self._schemes.apply(
+            Round(
+                table=self._table,
+                ops=self._ops,
+                attrs=attrs,
+                sis=sis,
+                left_bp=left_window_bp(sis, self._schedule.next_aggr, attrs.samples_per_aggr),
+                size_limit=self._size_limit,
+                now_ms=self._clock.now_ns() // 1_000_000,
+            )
+        )
 
     def _sample(self, due: Due) -> bool:
         """Prepare, sleep, check: all ticks until something is due; False if the targets went."""
         at = [sis for sis, _ in self._control if sis > self._schedule.sis]
+        if self._schemes is not None and (next_due := self._schemes.next_due(self._schedule.sis)):
+            at.append(max(self._schedule.sis + 1, next_due))
         until = min(due.aggr, due.update, *at)
         try:
             self._schedule.sis += self._sampler.run(
@@ -187,9 +242,16 @@ class Monitor:
     def _run_control_calls(self) -> None:
         for call in [call for call in self._control if call[0] <= self._schedule.sis]:
             self._control.remove(call)
+            call[1]()
+
+    def _take(self, attrs: Attrs | None, schemes: Sequence[Scheme] | None = None) -> None:
+        """Take what was committed: schemes first, as damon_commit_ctx()."""
+        if schemes is not None and self._schemes is not None:
+            self._schemes.commit(schemes, self._attrs, self._schedule.sis)
+        if attrs is not None:
             aggregating = self._schedule.aggregating
-            self._schedule.commit(call[1])
-            self._set_attrs(call[1], aggregating=aggregating)
+            self._schedule.commit(attrs)
+            self._set_attrs(attrs, aggregating=aggregating)
 
     def _set_attrs(self, new: Attrs, *, aggregating: bool) -> None:
         old, self._attrs = self._attrs, new
@@ -200,6 +262,8 @@ class Monitor:
             new.aggr_us,
             aggregating=aggregating,
         )
+        if self._schemes is not None:
+            self._schemes.begin(new, self._schedule.sis)
 
     def _tune(self, due: Due) -> None:
         schedule = self._schedule
@@ -227,6 +291,7 @@ class Monitor:
             # Negative if the iterating thread changed.
             cost=Cost(max(0, self._cpu_ns - cpu_ns), ticks, checks, missed, cleared, late_ns),
             mappings=self._mappings if self._mappings_changed else None,
+            schemes=self._schemes.take_states() if self._schemes is not None else (),
         )
         self._index += 1
         self._mappings_changed = False

@@ -156,14 +156,29 @@ class Ops(ABC):
             return ""
         return f"operations set {self.name!r} cannot act on memory, it can only count (stat)"
 
-    def act(self, scheme: Scheme, target: int, start: int, end: int, *, filtered: bool) -> Done:
+    def warnings_for(self, scheme: Scheme) -> list[str]:
+        """Return what a user should know before a scheme runs here: no swap, for example."""
+        del scheme
+        return []
+
+    def act(
+        self,
+        scheme: Scheme,
+        target: int,
+        start: int,
+        end: int,
+        *,
+        filtered: bool,
+        dry: bool = False,
+    ) -> Done:
         """
         Do the scheme's action to [start, end) of a target, by its index in the last `targets()`.
 
         filtered: memory must pass `scheme.ops_filters`; not so where a core filter has allowed the
-        region. A vanished target is nothing done, not an error.
+        region; dry: look only, and tell what would be done as if it were. A vanished target is
+        nothing done, not an error.
         """
-        del scheme, target, start, end, filtered
+        del scheme, target, start, end, filtered, dry
         return Done()
 
     def close(self) -> None:  # noqa: B027 - most sets hold nothing

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from isotherm.core.region import MAX_PROBES, Region, Window, mult_frac, mvsum, weighted
+from isotherm.core.regions_schemes import SchemeTable
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import UINT_MAX
 from isotherm.model.snapshot import Columns
@@ -63,7 +64,7 @@ def three_regions(mappings: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return [(lowest, low[0]), (low[1], high[0]), (high[1], previous)]
 
 
-class RegionTable:
+class RegionTable(SchemeTable):
     """
     Ordered targets, each with its ordered regions.
 
@@ -71,8 +72,8 @@ class RegionTable:
 
     1. A target's regions are in address order, not empty, and do not overlap.
     2. Borders are multiples of `min_region_bytes`, if those of loaded regions were.
-    3. merge, enforce_min and split change no address's membership: the union of a target's
-       regions stays, and set_regions makes it exactly the aligned ranges.
+    3. merge, enforce_min, split, cut and rejoin change no address's membership: the union of a
+       target's regions stays, and set_regions makes it exactly the aligned ranges.
     4. After enforce_min no region is bigger than the limit that it returns, and the limit is a
        multiple of `min_region_bytes`.
     5. After end_window a region that was not fully seen has nr_accesses <= samples (one that was

@@ -88,6 +88,11 @@ class KdamondFiles:
     def contexts(self) -> int:
         return self.files.number(f"{self.index}/contexts/nr_contexts")
 
+    @property
+    def refreshes(self) -> bool:
+        """Whether this kernel can keep its result files up to date by itself."""
+        return self.files.has(f"{self.index}/refresh_ms")
+
     def resize(self, contexts: int) -> None:
         """Have 0 or 1 contexts; a new one has the kernel's defaults."""
         self.files.resize(f"{self.index}/contexts", "contexts", contexts)

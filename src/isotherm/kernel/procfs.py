@@ -88,7 +88,8 @@ class Stat:
     What /proc/PID/stat says.
 
     state: one letter, R S D Z T ...; start_ticks: since boot, in 1/`TICKS_PER_SECOND`; it tells
-    two processes of the same pid apart; cpu_ticks: user and system time of all threads, same unit;
+    two processes of the same pid apart; major_faults: pages that it waited
+    for to be read; cpu_ticks: user and system time of all threads, same unit;
     processor: the CPU on which the main thread last ran.
     """
 
@@ -97,6 +98,7 @@ class Stat:
     state: str
     ppid: int
     flags: int
+    major_faults: int
     cpu_ticks: int
     num_threads: int
     start_ticks: int
@@ -121,6 +123,7 @@ def parse_stat(text: bytes) -> Stat:
         state=field[0].decode(),
         ppid=int(field[1]),
         flags=int(field[6]),
+        major_faults=int(field[9]),
         cpu_ticks=int(field[11]) + int(field[12]),
         num_threads=int(field[17]),
         start_ticks=int(field[19]),

@@ -227,7 +227,7 @@ class Quota:
 
 
 class FilterType(StrEnum):
-    """What a filter looks at, by the kernel's names."""
+    """What a filter looks at, by the kernel's names where it has them."""
 
     ADDR = "addr"
     TARGET = "target"
@@ -238,6 +238,8 @@ class FilterType(StrEnum):
     HUGEPAGE_SIZE = "hugepage_size"
     UNMAPPED = "unmapped"
     PROBE_HITS_WSUM = "probe_hits_wsum"
+    #: Ours alone: pages that were not accessed for so long, each for itself.
+    IDLE = "idle"
 
 
 #: Decided from the region alone, before memory is looked at (core filters); the others by the ops.
@@ -250,7 +252,8 @@ class Filter:
     One filter: memory whose test equals `matching` is let through (allow) or kept out.
 
     bounds: addresses [start, end) of ADDR, closed sizes in bytes of HUGEPAGE_SIZE, closed counts
-    of PROBE_HITS_WSUM; memcg: path of the cgroup; target: index of the target.
+    of PROBE_HITS_WSUM, µs and no bound of IDLE; memcg: path of the cgroup;
+    target: index of the target.
     """
 
     type: FilterType
@@ -261,11 +264,22 @@ class Filter:
     target: int = 0
 
     def __post_init__(self) -> None:
-        ranged = (FilterType.ADDR, FilterType.HUGEPAGE_SIZE, FilterType.PROBE_HITS_WSUM)
+        ranged = (
+            FilterType.ADDR,
+            FilterType.HUGEPAGE_SIZE,
+            FilterType.PROBE_HITS_WSUM,
+            FilterType.IDLE,
+        )
         if (self.bounds is not None) != (self.type in ranged):
             raise BadValueError(f"filter {self.type}: bounds are needed for {', '.join(ranged)}")
         if self.bounds is not None and self.bounds[0] > self.bounds[1]:
             raise BadValueError(f"filter {self.type}: the bounds are upside down")
+        if (
+            self.type is FilterType.IDLE
+            and self.bounds
+            and not 0 < self.bounds[0] < self.bounds[1]
+        ):
+            raise BadValueError("filter idle: a time above 0 is needed", hint="30s is usual")
         if bool(self.memcg) != (self.type is FilterType.MEMCG):
             raise BadValueError(
                 f"filter {self.type}: a cgroup is needed for memcg, and only there"
@@ -348,6 +362,14 @@ class Scheme:
     @property
     def ops_filters(self) -> tuple[Filter, ...]:
         return tuple(one for one in self.filters if not one.is_core)
+
+    @property
+    def idle_us(self) -> int:
+        """How long pages must have been idle for the scheme, in µs; 0 if no filter asks."""
+        asked = (
+            one.bounds[0] for one in self.filters if one.type is FilterType.IDLE and one.bounds
+        )
+        return max(asked, default=0)
 
     @property
     def title(self) -> str:

@@ -14,7 +14,7 @@ import os
 import time
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -27,11 +27,11 @@ from isotherm.kernel import procfs, tracefs
 from isotherm.kernel.damon_context import Context, DamonTarget, Operations
 from isotherm.kernel.damon_files import DamonFiles
 from isotherm.model.attrs import Attrs
-from isotherm.model.scheme import Metric, Scheme, Watermarks
-from isotherm.model.scheme_state import SchemeState
+from isotherm.model.scheme import Action, Scheme, Watermarks
 from isotherm.model.snapshot import Columns, Cost, Snapshot
-from isotherm.model.target import Mapping, Range, Target
+from isotherm.model.target import Mapping, Range
 from isotherm.offload.claim import Claim
+from isotherm.offload.results import SchemeResults
 from isotherm.offload.windows import (
     AGGREGATED,
     EVERYTHING,
@@ -40,6 +40,7 @@ from isotherm.offload.windows import (
     TriedRegions,
     Window,
 )
+from isotherm.schemes.engine import Event
 
 SourceName = Literal["auto", "tracepoint", "tried_regions"]
 #: How long a wait lasts at most, for a stop or commit to be noticed.
@@ -62,8 +63,9 @@ class Kdamond:
 
     watched: who; closed with this. operations: "vaddr" follows address maps; "fvaddr" and "paddr"
     stay within `regions`, addresses of the one target or physical ones. source: of windows, by
-    default the tracepoint where there is one. files, tracing (root of tracefs, None for none) and
-    folder (of state files): where, by default the machine's own.
+    default the tracepoint where there is one. dry_run: schemes only count what they would be tried
+    on; observe: called for every region that a scheme was tried on (`offload.results`). files,
+    tracing (root of tracefs) and folder (of state files): where, by default the machine's own.
 
     Raises `NotSupportedError` where DAMON is in use or lacks something, `NotPermittedError`
     without root, and as `DamonFiles` does.
@@ -80,6 +82,8 @@ class Kdamond:
         operations: Operations = "vaddr",
         regions: Sequence[Range] = (),
         source: SourceName = "auto",
+        dry_run: bool = False,
+        observe: Callable[[Event], None] | None = None,
         files: DamonFiles | None = None,
         tracing: Path | None = None,
         folder: Path | None = None,
@@ -91,6 +95,7 @@ class Kdamond:
         self._regions = tuple(regions)
         self._attrs = attrs or Attrs()
         self._schemes = tuple(schemes)
+        self._dry_run = dry_run
         self._now: dict[int, TargetRanges] = {}
         self._committed: tuple[TargetRanges, ...] = ()
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
@@ -101,6 +106,8 @@ class Kdamond:
         self._thread: int | None = None
         self._claim = Claim(files or DamonFiles(), folder)
         self._kdamond = self._claim.kdamond
+        refreshed = self._kdamond.refreshes
+        self._results = SchemeResults(self._kdamond, self._clock, observe, refreshed=refreshed)
         try:
             self._require_operations()
             self._source = self._open_source(source, tracing or tracefs.find_root())
@@ -147,11 +154,18 @@ class Kdamond:
         """The attributes in force; the kernel's interval tuning changes them."""
         return self._attrs
 
-    def snapshots(self) -> Iterator[Snapshot]:
+    @property
+    def targets(self) -> tuple[TargetRanges, ...]:
+        """The targets with their address maps, in the order of `Region.target`."""
+        return tuple(self._now.get(found.target.id, found) for found in self._committed)
+
+    def snapshots(self, until_ns: int | None = None) -> Iterator[Snapshot]:
         """
         Monitor, and give a snapshot of each window that is told, until `stop` or no target lives.
 
-        `TargetGoneError` if there is no target at the start.
+        While all schemes rest, by their watermarks, there are no windows: then `until_ns`, of the
+        clock's monotonic time, ends the waiting. `TargetGoneError` if there is no target at the
+        start.
         """
         self._start()
         while not self._stopping:
@@ -160,7 +174,8 @@ class Kdamond:
             if self._stopping:
                 return
             if window is None:
-                if not self._kdamond.running or not self._look():
+                late = until_ns is not None and self._clock.now_ns() >= until_ns
+                if late or not self._kdamond.running or not self._look():
                     return
                 continue
             snapshot = self._snapshot(window)
@@ -230,18 +245,31 @@ class Kdamond:
         if len(targets) > 1 and self._regions:
             raise BadValueError("given regions are of one process, and there are several")
         self._claim.watches(pids)
-        self._kdamond.put(
-            Context(self._operations, self._attrs, tuple(targets), self._kernel_schemes())
+        needs_results = self._kdamond.refreshes and (self._schemes or self._attrs.goal)
+        context = Context(
+            self._operations,
+            self._attrs,
+            tuple(targets),
+            self._kernel_schemes(),
+            refresh_ms=max(1, self._attrs.aggr_us // 1000) if needs_results else 0,
         )
+        self._kdamond.put(context)
         self._source.begin(len(targets), len(self._schemes))
+        self._results.begin(self._schemes)
 
     def _kernel_schemes(self) -> tuple[Scheme, ...]:
+        schemes = self._schemes
+        if self._dry_run:
+            schemes = tuple(
+                replace(one, action=Action.STAT, target_nid=None, destinations=())
+                for one in schemes
+            )
         if not isinstance(self._source, TriedRegions):
-            return self._schemes
+            return schemes
         # A scheme without watermarks keeps monitoring awake when those of the others rest.
         marks = {scheme.watermarks for scheme in self._schemes}
         rest = marks.pop() if len(marks) == 1 else Watermarks()
-        return (*self._schemes, replace(EVERYTHING, watermarks=rest))
+        return (*schemes, replace(EVERYTHING, watermarks=rest))
 
     def _commit_pending(self) -> None:
         while self._pending:
@@ -281,7 +309,7 @@ class Kdamond:
     def _snapshot(self, window: Window) -> Snapshot | None:
         """Return the snapshot of a window; None if the kdamond ended under our eyes."""
         try:
-            states = self._scheme_states(window)
+            states = self._results.take(window.tried, behind=self._source.behind)
             self._read_tuned()
         except IsothermError:
             if self._kdamond.running:
@@ -298,7 +326,7 @@ class Kdamond:
             end_ns=end_ns,
             sample_us=attrs.sample_us,
             aggr_us=attrs.aggr_us,
-            targets=tuple(self._present(found) for found in self._committed),
+            targets=tuple(found.target for found in self.targets),
             columns=_columns(window, len(self._committed)),
             unobservable=tuple(u for found in self._now.values() for u in found.unobservable),
             cost=Cost(cpu_ns=max(0, self._cpu_ns - before), ticks=attrs.samples_per_aggr),
@@ -308,35 +336,11 @@ class Kdamond:
         self._index += 1
         return snapshot
 
-    def _present(self, committed: TargetRanges) -> Target:
-        return self._now.get(committed.target.id, committed).target
-
-    def _scheme_states(self, window: Window) -> tuple[SchemeState, ...]:
-        if not self._schemes:
-            return ()
-        kdamond = self._kdamond
-        if kdamond.put_goal_values(self._schemes):
-            kdamond.command("commit_schemes_quota_goals")
-        kdamond.command("update_schemes_stats")
-        limited = [bool(scheme.quota and scheme.quota.limits) for scheme in self._schemes]
-        if any(limited) and kdamond.effective_bytes(0) is not None:
-            kdamond.command("update_schemes_effective_quotas")
-        return tuple(
-            SchemeState(
-                title=scheme.title,
-                action=scheme.action.value,
-                stats=kdamond.stats(index),
-                effective_bytes=kdamond.effective_bytes(index) if limited[index] else None,
-                score=_score(scheme),
-                tried=tuple(window.tried.get(index, ())),
-            )
-            for index, scheme in enumerate(self._schemes)
-        )
-
     def _read_tuned(self) -> None:
         if self._attrs.goal is None or not self._attrs.goal.aggrs:
             return
-        self._kdamond.command("update_tuned_intervals")
+        if not self._kdamond.refreshes:
+            self._kdamond.command("update_tuned_intervals")
         sample_us, aggr_us = self._kdamond.intervals()
         self._attrs = replace(self._attrs, sample_us=sample_us, aggr_us=aggr_us)
 
@@ -362,11 +366,3 @@ def _columns(window: Window, targets: int) -> Columns:
         array("I", age),
         array("Q", [0]) * len(rows),
     )
-
-
-def _score(scheme: Scheme) -> float | None:
-    """How far goals are met whose present value is ours to tell; None if the kernel measures."""
-    goals = scheme.quota.goals if scheme.quota else ()
-    if not goals or any(goal.metric not in (Metric.OWN, Metric.USER_INPUT) for goal in goals):
-        return None
-    return max((goal.read() if goal.read else goal.current) / goal.target for goal in goals)

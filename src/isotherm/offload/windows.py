@@ -50,6 +50,10 @@ class Source(Protocol):
 
     name: str
 
+    @property
+    def behind(self) -> bool:
+        """Whether a further window is there already."""
+
     def start(self, thread: int) -> None:
         """Begin; the kdamond runs as kernel thread `thread`."""
 
@@ -67,6 +71,7 @@ class TriedRegions:
     """Windows from sysfs. Asking waits for the end of the window, in the kernel."""
 
     name = "tried_regions"
+    behind = False
 
     def __init__(self, kdamond: KdamondFiles) -> None:
         self._kdamond = kdamond
@@ -202,6 +207,11 @@ class Tracepoint:
         self._ready: list[Window] = []
         self._poll = select.poll()
         self._poll.register(instance.fd, select.POLLIN)
+
+    @property
+    def behind(self) -> bool:
+        self._read()
+        return bool(self._ready)
 
     def start(self, thread: int) -> None:
         for event in (BEFORE_APPLY, AGGREGATED):

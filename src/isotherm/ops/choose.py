@@ -127,11 +127,13 @@ def choose(
     target: TargetFacts | None = None,
     *,
     failed: Mapping[Backend, str] | None = None,
+    force_guests: bool = False,
 ) -> Choice:
     """
     Return the best backend, or the wished one.
 
-    failed: why backends could not be opened, although the facts did not speak against them.
+    failed: why backends cannot be used although the facts do not speak against them; force_guests:
+    take processes that run a virtual machine, although what its guest uses is not seen.
 
     Raises `BadValueError` for an unknown wish, `NotSupportedError` for virtual machines and where
     the wish cannot be met on this kernel, `NotPermittedError` where more rights would help.
@@ -139,7 +141,8 @@ def choose(
     if wish != "auto" and wish not in BACKENDS:
         raise BadValueError(f"no backend {wish!r}", hint=f"one of: auto, {', '.join(BACKENDS)}")
     target = target or TargetFacts()
-    refuse_virtual_machines(target)
+    if not force_guests:
+        refuse_virtual_machines(target)
     obstacles = {backend: _OBSTACLE[backend](support, target) for backend in BACKENDS}
     obstacles |= failed or {}
     usable = [backend for backend in BACKENDS if not obstacles[backend] and backend != "sim"]
@@ -180,7 +183,7 @@ def refuse_virtual_machines(target: TargetFacts) -> None:
         raise NotSupportedError(
             f"process {pid} ({name}) runs a KVM virtual machine: accesses of its guest do not "
             "show in its page tables",
-            hint="run isotherm inside the guest",
+            hint="run isotherm inside the guest (or force it with force_guests=True)",
         )
 
 
@@ -321,6 +324,11 @@ def _warnings(support: KernelSupport, target: TargetFacts, chosen: Backend) -> t
         "the other"
         for watcher, pid in target.watched
     ]
+    found += [
+        f"process {pid} ({name}) runs a virtual machine: what its guest uses is not seen, and may "
+        "look cold"
+        for pid, name in target.kvm
+    ]
     if chosen == "clear-refs" and not support.root:
         found.append(f"clear-refs is coarse; page-exact monitoring needs rights: {root_hint()}")
     return tuple(found)
@@ -332,21 +340,23 @@ def open_ops(
     *,
     follow_children: bool = True,
     overhead: float | None = None,
+    force_guests: bool = False,
 ) -> Ops:
     """
     Open the chosen backend on processes; raises as `ProcessSet` does.
 
-    overhead: share of one CPU to use, by default the backend's own. The simulator has no
-    processes: build `sim.ops.SimOps` from a world instead. Of "kdamond" see `session`: there the
-    whole loop runs in the kernel.
+    overhead: share of one CPU to use, by default the backend's own; force_guests: as `choose`. The
+    simulator has no processes: build `sim.ops.SimOps` from a world instead. Of "kdamond" see
+    `session`: there the whole loop runs in the kernel.
     """
     if choice.backend in ("clear-refs", "idle"):
         processes = ProcessSet(pids, follow_children=follow_children)
         try:
-            refuse_virtual_machines(TargetFacts(kvm=_guests(processes.members)))
-            return (
-                ClearRefsOps(processes) if choice.backend == "clear-refs" else IdleOps(processes)
-            )
+            if not force_guests:
+                refuse_virtual_machines(TargetFacts(kvm=_guests(processes.members)))
+            if choice.backend == "idle":
+                return IdleOps(processes)
+            return ClearRefsOps(processes, force_guests=force_guests)
         except BaseException:
             processes.close()
             raise
@@ -359,5 +369,6 @@ def open_ops(
             follow_children=follow_children,
             overhead=OVERHEAD if overhead is None else overhead,
             page_idle=choice.clearing == "page-idle",
+            force_guests=force_guests,
         )
     raise NotSupportedError(f"backend {choice.backend} takes no processes")

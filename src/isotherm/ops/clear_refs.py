@@ -26,11 +26,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from isotherm.core.ops import PAGE, Check, Ops, Samples, TargetRanges
+from isotherm.core.ops import PAGE, Check, Done, Ops, Samples, TargetRanges
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.procfs import clear_refs, statm
 from isotherm.kernel.smaps import SmapsEntry, smaps
 from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import Scheme
+from isotherm.ops.actions import Actor
 from isotherm.ops.processes import Process, ProcessSet
 from isotherm.ops.ranges import target_ranges
 
@@ -68,13 +70,24 @@ class ClearRefsOps(Ops):
     Operations set over /proc/PID/clear_refs and smaps; see the module for what it means.
 
     Takes over `processes` and closes it. Raises `NotPermittedError` at the first `prepare` if a
-    process belongs to somebody else.
+    process belongs to somebody else. look_again: actions that would hurt memory in use are
+    refused, as accessed bits of single pages cannot be read here; force_guests: act on processes
+    that run a virtual machine. Acting needs root.
     """
 
     name: ClassVar[str] = "clear-refs"
 
-    def __init__(self, processes: ProcessSet, *, max_ranges: int = 64, seed: int = 1) -> None:
+    def __init__(
+        self,
+        processes: ProcessSet,
+        *,
+        max_ranges: int = 64,
+        seed: int = 1,
+        look_again: bool = True,
+        force_guests: bool = False,
+    ) -> None:
         self._processes = processes
+        self._actor = Actor(look_again=look_again, force_guests=force_guests)
         self._max_ranges = max_ranges
         self._rng = random.Random(seed)  # noqa: S311 - sampling
         self._targets: list[Process] = []
@@ -133,7 +146,27 @@ class ClearRefsOps(Ops):
         count, self._cleared = self._cleared, 0
         return count
 
+    def why_not(self, scheme: Scheme) -> str:
+        return self._actor.why_not(scheme)
+
+    def warnings_for(self, scheme: Scheme) -> list[str]:
+        return self._actor.warnings_for(scheme)
+
+    def act(
+        self,
+        scheme: Scheme,
+        target: int,
+        start: int,
+        end: int,
+        *,
+        filtered: bool,
+        dry: bool = False,
+    ) -> Done:
+        process = self._targets[target]
+        return self._actor.act(scheme, process, target, start, end, filtered=filtered, dry=dry)
+
     def close(self) -> None:
+        self._actor.close()
         self._processes.close()
 
     def _check_target(

@@ -17,7 +17,7 @@ from isotherm.model.target import Mapping, Range, Target, Unobservable
 from isotherm.ops.processes import Process
 
 #: Pages that the kernel shows to every process: nothing that the process uses memory for.
-_SPECIAL = frozenset(
+SPECIAL_NAMES = frozenset(
     {"[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]", "[vectors]", "[sigpage]", "[uprobes]"}
 )
 #: Reading a map that takes longer than this is put off while sizes of the memory stay the same...
@@ -152,7 +152,7 @@ def _sorted_out(
     visible: list[Range] = []
     hidden: list[Hidden] = []
     for mapping, reason in classified:
-        if mapping.name in _SPECIAL or mapping.permissions.startswith("---"):
+        if mapping.name in SPECIAL_NAMES or mapping.permissions.startswith("---"):
             continue
         if reason is None:
             visible.append(Range(mapping.start, mapping.end))

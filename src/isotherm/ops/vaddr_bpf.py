@@ -9,6 +9,7 @@ young and only whole folios, within a budget of CPU time.
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -16,12 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from isotherm._core import PAGE_IDLE_BITMAP, AccessBpf
-from isotherm.core.ops import Check, Ops, Samples, TargetRanges
+from isotherm._core import PAGE_IDLE_BITMAP, AccessBpf, Walker
+from isotherm.core.ops import Check, Done, Ops, Samples, TargetRanges
 from isotherm.errors import NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
 from isotherm.kernel.privilege import root_hint
-from isotherm.model.target import Mapping, Unobservable
+from isotherm.model.scheme import Scheme
+from isotherm.model.target import Mapping, Range, Unobservable
+from isotherm.ops.actions import Actor
 from isotherm.ops.processes import Process, ProcessSet
 from isotherm.ops.ranges import target_ranges
 
@@ -60,7 +63,9 @@ def self_test(*, page_idle: bool | None = None) -> AccessCost:
 
     Raises `NotPermittedError` or `NotSupportedError` with what failed.
     """
-    access = _open(overhead=OVERHEAD, sweep=False, follow_from=0, page_idle=page_idle)
+    access = _open(
+        open_walker(), overhead=OVERHEAD, sweep=False, follow_from=0, page_idle=page_idle
+    )
     stats = access.stats()
     access.close()
     return AccessCost(stats["read_us"], stats["own_clear_us"])
@@ -74,7 +79,9 @@ class VaddrBpfOps(Ops):
     for clears, and samples beyond that are MISSED. sweep: clear anonymous memory by ranges at the
     start, and again where accessed bits turn out to be stale. follow_from: clear from the CPU of
     a single-threaded target in ticks with at least so many clears; 0 is never. page_idle: None
-    takes the bitmap where the kernel has one. max_ranges: as `target_ranges`.
+    takes the bitmap where the kernel has one. max_ranges: as `target_ranges`. look_again: actions
+    that would hurt memory in use look at its accessed bits just before. force_guests: take
+    processes that run a virtual machine, although what the guest uses cannot be seen.
 
     Raises `TargetGoneError`, `NotPermittedError`, `NotSupportedError` (no BPF, KVM guests).
     """
@@ -91,16 +98,28 @@ class VaddrBpfOps(Ops):
         sweep: bool = True,
         follow_from: int = FOLLOW_FROM,
         page_idle: bool | None = None,
+        look_again: bool = True,
+        force_guests: bool = False,
     ) -> None:
         self._max_ranges = max_ranges
+        self._force_guests = force_guests
+        self._look_again = look_again
+        self._actor: Actor | None = None
+        self._present: list[Process] = []
         self._shown: dict[int, tuple[Mapping, ...]] = {}
         self._prepared = 0
         self._processes = ProcessSet(pids, follow_children=follow_children)
         try:
-            for process in self._processes.members:
-                _refuse_guest(process)
+            if not force_guests:
+                for process in self._processes.members:
+                    _refuse_guest(process)
+            self._walker = open_walker()
             self._access = _open(
-                overhead=overhead, sweep=sweep, follow_from=follow_from, page_idle=page_idle
+                self._walker,
+                overhead=overhead,
+                sweep=sweep,
+                follow_from=follow_from,
+                page_idle=page_idle,
             )
         except BaseException:
             self._processes.close()
@@ -108,11 +127,16 @@ class VaddrBpfOps(Ops):
 
     def targets(self) -> Sequence[TargetRanges]:
         """Return the living processes and their ranges, and tell the C side of both."""
-        living = [process for process in self._processes.refresh() if not process.kvm]
+        living = [
+            process
+            for process in self._processes.refresh()
+            if self._force_guests or not process.kvm
+        ]
         found = [
             (process, target_ranges(process, max_ranges=self._max_ranges)) for process in living
         ]
         present = [(process, ranges) for process, ranges in found if ranges is not None]
+        self._present = [process for process, _ in present]
         self._access.set_targets([(p.target_id, p.pid, p.pidfd) for p, _ in present])
         for index, (_, ranges) in enumerate(present):
             self._access.set_mappings(index, _flat(ranges.mappings))
@@ -147,21 +171,65 @@ class VaddrBpfOps(Ops):
     def native_access(self) -> object:
         return self._access.native()
 
+    def why_not(self, scheme: Scheme) -> str:
+        return self._acts.why_not(scheme)
+
+    def warnings_for(self, scheme: Scheme) -> list[str]:
+        return self._acts.warnings_for(scheme)
+
+    def act(
+        self,
+        scheme: Scheme,
+        target: int,
+        start: int,
+        end: int,
+        *,
+        filtered: bool,
+        dry: bool = False,
+    ) -> Done:
+        avoid = [Range(from_, to) for from_, to, _ in self._access.unobservable(target)]
+        begun_ns = time.thread_time_ns()
+        done = self._acts.act(
+            scheme,
+            self._present[target],
+            target,
+            start,
+            end,
+            filtered=filtered,
+            avoid=sorted(avoid),
+            dry=dry,
+        )
+        # Acting is no cost of looking: the budget of clears is not to pay for it.
+        self._access.exempt(time.thread_time_ns() - begun_ns)
+        return done
+
+    @property
+    def _acts(self) -> Actor:
+        if self._actor is None:
+            self._actor = Actor(
+                self._walker, look_again=self._look_again, force_guests=self._force_guests
+            )
+        return self._actor
+
     def stats(self) -> AccessStats:
         """Counts and costs since the start, for `doctor`, benchmarks and tests."""
         return self._access.stats()
 
     def close(self) -> None:
+        if self._actor is not None:
+            self._actor.close()
         self._access.close()
         self._processes.close()
 
 
-def _open(*, overhead: float, sweep: bool, follow_from: int, page_idle: bool | None) -> AccessBpf:
+def _open(
+    walker: Walker, *, overhead: float, sweep: bool, follow_from: int, page_idle: bool | None
+) -> AccessBpf:
     if page_idle is None:
         page_idle = Path(PAGE_IDLE_BITMAP).exists()
     try:
         return AccessBpf(
-            open_walker(),
+            walker,
             overhead_ns=int(overhead * _SECOND_NS),
             first_sweep_ns=int(FIRST_SWEEP * _SECOND_NS) if sweep else 0,
             steady_sweep_ns=int(STEADY_SWEEP * _SECOND_NS) if sweep else 0,
@@ -184,7 +252,7 @@ def _refuse_guest(process: Process) -> None:
         raise NotSupportedError(
             f"process {process.pid} ({process.name}) runs a virtual machine: what its guest "
             "accesses cannot be seen from outside",
-            hint="run isotherm inside the guest",
+            hint="run isotherm inside the guest (or force it with force_guests=True)",
         )
 
 

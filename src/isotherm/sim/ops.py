@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from isotherm.clock import Clock
-from isotherm.core.ops import WAS_YOUNG, Check, Ops, Samples, TargetRanges
+from isotherm.core.ops import WAS_YOUNG, Check, Done, Ops, Samples, TargetRanges
+from isotherm.model.scheme import Action, Scheme
 from isotherm.model.target import Mapping, Range, Target, Unobservable
+from isotherm.sim.residency import Residency
 from isotherm.sim.world import PAGE, Space, World, union
 
 
@@ -30,6 +32,9 @@ class SimOps(Ops):
     `prepare`. With `clears_per_tick`, no more than so many young pages are cleared in one
     `prepare`, those of the least checked regions first; the others are MISSED, as the real
     backend does within its budget.
+
+    Schemes can page out and bring in: memory goes, is not accessed while it is away, and comes
+    back when it is touched. Pages touched since the round before are left alone.
     """
 
     name: ClassVar[str] = "sim"
@@ -45,11 +50,17 @@ class SimOps(Ops):
         self._prepared_at = 0
         self._turn = 0
         self._cleared = 0
+        self._residency = [Residency(space) for space in world.spaces]
+        #: Times of the last two rounds of actions.
+        self._rounds_ns = (clock.now_ns(), clock.now_ns())
 
     def targets(self) -> Sequence[TargetRanges]:
         now = self._clock.now_ns()
         self._spaces = [(index, self._world.spaces[index]) for index in self._world.alive(now)]
-        return [_target_ranges(index, space, now) for index, space in self._spaces]
+        return [
+            _target_ranges(index, space, now, self._residency[index].absent_bytes(now))
+            for index, space in self._spaces
+        ]
 
     def alive(self) -> bool:
         return bool(self._world.alive(self._clock.now_ns()))
@@ -92,6 +103,58 @@ class SimOps(Ops):
         count, self._cleared = self._cleared, 0
         return count
 
+    def why_not(self, scheme: Scheme) -> str:
+        if scheme.ops_filters:
+            return f"simulated memory cannot be asked for {scheme.ops_filters[0].type}"
+        if scheme.own is not None or scheme.action in (
+            Action.STAT,
+            Action.PAGEOUT,
+            Action.WILLNEED,
+        ):
+            return ""
+        return (
+            f"a simulated world knows pageout, willneed, stat and own actions, not {scheme.action}"
+        )
+
+    def act(
+        self,
+        scheme: Scheme,
+        target: int,
+        start: int,
+        end: int,
+        *,
+        filtered: bool,
+        dry: bool = False,
+    ) -> Done:
+        del filtered
+        if dry:
+            return Done(end - start)
+        if scheme.own is not None:
+            return Done(scheme.own(target, start, end))
+        index, space = self._spaces[target]
+        now = self._clock.now_ns()
+        if now >= space.until_ns:
+            return Done()
+        if now > self._rounds_ns[1]:
+            self._rounds_ns = (self._rounds_ns[1], now)
+        if scheme.action is Action.PAGEOUT:
+            gone = self._residency[index].page_out(start, end, self._rounds_ns[0], now)
+            return Done(gone)
+        if scheme.action is Action.WILLNEED:
+            return Done(self._residency[index].bring_in(start, end, now))
+        return Done()
+
+    def resident_bytes(self, space: int) -> int:
+        """Return what is in memory of a space of the world, by its index, at this time."""
+        now = self._clock.now_ns()
+        mapped = _mapped_bytes(self._world.spaces[space], now)
+        return mapped - self._residency[space].absent_bytes(now)
+
+    def refaulted_bytes(self, space: int) -> int:
+        """Return how much came back after having been paged out."""
+        self._residency[space].absent_bytes(self._clock.now_ns())
+        return self._residency[space].refaulted_bytes
+
     def _look(self, target: int, address: int, now: int) -> _Prepared:
         """Find the page of a sample and whether its accessed bit is set."""
         index, space = self._spaces[target]
@@ -103,16 +166,25 @@ class SimOps(Ops):
         start = address - (address - area.start) % area.page_bytes
         end = start + area.page_bytes
         cleared_at = self._cleared_at.get((index, start))
+        out_since = self._residency[index].out_since(start)
+        if out_since is not None:  # a page that comes back does so by an access
+            cleared_at = max(cleared_at or 0, out_since)
         young = cleared_at is None or space.touched(start, end, cleared_at, now)
         until = min(area.until_ns, space.until_ns) - 1
         return _Prepared(space, start, end, None, young, until)
 
 
-def _target_ranges(index: int, space: Space, now: int) -> TargetRanges:
+def _mapped_bytes(space: Space, now: int) -> int:
+    return sum(
+        area.end - area.start for area in space.areas if area.from_ns <= now < area.until_ns
+    )
+
+
+def _target_ranges(index: int, space: Space, now: int, absent: int) -> TargetRanges:
     areas = [area for area in space.areas if area.from_ns <= now < area.until_ns]
-    size = sum(area.end - area.start for area in areas)
+    size = _mapped_bytes(space, now)
     return TargetRanges(
-        target=Target(index, space.name, None, size, size),
+        target=Target(index, space.name, None, size, size - absent),
         ranges=union([Range(area.start, area.end) for area in areas if not area.hidden]),
         mappings=tuple(Mapping(area.start, area.end, "rw-p", area.name) for area in areas),
         unobservable=tuple(

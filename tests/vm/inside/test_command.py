@@ -4,10 +4,14 @@ import json
 import subprocess
 import sys
 
-from kit import judged, nothing_left, running
+import pytest
+from kit import MIB, cold_of, judged, nothing_left, resident, running
 
 import isotherm
+from isotherm.applying import Applying
+from isotherm.errors import NotSupportedError
 from isotherm.kernel.features import probe
+from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
 from isotherm.ops.choose import choose
 
 
@@ -69,3 +73,53 @@ def test_doctor_shows_who_uses_the_kernels_damon():
     assert seen["operations"] == ["vaddr", "fvaddr", "paddr"]
     assert "damon_aggregated" in seen["events"]
     assert "kdamond.0 runs for isotherm: vaddr" in " ".join(text.split())
+
+
+def test_schemes_are_applied_by_the_kernel():
+    with running() as work:
+        applied = apply(work, "12s")
+        assert cold_bytes(work) < 1 * MIB
+    (state,) = applied.states
+    done = sum(applied.outcomes.by_scheme[0].done.values())
+    print(f"applied by the kernel: {state.stats}; by mapping {done / MIB:.1f} MiB")
+    assert state.stats.sz_applied > 35 * MIB
+    assert done == pytest.approx(state.stats.sz_applied, rel=0.1)
+    assert nothing_left()
+
+
+def test_a_dry_run_touches_nothing():
+    with running() as work:
+        before = cold_bytes(work)
+        applied = apply(work, "8s", dry_run=True)
+        assert cold_bytes(work) == before
+    (state,) = applied.states
+    assert state.action == "pageout"
+    assert state.stats.sz_tried > 35 * MIB
+    assert state.stats.sz_applied == 0
+
+
+def test_a_guard_and_auto_leave_schemes_to_isotherm():
+    with running() as work:
+        with pytest.raises(NotSupportedError, match="cannot be held back by a guard"):
+            isotherm.monitor(
+                pid=work.pid, backend="kdamond", schemes=[scheme(Action.STAT)], guard="psi=10ms/s"
+            )
+        with isotherm.monitor(pid=work.pid, schemes=[scheme(Action.STAT)]) as session:
+            assert session.backend == "idle"
+            assert "does not tell what came of a region" in session.choice.why_not["kdamond"]
+    assert nothing_left()
+
+
+def apply(work, duration, **options):
+    options |= {"pid": work.pid, "backend": "kdamond", "aggr": "200ms", "sample": "10ms"}
+    with Applying([scheme(Action.PAGEOUT)], **options) as applying:
+        applying.run(duration)
+        return applying.result()
+
+
+def scheme(action):
+    return Scheme(action, Pattern(access=Access(0, 0), age=Age(1_000_000)))
+
+
+def cold_bytes(work):
+    return sum(resident(work.pid, part) for part in cold_of(work))

@@ -1,0 +1,166 @@
+"""`isotherm apply`: run schemes in the foreground, with live statistics."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from isotherm.applying import Applying, resident_bytes
+from isotherm.cli.options import exit_status, length_of, monitor_arguments, monitor_options
+from isotherm.cli.signals import stopping_on_signals
+from isotherm.demo.live import Screen, can_redraw
+from isotherm.errors import CommandEndedError, TargetGoneError
+from isotherm.model.snapshot import Snapshot
+from isotherm.report.applied import live_lines, quota_text, report_applied
+from isotherm.report.output import FORMATS
+from isotherm.schemefile.files import load
+from isotherm.units import exact_duration, format_duration, format_size
+
+
+class Live:
+    """The table that a person watches; drawn on stderr, if that is a terminal."""
+
+    def __init__(self, applying: Applying, *, plain: bool) -> None:
+        self._applying = applying
+        live = can_redraw(sys.stderr) and not plain
+        self.screen = Screen(sys.stderr, live=live)
+        self._begun = time.monotonic()
+        self._cpu = time.process_time()
+        self._before: int | None = None
+        self._share = 1.0
+
+    def take(self, snapshot: Snapshot) -> None:
+        """Draw if it is time; say when a guard changes its mind."""
+        now = resident_bytes(snapshot)
+        self._before = now if self._before is None else self._before
+        guard = self._applying.session.guard
+        if guard is not None and guard.share != self._share:
+            self._tell_guard(guard.share, guard.sensor.describe())
+        if self.screen.due():
+            lines = live_lines(self._applying.schemes, snapshot.schemes, self._footer(now))
+            self.screen.draw(lines)
+
+    def _tell_guard(self, share: float, harm: str) -> None:
+        if share == 0:
+            self.screen.last([f" guard: {harm}: holding back"])
+        elif self._share == 0:
+            self.screen.last([f" guard: quiet again: going on with {share:.0%} of the quota"])
+        elif share >= 1:
+            self.screen.last([" guard: the whole quota again"])
+        self._share = share
+
+    def _footer(self, now: int) -> str:
+        elapsed = time.monotonic() - self._begun
+        cost = (time.process_time() - self._cpu) / max(elapsed, 1e-3)
+        spent = format_duration(int(elapsed) * 1_000_000_000)
+        before = format_size(self._before or 0)
+        return (
+            f"{spent}   resident {before} before, {format_size(now)} now   "
+            f"cost {cost:.1%} of one CPU"
+        )
+
+
+def announce(applying: Applying, *, dry_run: bool, endless: bool) -> None:
+    """Say what is applied to whom, under which quota, and what could surprise."""
+    session, attrs = applying.session, applying.session.attrs
+    who = ", ".join(f"{target.name} {target.pid}" for target in session.targets[:3])
+    if len(session.targets) > 3:
+        who += f" and {len(session.targets) - 3} more"
+    what = "dry run on" if dry_run else "applying to"
+    longer = "+" if session.governor is not None else ""
+    print(
+        f"{what} {who}, backend {session.backend}, sample {exact_duration(attrs.sample_us)}"
+        f"{longer} aggr {exact_duration(attrs.aggr_us)}{longer}"
+        f"{'     ctrl-c to stop' if endless else ''}",
+        file=sys.stderr,
+    )
+    for scheme in applying.schemes:
+        print(f" {scheme.title}: quota {quota_text(scheme.quota)}", file=sys.stderr)
+    for warning in session.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for note in applying.notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+@click.command(
+    context_settings={"allow_interspersed_args": True},
+    epilog="""\b
+SCHEMES is a preset (isotherm scheme list), a file, or schemes themselves.
+\b
+Examples:
+  sudo isotherm apply prcl -p $(pidof redis-server)
+  sudo isotherm apply 'pageout access=0% age=2m.. quota=128M/s' -n java
+  sudo isotherm apply ethp -n python3 --dry-run -d 30s
+  sudo isotherm apply prcl -G /app --guard psi=10ms/s --log actions.jsonl""",
+)
+@click.argument("schemes")
+@monitor_options
+@click.option("--dry-run", is_flag=True, help="Show what would be done, without doing it.")
+@click.option(
+    "--guard",
+    metavar="WHAT",
+    help="Hold back on harm: psi=10ms/s, refault=100/s, cmd='COMMAND' fails.",
+)
+@click.option("--log", type=click.Path(path_type=Path), help="Append each action, JSON lines.")
+@click.option("--force-guests", is_flag=True, help="Act on processes that run virtual machines.")
+@click.option("--plain", is_flag=True, help="No live table.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
+    help="How to print the result.",
+)  # fmt: skip
+@click.argument("command_line", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
+def command(
+    *,
+    schemes: str,
+    duration: str | None,
+    dry_run: bool,
+    guard: str | None,
+    log: Path | None,
+    force_guests: bool,
+    plain: bool,
+    form: str,
+    command_line: tuple[str, ...],
+    **options: Any,
+) -> int:
+    """
+    Apply SCHEMES to the memory of processes, or of a command.
+
+    Stops on ctrl-c, after --duration, or when the target ends. What is done to memory is done: a
+    page that went out comes back when it is used.
+    """
+    length = length_of(duration)
+    file = load(schemes)
+    try:
+        applying = Applying(
+            file.schemes,
+            log=log,
+            dry_run=dry_run,
+            guard=guard,
+            force_guests=force_guests,
+            command=command_line or None,
+            **monitor_arguments(options),
+        )
+    except CommandEndedError as err:
+        print(f"isotherm: {err}", file=sys.stderr)
+        return exit_status(err.returncode)
+    with applying:
+        announce(applying, dry_run=dry_run, endless=length is None)
+        live = Live(applying, plain=plain)
+        with stopping_on_signals(applying.session), live.screen:
+            applying.run(None if length is None else length / 1e9, live.take)
+        result = applying.result()
+        started = applying.session.command
+    sys.stdout.write(report_applied(result, dry_run=dry_run).render(form))
+    sys.stdout.flush()
+    if started is not None:
+        return exit_status(started.wait())
+    if not result.snapshots:
+        raise TargetGoneError(
+            "the target ended before the first aggregation: nothing was done",
+            hint="start it with `isotherm apply SCHEMES -- CMD`, or shorten --aggr",
+        )
+    return 0

@@ -1,0 +1,223 @@
+"""`isotherm scheme`: scheme files and presets, checked, converted and explained."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+import click
+
+from isotherm.cli import did_you_mean
+from isotherm.errors import BadValueError, ThresholdError
+from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import Scheme
+from isotherm.report.output import FORMATS, Report
+from isotherm.schemefile import explain, files
+from isotherm.schemefile.files import SPELLINGS, Spelling
+from isotherm.schemefile.line import format_line
+from isotherm.schemefile.presets import PRESETS
+from isotherm.schemefile.scheme_file import SchemeFile
+from isotherm.schemefile.source import SchemeError
+from isotherm.units import duration_us
+
+WIDTH = 80
+COMMANDS = ("check", "fmt", "convert", "explain", "list", "schema")
+
+
+class SchemeGroup(click.Group):
+    """The group in the order of its help, with "did you mean"."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no such command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=SchemeGroup,
+    epilog="""\b
+SCHEMES is a preset, a file (lines, YAML, TOML, JSON, damo's), the lines
+themselves, or - for the standard input.
+\b
+Examples:
+  isotherm scheme list
+  isotherm scheme explain prcl
+  isotherm scheme explain 'pageout access=0% age=2m.. quota=128M/s'
+  isotherm scheme check my.yaml
+  isotherm scheme convert --to yaml kdamonds.json""",
+)
+def command() -> None:
+    """Check, convert and explain scheme files; list the presets."""
+
+
+def _load(source: str) -> tuple[SchemeFile, Spelling]:
+    """Return what SCHEMES says, and how it is spelled."""
+    if source == "-":
+        return files.read(sys.stdin.read(), "<stdin>")
+    path = Path(source)
+    if source not in PRESETS and files.is_file(source):
+        return files.load_path(path)
+    return files.load(source), "line"
+
+
+def _attrs(file: SchemeFile, sample: str | None, aggr: str | None) -> Attrs:
+    """Return the attributes to explain at: the options, else the file's, else the defaults."""
+    given = file.monitor.attrs()
+    return Attrs(
+        given.sample_us if sample is None else duration_us(sample),
+        given.aggr_us if aggr is None else duration_us(aggr),
+    )
+
+
+_sample = click.option("--sample", metavar="TIME", help="Sampling interval [the file's, 5ms].")
+_aggr = click.option("--aggr", metavar="TIME", help="Aggregation interval [the file's, 100ms].")
+
+
+@command.command("check")
+@click.argument("sources", metavar="SCHEMES...", nargs=-1, required=True)
+@_sample
+@_aggr
+def check(sources: tuple[str, ...], sample: str | None, aggr: str | None) -> None:
+    """Read schemes and tell every mistake, with its file, line and column."""
+    mistakes = 0
+    for source in sources:
+        try:
+            file, spelling = _load(source)
+            count = sum(len(one.schemes) for one in file.contexts)
+            for one in file.contexts:
+                attrs = _attrs(one, sample, aggr)
+                for scheme in one.schemes:
+                    for warning in explain.warnings(scheme, attrs):
+                        print(f"{source}: {scheme.title}: {warning}", file=sys.stderr)
+        except BadValueError as err:
+            found = [err, *err.others] if isinstance(err, SchemeError) else [err]
+            mistakes += len(found)
+            for mistake in found:
+                placed = isinstance(mistake, SchemeError) or source in mistake.message
+                place = "" if placed else f"{source}: "
+                print(f"isotherm: {place}{mistake.message}", file=sys.stderr)
+                if mistake.hint:
+                    print(f"hint: {mistake.hint}", file=sys.stderr)
+        else:
+            print(f"{source}: {count} scheme{'' if count == 1 else 's'}, {spelling}")
+    if mistakes:
+        raise BadValueError(f"{mistakes} mistake{'' if mistakes == 1 else 's'}")
+
+
+@command.command("fmt")
+@click.argument("source", metavar="SCHEMES")
+@click.option("--check", "only_check", is_flag=True, help="Exit 6 if it is written differently.")
+def fmt(source: str, *, only_check: bool) -> None:
+    """Print schemes as isotherm writes them, in the spelling they have."""
+    text = _text(source)
+    name = "<stdin>" if source == "-" else source
+    file, spelling = _load(source) if text is None else files.read(text, name)
+    if text is not None and spelling in ("line", "classic"):
+        formatted = files.format_lines(text, name)
+    else:
+        formatted = files.write(file, spelling)
+        if text is not None and any(line.lstrip().startswith("#") for line in text.split("\n")):
+            print("comments are not kept in this spelling", file=sys.stderr)
+    if not only_check:
+        sys.stdout.write(formatted)
+    elif text != formatted:
+        raise ThresholdError(
+            f"{source} is written differently", hint=f"isotherm scheme fmt {source} shows how"
+        )
+
+
+def _text(source: str) -> str | None:
+    """Return the text of a file or of the standard input; None for presets and lines."""
+    if source == "-":
+        return sys.stdin.read()
+    if source not in PRESETS and files.is_file(source):
+        return files.read_text(Path(source))
+    return None
+
+
+@command.command("convert")
+@click.argument("source", metavar="SCHEMES")
+@click.option("--to", "spelling", type=click.Choice(SPELLINGS), required=True, help="Spelling.")
+@click.option(
+    "--schemes-only", is_flag=True, help="Drop targets, monitoring attributes and other settings."
+)
+def convert(source: str, spelling: Spelling, *, schemes_only: bool) -> None:
+    """
+    Print schemes in another spelling; what it cannot say is an error, never lost.
+
+    Status that damo's files hold beside the settings (state, pid, stats) is not converted, except
+    to damo-kdamonds.
+    """
+    file, _ = _load(source)
+    if schemes_only:
+        file = files.only_schemes(file)
+    elif not spelling.startswith("damo-kdamonds"):
+        file = files.without_status(file)
+    sys.stdout.write(files.write(file, spelling))
+
+
+@command.command("explain")
+@click.argument("source", metavar="SCHEMES")
+@_sample
+@_aggr
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
+    help="How to print it.",
+)  # fmt: skip
+def explain_command(source: str, sample: str | None, aggr: str | None, form: str) -> None:
+    """Say what each scheme does, in one sentence and in the kernel's units."""
+    file, _ = _load(source)
+    rows, text = [], []
+    for one in file.contexts:
+        attrs = _attrs(one, sample, aggr)
+        for scheme in one.schemes:
+            rows.append(_explained(scheme, attrs))
+            text += [f"{scheme.title}: {rows[-1]['sentence']}", f"  {rows[-1]['kernel']}"]
+            text += [f"  warning: {warning}" for warning in explain.warnings(scheme, attrs)]
+    if source in PRESETS:
+        text = [*textwrap.wrap(PRESETS[source].about, WIDTH), "", *text]
+    report = Report("isotherm.schemefile/1", {"schemes": rows}, rows, text)
+    sys.stdout.write(report.render(form))
+
+
+def _explained(scheme: Scheme, attrs: Attrs) -> dict[str, object]:
+    return {
+        "name": scheme.name,
+        "line": format_line(scheme),
+        "sentence": explain.sentence(scheme),
+        "kernel": explain.kernel_units(scheme, attrs),
+    }
+
+
+@command.command("list")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
+    help="How to print it.",
+)  # fmt: skip
+def list_command(form: str) -> None:
+    """List the presets."""
+    rows = [
+        {"name": name, "schemes": preset.lines, "about": preset.about}
+        for name, preset in PRESETS.items()
+    ]
+    text: list[str] = []
+    for name, preset in PRESETS.items():
+        text += textwrap.wrap(f"{name}: {preset.about}", WIDTH, subsequent_indent="  ")
+        text += [f"    {line}" for line in preset.lines.split("\n")]
+    sys.stdout.write(Report("isotherm.presets/1", {"presets": rows}, rows, text).render(form))
+
+
+@command.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of scheme documents, for editors."""
+    from isotherm.schemefile.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))

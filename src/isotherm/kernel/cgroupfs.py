@@ -1,0 +1,83 @@
+"""Control groups: where the memory controller is, v1 or v2, and what it says of a group."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from isotherm.kernel.procfs import read_file
+
+
+@cache
+def memory_root() -> Path | None:
+    """Return where the hierarchy with the memory controller is mounted; None if nowhere."""
+    unified: Path | None = None
+    for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
+        _, where, kind, options, *_ = line.split()
+        if kind == "cgroup" and "memory" in options.split(","):
+            return Path(where)
+        if kind == "cgroup2":
+            unified = Path(where)
+    if unified is not None:
+        controllers = (unified / "cgroup.controllers").read_text("ascii").split()
+        if "memory" in controllers:
+            return unified
+    return None
+
+
+def memory_group(path: str) -> Path | None:
+    """Return the folder of a cgroup, "/app", under the memory controller; None if not there."""
+    root = memory_root()
+    if root is None:
+        return None
+    folder = root / path.lstrip("/")
+    return folder if folder.is_dir() else None
+
+
+def group_pids(path: str) -> list[int] | None:
+    """Return the processes of a cgroup and of the groups in it; None if it is not there."""
+    folder = memory_group(path)
+    if folder is None:
+        return None
+    found: set[int] = set()
+    for procs in (folder / "cgroup.procs", *folder.glob("**/cgroup.procs")):
+        try:
+            found.update(map(int, read_file(str(procs)).split()))
+        except OSError:  # a group that vanishes meanwhile
+            continue
+    return sorted(found)
+
+
+def node_bytes(path: str, nid: int) -> int | None:
+    """Return the anonymous and file memory of a cgroup on a node, in bytes; None if unknown."""
+    folder = memory_group(path)
+    if folder is None:
+        return None
+    try:
+        text = read_file(str(folder / "memory.numa_stat")).decode(errors="replace")
+    except OSError:
+        return None
+    return parse_numa_stat(text, nid)
+
+
+def parse_numa_stat(text: str, nid: int) -> int | None:
+    """
+    Parse memory.numa_stat for a node, into bytes.
+
+    v2 has bytes, "anon N0=1 N1=2", v1 pages, "hierarchical_anon=3 N0=1 N1=2".
+
+    Children are included: v2 is hierarchical, v1 has lines of its own for that.
+    """
+    total: int | None = None
+    for line in text.splitlines():
+        name, *values = line.split()
+        label, equals, _ = name.partition("=")
+        if label not in ("hierarchical_anon", "hierarchical_file") and not (
+            not equals and label in ("anon", "file")
+        ):
+            continue
+        for value in values:
+            node, _, count = value.partition("=")
+            if node == f"N{nid}":
+                total = (total or 0) + int(count) * (4096 if equals else 1)
+    return total

@@ -1,0 +1,58 @@
+"""The machine's memory in figures: /proc/meminfo, nodes, pressure, zones of swap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isotherm.kernel.procfs import read_file
+
+PSI_MEMORY = "/proc/pressure/memory"
+_NODES = "/sys/devices/system/node"
+
+
+def parse_kib(text: bytes) -> dict[str, int]:
+    """Return the fields of lines "Name: 123 kB", in bytes; a node's prefix is dropped."""
+    fields = {}
+    for line in text.decode(errors="replace").splitlines():
+        name, colon, rest = line.partition(":")
+        words = rest.split()
+        if colon and words and words[0].isdecimal():
+            fields[name.split()[-1]] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
+    return fields
+
+
+def meminfo() -> dict[str, int]:
+    """Return /proc/meminfo, in bytes."""
+    return parse_kib(read_file("/proc/meminfo"))
+
+
+def node_meminfo(nid: int) -> dict[str, int] | None:
+    """Return the memory of a node, in bytes; None without such a node."""
+    try:
+        return parse_kib(read_file(f"{_NODES}/node{nid}/meminfo"))
+    except OSError:
+        return None
+
+
+def psi_some_us() -> int | None:
+    """Return how long some task waited for memory since boot, in µs; None where PSI is off."""
+    try:
+        text = read_file(PSI_MEMORY)
+    except OSError:
+        return None
+    for line in text.splitlines():
+        if line.startswith(b"some "):
+            return int(line.rpartition(b"total=")[2])
+    return None
+
+
+def vmstat(*names: str) -> dict[str, int]:
+    """Return counters of /proc/vmstat; a name that this kernel lacks is missing."""
+    wanted = {name.encode() for name in names}
+    pairs = (line.split() for line in read_file("/proc/vmstat").splitlines())
+    return {key.decode(): int(value) for key, value in pairs if key in wanted}
+
+
+def has_swap() -> bool:
+    """Tell whether any swap is in use by the kernel."""
+    return len(Path("/proc/swaps").read_text("ascii").splitlines()) > 1

@@ -1,0 +1,91 @@
+"""Facts of pages and swap that actions need: the bits of a survey, and where they come from."""
+
+import fcntl
+import os
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntFlag
+from pathlib import Path
+
+from isotherm.errors import NotSupportedError
+from isotherm.kernel import procfs
+
+
+class Fact(IntFlag):
+    """What a survey tells of a page: enum page_fact of _native/survey.h, which explains them."""
+
+    PRESENT = 1
+    SWAPPED = 2
+    YOUNG = 4
+    ANON = 8
+    SHARED = 16
+    HUGE = 32
+    ACTIVE = 64
+    REFERENCED = 128
+    LOCKED = 256
+    ZERO = 512
+    SPECIAL = 1024
+    JOINED = 2048
+    TORN = 4096
+
+
+_PAGEMAP_SCAN = 0xC0606610  # _IOWR('f', 16, struct pm_scan_arg) of linux/fs.h, Linux 6.7
+_POPULATED = 1 << 3 | 1 << 4  # PAGE_IS_PRESENT, PAGE_IS_SWAPPED
+
+
+def next_populated(descriptor: int, start: int, end: int) -> int | None:
+    """
+    Return the first address of [start, end) that has a page, in memory or swapped out; else `end`.
+
+    Passes over terabytes of nothing in microseconds. descriptor: of `opened`. None where the
+    kernel cannot tell (before 6.7), or the memory is gone.
+    """
+    found = array("Q", (0, 0, 0))  # struct page_region
+    wish = array(
+        "Q", (96, 0, start, end, 0, found.buffer_info()[0], 1, 1, 0, 0, _POPULATED, _POPULATED)
+    )
+    try:
+        nr = fcntl.ioctl(descriptor, _PAGEMAP_SCAN, wish)
+    except OSError:
+        return None
+    return found[0] if nr else end
+
+
+@contextmanager
+def opened(pid: int) -> Iterator[int]:
+    """
+    Open /proc/PID/pagemap: a descriptor of the memory that `pid` has now.
+
+    It stays that memory's: after an exec, or the end of the process, nothing is read from it.
+    """
+    with procfs.reading(pid, "pagemap"):
+        descriptor = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def free_swap_bytes() -> int:
+    """Return how much swap space is free on this machine; 0 without any."""
+    for line in procfs.read_file("/proc/meminfo").split(b"\n"):
+        if line.startswith(b"SwapFree:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def cgroup_inode(path: str) -> int:
+    """
+    Return what /proc/kpagecgroup calls the memory cgroup `path`: its inode.
+
+    path: of a directory, or as the kernel writes it, below the root of the hierarchy that accounts
+    memory. Raises `NotSupportedError` if there is none.
+    """
+    for root in ("", "/sys/fs/cgroup/memory", "/sys/fs/cgroup"):
+        folder = Path(root + "/" + path.lstrip("/"))
+        if folder.is_dir() and (folder / "cgroup.procs").exists():
+            return folder.stat().st_ino
+    raise NotSupportedError(
+        f"there is no memory cgroup {path!r}", hint="name a directory below /sys/fs/cgroup"
+    )

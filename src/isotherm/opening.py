@@ -1,0 +1,206 @@
+"""
+From what was asked and the facts to a backend at work: choice, operations set, loop, schemes.
+
+`session` keeps what comes out running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from isotherm.clock import Clock
+from isotherm.core.monitor import Monitor
+from isotherm.core.ops import Ops, TargetRanges
+from isotherm.errors import BadValueError, NotSupportedError
+from isotherm.kernel.features import probe
+from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import Scheme
+from isotherm.model.snapshot import Snapshot
+from isotherm.ops.choose import Backend as BackendName
+from isotherm.ops.choose import Choice, TargetFacts, choose, open_ops
+from isotherm.ops.guard import Guard
+from isotherm.ops.metrics import SystemMetrics
+from isotherm.ops.watch import ProcessTargets
+from isotherm.schemes.engine import Engine, Event
+from isotherm.units import duration_us, int_range
+
+Observer = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked of the monitoring attributes; None means the backend's own default."""
+
+    sample: int | str | None = None
+    aggr: int | str | None = None
+    update: int | str | None = None
+    regions: str | tuple[int, int] | None = None
+
+    @property
+    def fixes_intervals(self) -> bool:
+        """Tell whether the intervals were asked for, and so must stay as they are."""
+        return self.sample is not None or self.aggr is not None
+
+    def over(self, defaults: Attrs) -> Attrs:
+        """Return `defaults` with what was asked put over them; raises `BadValueError`."""
+        changes: dict[str, Any] = {}
+        for name in ("sample", "aggr", "update"):
+            asked = getattr(self, name)
+            if asked is not None:
+                changes[f"{name}_us"] = duration_us(asked)
+        if changes.get("sample_us") == 0 or changes.get("aggr_us") == 0:
+            raise BadValueError("an interval of 0 cannot be kept", hint="5ms and 100ms are usual")
+        if "sample_us" in changes and "aggr_us" not in changes:
+            changes["aggr_us"] = changes["sample_us"] * defaults.samples_per_aggr
+        if self.regions is not None:
+            changes["min_nr_regions"], changes["max_nr_regions"] = int_range(self.regions)
+        return replace(defaults, **changes)
+
+
+class Backend(Protocol):
+    """What runs the loop: `core.Monitor`, or `offload.Kdamond` with the loop in the kernel."""
+
+    @property
+    def attrs(self) -> Attrs:
+        """The attributes in force."""
+
+    @property
+    def targets(self) -> tuple[TargetRanges, ...]:
+        """The targets with their address maps, in the order of `Region.target`."""
+
+    def snapshots(self, until_ns: int | None = None) -> Iterator[Snapshot]:
+        """Monitor, and give a snapshot at the end of each window."""
+
+    def commit(self, attrs: Attrs) -> None:
+        """Change the attributes while monitoring."""
+
+    def stop(self) -> None:
+        """End monitoring soon."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What is to be done to the memory found, and what watches over it."""
+
+    schemes: tuple[Scheme, ...]
+    guard: Guard | None
+    dry_run: bool
+    observe: Observer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a backend is opened with, whichever it is; see `monitor`."""
+
+    pids: Sequence[int]
+    wish: Wish
+    seed: int | None
+    applied: Applied
+    children: bool
+    overhead: float
+    force_guests: bool
+
+
+#: What looks at memory and what applies schemes, None where the kernel does; what runs the loop.
+Opened = tuple[Ops | None, Backend, Engine | None]
+
+
+def open_best(
+    backend: str, facts: TargetFacts, opening: Opening
+) -> tuple[Choice, Ops | None, Backend, Engine | None]:
+    """Choose a backend and open it; with "auto", another one if the kernel's DAMON will not do."""
+    support, force = probe(), opening.force_guests
+    failed: dict[BackendName, str] = {}
+    if backend == "auto" and opening.applied.schemes:
+        failed["kdamond"] = "the kernel does not tell what came of a region, nor can be held back"
+    choice = choose(support, backend, facts, failed=failed, force_guests=force)
+    try:
+        return choice, *open_backend(choice, opening)
+    except NotSupportedError as err:
+        # What the kernel's DAMON can do is seen only with a context of one's own.
+        if backend != "auto" or choice.backend != "kdamond":
+            raise
+        failed["kdamond"] = err.message
+    choice = choose(support, backend, facts, failed=failed, force_guests=force)
+    return choice, *open_backend(choice, opening)
+
+
+def open_backend(choice: Choice, opening: Opening) -> Opened:
+    """Open the chosen backend; raises as it does."""
+    if choice.backend == "kdamond":
+        return None, open_kdamond(opening), None
+    ops = open_ops(
+        choice,
+        opening.pids,
+        follow_children=opening.children,
+        overhead=opening.overhead,
+        force_guests=opening.force_guests,
+    )
+    try:
+        return ops, *open_monitor(ops, opening.wish, opening.seed, applied=opening.applied)
+    except BaseException:
+        ops.close()
+        raise
+
+
+def open_monitor(
+    ops: Ops,
+    wish: Wish,
+    seed: int | None,
+    clock: Clock | None = None,
+    applied: Applied | None = None,
+) -> tuple[Monitor, Engine | None]:
+    """
+    Return a monitor over `ops` and the engine of its schemes, None without schemes.
+
+    Attributes that nothing was asked for are those that the ops recommends. Raises
+    `NotSupportedError` for a scheme that cannot be done here.
+    """
+    attrs = wish.over(getattr(ops, "recommended_attrs", None) or Attrs())
+    engine: Engine | None = None
+    if applied is not None and applied.schemes:
+        engine = Engine(
+            applied.schemes,
+            ops.min_region_bytes,
+            SystemMetrics(),
+            clock=clock,
+            observe=applied.observe,
+            dry=applied.dry_run,
+        )
+        engine.check(ops, applied.schemes)
+    return Monitor(ops, attrs, clock=clock, seed=seed, schemes=engine), engine
+
+
+def open_kdamond(opening: Opening) -> Backend:
+    """Let the kernel's DAMON monitor processes; raises as `offload.Kdamond` does."""
+    # Only here: it is not needed by the other backends.
+    from isotherm.offload.kdamond import Kdamond
+
+    applied = opening.applied
+    if opening.seed is not None:
+        raise BadValueError(
+            "the kernel draws its samples itself: it takes no seed",
+            hint="leave out the seed, or choose another backend",
+        )
+    if applied.guard is not None:
+        raise NotSupportedError(
+            "the kernel's schemes cannot be held back by a guard",
+            hint="choose another backend, or give the schemes a goal, as some_mem_psi_us",
+        )
+    watched = ProcessTargets(opening.pids, follow_children=opening.children)
+    try:
+        return Kdamond(
+            watched,
+            opening.wish.over(Attrs()),
+            applied.schemes,
+            dry_run=applied.dry_run,
+            observe=applied.observe,
+        )
+    except BaseException:
+        watched.close()
+        raise

@@ -1,0 +1,155 @@
+"""What `isotherm apply` shows: live lines, and the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from isotherm.applying import Result
+from isotherm.model.scheme import Quota, Scheme
+from isotherm.model.scheme_state import SchemeState
+from isotherm.report.output import Report
+from isotherm.report.text import elide, short_size, table
+from isotherm.units import (
+    U64_MAX,
+    exact_duration,
+    exact_size,
+    format_duration,
+    format_size,
+)
+
+SCHEMA = "isotherm.apply/1"
+_NAME_WIDTH = 30
+_MAX_MAPPINGS = 8
+_MAX_ERRORS = 3
+
+
+def quota_text(quota: Quota | None) -> str:
+    """Return "128M,50ms/s", or "none"."""
+    if quota is None or not quota.limits:
+        return "none"
+    parts = [exact_size(quota.size_bytes)] if quota.size_bytes else []
+    parts += [exact_duration(quota.time_ms * 1000)] if quota.time_ms else []
+    parts += ["goal"] if quota.goals else []
+    per = "s" if quota.reset_ms == 1000 else exact_duration(quota.reset_ms * 1000)
+    return f"{','.join(parts)}/{per}"
+
+
+def state_row(scheme: Scheme, state: SchemeState) -> list[str]:
+    """Return a scheme's line of the live table."""
+    stats, allowed = state.stats, state.effective_bytes
+    if state.held:
+        how = "held back"
+    elif not state.active:
+        how = "resting"
+    else:
+        how = f"{stats.qt_exceeds}x full" if stats.qt_exceeds else "-"
+    limit = "-" if allowed is None or allowed >= U64_MAX // 10_000 else short_size(allowed)
+    return [
+        elide(state.title, _NAME_WIDTH),
+        short_size(stats.sz_tried),
+        short_size(stats.sz_applied),
+        str(sum(stats.errors.values()) or "-"),
+        limit if scheme.quota is not None and scheme.quota.limits else "none",
+        "-" if state.score is None else f"{state.score:.2f}",
+        how,
+    ]
+
+
+HEADER = ["scheme", "tried", "applied", "errors", "quota", "goal", "state"]
+
+
+def live_lines(schemes: Sequence[Scheme], states: Sequence[SchemeState], footer: str) -> list[str]:
+    """Return the table of schemes, and a line about the targets."""
+    rows = [state_row(scheme, state) for scheme, state in zip(schemes, states, strict=False)]
+    return [*table(HEADER, rows), f" {footer}"]
+
+
+def report_applied(result: Result, *, dry_run: bool) -> Report:
+    """Return what came of it."""
+    rows = [
+        {
+            "scheme": scheme.title,
+            "action": str(scheme.action),
+            "quota": quota_text(scheme.quota),
+            **{k: v for k, v in asdict(state.stats).items() if k != "errors"},
+            "errors": dict(state.stats.errors),
+        }
+        for scheme, state in zip(result.schemes, result.states, strict=False)
+    ]
+    document: dict[str, Any] = {
+        "dry_run": dry_run,
+        "seconds": round(result.seconds, 3),
+        "snapshots": result.snapshots,
+        "resident_before": result.resident_before,
+        "resident_after": result.resident_after,
+        "schemes": rows,
+        "mappings": _mappings(result),
+    }
+    return Report(SCHEMA, document, rows, _text(result, dry_run=dry_run))
+
+
+def _mappings(result: Result) -> list[dict[str, Any]]:
+    """What was done, by scheme and mapping, the most first."""
+    found = []
+    for index, one in result.outcomes.by_scheme.items():
+        found += [
+            {
+                "scheme": result.schemes[index].title,
+                "mapping": name,
+                "asked": asked,
+                "done": one.done[name],
+                "different": one.different[name].size if name in one.different else 0,
+            }
+            for name, asked in one.asked.items()
+        ]
+    return sorted(found, key=lambda row: (-row["done"], -row["asked"], row["mapping"]))
+
+
+def _text(result: Result, *, dry_run: bool) -> list[str]:
+    lines = table(
+        HEADER, [state_row(*pair) for pair in zip(result.schemes, result.states, strict=False)]
+    )
+    rows = _mappings(result)
+    if rows:
+        done = "would be done" if dry_run else "done"
+        lines += ["", *_mapping_table(rows, done)]
+    lines += _errors(result)
+    before, after = result.resident_before, result.resident_after
+    if before:
+        share = f" ({(after - before) / before:+.0%})"
+        moved = "" if dry_run else f", resident {format_size(before)} before, "
+        moved += "" if dry_run else f"{format_size(after)} now{share}"
+        what = "nothing was done: a dry run" if dry_run else "done"
+        seconds = format_duration(int(result.seconds) * 1_000_000_000)
+        lines += ["", f" {what}; {seconds}, {result.snapshots} snapshots{moved}"]
+    return lines
+
+
+def _mapping_table(rows: Sequence[dict[str, Any]], done: str) -> list[str]:
+    shown = rows[:_MAX_MAPPINGS]
+    cells = [
+        [
+            elide(row["mapping"], _NAME_WIDTH),
+            elide(row["scheme"], _NAME_WIDTH),
+            short_size(row["asked"]),
+            short_size(row["done"]),
+            short_size(row["different"]),
+        ]
+        for row in shown
+    ]
+    header = ["mapping", "scheme", "tried", done, "different"]
+    more = len(rows) - len(shown)
+    return [*table(header, cells, left=2), *([f" and {more} more"] if more else [])]
+
+
+def _errors(result: Result) -> list[str]:
+    lines = []
+    for scheme, state in zip(result.schemes, result.states, strict=False):
+        worst = sorted(state.stats.errors.items(), key=lambda item: -item[1])
+        for reason, count in worst[:_MAX_ERRORS]:
+            lines.append(f" {scheme.title}: {count} times {reason}")
+        if len(worst) > _MAX_ERRORS:
+            lines.append(f" {scheme.title}: and {len(worst) - _MAX_ERRORS} more kinds of errors")
+    return lines

@@ -1,0 +1,1 @@
+"""Schemes as people write them: lines, documents, damo's files; presets and explanations."""

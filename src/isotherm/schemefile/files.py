@@ -1,0 +1,287 @@
+"""Reading and writing schemes in any spelling, from a preset's name, a file or the lines alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from isotherm.errors import BadValueError
+from isotherm.model.scheme import Action, Scheme
+from isotherm.schemefile import damo
+from isotherm.schemefile.classic import format_classic, looks_classic, parse_classic
+from isotherm.schemefile.document import (
+    check_nothing_kept,
+    decode_document,
+    decode_each,
+    encode_document,
+)
+from isotherm.schemefile.document_scheme import SCHEME_KEYS
+from isotherm.schemefile.kdamonds import decode_kdamonds, encode_kdamonds
+from isotherm.schemefile.line import format_line, parse_line
+from isotherm.schemefile.presets import PRESETS
+from isotherm.schemefile.scheme_file import Monitor, SchemeFile
+from isotherm.schemefile.source import COMMAND_LINE, InexpressibleError, Node, Word, unknown
+from isotherm.schemefile.toml_text import dump_toml
+from isotherm.schemefile.trees import READERS
+
+Spelling = Literal[
+    "line", "classic", "yaml", "toml", "json", "damo", "damo-kdamonds", "damo-kdamonds-yaml"
+]
+SPELLINGS: tuple[Spelling, ...] = get_args(Spelling)
+_BREAKS = ("\n", "\r", "\x85", "\u2028", "\u2029")
+_Syntax = Literal["line", "yaml", "toml", "json"]
+_SUFFIXES: dict[str, _Syntax] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
+_TOML_BEGINS = re.compile(r"\[\[?[A-Za-z_]+\]|[A-Za-z_]+\s*=")
+_YAML_BEGINS = re.compile(r"---|[A-Za-z_]+\s*:(\s|$)|-\s")
+#: What only damo's schemes hold, and what only ours do.
+_DAMO_ONLY = frozenset(damo.SCHEME_KEYS) - frozenset(SCHEME_KEYS)
+_OURS_ONLY = frozenset(SCHEME_KEYS) - frozenset(damo.SCHEME_KEYS)
+
+
+def load(source: str) -> SchemeFile:
+    """
+    Return what a preset's name, a file's path, or lines given directly (newline or `;`) say.
+
+    A preset's name wins over a file of that name; "./prcl" is the file. Raises `SchemeError` with
+    file:line:column, which exits with 2.
+    """
+    if source in PRESETS:
+        return read(PRESETS[source].lines, source, "line")[0]
+    if not source.strip():
+        raise BadValueError("no scheme was given", hint=f"presets: {', '.join(PRESETS)}")
+    path = Path(source)
+    if is_file(source):
+        return load_path(path)[0]
+    if len(source.split()) == 1 and ("/" in source or path.suffix in _SUFFIXES):
+        raise BadValueError(f"there is no scheme file {source!r}")
+    return SchemeFile(decode_each(_given_lines(source), _parse_any_line))
+
+
+def is_file(source: str) -> bool:
+    """Whether there is a file (or anything else) of this name."""
+    try:
+        return "\n" not in source and Path(source).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def load_path(path: Path, spelling: Spelling | None = None) -> tuple[SchemeFile, Spelling]:
+    """Return what a file says, and how it is spelled; raises `SchemeError`."""
+    return read(read_text(path), str(path), spelling)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file; raises `BadValueError` if it cannot be read or is none."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as err:
+        raise BadValueError(f"cannot read {path}: {err.strerror}") from None
+    except UnicodeDecodeError as err:
+        raise BadValueError(f"{path} is no text: byte {err.start} is not UTF-8") from None
+
+
+def read(
+    text: str, file: str = COMMAND_LINE, spelling: Spelling | None = None
+) -> tuple[SchemeFile, Spelling]:
+    """
+    Return what a text says, and how it is spelled; recognised by its name and beginning if None.
+
+    Raises `SchemeError`, which holds the mistakes of all schemes of the text.
+    """
+    syntax = spelling or detect(text, file)
+    if syntax in ("line", "classic"):
+        lines = [Word(line, file, at) for at, line in enumerate(text.split("\n"), start=1)]
+        schemes = decode_each([line for line in lines if line.words()], _parse_any_line)
+        if not schemes:
+            raise Word("", file).error("there is no scheme in this file")
+        classic = all(looks_classic(line.text) for line in lines if line.words())
+        return SchemeFile(schemes), "classic" if classic else "line"
+    if syntax == "damo-kdamonds-yaml":
+        syntax = "yaml"
+    elif syntax in ("damo", "damo-kdamonds"):
+        syntax = "yaml" if file.endswith((".yaml", ".yml")) else "json"
+    root = READERS[syntax](text, file)
+    form = _form(root)
+    if form == "damo-kdamonds":
+        return decode_kdamonds(root), "damo-kdamonds-yaml" if syntax == "yaml" else form
+    if form == "damo":
+        listed = root if root.pairs is None else root.pairs["schemes"]
+        return SchemeFile(decode_each(listed.sequence("schemes"), damo.decode_scheme)), form
+    return decode_document(root), syntax
+
+
+def detect(text: str, file: str = COMMAND_LINE) -> _Syntax:
+    """Return the syntax of a text, by the suffix of its name, else by how it begins."""
+    suffix = _SUFFIXES.get(Path(file).suffix.lower())
+    if suffix is not None:
+        return suffix
+    first = next((one for one in map(str.strip, text.split("\n")) if one and one[0] != "#"), "")
+    if _TOML_BEGINS.match(first):
+        return "toml"
+    if first[:1] in ("{", "["):
+        return "json"
+    return "yaml" if _YAML_BEGINS.match(first) else "line"
+
+
+def _form(root: Node) -> Literal["document", "damo", "damo-kdamonds"]:
+    """Tell our documents from damo's files."""
+    if root.pairs is not None:
+        if "kdamonds" in root.pairs:
+            return "damo-kdamonds"
+        schemes = root.pairs.get("schemes")
+        return "damo" if set(root.pairs) == {"schemes"} and _is_damo(schemes) else "document"
+    if root.items is None:
+        raise root.word.error(f"a scheme file holds a list or a mapping, not {root.kind}")
+    if any("contexts" in (item.pairs or ()) for item in root.items):
+        return "damo-kdamonds"
+    return "damo" if _is_damo(root) else "document"
+
+
+def _is_damo(node: Node | None) -> bool:
+    """Whether all schemes are mappings, with a key that only damo has, or none that only we do."""
+    schemes = [item.pairs for item in (node.items or () if node is not None else ())]
+    if not schemes or None in schemes:
+        return False
+    mappings = [pairs for pairs in schemes if pairs is not None]
+    keys = {key for pairs in mappings for key in pairs}
+    if keys & _OURS_ONLY and not keys & {"access_pattern", "quotas", "apply_interval_us"}:
+        return False
+    filters = [
+        one for pairs in mappings if "filters" in pairs for one in pairs["filters"].items or ()
+    ]
+    return bool(keys & _DAMO_ONLY) or any("filter_type" in (one.pairs or ()) for one in filters)
+
+
+def _given_lines(source: str) -> list[Word]:
+    lines = [Word(line, COMMAND_LINE, at) for at, line in enumerate(source.split("\n"), start=1)]
+    parts = [part for line in lines for part in line.split(";")]
+    return [part for part in parts if part.words()]
+
+
+def _parse_any_line(word: Word) -> Scheme:
+    words = word.words()
+    if looks_classic(word.text):
+        return parse_classic(word)
+    alone = len(words) == 1 and "=" not in word.text and word.file == COMMAND_LINE
+    if alone and words[0].text.lower() not in list(Action):
+        known = [*PRESETS, *(str(one) for one in Action)]
+        raise unknown(words[0], "there is no preset, file or action", words[0].text, known)
+    return parse_line(word)
+
+
+def write(file: SchemeFile, spelling: Spelling) -> str:
+    """
+    Return the text of a file in a spelling, which `read` reads back as an equal one.
+
+    Raises `InexpressibleError` that names the part for which the spelling has no words.
+    """
+    return _WRITERS[spelling](file)
+
+
+def only_schemes(file: SchemeFile) -> SchemeFile:
+    """Return the schemes of all contexts, without anything that stands beside them."""
+    return SchemeFile(tuple(scheme for one in file.contexts for scheme in one.schemes))
+
+
+def _bare_schemes(file: SchemeFile) -> tuple[Scheme, ...]:
+    for what, there in {
+        "several contexts": file.others,
+        "targets": file.targets,
+        "monitoring attributes": file.monitor != Monitor(),
+    }.items():
+        if there:
+            raise InexpressibleError(
+                f"this spelling has no words for {what}",
+                hint="yaml, toml and json do; --schemes-only drops it",
+            )
+    check_nothing_kept(file)
+    return file.schemes
+
+
+def _lines(file: SchemeFile, form: Callable[[Scheme], str]) -> str:
+    return "".join(f"{form(scheme)}\n" for scheme in _bare_schemes(file))
+
+
+def _yaml(document: object) -> str:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """Quotes what holds line breaks: PyYAML folds U+0085 in other styles and loses it."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            del data
+            return True
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = '"' if len(value.splitlines()) > 1 or value.endswith(_BREAKS) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return str(yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=99))
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=2) + "\n"
+
+
+_WRITERS: dict[Spelling, Callable[[SchemeFile], str]] = {
+    "line": lambda file: _lines(file, format_line),
+    "classic": lambda file: _lines(file, format_classic),
+    "yaml": lambda file: _yaml(encode_document(file)),
+    "toml": lambda file: dump_toml(encode_document(file)),
+    "json": lambda file: _json(encode_document(file)),
+    "damo": lambda file: _json([damo.encode_scheme(scheme) for scheme in _bare_schemes(file)]),
+    "damo-kdamonds": lambda file: _json(encode_kdamonds(file)),
+    "damo-kdamonds-yaml": lambda file: _yaml(encode_kdamonds(file)),
+}
+
+
+def format_lines(text: str, file: str = COMMAND_LINE) -> str:
+    """Return the lines of a text in their shortest form, comments and empty lines kept."""
+    formatted = []
+    for at, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        word = Word(line, file, at)
+        if not word.words():
+            formatted.append(line.strip())
+            continue
+        form = format_classic if looks_classic(line) else format_line
+        comment = word.comment()
+        formatted.append(form(_parse_any_line(word)) + (f"  {comment}" if comment else ""))
+    return "".join(f"{line}\n" for line in formatted)
+
+
+def without_status(file: SchemeFile) -> SchemeFile:
+    """
+    Return a damo file without what says nothing about the wish: status, and damo's defaults.
+
+    What is left of the kept parts changes what damo does, and only its files can say it.
+    """
+    contexts = [
+        replace(
+            one,
+            kdamond_kept={k: v for k, v in one.kdamond_kept.items() if not _is_default(k, v)},
+            context_kept={k: v for k, v in one.context_kept.items() if not _is_default(k, v)},
+        )
+        for one in file.contexts
+    ]
+    return replace(contexts[0], others=tuple(contexts[1:]))
+
+
+_DEFAULTS: dict[str, tuple[object, ...]] = {
+    "refresh_ms": (0, "0", "0 ns", None),
+    "addr_unit": (1, "1", "1 B", None),
+    "probes": ([], None),
+    "pause": (False, None),
+    "sample_control": (
+        None,
+        {"primitives_enabled": {"page_table": True, "page_fault": False}, "sample_filters": []},
+    ),
+}
+
+
+def _is_default(key: str, value: object) -> bool:
+    return key in ("state", "pid") or value in _DEFAULTS.get(key, ())

@@ -1,0 +1,167 @@
+"""Quota goals: "psi:some=10ms/s", "free:node0=5%"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from isotherm.model.scheme import Goal, Metric
+from isotherm.schemefile.source import InexpressibleError, Word, quote, unknown
+from isotherm.schemefile.values import (
+    count,
+    format_interval_ms,
+    format_share,
+    parse_interval_ms,
+    parse_node,
+    whole_share,
+)
+from isotherm.units import U64_MAX, duration_us, exact_duration
+
+#: Name in lines -> metric. Those of a node are followed by :node0, those of a cgroup by its path.
+METRICS = {
+    "psi:some": Metric.SOME_MEM_PSI_US,
+    "used": Metric.NODE_MEM_USED_BP,
+    "free": Metric.NODE_MEM_FREE_BP,
+    "memcg_used": Metric.NODE_MEMCG_USED_BP,
+    "memcg_free": Metric.NODE_MEMCG_FREE_BP,
+    "active": Metric.ACTIVE_MEM_BP,
+    "inactive": Metric.INACTIVE_MEM_BP,
+    "eligible": Metric.NODE_ELIGIBLE_MEM_BP,
+    "user": Metric.USER_INPUT,
+}
+_SHORT = {metric: name for name, metric in METRICS.items()}
+#: As the kernel says it, and the same without the unit.
+_LONG = {str(metric): metric for metric in METRICS.values()} | {
+    str(metric).removesuffix("_bp").removesuffix("_us"): metric for metric in METRICS.values()
+}
+OF_MEMCG = frozenset({Metric.NODE_MEMCG_USED_BP, Metric.NODE_MEMCG_FREE_BP})
+OF_NODE = OF_MEMCG | {
+    Metric.NODE_MEM_USED_BP,
+    Metric.NODE_MEM_FREE_BP,
+    Metric.NODE_ELIGIBLE_MEM_BP,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What a goal measures, without the value it should have."""
+
+    metric: Metric
+    nid: int | None = None
+    memcg: str = ""
+
+
+def parse_aim(word: Word) -> Aim:
+    """Return what "psi:some", "free:node0" or "memcg_used:node0:/app" measures."""
+    name, _, rest = word.partition(":")
+    if name.text == "psi":
+        if rest.text != "some":
+            raise word.error(f"goal metric {word.text!r} is unknown", hint="write psi:some")
+        return Aim(Metric.SOME_MEM_PSI_US)
+    metric = METRICS.get(name.text) or _LONG.get(name.text)
+    if metric is None:
+        raise unknown(name, "goal metric", name.text, [*METRICS, *_LONG])
+    node, _, path = rest.partition(":")
+    if metric not in OF_NODE and rest.text:
+        raise rest.error(f"goal {name.text} takes no {rest.text!r}")
+    nid = parse_node(node) if node.text else None
+    return Aim(metric, nid, path.plain() if path.text else "")
+
+
+def check_aim(place: Word, aim: Aim) -> None:
+    """Raise `SchemeError` where the metric lacks its node or cgroup."""
+    if aim.metric in OF_NODE and aim.nid is None:
+        raise place.error(f"goal {_SHORT[aim.metric]} is of a node", hint="as in free:node0=5%")
+    if (aim.metric in OF_MEMCG) != bool(aim.memcg):
+        raise place.error(
+            f"goal {_SHORT[aim.metric]}: a cgroup is needed for memcg_ goals, and only there",
+            hint="as in memcg_used:node0:/app=20%",
+        )
+
+
+def parse_value(word: Word, metric: Metric, reset_ms: int) -> int:
+    """
+    Return the target in the metric's unit.
+
+    Pressure is a time per interval of the quota; "10ms/s" with another interval is converted,
+    exactly or not at all.
+    """
+    if metric is Metric.USER_INPUT:
+        return count(word, "a goal of user input")
+    if metric is not Metric.SOME_MEM_PSI_US:
+        return whole_share(word, 10_000, "a goal")
+    amount, slash, interval = word.partition("/")
+    if amount.text.isdecimal():
+        raise word.error(f"goal {word.text!r} has no unit", hint="write 10ms/s")
+    with amount.placed("goal"):
+        target = Fraction(duration_us(amount.text))
+    if slash:
+        per = parse_interval_ms(interval, "goal")
+        if not per or reset_ms in (0, U64_MAX):
+            raise interval.error(f"goal {word.text!r}: the quota has no interval to match")
+        target = target * reset_ms / per
+    if target.denominator != 1:
+        raise word.error(
+            f"goal {word.text!r} is no whole number of µs per {format_interval_ms(reset_ms)}, "
+            "the interval of the quota",
+            hint="give both the same interval",
+        )
+    return int(target)
+
+
+def parse_goal(word: Word, reset_ms: int) -> Goal:
+    """Return the goal of "[!]METRIC=VALUE[:CURRENT]" of a quota of this interval."""
+    left, equals, right = word.partition("=", last=True)
+    if not equals:
+        raise word.error(f"goal {word.text!r} has no value", hint="as in psi:some=10ms/s")
+    complement = left.text.startswith("!")
+    aim = parse_aim(left.part(1) if complement else left)
+    check_aim(left, aim)
+    value, colon, current = right.partition(":")
+    target = parse_value(value, aim.metric, reset_ms)
+    now = count(current, "a present value") if colon else 0
+    with word.placed():
+        return Goal(
+            aim.metric,
+            target,
+            current=now,
+            nid=aim.nid or 0,
+            memcg=aim.memcg,
+            complement=complement,
+        )
+
+
+def format_value(goal: Goal, reset_ms: int) -> str:
+    """Return the target as `parse_value` reads it back."""
+    if goal.metric is Metric.USER_INPUT:
+        return str(goal.target)
+    if goal.metric is not Metric.SOME_MEM_PSI_US:
+        return format_share(goal.target, 10_000)
+    per = "" if reset_ms in (0, U64_MAX) else f"/{format_interval_ms(reset_ms)}"
+    return exact_duration(goal.target) + per
+
+
+def format_aim(goal: Goal) -> str:
+    """Return what the goal measures as `parse_aim` reads it back."""
+    check_expressible(goal)
+    name = _SHORT[goal.metric]
+    if goal.metric in OF_NODE:
+        name += f":node{goal.nid}"
+    return f"{name}:{quote(goal.memcg)}" if goal.metric in OF_MEMCG else name
+
+
+def check_expressible(goal: Goal) -> None:
+    """Raise `InexpressibleError` for what no file can say."""
+    if goal.metric is Metric.OWN:
+        raise InexpressibleError("goal own: a Python callable cannot be written to a file")
+    if goal.nid and goal.metric not in OF_NODE:
+        raise InexpressibleError(f"goal {goal.metric}: a node ({goal.nid}) means nothing there")
+    if bool(goal.memcg) != (goal.metric in OF_MEMCG):
+        raise InexpressibleError(f"goal {goal.metric}: cgroup {goal.memcg!r} does not fit")
+
+
+def format_goal(goal: Goal, reset_ms: int) -> str:
+    """Return the shortest text that `parse_goal` reads back."""
+    sign = "!" if goal.complement else ""
+    now = f":{goal.current}" if goal.current else ""
+    return f"{sign}{format_aim(goal)}={format_value(goal, reset_ms)}{now}"

@@ -1,0 +1,155 @@
+"""damo's kdamonds files: several kdamonds with contexts, targets and schemes, without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from isotherm.model.attrs import IntervalsGoal
+from isotherm.schemefile import damo_numbers as numbers
+from isotherm.schemefile.damo import decode_scheme, encode_scheme
+from isotherm.schemefile.document import decode_each
+from isotherm.schemefile.scheme_file import Monitor, SchemeFile, TargetSpec
+from isotherm.schemefile.source import InexpressibleError, Node
+
+KDAMOND_KEYS = ("state", "pid", "refresh_ms", "contexts")
+CONTEXT_KEYS = (
+    "ops", "addr_unit", "targets", "intervals", "nr_regions", "probes", "sample_control", "pause",
+    "schemes",
+)  # fmt: skip
+INTERVAL_KEYS = ("sample_us", "aggr_us", "ops_update_us", "intervals_goal")
+GOAL_KEYS = ("access_bp", "aggrs", "min_sample_us", "max_sample_us")
+TARGET_KEYS = ("pid", "obsolete", "regions")
+_KEPT_OF_KDAMOND = ("state", "pid", "refresh_ms")
+_KEPT_OF_CONTEXT = ("addr_unit", "probes", "sample_control", "pause")
+
+
+def decode_kdamonds(root: Node) -> SchemeFile:
+    """Return all contexts of a kdamonds file; raises `SchemeError`."""
+    node = root
+    if root.pairs is not None:
+        root.known("a kdamonds file", ("kdamonds",))
+        node = root.pairs["kdamonds"]
+    contexts: list[SchemeFile] = []
+    for index, kdamond in enumerate(node.sequence("kdamonds")):
+        pairs = kdamond.known("a kdamond", KDAMOND_KEYS)
+        if "contexts" not in pairs:
+            raise kdamond.word.error("a kdamond needs contexts")
+        kept = _kept(kdamond, _KEPT_OF_KDAMOND)
+        listed = pairs["contexts"].sequence("contexts")
+        contexts += [_context(context, index, kept) for context in listed]
+    if not contexts:
+        raise node.word.error("there is no context in this file")
+    return replace(contexts[0], others=tuple(contexts[1:]))
+
+
+def _kept(node: Node, keys: tuple[str, ...]) -> dict[str, object]:
+    return {key: node.pairs[key].native() for key in keys if key in (node.pairs or {})}  # type: ignore[index]
+
+
+def _context(node: Node, kdamond: int, kdamond_kept: Mapping[str, object]) -> SchemeFile:
+    pairs = node.known("a context", CONTEXT_KEYS)
+    schemes = pairs["schemes"].sequence("schemes") if "schemes" in pairs else ()
+    targets = pairs["targets"].sequence("targets") if "targets" in pairs else ()
+    return SchemeFile(
+        decode_each(schemes, decode_scheme),
+        _monitor(pairs),
+        tuple(map(_target, targets)),
+        kdamond,
+        kdamond_kept,
+        _kept(node, _KEPT_OF_CONTEXT),
+    )
+
+
+def _monitor(pairs: Mapping[str, Node]) -> Monitor:
+    found: dict[str, Any] = {}
+    if "intervals" in pairs:
+        known = pairs["intervals"].known("intervals", INTERVAL_KEYS)
+        names = {"sample_us": "sample_us", "aggr_us": "aggr_us", "ops_update_us": "update_us"}
+        found = {ours: numbers.us(known[key], key) for key, ours in names.items() if key in known}
+        if "intervals_goal" in known:
+            found["goal"] = _intervals_goal(known["intervals_goal"])
+    if "nr_regions" in pairs:
+        low, high = numbers.ends(pairs["nr_regions"], "nr_regions")
+        found["min_nr_regions"] = numbers.whole(Node(low, low.text), "a number of regions")
+        found["max_nr_regions"] = numbers.whole(Node(high, high.text), "a number of regions")
+    ops = pairs["ops"].scalar("ops").text if "ops" in pairs else ""
+    return Monitor(**found, ops=ops)
+
+
+def _intervals_goal(node: Node) -> IntervalsGoal:
+    pairs = node.known("intervals_goal", GOAL_KEYS)
+    readers = {
+        "access_bp": lambda one: numbers.share(one, "access_bp", 10_000),
+        "aggrs": lambda one: numbers.whole(one, "aggrs"),
+        "min_sample_us": lambda one: numbers.us(one, "min_sample_us"),
+        "max_sample_us": lambda one: numbers.us(one, "max_sample_us"),
+    }
+    return IntervalsGoal(*(readers[key](pairs[key]) if key in pairs else 0 for key in GOAL_KEYS))
+
+
+def _target(node: Node) -> TargetSpec:
+    pairs = node.known("a target", TARGET_KEYS)
+    regions = pairs["regions"].sequence("regions") if "regions" in pairs else ()
+    bounds = []
+    for region in regions:
+        known = region.known("a region", ("start", "end"))
+        if len(known) != 2:
+            raise region.word.error("a region needs start and end")
+        bounds.append(
+            (numbers.nbytes(known["start"], "start"), numbers.nbytes(known["end"], "end"))
+        )
+    return TargetSpec(
+        numbers.whole(pairs["pid"], "pid") if "pid" in pairs else None,
+        regions=tuple(bounds),
+        obsolete=numbers.flag(pairs["obsolete"], "obsolete") if "obsolete" in pairs else False,
+    )
+
+
+def encode_kdamonds(file: SchemeFile) -> dict[str, Any]:
+    """Return damo's document of all contexts; raises `InexpressibleError`."""
+    kdamonds: dict[int, dict[str, Any]] = {}
+    for context in file.contexts:
+        kdamond = kdamonds.setdefault(context.kdamond, {**context.kdamond_kept, "contexts": []})
+        kdamond["contexts"].append(_encode_context(context))
+    return {"kdamonds": list(kdamonds.values())}
+
+
+def _encode_context(file: SchemeFile) -> dict[str, Any]:
+    monitor = file.monitor
+    with_pids = any(target.pid is not None for target in file.targets)
+    found: dict[str, Any] = {"ops": monitor.ops or ("vaddr" if with_pids else "paddr")}
+    found["targets"] = [_encode_target(target) for target in file.targets]
+    times = (monitor.sample_us, monitor.aggr_us, monitor.update_us)
+    if times != (None, None, None) or monitor.goal is not None:
+        if None in times:
+            raise InexpressibleError(
+                "monitor: damo needs the three intervals together",
+                hint="give sample, aggr and update",
+            )
+        found["intervals"] = dict(zip(INTERVAL_KEYS[:3], times, strict=True))
+        if monitor.goal is not None:
+            found["intervals"]["intervals_goal"] = {
+                key: getattr(monitor.goal, key) for key in GOAL_KEYS
+            }
+    bounds = (monitor.min_nr_regions, monitor.max_nr_regions)
+    if bounds != (None, None):
+        if None in bounds:
+            raise InexpressibleError("monitor: damo needs both bounds of the regions")
+        found["nr_regions"] = dict(zip(("min", "max"), bounds, strict=True))
+    found |= file.context_kept
+    found["schemes"] = [encode_scheme(scheme) for scheme in file.schemes]
+    return found
+
+
+def _encode_target(target: TargetSpec) -> dict[str, Any]:
+    if target.name or target.cgroup:
+        raise InexpressibleError(
+            f"target {target.name or target.cgroup}: damo knows processes by pid only"
+        )
+    return {
+        "pid": target.pid,
+        "obsolete": target.obsolete,
+        "regions": [{"start": start, "end": end} for start, end in target.regions],
+    }

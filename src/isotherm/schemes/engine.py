@@ -1,0 +1,379 @@
+"""
+The DAMOS engine: applies schemes to the regions of a monitor.
+
+Pure: memory is behind `Ops.act`, the machine's figures behind `Metrics`, time behind a clock. With
+the same table, ops, metrics and clock the same is done. Rules are those of Linux 7.3's
+kdamond_apply_schemes(), whose helpers the docstrings name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from isotherm.clock import Clock, SystemClock
+from isotherm.core.ops import Done, Ops
+from isotherm.core.scheme_runner import Round
+from isotherm.errors import IsothermError, NotSupportedError, TargetGoneError
+from isotherm.model.attrs import Attrs
+from isotherm.model.scheme import Action, Limits, Scheme
+from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
+from isotherm.schemes.filters import Verdict, judge
+from isotherm.schemes.goals import Metrics
+from isotherm.schemes.quota import QuotaState
+from isotherm.schemes.score import FULL_ORDER, MAX_SCORE, Order, score
+from isotherm.schemes.visit import Visit, visit
+from isotherm.schemes.watermarks import WatermarkState
+
+#: Fruitless tries in a row, per window of a quota, after which a scheme waits for the next one:
+#: where failed work is charged little, an action that always fails would spin.
+MOST_FAILED_TRIES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """
+    Something that happened to a scheme, for logs and tests.
+
+    kind: "apply" just before an action, with the region's numbers; "done" after it, with what it
+    did; "quota" when the effective quota was set or changed.
+    """
+
+    kind: str
+    scheme: int
+    sis: int
+    tried: TriedRegion | None = None
+    done: Done | None = None
+    effective_bytes: int = 0
+
+
+class _Running:
+    """A scheme and what happened to it."""
+
+    def __init__(self, index: int, scheme: Scheme, unit: int) -> None:
+        self.index = index
+        self.scheme = scheme
+        self.quota = QuotaState(scheme.quota, unit)
+        self.marks = WatermarkState(scheme.watermarks)
+        self.stats = SchemeStats()
+        self.errors: Counter[str] = Counter()
+        self.tried: list[TriedRegion] = []
+        self.next_apply = 0
+        self.limits = Limits(0, 0, 0, 0, 0, 0)
+
+    def commit(self, scheme: Scheme) -> None:
+        """Take a changed scheme; statistics and charges stay."""
+        if scheme.quota != self.scheme.quota:
+            self.quota.commit(scheme.quota)
+        self.marks.marks = scheme.watermarks
+        self.scheme = scheme
+
+    def plan(self, attrs: Attrs, sis: int) -> None:
+        """Be due an apply interval from now."""
+        interval = self.scheme.apply_interval_us or attrs.aggr_us
+        self.next_apply = sis + interval // max(1, attrs.sample_us)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it has made all the snapshots it may."""
+        most = self.scheme.max_nr_snapshots
+        return bool(most) and self.stats.nr_snapshots >= most
+
+    @property
+    def held(self) -> bool:
+        """Whether a guard lets nothing be done."""
+        return self.quota.share <= 0
+
+    def count(self, tried: TriedRegion, done: Done) -> None:
+        """Add a try to the statistics."""
+        stats = self.stats
+        self.stats = replace(
+            stats,
+            nr_tried=stats.nr_tried + 1,
+            sz_tried=stats.sz_tried + tried.size,
+            nr_applied=stats.nr_applied + (done.applied_bytes > 0),
+            sz_applied=stats.sz_applied + done.applied_bytes,
+            sz_ops_filter_passed=stats.sz_ops_filter_passed + done.passed_bytes,
+        )
+        self.errors.update(done.errors)
+        self.tried.append(tried)
+
+    def state(self) -> SchemeState:
+        quota, tried = self.quota, tuple(self.tried)
+        self.tried = []
+        return SchemeState(
+            title=self.scheme.title,
+            action=str(self.scheme.action),
+            stats=replace(self.stats, qt_exceeds=quota.exceeded, errors=dict(self.errors)),
+            effective_bytes=quota.limit if quota.is_set else None,
+            charged_bytes=quota.charged,
+            score=None if quota.score_bp is None else quota.score_bp / 10_000,
+            active=self.marks.active,
+            held=self.held,
+            tried=tried,
+        )
+
+
+class Engine:
+    """
+    Applies `schemes` in their order; a `core.scheme_runner.SchemeRunner`.
+
+    unit: the ops' min_region_bytes; metrics: what goals and watermarks are read from; order: in
+    which each action takes regions under a quota; observe: called with each `Event`. careful:
+    beyond the kernel's rules, regions of which nothing could be observed match nothing, tries that
+    fail are bounded, and watermarks are looked at when something is due, not with every sample.
+    dry: nothing is done, and all counted as if it were; own actions are not called.
+
+    Invariants: what a window of a quota charges stays below its limit, but for actions that do
+    more than was asked; statistics only grow; after `apply` the regions cover what they covered.
+    """
+
+    def __init__(
+        self,
+        schemes: Sequence[Scheme],
+        unit: int,
+        metrics: Metrics,
+        *,
+        clock: Clock | None = None,
+        order: Mapping[Action, Order] = FULL_ORDER,
+        observe: Callable[[Event], None] | None = None,
+        careful: bool = True,
+        dry: bool = False,
+    ) -> None:
+        self._unit = unit
+        self._metrics = metrics
+        self._clock = clock or SystemClock()
+        self._order = order
+        self._observe = observe
+        self._careful = careful
+        self._dry = dry
+        self._acted_ns = 0
+        self._running = [_Running(i, scheme, unit) for i, scheme in enumerate(schemes)]
+
+    @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        return tuple(one.scheme for one in self._running)
+
+    def check(self, ops: Ops, schemes: Sequence[Scheme]) -> None:
+        for scheme in schemes:
+            goals = scheme.quota.goals if scheme.quota is not None else ()
+            reasons = [self._metrics.why_not(goal) for goal in goals]
+            reasons.append(ops.why_not(scheme) if _by_ops(scheme) else "")
+            for why in filter(None, reasons):
+                raise NotSupportedError(
+                    f"scheme {scheme.title!r} cannot be done here: {why}",
+                    hint="`isotherm scheme check` says it of every scheme of a file",
+                )
+
+    def begin(self, attrs: Attrs, sis: int) -> None:
+        for one in self._running:
+            one.plan(attrs, sis)
+
+    def commit(self, schemes: Sequence[Scheme], attrs: Attrs, sis: int) -> None:
+        for one, scheme in zip(self._running, schemes, strict=False):
+            one.commit(scheme)
+        del self._running[len(schemes) :]
+        for index in range(len(self._running), len(schemes)):
+            self._running.append(_Running(index, schemes[index], self._unit))
+            self._running[-1].plan(attrs, sis)
+
+    def throttle(self, share: float) -> None:
+        """Leave this share of each quota; at 0 nothing is done, below 1 only with a quota."""
+        for one in self._running:
+            one.quota.share = max(0.0, min(1.0, share))
+
+    def wait_us(self) -> int:
+        return min((one.marks.wait_us(self._metrics) for one in self._running), default=0)
+
+    def next_due(self, sis: int) -> int | None:
+        if not self._running:
+            return None
+        watched = any(one.scheme.watermarks.metric != "none" for one in self._running)
+        if watched and not self._careful:
+            return sis + 1
+        return min(one.next_apply for one in self._running)
+
+    def take_states(self) -> tuple[SchemeState, ...]:
+        return tuple(one.state() for one in self._running)
+
+    def take_acted_ns(self) -> int:
+        """Return the CPU time of actions since the last call: no cost of monitoring."""
+        acted, self._acted_ns = self._acted_ns, 0
+        return acted
+
+    def apply(self, now: Round) -> None:
+        due = [one for one in self._running if now.sis >= one.next_apply]
+        working = [one for one in due if one.marks.active]
+        if not working:
+            return
+        for one in working:
+            one.limits = one.scheme.pattern.limits(now.attrs)
+            self._adjust(one, now)
+        if not all(one.quota.is_full for one in working):
+            self._walk(now, working)
+        now.table.rejoin(now.size_limit)
+        for one in due:
+            one.plan(now.attrs, now.sis)
+
+    # The quota of a round.
+
+    def _adjust(self, one: _Running, now: Round) -> None:
+        """Begin a window if it is time, and find the least score worth its quota."""
+        quota = one.quota
+        if quota.adjust(now.now_ms, self._metrics):
+            self._tell(Event("quota", one.index, now.sis, effective_bytes=quota.effective))
+        if not quota.quota.limits:
+            return
+        sizes = [0] * (MAX_SCORE + 1)
+        places = now.table.matching(one.limits, now.left_bp, known=self._careful)
+        for at in visit(now.table, places):
+            start, end, rate, age, _ = now.table.region(at.place, now.left_bp)
+            if matches(one.limits, end - start, rate, age):
+                size = self._filtered(one, now, at)
+                if size:
+                    sizes[self._score(one, now, rate, age)] += size
+        total = 0
+        for value in range(MAX_SCORE, -1, -1):
+            total += sizes[value]
+            quota.min_score = value
+            if total >= quota.limit:
+                break
+
+    def _score(self, one: _Running, now: Round, rate: int, age: int) -> int:
+        weights = one.quota.quota.weights
+        order = self._order.get(one.scheme.action)
+        return score(order, rate, age, now.attrs, weights)
+
+    # The regions of a round.
+
+    def _walk(self, now: Round, working: Sequence[_Running]) -> None:
+        """Offer regions to the schemes in their order, pieces that were cut off as well."""
+        table = now.table
+        marked = any(one.quota.resume_target is not None for one in working)
+        if marked:  # who goes on from the last window cuts a region there, whatever it is like
+            places: set[int] = set(range(len(table)))
+        else:
+            places = {end - 1 for first, end in table.spans() if end > first}
+            for one in working:
+                places.update(table.matching(one.limits, now.left_bp, known=self._careful))
+        ids = table.target_ids()
+        for at in visit(table, sorted(places)):
+            for one in working:
+                self._offer(one, now, at, ids[at.target])
+
+    def _offer(self, one: _Running, now: Round, at: Visit, target_id: int) -> None:
+        quota, table = one.quota, now.table
+        if quota.is_full or one.held or self._gave_up(one):
+            return
+        start, end, rate, age, unseen = table.region(at.place, now.left_bp)
+        skip, size = quota.skips(target_id, start, end, is_last=at.is_last)
+        if size:
+            table.cut(at.place, size)
+        if skip or one.exhausted:
+            return
+        unknown = self._careful and unseen >= end - start
+        if not unknown and matches(one.limits, end - start, rate, age):
+            limited = quota.is_set
+            if not limited or self._score(one, now, rate, age) >= quota.min_score:
+                self._apply(one, now, at, target_id)
+        if at.is_last:
+            one.stats = replace(one.stats, nr_snapshots=one.stats.nr_snapshots + 1)
+
+    def _gave_up(self, one: _Running) -> bool:
+        return self._careful and one.quota.failed_tries >= MOST_FAILED_TRIES
+
+    def _filtered(self, one: _Running, now: Round, at: Visit) -> int:
+        """Ask the core filters; cut what they do not speak of off; bytes left, 0 if kept out."""
+        verdict = self._judge(one, now, at)
+        return 0 if verdict.out else verdict.size
+
+    def _judge(self, one: _Running, now: Round, at: Visit) -> Verdict:
+        start, end, *_ = now.table.region(at.place, now.left_bp)
+        scheme = one.scheme
+        follow = bool(scheme.ops_filters)
+        verdict = judge(scheme.core_filters, at.target, start, end, self._unit, ops_follow=follow)
+        if verdict.size < end - start:
+            now.table.cut(at.place, verdict.size)
+        return verdict
+
+    def _apply(self, one: _Running, now: Round, at: Visit, target_id: int) -> None:
+        """Do it to one region, as far as quota and core filters go (damos_apply_scheme)."""
+        quota, table = one.quota, now.table
+        start, end, rate, age, _ = table.region(at.place, now.left_bp)
+        if quota.is_set and quota.charged + end - start > quota.limit:
+            size = (quota.limit - quota.charged) // self._unit * self._unit
+            if not size:
+                one.stats = replace(one.stats, nr_tried=one.stats.nr_tried + 1)
+                return
+            table.cut(at.place, size)
+        verdict = self._judge(one, now, at)
+        if verdict.out:
+            return
+        tried = TriedRegion(at.target, start, start + verdict.size, rate, age, 0, 0)
+        self._tell(Event("apply", one.index, now.sis, tried))
+        done = self._act(one, now, tried, filtered=not verdict.allowed)
+        tried = tried._replace(passed_bytes=done.passed_bytes, applied_bytes=done.applied_bytes)
+        quota.charge(tried.size, done.applied_bytes)
+        quota.failed_tries = 0 if done.applied_bytes else quota.failed_tries + 1
+        if quota.is_full:
+            quota.resume_at(target_id, tried.end)
+        if _renews(one.scheme):
+            table.renew(at.place)
+        one.count(tried, done)
+        self._tell(Event("done", one.index, now.sis, tried, done))
+
+    def _act(self, one: _Running, now: Round, tried: TriedRegion, *, filtered: bool) -> Done:
+        """Have the ops, or the user's own action, work; what it raises is counted."""
+        scheme = one.scheme
+        begun, cpu_ns = self._clock.now_ns(), time.thread_time_ns()
+        try:
+            if scheme.own is None or _by_ops(scheme):
+                return now.ops.act(
+                    scheme,
+                    tried.target,
+                    tried.start,
+                    tried.end,
+                    filtered=filtered,
+                    dry=self._dry,
+                )
+            return Done(tried.size if self._dry else scheme.own(*tried[:3]))
+        except TargetGoneError:
+            return Done()
+        except (IsothermError, OSError) as err:
+            return Done(errors={str(err).split("\n")[0]: 1})
+        except Exception as err:  # an own action may raise anything, and must not end the loop
+            if scheme.own is None:
+                raise
+            return Done(errors={f"{type(err).__name__}: {err}": 1})
+        finally:
+            one.quota.total_charged_ns += self._clock.now_ns() - begun
+            self._acted_ns += time.thread_time_ns() - cpu_ns
+
+    def _tell(self, event: Event) -> None:
+        if self._observe is not None:
+            self._observe(event)
+
+
+def _renews(scheme: Scheme) -> bool:
+    """
+    Whether a try makes a region young again, so that it is left alone for the scheme's age.
+
+    Counting changes nothing; and where pages are judged one by one, they have their own time.
+    """
+    return (scheme.action is not Action.STAT or scheme.own is not None) and not scheme.idle_us
+
+
+def _by_ops(scheme: Scheme) -> bool:
+    """Whether the ops is needed: own actions are called directly if no filter looks at memory."""
+    return scheme.own is None or bool(scheme.ops_filters)
+
+
+def matches(limits: Limits, size: int, rate: int, age: int) -> bool:
+    """Tell whether a region is of a pattern (damos_valid_target)."""
+    return (
+        limits.min_size <= size <= limits.max_size
+        and limits.min_accesses <= rate <= limits.max_accesses
+        and limits.min_age <= age <= limits.max_age
+    )

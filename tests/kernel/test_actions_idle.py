@@ -1,0 +1,122 @@
+"""The filter of idle pages: page-exact between pages in use, and never too early."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from action_kit import swap  # noqa: F401 - a fixture
+from bpf_kit import PAGE, Child, watching
+from memory_kit import pagemap
+
+from isotherm.model.scheme import Action, Filter, FilterType, Scheme
+from isotherm.ops import action_idle
+
+pytestmark = pytest.mark.kernel
+
+PAGES, STEP = 1531, 7  # prime; every 7th page is in use
+IDLE_US = 300_000
+
+
+def idle(microseconds=IDLE_US):
+    return Filter(FilterType.IDLE, False, False, (microseconds, 2**64 - 1))
+
+
+@pytest.fixture
+def child():
+    child = Child()
+    yield child
+    child.close()
+
+
+def used(start):
+    return [start + page * PAGE for page in range(0, PAGES, STEP)]
+
+
+def use(child, start):
+    child.run(f"[kit.touch(a) for a in range({start}, {start + PAGES * PAGE}, {STEP * PAGE})]")
+
+
+def act(ops, scheme, start, **options):
+    return ops.act(scheme, 0, start, start + PAGES * PAGE, filtered=True, **options)
+
+
+def present(child, start):
+    return {
+        start + page * PAGE
+        for page, (here, _, _) in enumerate(pagemap(start, PAGES, child.pid))
+        if here
+    }
+
+
+@pytest.mark.usefixtures("swap")
+def test_only_pages_that_were_idle_so_long_go_out(child):
+    start = child.make(f"memory.small({PAGES} * 4096)")
+    child.run(f"kit.write({start}, {PAGES * PAGE})")
+    scheme = Scheme(Action.PAGEOUT, filters=(idle(),))
+    with watching(child.pid) as ops:
+        assert act(ops, scheme, start).applied_bytes == 0  # nothing is known yet
+        assert act(ops, scheme, start).applied_bytes == 0  # too early
+        assert len(present(child, start)) == PAGES
+        time.sleep(IDLE_US / 1e6)
+        use(child, start)
+        dry = act(ops, scheme, start, dry=True)
+        gone = PAGES - len(used(start))
+        assert dry.applied_bytes == gone * PAGE
+        assert len(present(child, start)) == PAGES
+        time.sleep(IDLE_US / 1e6)
+        use(child, start)
+        assert act(ops, scheme, start).applied_bytes == gone * PAGE
+        assert present(child, start) == set(used(start))
+        # A look began the next time of idleness; what was not used since goes as well.
+        time.sleep(IDLE_US / 1e6)
+        assert act(ops, scheme, start).applied_bytes == len(used(start)) * PAGE
+        assert present(child, start) == set()
+
+
+@pytest.mark.usefixtures("swap")
+def test_memory_that_is_mapped_anew_is_not_idle(child):
+    start = child.make(f"memory.small({PAGES} * 4096)")
+    child.run(f"kit.write({start}, {PAGES * PAGE})")
+    scheme = Scheme(Action.PAGEOUT, filters=(idle(),))
+    with watching(child.pid) as ops:
+        act(ops, scheme, start)
+        time.sleep(IDLE_US / 1e6)
+        child.run(
+            f"kit.check(kit.libc.mmap({start}, {PAGES} * 4096, 3, "
+            f"kit.PRIVATE | kit.ANON | 0x10, -1, 0)); kit.write({start}, {PAGES * PAGE})"
+        )
+        assert act(ops, scheme, start).applied_bytes == 0
+        assert len(present(child, start)) == PAGES
+
+
+def test_it_counts_what_is_idle(child):
+    start = child.make(f"memory.small({PAGES} * 4096)")
+    child.run(f"kit.write({start}, {PAGES * PAGE})")
+    scheme = Scheme(Action.STAT, filters=(idle(),))
+    with watching(child.pid) as ops:
+        assert act(ops, scheme, start).passed_bytes == 0
+        time.sleep(IDLE_US / 1e6)
+        use(child, start)
+        passed = act(ops, scheme, start).passed_bytes
+    assert passed == (PAGES - len(used(start))) * PAGE
+
+
+def test_units_belong_to_the_region_that_holds_their_middle():
+    ledger, unit = action_idle.IdleLedger(), action_idle.UNIT_BYTES
+    piece = action_idle.Piece(0, 3 * unit, True, 0)
+    border = unit + unit // 4
+    left = list(ledger.parts(7, piece, action_idle.Range(0, border), 10, 0))
+    right = list(ledger.parts(7, piece, action_idle.Range(border, 3 * unit), 10, 0))
+    assert [(part.start, part.end) for part, _ in (*left, *right)] == [
+        (0, unit),
+        (unit, 3 * unit),
+    ]
+    assert {judged for _, judged in (*left, *right)} == {action_idle.Judged.FIRST}
+    ledger.note(7, left[0][0], 5)
+    whole = action_idle.Range(0, 3 * unit)
+    judged = [[one.name for _, one in ledger.parts(7, piece, whole, 10, now)] for now in (14, 15)]
+    assert judged == [["EARLY", "FIRST"], ["DUE", "FIRST"]]
+    assert {one for _, one in ledger.parts(8, piece, whole, 10, 99)} == {action_idle.Judged.FIRST}

@@ -1,0 +1,77 @@
+"""Small parts of the actions: nodes, destinations, reasons, and pieces of a map."""
+
+import errno
+from collections import Counter
+
+import pytest
+
+from isotherm.errors import NotSupportedError
+from isotherm.kernel import madvise, numa
+from isotherm.kernel.pagemap import cgroup_inode
+from isotherm.model.scheme import Action, Destination
+from isotherm.model.target import Mapping, Range
+from isotherm.ops.action_memory import _may_be_acted_on, _without, is_anonymous
+from isotherm.ops.action_treat import weighted_node
+from isotherm.ops.action_ways import NEVER, WAYS
+
+
+def test_lists_of_nodes():
+    assert numa.parse_list("0\n") == (0,)
+    assert numa.parse_list("0-2,5,7-8\n") == (0, 1, 2, 5, 7, 8)
+    assert numa.parse_list("\n") == ()
+    assert 0 in numa.memory_nodes()
+
+
+def test_folios_go_to_nodes_by_weight():
+    to = (Destination(3, 5), Destination(1, 0), Destination(0, 2))
+    assert [weighted_node(to, index) for index in range(9)] == [3, 3, 3, 3, 3, 0, 0, 3, 3]
+    assert Counter(weighted_node(to, i) for i in range(700)) == {3: 500, 0: 200}
+
+
+def test_refusals_are_counted_by_reason():
+    outcomes = bytes([0, errno.EINVAL, 0, errno.EBUSY, errno.EAGAIN])
+    assert madvise.refusals(outcomes) == {
+        madvise.reason(errno.EINVAL): 1,
+        madvise.reason(errno.EBUSY): 2,
+    }
+    assert "NOHUGEPAGE" in madvise.reason(errno.EINVAL, madvise.COLLAPSE)
+
+
+def test_every_action_has_a_way_and_never_is_never():
+    assert set(WAYS) == set(Action)
+    assert not [way for way in WAYS.values() if way.need & NEVER]
+
+
+MAPS = b"""\
+1000-2000 rw-p 00000000 00:00 0
+2000-3000 rw-s 00000000 00:01 17 /memfd:shared (deleted)
+3000-4000 ---p 00000000 00:00 0
+4000-5000 r--p 00000000 fd:01 17 /lib/libc.so
+5000-6000 rw-p 00000000 00:06 17 /dev/nvidia0
+6000-7000 r-xp 00000000 00:00 0 [vdso]
+7000-8000 rw-p 00000000 00:00 0 [heap]
+8000-9000 rw-p 00000000 00:0f 17 anon_inode:kvm-vcpu:0
+"""
+
+
+def test_only_private_ordinary_mappings_may_be_acted_on():
+    found = _may_be_acted_on(MAPS)
+    assert [(one.start, is_anonymous(one)) for one in found] == [
+        (0x1000, True),
+        (0x4000, False),
+        (0x7000, True),
+    ]
+    assert isinstance(found[0], Mapping)
+
+
+def test_what_is_unobservable_is_cut_out():
+    holes = [Range(0, 3), Range(5, 6), Range(6, 8), Range(9, 20)]
+    assert list(_without(Range(2, 12), holes)) == [(3, 5), (8, 9)]
+    assert list(_without(Range(0, 3), holes)) == []
+    assert list(_without(Range(20, 30), holes)) == [(20, 30)]
+    assert list(_without(Range(0, 4), [])) == [(0, 4)]
+
+
+def test_a_cgroup_that_is_not_there_is_an_error():
+    with pytest.raises(NotSupportedError, match="no memory cgroup"):
+        cgroup_inode("/no/such/group")
