@@ -33,6 +33,7 @@ class Live:
         self._cpu = time.process_time()
         self._before: int | None = None
         self._share = 1.0
+        self._drawn = False
 
     def take(self, snapshot: Snapshot) -> None:
         """Draw if it is time; say when a guard changes its mind."""
@@ -44,6 +45,12 @@ class Live:
         if self.screen.due():
             lines = live_lines(self._applying.schemes, snapshot.schemes, self._footer(now))
             self.screen.draw(lines)
+            self._drawn = True
+
+    def clear(self) -> None:
+        """Take the table away: the result follows."""
+        if self._drawn:
+            self.screen.draw([])
 
     def _tell_guard(self, share: float, harm: str) -> None:
         if share == 0:
@@ -196,6 +203,7 @@ def command(
         live = Live(applying, plain=plain)
         with stopping_on_signals(applying.session), live.screen:
             applying.run(None if length is None else length / 1e9, live.take)
+            live.clear()
         result = applying.result()
         started = applying.session.command
     sys.stdout.write(report_applied(result, dry_run=dry_run).render(form))
