@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from isotherm.core.ops import Check, Ops, Samples, TargetRanges
+from isotherm.core.ops import Check, Done, Ops, Samples, TargetRanges
 from isotherm.errors import (
     BadValueError,
     DamagedRecordingError,
@@ -14,33 +14,67 @@ from isotherm.errors import (
     ThresholdError,
 )
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.scheme import (
+    Access,
+    Action,
+    Age,
+    Destination,
+    Filter,
+    FilterType,
+    Goal,
+    Metric,
+    Pattern,
+    Quota,
+    Scheme,
+    Watermarks,
+    Weights,
+)
+from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.snapshot import Columns, Cost, Region, Snapshot
 from isotherm.model.target import Mapping, Range, Target, Unobservable
 
 __all__ = [
+    "Access",
+    "Action",
+    "Age",
     "Attrs",
     "BadValueError",
     "Check",
     "Columns",
     "Cost",
     "DamagedRecordingError",
+    "Destination",
+    "Done",
+    "Filter",
+    "FilterType",
+    "Goal",
     "IntervalsGoal",
     "IsothermError",
     "Mapping",
+    "Metric",
     "MonitorSession",
     "NotPermittedError",
     "NotSupportedError",
     "Ops",
     "OutputError",
+    "Pattern",
+    "Quota",
     "Range",
     "Region",
     "Samples",
+    "Scheme",
+    "SchemeState",
+    "SchemeStats",
     "Snapshot",
     "Target",
     "TargetGoneError",
     "TargetRanges",
     "ThresholdError",
+    "TriedRegion",
     "Unobservable",
+    "Watermarks",
+    "Weights",
+    "apply",
     "monitor",
     "open",
     "record",
@@ -48,6 +82,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from isotherm.api import MonitorSession, monitor, open, record  # noqa: A004
+    from isotherm.applying import apply
 
 
 def __getattr__(name: str) -> Any:
@@ -60,4 +95,8 @@ def __getattr__(name: str) -> Any:
         from isotherm import api
 
         return getattr(api, name)
+    if name == "apply":
+        from isotherm import applying
+
+        return applying.apply
     raise AttributeError(f"module 'isotherm' has no attribute {name!r}")

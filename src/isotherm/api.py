@@ -1,5 +1,5 @@
 """
-What `import isotherm` offers beside the nouns: monitor, record, open.
+What `import isotherm` offers beside the nouns: monitor, record, open, apply.
 
 Apart from `session`, because a recording needs nanoarrow and zstandard and monitoring does not.
 """

@@ -182,6 +182,37 @@ class Applying:
         )
 
 
+def apply(
+    schemes: str | Scheme | Sequence[Scheme],
+    *,
+    duration: float | str | None = None,
+    log: str | Path | None = None,
+    dry_run: bool = False,
+    guard: str | None = None,
+    **target: Any,
+) -> Result:
+    """
+    Apply schemes to processes for `duration`, or until they end; return what came of it.
+
+    schemes: values, or text: a preset's name, a file's path, or scheme lines. Schemes without a
+    quota get a careful one (`schemes.defaults`). log, dry_run and guard: as `isotherm apply` has
+    them; everything else is as for `isotherm.monitor`.
+
+    Raises `BadValueError`, `TargetGoneError`, `NotPermittedError` or `NotSupportedError`.
+    """
+    if isinstance(schemes, str):
+        # Only here: reading schemes is not needed where they are values.
+        from isotherm.schemefile.files import load
+
+        schemes = load(schemes).schemes
+    elif isinstance(schemes, Scheme):
+        schemes = (schemes,)
+    path = None if log is None else Path(log)
+    with Applying(schemes, log=path, dry_run=dry_run, guard=guard, **target) as applying:
+        applying.run(duration)
+        return applying.result()
+
+
 def resident_bytes(snapshot: Snapshot | None) -> int:
     """Return the resident memory of all targets."""
     targets = snapshot.targets if snapshot is not None else ()

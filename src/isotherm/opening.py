@@ -15,7 +15,7 @@ from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops, TargetRanges
 from isotherm.errors import BadValueError, NotSupportedError
 from isotherm.kernel.features import probe
-from isotherm.model.attrs import Attrs
+from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Scheme
 from isotherm.model.snapshot import Snapshot
 from isotherm.ops.choose import Backend as BackendName
@@ -37,11 +37,13 @@ class Wish:
     aggr: int | str | None = None
     update: int | str | None = None
     regions: str | tuple[int, int] | None = None
+    goal: IntervalsGoal | None = None
 
     @property
     def fixes_intervals(self) -> bool:
         """Tell whether the intervals were asked for, and so must stay as they are."""
-        return self.sample is not None or self.aggr is not None
+        asked = (self.sample, self.aggr, self.goal)
+        return any(one is not None for one in asked)
 
     def over(self, defaults: Attrs) -> Attrs:
         """Return `defaults` with what was asked put over them; raises `BadValueError`."""
@@ -54,6 +56,8 @@ class Wish:
             raise BadValueError("an interval of 0 cannot be kept", hint="5ms and 100ms are usual")
         if "sample_us" in changes and "aggr_us" not in changes:
             changes["aggr_us"] = changes["sample_us"] * defaults.samples_per_aggr
+        if self.goal is not None:
+            changes["goal"] = self.goal
         if self.regions is not None:
             changes["min_nr_regions"], changes["max_nr_regions"] = int_range(self.regions)
         return replace(defaults, **changes)

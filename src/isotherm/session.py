@@ -21,15 +21,10 @@ from typing import Self
 from isotherm.clock import Clock, SystemClock
 from isotherm.core.ops import Ops
 from isotherm.core.overhead import Governor
-from isotherm.errors import (
-    BadValueError,
-    CommandEndedError,
-    NotPermittedError,
-    TargetGoneError,
-)
+from isotherm.errors import BadValueError, CommandEndedError, NotPermittedError, TargetGoneError
 from isotherm.kernel import cgroupfs, procfs
 from isotherm.kernel.features import probe
-from isotherm.model.attrs import Attrs
+from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Scheme
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
@@ -228,6 +223,7 @@ def monitor(
     aggr: int | str | None = None,
     update: int | str | None = None,
     regions: str | tuple[int, int] | None = None,
+    goal: IntervalsGoal | None = None,
     backend: str = "auto",
     children: bool = True,
     seed: int | None = None,
@@ -244,7 +240,8 @@ def monitor(
 
     pid, name, cgroup (path below the memory controller; its processes at the start and their
     children), command, ops: exactly one of them. sample, aggr, update: intervals as text with a
-    unit or whole microseconds; regions: bounds as "10..1000" or a pair; backend: a name that
+    unit or whole microseconds; regions: bounds as "10..1000" or a pair; goal: tune the intervals
+    to this share of observed accesses; backend: a name that
     `isotherm doctor` lists, or "auto"; children: follow child processes; seed: of the sampling
     (the same seed gives the same choices); overhead: share of one CPU to keep to: fewer accessed
     bits are cleared, and intervals that were not asked for are stretched; clock: time for an own
@@ -259,7 +256,7 @@ def monitor(
     given = [what for what in (pid, name, cgroup, command, ops) if what is not None]
     if len(given) > 1:
         raise BadValueError("only one of pid, name, cgroup, command and ops can be monitored")
-    wish = Wish(sample, aggr, update, regions)
+    wish = Wish(sample, aggr, update, regions, goal)
     wish.over(Attrs())  # a bad value is told before anything is started
     applied = Applied(with_quotas(schemes), guard_of(guard), dry_run=dry_run, observe=observe)
     if ops is not None:

@@ -13,11 +13,12 @@ from isotherm.applying import Applying, resident_bytes
 from isotherm.cli.options import exit_status, length_of, monitor_arguments, monitor_options
 from isotherm.cli.signals import stopping_on_signals
 from isotherm.demo.live import Screen, can_redraw
-from isotherm.errors import CommandEndedError, TargetGoneError
+from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
 from isotherm.model.snapshot import Snapshot
 from isotherm.report.applied import live_lines, quota_text, report_applied
 from isotherm.report.output import FORMATS
 from isotherm.schemefile.files import load
+from isotherm.schemefile.scheme_file import SchemeFile
 from isotherm.units import exact_duration, format_duration, format_size
 
 
@@ -32,6 +33,7 @@ class Live:
         self._cpu = time.process_time()
         self._before: int | None = None
         self._share = 1.0
+        self._drawn = False
 
     def take(self, snapshot: Snapshot) -> None:
         """Draw if it is time; say when a guard changes its mind."""
@@ -43,6 +45,12 @@ class Live:
         if self.screen.due():
             lines = live_lines(self._applying.schemes, snapshot.schemes, self._footer(now))
             self.screen.draw(lines)
+            self._drawn = True
+
+    def clear(self) -> None:
+        """Take the table away: the result follows."""
+        if self._drawn:
+            self.screen.draw([])
 
     def _tell_guard(self, share: float, harm: str) -> None:
         if share == 0:
@@ -84,6 +92,43 @@ def announce(applying: Applying, *, dry_run: bool, endless: bool) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     for note in applying.notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def filled(arguments: dict[str, Any], file: SchemeFile, *, given: bool) -> dict[str, Any]:
+    """
+    Return the arguments of `monitor`, with what the options leave out taken from the file.
+
+    given: there is a command, so the targets of the file do not count.
+    """
+    wish = file.monitor
+    low, high = wish.min_nr_regions, wish.max_nr_regions
+    of_file = {
+        "sample": wish.sample_us,
+        "aggr": wish.aggr_us,
+        "update": wish.update_us,
+        "regions": None if low is None or high is None else (low, high),
+        "goal": wish.goal,
+    }
+    if not given and not any(arguments[name] for name in ("pid", "name", "cgroup")):
+        of_file |= _targets(file)
+    known = {name: value for name, value in of_file.items() if value is not None}
+    return arguments | {
+        name: value for name, value in known.items() if arguments.get(name) is None
+    }
+
+
+def _targets(file: SchemeFile) -> dict[str, Any]:
+    """Return whom a file names: any number of pids, or one name, or one cgroup."""
+    targets = [one for one in file.targets if not one.obsolete]
+    pids = [one.pid for one in targets if one.pid is not None]
+    if len(pids) == len(targets):
+        return {"pid": pids or None}
+    if len(targets) == 1:
+        return {"name": targets[0].name or None, "cgroup": targets[0].cgroup or None}
+    raise BadValueError(
+        "the file names several targets of different kinds",
+        hint="name them by pid, or one of them with -p, -n or -G",
+    )
 
 
 @click.command(
@@ -134,6 +179,12 @@ def command(
     """
     length = length_of(duration)
     file = load(schemes)
+    if file.others:
+        raise BadValueError(
+            f"{schemes!r} has {len(file.contexts)} contexts, and one is applied at a time",
+            hint="`isotherm scheme convert --schemes-only` shows the schemes of each",
+        )
+    arguments = filled(monitor_arguments(options), file, given=bool(command_line))
     try:
         applying = Applying(
             file.schemes,
@@ -142,7 +193,7 @@ def command(
             guard=guard,
             force_guests=force_guests,
             command=command_line or None,
-            **monitor_arguments(options),
+            **arguments,
         )
     except CommandEndedError as err:
         print(f"isotherm: {err}", file=sys.stderr)
@@ -152,6 +203,7 @@ def command(
         live = Live(applying, plain=plain)
         with stopping_on_signals(applying.session), live.screen:
             applying.run(None if length is None else length / 1e9, live.take)
+            live.clear()
         result = applying.result()
         started = applying.session.command
     sys.stdout.write(report_applied(result, dry_run=dry_run).render(form))

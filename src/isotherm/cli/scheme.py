@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from isotherm.cli import did_you_mean
-from isotherm.errors import BadValueError, ThresholdError
+from isotherm.errors import BadValueError, NotSupportedError, ThresholdError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
+from isotherm.ops.here import feasible_here
 from isotherm.report.output import FORMATS, Report
 from isotherm.schemefile import explain, files
 from isotherm.schemefile.files import SPELLINGS, Spelling
@@ -85,9 +87,14 @@ _aggr = click.option("--aggr", metavar="TIME", help="Aggregation interval [the f
 @click.argument("sources", metavar="SCHEMES...", nargs=-1, required=True)
 @_sample
 @_aggr
-def check(sources: tuple[str, ...], sample: str | None, aggr: str | None) -> None:
-    """Read schemes and tell every mistake, with its file, line and column."""
-    mistakes = 0
+@click.option("--here", is_flag=True, help="Exit 4 if this machine cannot do one of them.")
+def check(sources: tuple[str, ...], sample: str | None, aggr: str | None, *, here: bool) -> None:
+    """
+    Read schemes and tell every mistake, with its file, line and column.
+
+    Also tells what this machine, or this user, cannot do, and what would make it possible.
+    """
+    mistakes, impossible = 0, 0
     for source in sources:
         try:
             file, spelling = _load(source)
@@ -97,6 +104,7 @@ def check(sources: tuple[str, ...], sample: str | None, aggr: str | None) -> Non
                 for scheme in one.schemes:
                     for warning in explain.warnings(scheme, attrs):
                         print(f"{source}: {scheme.title}: {warning}", file=sys.stderr)
+                impossible += _tell_what_fails_here(source, one.schemes)
         except BadValueError as err:
             found = [err, *err.others] if isinstance(err, SchemeError) else [err]
             mistakes += len(found)
@@ -110,6 +118,21 @@ def check(sources: tuple[str, ...], sample: str | None, aggr: str | None) -> Non
             print(f"{source}: {count} scheme{'' if count == 1 else 's'}, {spelling}")
     if mistakes:
         raise BadValueError(f"{mistakes} mistake{'' if mistakes == 1 else 's'}")
+    if here and impossible:
+        raise NotSupportedError(f"{impossible} of the schemes cannot be done here")
+
+
+def _tell_what_fails_here(source: str, schemes: Sequence[Scheme]) -> int:
+    """Say what this machine cannot do, and what to know; how many schemes it cannot do."""
+    impossible = 0
+    for scheme, found in zip(schemes, feasible_here(schemes), strict=True):
+        if found.why_not:
+            impossible += 1
+            why = f"cannot be done on this machine: {found.why_not}"
+            print(f"{source}: {scheme.title}: {why}", file=sys.stderr)
+        for warning in found.warnings:
+            print(f"{source}: {scheme.title}: {warning}", file=sys.stderr)
+    return impossible
 
 
 @command.command("fmt")

@@ -9,9 +9,8 @@ kdamond_apply_schemes(), whose helpers the docstrings name.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from isotherm.clock import Clock, SystemClock
 from isotherm.core.ops import Done, Ops
@@ -19,17 +18,19 @@ from isotherm.core.scheme_runner import Round
 from isotherm.errors import IsothermError, NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Action, Limits, Scheme
-from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
+from isotherm.model.scheme_state import SchemeState, TriedRegion
 from isotherm.schemes.filters import Verdict, judge
 from isotherm.schemes.goals import Metrics
-from isotherm.schemes.quota import QuotaState
+from isotherm.schemes.running import Running
 from isotherm.schemes.score import FULL_ORDER, MAX_SCORE, Order, score
 from isotherm.schemes.visit import Visit, visit
-from isotherm.schemes.watermarks import WatermarkState
 
 #: Fruitless tries in a row, per window of a quota, after which a scheme waits for the next one:
 #: where failed work is charged little, an action that always fails would spin.
 MOST_FAILED_TRIES = 1000
+
+
+_NOTHING = Done()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,73 +48,6 @@ class Event:
     tried: TriedRegion | None = None
     done: Done | None = None
     effective_bytes: int = 0
-
-
-class _Running:
-    """A scheme and what happened to it."""
-
-    def __init__(self, index: int, scheme: Scheme, unit: int) -> None:
-        self.index = index
-        self.scheme = scheme
-        self.quota = QuotaState(scheme.quota, unit)
-        self.marks = WatermarkState(scheme.watermarks)
-        self.stats = SchemeStats()
-        self.errors: Counter[str] = Counter()
-        self.tried: list[TriedRegion] = []
-        self.next_apply = 0
-        self.limits = Limits(0, 0, 0, 0, 0, 0)
-
-    def commit(self, scheme: Scheme) -> None:
-        """Take a changed scheme; statistics and charges stay."""
-        if scheme.quota != self.scheme.quota:
-            self.quota.commit(scheme.quota)
-        self.marks.marks = scheme.watermarks
-        self.scheme = scheme
-
-    def plan(self, attrs: Attrs, sis: int) -> None:
-        """Be due an apply interval from now."""
-        interval = self.scheme.apply_interval_us or attrs.aggr_us
-        self.next_apply = sis + interval // max(1, attrs.sample_us)
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether it has made all the snapshots it may."""
-        most = self.scheme.max_nr_snapshots
-        return bool(most) and self.stats.nr_snapshots >= most
-
-    @property
-    def held(self) -> bool:
-        """Whether a guard lets nothing be done."""
-        return self.quota.share <= 0
-
-    def count(self, tried: TriedRegion, done: Done) -> None:
-        """Add a try to the statistics."""
-        stats = self.stats
-        self.stats = replace(
-            stats,
-            nr_tried=stats.nr_tried + 1,
-            sz_tried=stats.sz_tried + tried.size,
-            nr_applied=stats.nr_applied + (done.applied_bytes > 0),
-            sz_applied=stats.sz_applied + done.applied_bytes,
-            sz_ops_filter_passed=stats.sz_ops_filter_passed + done.passed_bytes,
-        )
-        self.errors.update(done.errors)
-        self.tried.append(tried)
-
-    def state(self) -> SchemeState:
-        quota, tried = self.quota, tuple(self.tried)
-        self.tried = []
-        return SchemeState(
-            title=self.scheme.title,
-            action=str(self.scheme.action),
-            stats=replace(self.stats, qt_exceeds=quota.exceeded, errors=dict(self.errors)),
-            effective_bytes=quota.limit if quota.is_set else None,
-            charged_bytes=quota.charged,
-            score=None if quota.score_bp is None else quota.score_bp / 10_000,
-            active=self.marks.active,
-            held=self.held,
-            tried=tried,
-        )
 
 
 class Engine:
@@ -150,7 +84,7 @@ class Engine:
         self._careful = careful
         self._dry = dry
         self._acted_ns = 0
-        self._running = [_Running(i, scheme, unit) for i, scheme in enumerate(schemes)]
+        self._running = [Running(i, scheme, unit) for i, scheme in enumerate(schemes)]
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
@@ -176,7 +110,7 @@ class Engine:
             one.commit(scheme)
         del self._running[len(schemes) :]
         for index in range(len(self._running), len(schemes)):
-            self._running.append(_Running(index, schemes[index], self._unit))
+            self._running.append(Running(index, schemes[index], self._unit))
             self._running[-1].plan(attrs, sis)
 
     def throttle(self, share: float) -> None:
@@ -196,7 +130,7 @@ class Engine:
         return min(one.next_apply for one in self._running)
 
     def take_states(self) -> tuple[SchemeState, ...]:
-        return tuple(one.state() for one in self._running)
+        return tuple(one.take_state() for one in self._running)
 
     def take_acted_ns(self) -> int:
         """Return the CPU time of actions since the last call: no cost of monitoring."""
@@ -209,7 +143,6 @@ class Engine:
         if not working:
             return
         for one in working:
-            one.limits = one.scheme.pattern.limits(now.attrs)
             self._adjust(one, now)
         if not all(one.quota.is_full for one in working):
             self._walk(now, working)
@@ -219,21 +152,22 @@ class Engine:
 
     # The quota of a round.
 
-    def _adjust(self, one: _Running, now: Round) -> None:
+    def _adjust(self, one: Running, now: Round) -> None:
         """Begin a window if it is time, and find the least score worth its quota."""
         quota = one.quota
-        if quota.adjust(now.now_ms, self._metrics):
-            self._tell(Event("quota", one.index, now.sis, effective_bytes=quota.effective))
+        if quota.adjust(now.now_ms, self._metrics) and self._observe is not None:
+            size = quota.effective
+            self._observe(Event("quota", one.index, now.sis, effective_bytes=size))
         if not quota.quota.limits:
             return
         sizes = [0] * (MAX_SCORE + 1)
-        places = now.table.matching(one.limits, now.left_bp, known=self._careful)
+        places = now.table.matching(one.limits(now.attrs), now.left_bp, known=self._careful)
         for at in visit(now.table, places):
             start, end, rate, age, _ = now.table.region(at.place, now.left_bp)
-            if matches(one.limits, end - start, rate, age):
-                size = self._filtered(one, now, at)
-                if size:
-                    sizes[self._score(one, now, rate, age)] += size
+            if matches(one.limits(now.attrs), end - start, rate, age):
+                verdict = self._judge(one, now, at)
+                if not verdict.out:
+                    sizes[self._score(one, now, rate, age)] += verdict.size
         total = 0
         for value in range(MAX_SCORE, -1, -1):
             total += sizes[value]
@@ -241,14 +175,14 @@ class Engine:
             if total >= quota.limit:
                 break
 
-    def _score(self, one: _Running, now: Round, rate: int, age: int) -> int:
+    def _score(self, one: Running, now: Round, rate: int, age: int) -> int:
         weights = one.quota.quota.weights
         order = self._order.get(one.scheme.action)
         return score(order, rate, age, now.attrs, weights)
 
     # The regions of a round.
 
-    def _walk(self, now: Round, working: Sequence[_Running]) -> None:
+    def _walk(self, now: Round, working: Sequence[Running]) -> None:
         """Offer regions to the schemes in their order, pieces that were cut off as well."""
         table = now.table
         marked = any(one.quota.resume_target is not None for one in working)
@@ -257,13 +191,15 @@ class Engine:
         else:
             places = {end - 1 for first, end in table.spans() if end > first}
             for one in working:
-                places.update(table.matching(one.limits, now.left_bp, known=self._careful))
+                places.update(
+                    table.matching(one.limits(now.attrs), now.left_bp, known=self._careful)
+                )
         ids = table.target_ids()
         for at in visit(table, sorted(places)):
             for one in working:
                 self._offer(one, now, at, ids[at.target])
 
-    def _offer(self, one: _Running, now: Round, at: Visit, target_id: int) -> None:
+    def _offer(self, one: Running, now: Round, at: Visit, target_id: int) -> None:
         quota, table = one.quota, now.table
         if quota.is_full or one.held or self._gave_up(one):
             return
@@ -274,45 +210,43 @@ class Engine:
         if skip or one.exhausted:
             return
         unknown = self._careful and unseen >= end - start
-        if not unknown and matches(one.limits, end - start, rate, age):
+        if not unknown and matches(one.limits(now.attrs), end - start, rate, age):
             limited = quota.is_set
             if not limited or self._score(one, now, rate, age) >= quota.min_score:
                 self._apply(one, now, at, target_id)
         if at.is_last:
-            one.stats = replace(one.stats, nr_snapshots=one.stats.nr_snapshots + 1)
+            one.nr_snapshots += 1
 
-    def _gave_up(self, one: _Running) -> bool:
+    def _gave_up(self, one: Running) -> bool:
         return self._careful and one.quota.failed_tries >= MOST_FAILED_TRIES
 
-    def _filtered(self, one: _Running, now: Round, at: Visit) -> int:
-        """Ask the core filters; cut what they do not speak of off; bytes left, 0 if kept out."""
-        verdict = self._judge(one, now, at)
-        return 0 if verdict.out else verdict.size
-
-    def _judge(self, one: _Running, now: Round, at: Visit) -> Verdict:
+    def _judge(self, one: Running, now: Round, at: Visit) -> Verdict:
+        """Ask the core filters; cut off what they do not speak of."""
         start, end, *_ = now.table.region(at.place, now.left_bp)
-        scheme = one.scheme
-        follow = bool(scheme.ops_filters)
-        verdict = judge(scheme.core_filters, at.target, start, end, self._unit, ops_follow=follow)
+        if not one.core_filters:
+            return Verdict(end - start, out=False, allowed=False)
+        follow = bool(one.scheme.ops_filters)
+        verdict = judge(one.core_filters, at.target, start, end, self._unit, ops_follow=follow)
         if verdict.size < end - start:
             now.table.cut(at.place, verdict.size)
         return verdict
 
-    def _apply(self, one: _Running, now: Round, at: Visit, target_id: int) -> None:
+    def _apply(self, one: Running, now: Round, at: Visit, target_id: int) -> None:
         """Do it to one region, as far as quota and core filters go (damos_apply_scheme)."""
         quota, table = one.quota, now.table
         start, end, rate, age, _ = table.region(at.place, now.left_bp)
         if quota.is_set and quota.charged + end - start > quota.limit:
             size = (quota.limit - quota.charged) // self._unit * self._unit
             if not size:
-                one.stats = replace(one.stats, nr_tried=one.stats.nr_tried + 1)
+                one.count_empty()
                 return
             table.cut(at.place, size)
         verdict = self._judge(one, now, at)
         if verdict.out:
             return
         tried = TriedRegion(at.target, start, start + verdict.size, rate, age, 0, 0)
-        self._tell(Event("apply", one.index, now.sis, tried))
+        if self._observe is not None:
+            self._observe(Event("apply", one.index, now.sis, tried))
         done = self._act(one, now, tried, filtered=not verdict.allowed)
         tried = tried._replace(passed_bytes=done.passed_bytes, applied_bytes=done.applied_bytes)
         quota.charge(tried.size, done.applied_bytes)
@@ -322,14 +256,17 @@ class Engine:
         if _renews(one.scheme):
             table.renew(at.place)
         one.count(tried, done)
-        self._tell(Event("done", one.index, now.sis, tried, done))
+        if self._observe is not None:
+            self._observe(Event("done", one.index, now.sis, tried, done))
 
-    def _act(self, one: _Running, now: Round, tried: TriedRegion, *, filtered: bool) -> Done:
+    def _act(self, one: Running, now: Round, tried: TriedRegion, *, filtered: bool) -> Done:
         """Have the ops, or the user's own action, work; what it raises is counted."""
         scheme = one.scheme
+        if not _by_ops(scheme) and scheme.own is None:
+            return _NOTHING
         begun, cpu_ns = self._clock.now_ns(), time.thread_time_ns()
         try:
-            if scheme.own is None or _by_ops(scheme):
+            if scheme.own is None or scheme.ops_filters:
                 return now.ops.act(
                     scheme,
                     tried.target,
@@ -351,10 +288,6 @@ class Engine:
             one.quota.total_charged_ns += self._clock.now_ns() - begun
             self._acted_ns += time.thread_time_ns() - cpu_ns
 
-    def _tell(self, event: Event) -> None:
-        if self._observe is not None:
-            self._observe(event)
-
 
 def _renews(scheme: Scheme) -> bool:
     """
@@ -366,8 +299,9 @@ def _renews(scheme: Scheme) -> bool:
 
 
 def _by_ops(scheme: Scheme) -> bool:
-    """Whether the ops is needed: own actions are called directly if no filter looks at memory."""
-    return scheme.own is None or bool(scheme.ops_filters)
+    """Whether the ops is needed: counting and own actions need it for filters of memory only."""
+    alone = scheme.own is not None or scheme.action is Action.STAT
+    return not alone or bool(scheme.ops_filters)
 
 
 def matches(limits: Limits, size: int, rate: int, age: int) -> bool:
