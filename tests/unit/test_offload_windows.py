@@ -1,10 +1,11 @@
 import gzip
+import os
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from isotherm.offload.windows import Assembler
+from isotherm.offload.windows import AGGREGATED, Assembler, Tracepoint
 
 RECORDED = Path(__file__).parents[1] / "data" / "damon_aggregated.txt.gz"
 BASE, HOT = 0x40000000, 16 << 20
@@ -79,3 +80,72 @@ def test_regions_that_schemes_were_tried_on():
     (window,) = windows(assembler, [tried, b"a line of something else", line(1, 0, 1, 0, 8192)])
     (region,) = window.tried[1]
     assert tuple(region) == (0, 4096, 8192, 3, 7, 0, 0)
+
+
+class FakeInstance:
+    """A trace instance whose events a test writes."""
+
+    def __init__(self):
+        self.fd, self.input = os.pipe2(os.O_NONBLOCK)
+        self.lost = 0
+        self.enabled = []
+
+    def write(self, *lines):
+        os.write(self.input, b"".join(one + b"\n" for one in lines))
+
+    def enable(self, event, *, pid):
+        self.enabled.append((event, pid))
+
+    def lines(self):
+        try:
+            chunk = os.read(self.fd, 65536)
+        except BlockingIOError:
+            return
+        for one in chunk.splitlines():
+            if one.startswith(b"lost"):
+                self.lost += 1
+            else:
+                yield one
+
+    def close(self):
+        os.close(self.fd)
+        os.close(self.input)
+
+
+@pytest.fixture
+def instance():
+    one = FakeInstance()
+    yield one
+    one.close()
+
+
+def test_windows_are_waited_for(tmp_path, instance):
+    (tmp_path / "events" / AGGREGATED).mkdir(parents=True)
+    (tmp_path / "events" / AGGREGATED / "enable").touch()
+    source = Tracepoint(tmp_path, instance)
+    source.begin(1, 0)
+    source.start(77)
+    assert instance.enabled == [(AGGREGATED, 77)]
+    assert source.wait(0) is None
+    instance.write(line(1, 0, 1, 0, 8), line(2, 0, 1, 0, 8), line(3, 0, 2, 0, 8))
+    assert source.wait(5).end_ns == 1_000_000_000
+    assert source.behind
+    assert source.wait(5).end_ns == 2_000_000_000
+    assert not source.behind
+    assert source.wait(0.001) is None
+
+
+def test_what_came_before_a_commit_is_dropped(tmp_path, instance):
+    source = Tracepoint(tmp_path, instance)
+    source.begin(1, 0)
+    instance.write(line(1, 0, 1, 0, 8), line(2, 0, 2, 0, 4))
+    source.begin(1, 0)
+    instance.write(line(3, 0, 1, 0, 8))
+    assert source.wait(1).end_ns == 3_000_000_000
+
+
+def test_a_window_with_lost_events_is_dropped(tmp_path, instance):
+    source = Tracepoint(tmp_path, instance)
+    source.begin(1, 0)
+    instance.write(line(1, 0, 2, 0, 4), b"lost", line(2, 0, 1, 0, 8))
+    assert source.wait(1).end_ns == 2_000_000_000

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from isotherm.errors import BadValueError, IsothermError, NotSupportedError
+from isotherm.errors import IsothermError, NotSupportedError
 from isotherm.kernel import damon_sysfs, undo
 from isotherm.kernel.damon_context import KdamondFiles, free_slot
 from isotherm.kernel.damon_files import DamonFiles
@@ -119,7 +119,7 @@ def _undo(files: DamonFiles, change: undo.Change) -> None:
     if kdamond.running:
         try:
             kdamond.command("off")
-        except (BadValueError, IsothermError):
+        except IsothermError:  # it ended by itself, or somebody stopped it
             if kdamond.running:
                 raise
     kdamond.resize(0)

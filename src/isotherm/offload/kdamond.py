@@ -227,6 +227,7 @@ class Kdamond:
         if not self._now:
             raise TargetGoneError("no target is left to monitor")
         self._put()
+        self._begin()
         self._kdamond.command("on")
         self._thread = self._kdamond.pid
         self._claim.runs_as(self._thread)
@@ -254,7 +255,10 @@ class Kdamond:
             refresh_ms=max(1, self._attrs.aggr_us // 1000) if needs_results else 0,
         )
         self._kdamond.put(context)
-        self._source.begin(len(targets), len(self._schemes))
+
+    def _begin(self) -> None:
+        """Take what comes from now on by what the kernel was told."""
+        self._source.begin(len(self._committed), len(self._schemes))
         self._results.begin(self._schemes)
 
     def _kernel_schemes(self) -> tuple[Scheme, ...]:
@@ -283,6 +287,7 @@ class Kdamond:
         except BadValueError:
             if self._kdamond.running:  # else the targets ended meanwhile
                 raise
+        self._begin()
 
     # Who is watched.
 

@@ -58,7 +58,11 @@ class Source(Protocol):
         """Begin; the kdamond runs as kernel thread `thread`."""
 
     def begin(self, targets: int, schemes: int) -> None:
-        """Take notice of how many targets and schemes there are, `EVERYTHING` not counted."""
+        """
+        Forget what came so far: there are so many targets and schemes from now on.
+
+        `EVERYTHING` is not counted.
+        """
 
     def wait(self, seconds: float) -> Window | None:
         """Return the next window; None if none ended within about `seconds`."""
@@ -220,6 +224,8 @@ class Tracepoint:
 
     def begin(self, targets: int, schemes: int) -> None:
         del schemes
+        self._read()
+        self._ready.clear()
         self._assembler.begin(targets)
 
     def wait(self, seconds: float) -> Window | None:

@@ -100,6 +100,8 @@ def test_a_size_quota_is_kept():
     state = snapshots[-1].schemes[0]
     print(f"quota 2 MiB/s: at most {max(seconds) / MIB:.2f} MiB in a second; {state.stats}")
     assert 0 < max(seconds) <= 4 * MIB  # two intervals overlap any second
+    spent_s = (snapshots[-1].end_ns - snapshots[0].start_ns) / 1e9
+    assert state.stats.sz_tried <= (spent_s + 1) * 2 * MIB
     assert state.stats.qt_exceeds > 0
     assert state.effective_bytes == 2 * MIB
 
