@@ -245,6 +245,24 @@ def test_commands_and_results(tmp_path):
         one.command("update_tuned_intervals")
 
 
+def test_tried_bytes_and_probe_hits(tmp_path):
+    one = kdamond(tmp_path, "7.3")
+    one.put(NEW)
+    one.command("on")
+    one.files.regions = [(4096, 8192, 3, 5), (8192, 16384, 0, 7)]
+    one.command("update_schemes_tried_regions")
+    assert one.probe_hits(0) == [(), ()]
+    folder = one.files.root / "1/contexts/0/schemes/0/tried_regions"
+    for probe in (0, 1):
+        (folder / f"1/probes/{probe}").mkdir(parents=True)
+        (folder / f"1/probes/{probe}/hits").write_text(f"{probe + 7}\n")
+    (folder / "total_bytes").write_text("12288\n")
+    assert one.probe_hits(0) == [(), (7, 8)]
+    assert one.tried_bytes(0) == 12288
+    with pytest.raises(NotSupportedError, match=r"tried_regions/total_bytes: Linux 6\.6"):
+        kdamond(tmp_path / "old", "6.2").tried_bytes(0)
+
+
 def test_slots_that_somebody_configured_are_not_free(tmp_path):
     one = kdamond(tmp_path, "6.12")
     assert free_slot(one.files) == 0

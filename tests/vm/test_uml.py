@@ -10,7 +10,9 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted((Path(__file__).parent / "inside").glob("test_*.py"))
 
 
-@pytest.mark.vm
+pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("bootable")]
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_in_guest(path):
@@ -35,7 +37,6 @@ def test_in_guest(path):
     assert done.returncode == 0
 
 
-@pytest.mark.vm
 def test_a_guest_boots_quickly_and_tells_the_status():
     done = guest.run(["sh", "-c", "uname -r; exit 3"])
     print(f"boot to a command and off again: {done.seconds:.2f} s")

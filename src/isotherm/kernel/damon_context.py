@@ -256,6 +256,21 @@ class KdamondFiles:
         path = f"{self._context}/schemes/{scheme}/quotas/effective_bytes"
         return self.files.number(path) if self.files.has(path) else None
 
+    def tried_bytes(self, scheme: int) -> int:
+        """Return the bytes a scheme was tried on, as of update_schemes_tried_bytes or _regions."""
+        path = f"{self._context}/schemes/{scheme}/tried_regions/total_bytes"
+        return self.files.number(path)
+
+    def probe_hits(self, scheme: int) -> list[tuple[int, ...]]:
+        """Return the hits of each probe, for each of `tried_regions`; none without probes."""
+        folder = f"{self._context}/schemes/{scheme}/tried_regions"
+        found = []
+        for number in self.files.numbered(folder):
+            probes = f"{folder}/{number}/probes"
+            hits = [self.files.number(f"{probes}/{p}/hits") for p in self.files.numbered(probes)]
+            found.append(tuple(hits))
+        return found
+
     def require_tried_regions(self, scheme: int) -> None:
         """Raise `NotSupportedError` if this kernel does not show what schemes were tried on."""
         path = f"{self._context}/schemes/{scheme}/tried_regions"

@@ -68,11 +68,21 @@ def cold_of(work):
     return Range(area.start, hot.start), Range(hot.end, area.end)
 
 
+def cold_bytes(work):
+    return sum(resident(work.pid, part) for part in cold_of(work))
+
+
 def vmstat(name):
     for line in Path("/proc/vmstat").read_text().splitlines():
         if line.startswith(f"{name} "):
             return int(line.split()[1])
     raise KeyError(name)
+
+
+def span(*works):
+    """The physical memory between the first and the last frame of workloads."""
+    found = [frame for work in works for frame in frames(work.pid, work.areas[0])]
+    return Range(min(found) * PAGE, (max(found) + 1) * PAGE)
 
 
 def memory():

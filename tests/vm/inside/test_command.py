@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from kit import MIB, cold_of, judged, nothing_left, resident, running
+from kit import MIB, cold_bytes, judged, nothing_left, running
 
 import isotherm
 from isotherm.applying import Applying
@@ -119,7 +119,3 @@ def apply(work, duration, **options):
 
 def scheme(action):
     return Scheme(action, Pattern(access=Access(0, 0), age=Age(1_000_000)))
-
-
-def cold_bytes(work):
-    return sum(resident(work.pid, part) for part in cold_of(work))

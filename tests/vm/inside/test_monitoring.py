@@ -13,6 +13,7 @@ from kit import (
     memory,
     nothing_left,
     running,
+    span,
     windows,
 )
 
@@ -21,6 +22,7 @@ from isotherm.demo.spec import moving
 from isotherm.kernel.damon_context import KdamondFiles
 from isotherm.kernel.damon_files import DamonFiles
 from isotherm.model.attrs import Attrs
+from isotherm.model.target import Range
 from isotherm.offload.kdamond import Kdamond
 from isotherm.offload.physical import PhysicalMemory
 from isotherm.offload.windows import EVERYTHING
@@ -50,9 +52,10 @@ def test_physical_memory_shows_the_frames_of_the_hot_area():
         hot = set(frames(work.pid, hot_of(work)))
         cold = {frame for part in cold_of(work) for frame in frames(work.pid, part)}
         attrs = Attrs(10_000, 200_000, 1_000_000, 100, 1000)
-        with Kdamond(
-            PhysicalMemory([memory()]), attrs, operations="paddr", regions=[memory()]
-        ) as backend:
+        used, all_memory = span(work), memory()
+        around = Range(max(0, used.start - 128 * MIB), min(all_memory.end, used.end + 128 * MIB))
+        target = PhysicalMemory([around])
+        with Kdamond(target, attrs, operations="paddr", regions=target.regions) as backend:
             found = windows(backend, 80)[-10:]
         shares = []
         for snapshot in found:

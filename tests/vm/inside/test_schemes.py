@@ -1,19 +1,14 @@
 """What the kernel's schemes do, by independent witnesses: pagemap, vmstat, the workload."""
 
-import os
-from contextlib import contextmanager
-from pathlib import Path
-
 import pytest
 from kit import (
     ATTRS,
     MIB,
     PAGE,
+    cold_bytes,
     cold_of,
-    frames,
     hot_of,
     kdamond,
-    memory,
     nothing_left,
     resident,
     running,
@@ -22,7 +17,6 @@ from kit import (
 )
 
 from isotherm.errors import NotSupportedError
-from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -36,21 +30,10 @@ from isotherm.model.scheme import (
     Scheme,
     Watermarks,
 )
-from isotherm.offload.kdamond import Kdamond
-from isotherm.offload.physical import PhysicalMemory
 
 COLD = Pattern(access=Access(0, 0), age=Age(1_000_000))
 HOT = Pattern(access=Access(30, None))
 ALL = Pattern()
-
-
-def physical(*schemes, attrs=ATTRS):
-    target = PhysicalMemory([memory()])
-    return Kdamond(target, attrs, schemes, operations="paddr", regions=target.regions)
-
-
-def cold_bytes(work):
-    return sum(resident(work.pid, part) for part in cold_of(work))
 
 
 @pytest.fixture(autouse=True)
@@ -127,26 +110,6 @@ def test_memory_pressure_is_a_goal():
     assert found[-1].stats.sz_tried > 0
 
 
-def test_an_anon_filter_keeps_anonymous_memory():
-    scheme = Scheme(Action.PAGEOUT, COLD, filters=(Filter(FilterType.ANON),))
-    with running() as work, physical(scheme) as backend:
-        before = cold_bytes(work)
-        state = windows(backend, 40)[-1].schemes[0]
-        after = cold_bytes(work)
-    print(f"anon filter: {before / MIB:.1f} -> {after / MIB:.1f} MiB; {state.stats}")
-    assert after == before
-    assert state.stats.sz_tried > 100 * MIB
-
-
-def test_pageout_of_physical_memory_takes_the_cold_part():
-    with running() as work, physical(Scheme(Action.PAGEOUT, COLD)) as backend:
-        windows(backend, 60)
-        hot, cold = resident(work.pid, hot_of(work)), cold_bytes(work)
-    print(f"paddr pageout: {hot / MIB:.1f} MiB hot, {cold / MIB:.2f} MiB cold")
-    assert hot > 6 * MIB
-    assert cold < 8 * MIB
-
-
 def test_an_address_filter_keeps_the_rest():
     with running() as work:
         below, above = cold_of(work)
@@ -155,34 +118,6 @@ def test_an_address_filter_keeps_the_rest():
             windows(backend, 60)
         assert resident(work.pid, above) == above.size
         assert resident(work.pid, below) < below.size / 4
-
-
-@contextmanager
-def running_in_group(name):
-    """A workload whose memory belongs to a cgroup from the first touch on."""
-    group, root = Path("/sys/fs/cgroup") / name, Path("/sys/fs/cgroup/cgroup.procs")
-    Path("/sys/fs/cgroup/cgroup.subtree_control").write_text("+memory")
-    group.mkdir()
-    (group / "cgroup.procs").write_text(str(os.getpid()))
-    try:
-        with running() as work:
-            root.write_text(str(os.getpid()))
-            yield work
-    finally:
-        root.write_text(str(os.getpid()))
-        group.rmdir()
-
-
-def test_a_memcg_filter_takes_one_group_only():
-    only = Filter(FilterType.MEMCG, matching=False, memcg="/inside")
-    with running_in_group("inside") as inside, running() as outside:
-        before = cold_bytes(inside), cold_bytes(outside)
-        with physical(Scheme(Action.PAGEOUT, COLD, filters=(only,))) as backend:
-            windows(backend, 120)
-        after = cold_bytes(inside), cold_bytes(outside)
-    print(f"memcg filter: inside, outside {before} -> {after}")
-    assert after[1] == before[1]
-    assert after[0] < before[0] / 2
 
 
 def test_watermarks_are_observed():
@@ -204,21 +139,6 @@ def test_watermarks_are_observed():
                 state = next(snapshots).schemes[0]
         assert state.stats.sz_applied > 30 * MIB
         assert cold_bytes(work) < 1 * MIB
-
-
-def test_lru_prio_and_deprio():
-    attrs = Attrs(10_000, 200_000, 1_000_000, 100, 500)
-    with running() as work:
-        names = ("pgactivate", "pgdeactivate")
-        before = {name: vmstat(name) for name in names}
-        schemes = (Scheme(Action.LRU_PRIO, HOT), Scheme(Action.LRU_DEPRIO, COLD))
-        with physical(*schemes, attrs=attrs) as backend:
-            prio, deprio = windows(backend, 60)[-1].schemes
-        moved = {name: vmstat(name) - before[name] for name in names}
-        assert len(frames(work.pid, hot_of(work))) == 7 * MIB // PAGE
-    print(f"lru: prio {prio.stats}, deprio {deprio.stats}, pages {moved}")
-    assert prio.stats.sz_applied >= 7 * MIB
-    assert deprio.stats.sz_applied >= 30 * MIB
 
 
 def test_cold_and_willneed():
