@@ -166,7 +166,10 @@ def check_state(state, scheme, before):
         assert limits.min_age <= region.age <= limits.max_age
         assert region.applied_bytes <= region.size
         for one in scheme.core_filters:
+            inside = one.target == region.target
             if one.type is FilterType.ADDR:
                 low, high = (bound // UNIT * UNIT for bound in one.bounds)
                 inside = low <= region.start and region.end <= high
                 assert inside or region.end <= low or high <= region.start
+            if inside == one.matching:  # decides; those behind it were not asked
+                break
