@@ -36,6 +36,7 @@ class QuotaState:
         self.failed_tries = 0
         self.exceeded = 0
         self._begun_ms: int | None = None
+        self._forgiven_ms = 0
         self.commit(quota)
 
     def commit(self, quota: Quota | None) -> None:
@@ -62,6 +63,8 @@ class QuotaState:
 
     def adjust(self, now_ms: int, metrics: Metrics) -> bool:
         """Begin a window if it is time; tell whether the effective size was set or changed."""
+        if now_ms >= self._forgiven_ms + self.quota.reset_ms:  # without limits there is no window
+            self._forgiven_ms, self.failed_tries = now_ms, 0
         if not self.quota.limits:
             return False
         before: int | None = self.effective
@@ -71,7 +74,7 @@ class QuotaState:
         if now_ms >= (self._begun_ms or 0) + self.quota.reset_ms:
             self.exceeded += self.is_full
             self.total_charged += self.charged
-            self._begun_ms, self.charged, self.failed_tries = now_ms, 0, 0
+            self._begun_ms, self.charged = now_ms, 0
             self._set_effective(metrics)
         return before is None or before != self.effective
 
