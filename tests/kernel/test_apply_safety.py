@@ -1,5 +1,6 @@
 """Where all memory matches and nothing holds back, what must not be touched is not touched."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -21,21 +22,17 @@ def child():
         yield one
 
 
-def swapped(child, at, size):
-    words = entries(f"/proc/{child.pid}/pagemap", at // PAGE, size // PAGE)
-    return sum(PAGE for word in words if word >> 62 & 1)
+def refused(log, at, size):
+    """What the kernel was asked for in vain within [at, at + size)."""
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [
+        line["error"]
+        for line in lines
+        if line["error"] and at <= int(line["start"], 16) and int(line["end"], 16) <= at + size
+    ]
 
 
-def page_out_all(child, *more):
-    """Apply until all that may go has gone, and some rounds more."""
-    with applying(ALL, "-p", child.pid, *more) as running:
-        child.wait_until_away(child.cold)
-        child.run("time.sleep(0.4)")
-        return running.tell().end()
-
-
-@pytest.mark.parametrize("tries", ["once"])
-def test_locked_and_shared_memory_stays_while_all_else_goes(child, tmp_path, tries):
+def test_locked_and_shared_memory_stays_while_all_else_goes(child, tmp_path):
     file = cached_file(tmp_path / "mapped", SIZE)
     made = {
         "locked": child.make(f"memory.small({SIZE})"),
@@ -49,15 +46,20 @@ def test_locked_and_shared_memory_stays_while_all_else_goes(child, tmp_path, tri
     child.run(f"kit.check(kit.libc.mlock2({made['locked']}, {SIZE}, 0))")
     for name, at in made.items():
         child.run(f"kit.{'touch' if name == 'shared file' else 'write'}({at}, {SIZE})")
-    result = page_out_all(child)
+    log = tmp_path / "log"
+    with applying(ALL, "-p", child.pid, "--log", log, "--regions", "100..1000") as running:
+        child.wait_until_away(child.cold)
+        child.run("time.sleep(0.4)")
+        result = running.tell().end()
     assert child.away() == child.cold
     for name, at in made.items():
         assert child.away(at, SIZE) == 0, name
+        assert refused(log, at, SIZE) == [], f"{name}: the kernel refused it, we did not"
     assert result["schemes"][0]["sz_applied"] >= child.cold
     assert child.intact
 
 
-def test_memory_shared_after_a_fork_is_left_alone_until_it_is_one_s_own(child):
+def test_memory_shared_after_a_fork_is_left_alone_until_it_is_one_s_own(child, tmp_path):
     shared, own = (child.make(f"memory.small({SIZE})") for _ in range(2))
     child.run(f"kit.write({shared}, {SIZE}); kit.write({own}, {SIZE})")
     forked = int(
@@ -67,9 +69,11 @@ def test_memory_shared_after_a_fork_is_left_alone_until_it_is_one_s_own(child):
         )
     )
     child.run(f"kit.write({own}, {SIZE})")  # copies: now the parent's alone
-    with applying(ALL, "-p", child.pid, "--no-children") as running:
+    log = tmp_path / "log"
+    with applying(ALL, "-p", child.pid, "--no-children", "--log", log) as running:
         child.wait_until(lambda: child.away(own, SIZE) == SIZE)
         child.run("time.sleep(0.4)")
+        assert refused(log, child.at, child.cold) == [], "the kernel refused it, we did not"
         assert child.away(shared, SIZE) == 0
         assert child.away() == 0  # the cold memory of before the fork is shared as well
         child.run(f"os.kill({forked}, 9); os.waitpid({forked}, 0)")
@@ -131,3 +135,19 @@ def test_small_regions_split_no_huge_page(child):
         running.tell().end()
     gone = [child.away(at + i * HUGE, HUGE) for i in range(8)]
     assert set(gone) <= {0, HUGE}, gone
+
+
+def test_a_huge_page_of_which_a_part_was_given_back_is_left_alone(child):
+    """To page it out the kernel would have to split it."""
+    at = child.make(f"memory.huge({4 * HUGE})")
+    child.run(f"kit.write({at}, {4 * HUGE})")
+    if huge_kib(child.pid, at) < 4 * 2048:
+        pytest.skip("the memory did not become huge pages")
+    hole = at + HUGE + 7 * PAGE
+    child.run(f"kit.check(kit.libc.madvise({hole}, {9 * PAGE}, 4))")  # MADV_DONTNEED
+    with applying(ALL, "-p", child.pid) as running:
+        child.wait_until(lambda: child.away(at, HUGE) == child.away(at + 3 * HUGE, HUGE) == HUGE)
+        child.wait_until_away(child.cold)
+        child.run("time.sleep(0.4)")
+        running.tell().end()
+    assert child.away(at + HUGE, HUGE) == 9 * PAGE
