@@ -1,5 +1,7 @@
 """What schemes did, by mapping: each byte once, and nothing that no scheme did."""
 
+from itertools import pairwise
+
 import hypothesis.strategies as st
 from hypothesis import given
 
@@ -59,6 +61,7 @@ def test_a_range_set_has_each_address_once(parts):
         found.add(start, start + size)
         true |= set(range(start, start + size))
         assert found.size == len(true)
+    assert all(one.end < other.start for one, other in pairwise(found._ranges))
 
 
 def test_sums_by_scheme_and_mapping():
