@@ -27,8 +27,8 @@ from isotherm.schemes.running import Running
 from isotherm.schemes.score import FULL_ORDER, MAX_SCORE, Order, score
 from isotherm.schemes.visit import Visit, visit
 
-#: Fruitless tries in a row, per window of a quota, after which a scheme waits for the next one:
-#: where failed work is charged little, an action that always fails would spin.
+#: Fruitless tries in a row, per reset interval of a quota, after which a scheme waits for the next
+#: one: where failed work is charged little, an action that always fails would spin.
 MOST_FAILED_TRIES = 1000
 
 

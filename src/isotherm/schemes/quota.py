@@ -39,6 +39,7 @@ class QuotaState:
         self.exceeded = 0
         self._begun_ms: int | None = None
         self.goals: list[GoalState] = []
+        self._forgiven_ms = 0
         self.commit(quota)
 
     def commit(self, quota: Quota | None) -> None:
@@ -75,6 +76,8 @@ class QuotaState:
 
     def adjust(self, now_ms: int, metrics: Metrics) -> bool:
         """Begin a window if it is time; tell whether the effective size was set or changed."""
+        if now_ms >= self._forgiven_ms + self.quota.reset_ms:  # without limits there is no window
+            self._forgiven_ms, self.failed_tries = now_ms, 0
         if not self.quota.limits:
             return False
         before: int | None = self.effective
@@ -86,7 +89,7 @@ class QuotaState:
         if now_ms >= (self._begun_ms or 0) + self.quota.reset_ms:
             self.exceeded += self.is_full
             self.total_charged += self.charged
-            self._begun_ms, self.charged, self.failed_tries = now_ms, 0, 0
+            self._begun_ms, self.charged = now_ms, 0
             self._set_effective(metrics)
         return before is None or before != self.effective
 
