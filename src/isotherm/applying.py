@@ -77,11 +77,11 @@ class Applying:
         try:
             # Before anything is started: a log that cannot be written is told at once.
             self._log = self._stack.enter_context(AuditLog(log, dry_run=dry_run)) if log else None
-            if not dry_run:
-                recover({KIND: self._was_killed})
             session = monitor(schemes=schemes, dry_run=dry_run, observe=self._observe, **options)
             self._session = self._stack.enter_context(session)
             if not dry_run:
+                # Only now: what a failing start is told would be lost.
+                recover({KIND: self._was_killed})
                 self._note_state(session)
         except BaseException:
             self._stack.close()
@@ -115,9 +115,11 @@ class Applying:
     def result(self) -> Result:
         """Return what came of it so far."""
         first, last = self._first, self._last
+        engine = self.session.engine
         return Result(
             schemes=self.schemes,
-            states=last.schemes if last is not None else (),
+            # Not those of the last snapshot: something may have been done since.
+            states=engine.take_states() if engine is not None else (),
             outcomes=self.outcomes,
             resident_before=resident_bytes(first),
             resident_after=resident_bytes(last),
@@ -172,10 +174,8 @@ class Applying:
             self._state.save()
 
     def _was_killed(self, change: Change) -> None:
-        done = ", ".join(
-            f"{title} {format_size(size)}"
-            for title, size in zip(change["schemes"], change["applied_bytes"], strict=False)
-        )
+        sizes = zip(change["schemes"], change["applied_bytes"], strict=False)
+        done = ", ".join(f"{title} {format_size(size)}" for title, size in sizes)
         self.notes.append(
             f"an earlier apply on {', '.join(change['targets'])} was killed after {done}; "
             "nothing is left to undo: pages that went out come back when they are used"

@@ -183,6 +183,23 @@ def apply_min_nr(engine, case):
         assert (table.enforce_min(min_nr), len(table)) == (limit, nr)
 
 
+def moving_sum(_engine, case):
+    given, sums = case["in"], []
+    last = given["mvsum"]
+    for new in given["new_values"]:
+        last = region.moving_sum(last, given["nomvsum"], given["len_window"], new)
+        sums.append(last)
+    assert sums == case["expect"]
+
+
+def split_evenly(_engine, case):
+    for sub in case["cases"]:
+        if sub["region"] is None:
+            continue
+        want = sub["expect"] if isinstance(sub["expect"], list) else [sub["region"]]
+        assert regions.evenly(*sub["region"], sub["nr"], 1) == [tuple(piece) for piece in want]
+
+
 def rand(engine, _case):
     rng = engine.rng("splitmix", 7)
     assert {rng.range(0, 10) for _ in range(10_000)} == set(range(10))
@@ -353,6 +370,8 @@ CHECKS = {
     "damon_test_feed_loop_next_input": feed_relations,
     "damon_test_apply_min_nr_regions": apply_min_nr,
     "damon_test_rand": rand,
+    "damon_test_moving_sum": moving_sum,
+    "damon_test_split_evenly": split_evenly,
     "damon_test_three_regions_in_vmas": three_regions,
     **{f"damon_test_apply_three_regions{n}": apply_three_regions for n in (1, 2, 3, 4)},
 }
@@ -364,12 +383,15 @@ NOT_APPLICABLE = {
     "damon_dbgfs_": "of the kernel's debugfs interface",
 }
 
+#: What no profile asks for any more.
+NO_PROFILE = {"damon_test_nr_accesses_to_accesses_bp"}
+
 
 def test_every_case(engine, vectors):
     ran = 0
     for case in vectors["cases"]:
         name = case["test"]
-        if "until" in case or any(name.startswith(prefix) for prefix in NOT_APPLICABLE):
+        if name in NO_PROFILE or any(name.startswith(prefix) for prefix in NOT_APPLICABLE):
             continue
         assert name in CHECKS, f"nothing here knows what to do with {name}"
         CHECKS[name](engine, case)

@@ -5,12 +5,13 @@ from itertools import pairwise
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from isotherm import _core
 from isotherm.clock import VirtualClock
 from isotherm.core import region, regions, rng
 from isotherm.core.ops import WAS_YOUNG, Check, Ops
+from isotherm.core.profile import PROFILES
 from isotherm.core.sampler import PySampler
 from isotherm.errors import BadValueError
 from isotherm.model.scheme import Limits
@@ -61,6 +62,10 @@ def ranges(draw, valid=True):
     return [(a * UNIT + draw(unaligned), b * UNIT - draw(unaligned)) for a, b in pairs]
 
 
+#: Regions of 4 GiB and about it.
+huge = st.sampled_from([2**28 - 1, 2**28, 2**28 + 7, 5 * 2**28])
+
+
 @st.composite
 def tables(draw):
     counts = st.integers(0, SAMPLES)
@@ -70,7 +75,7 @@ def tables(draw):
         rows, end = [], 0
         for _ in range(draw(st.integers(0, 12))):
             start = end + draw(st.sampled_from([0, 0, 0, UNIT, 50 * UNIT]))
-            end = start + draw(st.integers(1, 300)) * UNIT
+            end = start + draw(st.integers(1, 300) | huge) * UNIT
             age = draw(st.sampled_from([0, 1, 3, 100, 2**32 - 1]))
             rows.append((start, end, draw(counts), draw(counts), age, draw(probes), draw(probes)))
         targets.append(rows)
@@ -85,10 +90,11 @@ limits = st.integers(1, 4000).map(lambda n: n * UNIT)
 class Twins(RuleBasedStateMachine):
     """Each rule is one operation, done to both tables."""
 
-    def __init__(self):
-        super().__init__()
-        self.python = regions.RegionTable(UNIT)
-        self.native = _core.RegionTable(UNIT)
+    @initialize(name=st.sampled_from(list(PROFILES)))
+    def begin(self, name):
+        self.profile = PROFILES[name]
+        self.python = regions.RegionTable(UNIT, self.profile, SAMPLES)
+        self.native = _core.RegionTable(UNIT, self.profile, SAMPLES)
         self.rngs = rng.Rng("splitmix", 1), _core.Rng("splitmix", 1)
         self.ops = HashOps(), HashOps()
         self.samplers = (
@@ -200,8 +206,12 @@ class Twins(RuleBasedStateMachine):
     @rule(min_nr=st.integers(0, 30))
     def enforce_min(self, min_nr):
         before, unseen = self.covered(), self.unobservable()
-        self.limit = self.both("enforce_min", min_nr)
-        assert self.limit % UNIT == 0
+        nr, limit = len(self.native), self.both("enforce_min", min_nr)
+        assert limit % UNIT == 0
+        if self.profile.enforces_min_regions:
+            self.limit = limit
+        else:
+            assert len(self.native) == nr
         assert self.covered() == before
         assert self.unobservable() == unseen
 
@@ -309,6 +319,7 @@ class Twins(RuleBasedStateMachine):
     def twins_are_equal(self):
         assert self.python.rows() == self.native.rows()
         assert self.python.windows() == self.native.windows()
+        assert self.python.moving_sums() == self.native.moving_sums()
         assert self.python.columns() == self.native.columns()
         assert self.rngs[0].state == self.rngs[1].state
         assert len(self.python) == len(self.native)

@@ -58,7 +58,18 @@ def test_the_share_stays_a_share_and_never_jumps(looks):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "psi", "psi=", "psi=10ms", "psi=ten/s", "refault=x/s", "refault=3/m", "cmd=", "cmd=/no"],
+    [
+        "",
+        "psi",
+        "psi=",
+        "psi=10ms",
+        "psi=ten/s",
+        "refault=x/s",
+        "refault=3/m",
+        "cmd=",
+        "cmd=/no",
+        "cmd='true",
+    ],
 )
 def test_nonsense_is_told_with_a_hint(text):
     with pytest.raises(BadValueError) as caught:
@@ -107,6 +118,17 @@ def test_a_command_that_does_not_answer_is_harm_and_is_ended():
     assert sensor.harmed([], SECOND_NS) is None
     assert sensor.harmed([], 11 * SECOND_NS) is True
     assert process.poll() is not None
+
+
+def test_a_command_that_vanishes_is_harm_and_no_end(tmp_path):
+    script = tmp_path / "healthy"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    sensor = guard.parse_guard(f"cmd={script}")
+    assert answer_of(sensor, 0) is False
+    script.unlink()
+    assert answer_of(sensor, SECOND_NS) is True
+    sensor.close()
 
 
 def test_a_guard_looks_once_a_second_and_tells_of_changes():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from isotherm.cli import main
+from isotherm.ops.here import Feasible, feasible_here
 from isotherm.schemefile import files
 from isotherm.schemefile.presets import PRESETS
 
@@ -23,6 +24,19 @@ def run(capsys):
     return run_command
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """Have the machine be able to do everything, or what a test says."""
+    found = {}
+
+    def feasible(schemes):
+        return [found.get(str(one.action), Feasible("")) for one in schemes]
+
+    monkeypatch.setattr("isotherm.cli.scheme.feasible_here", feasible)
+    return found
+
+
+@pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_checked_and_explained(run, name):
     status, out, err = run("check", name)
@@ -31,6 +45,28 @@ def test_presets_are_checked_and_explained(run, name):
     status, out, _ = run("explain", name)
     assert status == 0
     assert "action=" in out
+
+
+def test_check_says_what_this_machine_cannot_do(run, here):
+    here["cold"] = Feasible("no such luck")
+    here["pageout"] = Feasible("", ("no swap",))
+    lines = "cold; pageout; stat"
+    status, out, err = run("check", lines)
+    assert (status, out) == (0, f"{lines}: 3 schemes, line\n")
+    assert f"{lines}: cold: cannot be done on this machine: no such luck\n" in err
+    assert f"{lines}: pageout: no swap\n" in err
+    status, _, err = run("check", "--here", lines)
+    assert status == 4
+    assert "1 of the schemes cannot be done here" in err
+    assert run("check", "--here", "stat")[0] == 0
+
+
+def test_this_machine_is_asked():
+    scheme, nowhere = files.load("stat; stat goal=free:node999=5% quota=1M/s").schemes
+    assert [one.why_not for one in feasible_here([scheme, nowhere])] == [
+        "",
+        "there is no memory node 999",
+    ]
 
 
 def test_check_tells_all_mistakes(run, tmp_path):

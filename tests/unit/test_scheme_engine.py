@@ -137,6 +137,10 @@ def test_failing_tries_are_bounded_per_window():
     assert tries == MOST_FAILED_TRIES
     assert bench.state().stats.errors == {"EBUSY": MOST_FAILED_TRIES}
     assert len(bench.round(ms=10_000)) == 300
+    free = Bench([Scheme(Action.PAGEOUT, COLD, quota=Quota())], rows, answer=lambda _: Done())
+    assert sum(len(free.round(ms=1)) for _ in range(10)) == MOST_FAILED_TRIES
+    free.ops.answer = Done
+    assert len(free.round(ms=1000)) == 300, "without a quota it gave up for good"
     kernel = Bench([scheme], rows, answer=lambda _: Done(), careful=False)
     assert sum(len(kernel.round(ms=0)) for _ in range(10)) == 3000
 

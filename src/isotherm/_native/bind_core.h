@@ -21,9 +21,13 @@ void free_object(PyObject *self);
 /** An array.array of @typecode from @bytes, whose reference is taken; NULL if that is NULL. */
 PyObject *new_array(const char *typecode, PyObject *bytes);
 
+/** Read the rules off a core.profile.Profile, the newest if it is NULL; -1 with an exception. */
+int parse_rules(PyObject *profile, struct region_rules *rules);
+
 // Methods of RegionTable that are in bind_regions_out.c.
 PyObject *region_table_columns(PyObject *self, PyObject *none);
 PyObject *region_table_mvsum(PyObject *self, PyObject *args);
+PyObject *region_table_moving_sums(PyObject *self, PyObject *none);
 PyObject *region_table_rows(PyObject *self, PyObject *none);
 PyObject *region_table_windows(PyObject *self, PyObject *none);
 PyObject *region_table_target_ids(PyObject *self, PyObject *none);

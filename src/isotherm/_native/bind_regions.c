@@ -66,17 +66,22 @@ void region_table_set_busy(PyObject *object, bool busy)
 
 static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"min_region_bytes", NULL};
+	static char *names[] = {"min_region_bytes", "profile", "samples", NULL};
 	unsigned long long min_region = 4096;
+	struct region_rules rules;
 	struct table_object *self;
+	PyObject *profile = NULL;
+	unsigned int samples = 1;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|K", names, &min_region))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|KOI", names, &min_region, &profile,
+					 &samples) ||
+	    parse_rules(profile, &rules) < 0)
 		return NULL;
 	if (!min_region || min_region > MAX_ADDRESS)
 		return raise_table_error(-EINVAL);
 	self = (struct table_object *)PyType_GenericAlloc(type, 0);
 	if (self)
-		table_init(&self->table, min_region);
+		table_init(&self->table, min_region, &rules, samples);
 	return (PyObject *)self;
 }
 
@@ -464,6 +469,7 @@ static PyMethodDef methods[] = {
 	{"rescale", WITH_KEYWORDS(py_rescale), METH_VARARGS | METH_KEYWORDS, NULL},
 	{"access_events", py_access_events, METH_NOARGS, NULL},
 	{"mvsum", region_table_mvsum, METH_VARARGS, NULL},
+	{"moving_sums", region_table_moving_sums, METH_NOARGS, NULL},
 	{"spans", region_table_spans, METH_NOARGS, NULL},
 	{"matching", WITH_KEYWORDS(region_table_matching), METH_VARARGS | METH_KEYWORDS, NULL},
 	{"region", region_table_region, METH_VARARGS, NULL},

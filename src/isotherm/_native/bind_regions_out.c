@@ -93,8 +93,16 @@ PyObject *region_table_mvsum(PyObject *self, PyObject *args)
 	bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(table->regions.nr * 8));
 	for (size_t i = 0; bytes && i < table->regions.nr; i++)
 		((uint64_t *)(void *)PyBytes_AsString(bytes))[i] =
-			region_mvsum(&table->regions.at[i], left_bp);
+			table_rate(table, &table->regions.at[i], left_bp);
 	return new_array("Q", bytes);
+}
+
+PyObject *region_table_moving_sums(PyObject *self, PyObject *none)
+{
+	const struct region_table *table = region_table_of(self);
+
+	(void)none;
+	return table ? column_u32(table, offsetof(struct region, moving_bp)) : NULL;
 }
 
 // Everything else that goes out.

@@ -45,7 +45,7 @@ PyObject *region_table_matching(PyObject *self, PyObject *args, PyObject *kwargs
 	if (!places)
 		return PyErr_NoMemory();
 	for (size_t i = 0; i < table->regions.nr; i++)
-		if (region_matches(&table->regions.at[i], &limits, left_bp, known))
+		if (table_matches(table, &table->regions.at[i], &limits, left_bp, known))
 			places[nr++] = i;
 	bytes = PyBytes_FromStringAndSize((const char *)places, (Py_ssize_t)(nr * sizeof(*places)));
 	free(places);
@@ -71,8 +71,8 @@ PyObject *region_table_region(PyObject *self, PyObject *args)
 	if (!table || !PyArg_ParseTuple(args, "nI", &place, &left_bp))
 		return NULL;
 	r = region_at(table, place);
-	return r ? Py_BuildValue("KKKIK", r->start, r->end, region_mvsum(r, left_bp), r->age,
-				 r->unobservable)
+	return r ? Py_BuildValue("KKKIK", r->start, r->end, table_rate(table, r, left_bp),
+				 r->age, r->unobservable)
 		 : NULL;
 }
 

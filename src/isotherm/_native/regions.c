@@ -3,9 +3,11 @@
 #include <string.h>
 #include "regions_inner.h"
 
-void table_init(struct region_table *table, uint64_t min_region)
+void table_init(struct region_table *table, uint64_t min_region, const struct region_rules *rules,
+		uint32_t samples)
 {
-	*table = (struct region_table){.min_region = min_region};
+	*table = (struct region_table){
+		.min_region = min_region, .rules = *rules, .samples = samples ? samples : 1};
 }
 
 void table_deinit(struct region_table *table)
@@ -30,6 +32,8 @@ int table_load(struct region_table *table, const struct region_target *targets, 
 		memcpy(copy, targets, nr_targets * sizeof(*copy));
 	if (nr)
 		memcpy(table->regions.at, regions, nr * sizeof(*regions));
+	for (size_t i = 0; i < nr; i++)
+		set_moving_sum(&table->regions.at[i], regions[i].nr_accesses);
 	table->regions.nr = nr;
 	free(table->targets);
 	table->targets = copy;
@@ -208,6 +212,7 @@ static uint32_t convert(uint32_t count, uint32_t from, uint32_t to)
 void table_rescale(struct region_table *table, struct region_intervals from,
 		   struct region_intervals to, bool aggregating)
 {
+	table->samples = to.samples ? to.samples : 1;
 	for (size_t i = 0; i < table->regions.nr; i++) {
 		struct region *r = &table->regions.at[i];
 
@@ -215,15 +220,19 @@ void table_rescale(struct region_table *table, struct region_intervals from,
 		if (aggregating) {
 			r->nr_accesses = 0;
 			r->window = (struct region_window){0};
+			set_moving_sum(r, r->last_nr_accesses);
 		} else {
 			r->nr_accesses = convert(r->nr_accesses, from.samples, to.samples);
+			set_moving_sum(r, r->nr_accesses);
 		}
 		r->age = clamp_u32((u128)r->age * from.aggr_us / (to.aggr_us ? to.aggr_us : 1));
 	}
 }
 
-uint64_t region_mvsum(const struct region *r, uint32_t left_bp)
+uint64_t table_rate(const struct region_table *table, const struct region *r, uint32_t left_bp)
 {
+	if (table->rules.stores_moving_sum)
+		return r->moving_bp / 10000;
 	if (left_bp == 10000)
 		return r->last_nr_accesses;
 	return r->nr_accesses + (uint64_t)mult_frac(r->last_nr_accesses, left_bp, 10000);

@@ -28,6 +28,7 @@ struct region {
 	uint32_t nr_accesses, last_nr_accesses, age;
 	uint8_t probe_hits[MAX_PROBES], last_probe_hits[MAX_PROBES];
 	struct region_window window;
+	uint32_t moving_bp;	// moving sum of hits in 1/10000, of rules that store it
 	uint64_t unobservable;	// bytes of which the window that ended knows nothing
 };
 
@@ -49,19 +50,32 @@ struct probe_weights {
 	uint32_t of[MAX_PROBES];	// any not 0: rates are weighted probe hits
 };
 
+/** What differs between releases: core/profile.py. */
+struct region_rules {
+	bool stores_moving_sum;
+	bool age_resets_at_zero;
+	bool enforces_min_regions;
+	bool splits_above_half;
+	bool notes_every_count;
+	bool samples_whole_regions;
+};
+
 struct region_table {
 	uint64_t min_region;	// bytes
+	struct region_rules rules;
+	uint32_t samples;	// per window, for the stored moving sum
 	struct region_list regions;
 	struct region_list next;	// what an operation builds; swapped with regions when done
 	struct region_target *targets;
 	size_t nr_targets;
 	uint64_t rotation;	// calls of table_split_every
-	size_t previous_nr;	// regions at the last table_split
+	size_t previous_nr;	// regions at the last table_split that counted them
 };
 
 // Functions that return int return 0 or a negative errno, and have changed nothing if it is one.
 
-void table_init(struct region_table *table, uint64_t min_region);
+void table_init(struct region_table *table, uint64_t min_region, const struct region_rules *rules,
+		uint32_t samples);
 void table_deinit(struct region_table *table);
 
 /** Replace everything. @targets are slices of @regions; both are copied. */
@@ -97,14 +111,22 @@ struct region_limits {
 	uint64_t min_size, max_size, min_accesses, max_accesses, min_age, max_age;
 };
 /** @known: a region of which nothing could be observed matches nothing. */
-bool region_matches(const struct region *region, const struct region_limits *limits,
-		    uint32_t left_bp, bool known);
+bool table_matches(const struct region_table *table, const struct region *region,
+		   const struct region_limits *limits, uint32_t left_bp, bool known);
 /** Split the region at @place after @size bytes. -ENOENT, -EINVAL (not inside it), -ENOMEM. */
 int table_cut(struct region_table *table, size_t place, uint64_t size);
 /** Merge neighbours of equal age and counters that are together below @size_limit bytes. */
 void table_rejoin(struct region_table *table, uint64_t size_limit);
 
 /** Access rate over a whole window that ends now; @left_bp of the running one is still to come. */
-uint64_t region_mvsum(const struct region *region, uint32_t left_bp);
+uint64_t table_rate(const struct region_table *table, const struct region *region,
+		    uint32_t left_bp);
+/** Where the bytes of @region end of which one is sampled, if spans have 32 bits. */
+static inline uint64_t region_sampled_end(const struct region *region)
+{
+	return region->start + ((region->end - region->start - 1) & UINT32_MAX) + 1;
+}
+/** Take a check of one of @samples into the moving sum. */
+void region_move(struct region *region, uint32_t samples, bool accessed);
 /** Count one check: an enum check_result, possibly with CHECK_WAS_YOUNG. */
 void region_count(struct region *region, uint8_t result);

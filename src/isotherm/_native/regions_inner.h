@@ -62,6 +62,12 @@ static inline void swap_lists(struct region_table *table)
 	table->regions = done;
 }
 
+/** Have the moving sum be @hits of a whole window. */
+static inline void set_moving_sum(struct region *r, uint32_t hits)
+{
+	r->moving_bp = hits * UINT32_C(10000);
+}
+
 /** Merge the adjacent @r into @l. */
 void region_absorb(struct region *l, const struct region *r);
 

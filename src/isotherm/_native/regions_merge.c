@@ -22,6 +22,13 @@ void region_count(struct region *r, uint8_t result)
 	*(young ? &r->window.young_hits : &r->window.old_hits) += hit;
 }
 
+void region_move(struct region *r, uint32_t samples, bool accessed)
+{
+	uint32_t gone = r->last_nr_accesses * UINT32_C(10000) / samples;
+
+	r->moving_bp += (accessed ? 10000 : 0) - gone;
+}
+
 static void end_window(struct region *r, uint32_t samples)
 {
 	const struct region_window *w = &r->window;
@@ -55,6 +62,7 @@ uint32_t table_end_window(struct region_table *table, uint32_t samples)
 		struct region *r = &table->regions.at[i];
 
 		end_window(r, samples);
+		set_moving_sum(r, r->nr_accesses);
 		if (r->nr_accesses > highest)
 			highest = r->nr_accesses;
 	}
@@ -90,11 +98,12 @@ static uint64_t distance(uint64_t a, uint64_t b)
 	return a > b ? a - b : b - a;
 }
 
-static void count_age(struct region *r, uint64_t threshold, const struct probe_weights *weights)
+static void count_age(struct region *r, uint64_t threshold, const struct probe_weights *weights,
+		      bool resets_at_zero)
 {
 	uint64_t now = rate(r, weights), last = last_rate(r, weights);
 
-	if (distance(now, last) > threshold || !now != !last)
+	if (distance(now, last) > threshold || (resets_at_zero && !now != !last))
 		r->age = 0;
 	else if (r->age < UINT32_MAX)
 		r->age++;
@@ -131,13 +140,16 @@ void table_merge(struct region_table *table, uint64_t threshold, uint64_t size_l
 			struct region *l = out > first ? &at[out - 1] : NULL;
 
 			if (ages)
-				count_age(&at[i], threshold, weights);
+				count_age(&at[i], threshold, weights,
+					  table->rules.age_resets_at_zero);
 			if (l && l->end == at[i].start &&
 			    distance(rate(l, weights), rate(&at[i], weights)) <= threshold &&
-			    at[i].end - l->start <= size_limit)
+			    at[i].end - l->start <= size_limit) {
 				region_absorb(l, &at[i]);
-			else
+				set_moving_sum(l, l->nr_accesses);
+			} else {
 				at[out++] = at[i];
+			}
 		}
 		target->first = first;
 		target->nr = out - first;
@@ -182,6 +194,8 @@ int table_enforce_min(struct region_table *table, uint64_t min_nr, uint64_t *siz
 	limit /= min_nr ? min_nr : 1;
 	limit = ((limit > unit ? limit : unit) + unit - 1) / unit * unit;
 	*size_limit = limit > UINT64_MAX ? UINT64_MAX / unit * unit : (uint64_t)limit;
+	if (!table->rules.enforces_min_regions)
+		return 0;
 	for (size_t i = 0; i < table->regions.nr; i++)
 		pieces += (size_of(&table->regions.at[i]) - 1) / *size_limit + 1;
 	if (pieces == table->regions.nr)

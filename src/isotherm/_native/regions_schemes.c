@@ -3,10 +3,10 @@
 #include <string.h>
 #include "regions_inner.h"
 
-bool region_matches(const struct region *r, const struct region_limits *limits, uint32_t left_bp,
-		    bool known)
+bool table_matches(const struct region_table *table, const struct region *r,
+		   const struct region_limits *limits, uint32_t left_bp, bool known)
 {
-	uint64_t rate = region_mvsum(r, left_bp);
+	uint64_t rate = table_rate(table, r, left_bp);
 
 	return size_of(r) >= limits->min_size && size_of(r) <= limits->max_size &&
 	       rate >= limits->min_accesses && rate <= limits->max_accesses &&

@@ -86,11 +86,13 @@ int table_split_every(struct region_table *table, size_t step, struct rng *rng)
 int table_split(struct region_table *table, size_t max_nr, struct rng *rng)
 {
 	size_t nr = table->regions.nr, previous = table->previous_nr;
+	bool few = nr <= max_nr / 2 && nr < max_nr;
 
-	table->previous_nr = nr;
-	if (nr >= max_nr)
-		return 0;
-	if (nr > max_nr / 2)
+	if (few || table->rules.notes_every_count)
+		table->previous_nr = nr;
+	if (few)
+		return table_split_all(table, previous == nr && nr < max_nr / 3 ? 3 : 2, rng);
+	if (nr < max_nr && table->rules.splits_above_half)
 		return table_split_every(table, max_nr / (max_nr - nr), rng);
-	return table_split_all(table, previous == nr && nr < max_nr / 3 ? 3 : 2, rng);
+	return 0;
 }

@@ -124,12 +124,15 @@ static int next_tick(struct sampler *s, uint64_t sample_ns)
 static void choose(struct sampler *s, const struct region_table *table, struct rng *rng)
 {
 	struct access_sample *sample = s->samples;
+	bool whole = table->rules.samples_whole_regions;
 
 	for (size_t t = 0; t < table->nr_targets; t++) {
 		const struct region *r = table->regions.at + table->targets[t].first;
 
 		for (size_t i = 0; i < table->targets[t].nr; i++, r++, sample++) {
-			sample->addr = rng_range(rng, r->start, r->end);
+			uint64_t end = whole ? r->end : region_sampled_end(r);
+
+			sample->addr = rng_range(rng, r->start, end);
 			sample->target = (uint32_t)t;
 			sample->checked = r->window.young_cleared;
 		}
@@ -143,6 +146,11 @@ static void count(struct sampler *s, struct region_table *table)
 		s->tally.missed += s->results[i] == CHECK_MISSED;
 	}
 	s->tally.checks += table->regions.nr;
+	if (!table->rules.stores_moving_sum)
+		return;
+	for (size_t i = 0; i < table->regions.nr; i++)
+		region_move(&table->regions.at[i], table->samples,
+			    (s->results[i] & ~CHECK_WAS_YOUNG) == CHECK_ACCESSED);
 }
 
 /** Check what was prepared, if @check, and prepare the next batch, if @prepare. */

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,18 +33,16 @@ class RangeSet:
     """Addresses, each counted once."""
 
     def __init__(self) -> None:
-        self._ranges: list[Range] = []
+        self._ranges: list[Range] = []  # in order, and apart
 
     def add(self, start: int, end: int) -> None:
         """Add [start, end)."""
-        kept = []
-        for one in self._ranges:
-            if one.end < start or end < one.start:
-                kept.append(one)
-            else:
-                start, end = min(start, one.start), max(end, one.end)
-        kept.append(Range(start, end))
-        self._ranges = kept
+        known = self._ranges
+        first = bisect_left(known, start, key=lambda one: one.end)
+        last = bisect_right(known, end, key=lambda one: one.start)
+        if first < last:
+            start, end = min(start, known[first].start), max(end, known[last - 1].end)
+        known[first:last] = [Range(start, end)]
 
     @property
     def size(self) -> int:

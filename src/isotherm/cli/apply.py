@@ -199,20 +199,18 @@ def command(
         print(f"isotherm: {err}", file=sys.stderr)
         return exit_status(err.returncode)
     with applying:
-        announce(applying, dry_run=dry_run, endless=length is None)
         live = Live(applying, plain=plain)
         with stopping_on_signals(applying.session), live.screen:
+            announce(applying, dry_run=dry_run, endless=length is None)
             applying.run(None if length is None else length / 1e9, live.take)
             live.clear()
         result = applying.result()
         started = applying.session.command
+        if not result.snapshots and started is None and not applying.session.ops.alive():
+            raise TargetGoneError(
+                "the target ended before the first aggregation",
+                hint="start it with `isotherm apply SCHEMES -- CMD`, or shorten --aggr",
+            )
     sys.stdout.write(report_applied(result, dry_run=dry_run).render(form))
     sys.stdout.flush()
-    if started is not None:
-        return exit_status(started.wait())
-    if not result.snapshots:
-        raise TargetGoneError(
-            "the target ended before the first aggregation: nothing was done",
-            hint="start it with `isotherm apply SCHEMES -- CMD`, or shorten --aggr",
-        )
-    return 0
+    return 0 if started is None else exit_status(started.wait())

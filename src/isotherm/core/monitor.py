@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Self, cast
 
 from isotherm import _core
 from isotherm.clock import Clock, SystemClock
 from isotherm.core.intervals import Due, Schedule, left_window_bp, tuned
 from isotherm.core.ops import Ops, TargetRanges
-from isotherm.core.regions import RegionTable
+from isotherm.core.profile import Profile, ProfileName, profile_of
+from isotherm.core.regions import RegionTable, divided
 from isotherm.core.rng import Rng, RngKind
 from isotherm.core.sampler import PySampler, Sampler
 from isotherm.core.scheme_runner import Round, SchemeRunner
@@ -35,8 +36,9 @@ class Monitor:
     ops: where memory is looked at; closed with the monitor. attrs: intervals and bounds. clock:
     the machine's by default. seed: of the random numbers (random by default): with the same ops,
     clock and seed, the snapshots are the same. native: run on the C core (default), or on its
-    readable twins. profile: the Linux release whose rules hold; "7.3" is the only one. prng: see
-    `core.rng.Rng`. schemes: what is done to the regions found.
+    readable twins. profile: the Linux release whose rules hold, a key of `core.profile.PROFILES`.
+    prng: see `core.rng.Rng`. schemes: what is done to the regions found, by an engine of the same
+    profile.
 
     Iterate `snapshots()` in one thread. `commit` and `stop` may be called from anywhere, signal
     handlers included. Use as a context manager, or `close` it.
@@ -50,12 +52,11 @@ class Monitor:
         clock: Clock | None = None,
         seed: int | None = None,
         native: bool | None = None,
-        profile: Literal["7.3"] = "7.3",
+        profile: ProfileName = "7.3",
         prng: RngKind = "splitmix",
         schemes: SchemeRunner | None = None,
     ) -> None:
-        if profile != "7.3":
-            raise BadValueError(f"no profile {profile!r}", hint='the only one is "7.3"')
+        self._profile = profile_of(profile)
         self._ops = ops
         self._attrs = attrs or Attrs()
         self._clock = clock or SystemClock()
@@ -80,8 +81,11 @@ class Monitor:
         self._index = 0
         self._window_start_ns = self._cpu_ns = 0
 
+    def _table_options(self) -> tuple[int, Profile, int]:
+        return self._ops.min_region_bytes, self._profile, self._attrs.samples_per_aggr
+
     def _build_native(self, seed: int, prng: RngKind) -> None:
-        table = _core.RegionTable(self._ops.min_region_bytes)
+        table = _core.RegionTable(*self._table_options())
         rng = _core.Rng(prng, seed)
         access = self._ops.native_access() or _core.python_access(self._ops)
         clock = None if isinstance(self._clock, SystemClock) else self._clock
@@ -90,7 +94,7 @@ class Monitor:
         self._table, self._rng = cast("RegionTable", table), cast("Rng", rng)
 
     def _build_python(self, seed: int, prng: RngKind) -> None:
-        table, rng = RegionTable(self._ops.min_region_bytes), Rng(prng, seed)
+        table, rng = RegionTable(*self._table_options()), Rng(prng, seed)
         self._table, self._rng = table, rng
         self._sampler = PySampler(table, rng, self._ops, self._clock)
 
@@ -127,6 +131,8 @@ class Monitor:
             if schedule.sis >= due.update:
                 schedule.end_update(self._attrs)
                 self._update_targets()
+                if not self._profile.enforces_min_regions:
+                    self._size_limit = table.enforce_min(self._attrs.min_nr_regions)
             if window_ended and not self._ops.alive():
                 break
 
@@ -304,8 +310,12 @@ class Monitor:
             self._table.set_targets(list(known))
         for target_id, found in known.items():
             before = self._targets.get(target_id)
+            ranges: Sequence[tuple[int, int]] = found.ranges
+            if before is None and not self._profile.enforces_min_regions:
+                unit = self._ops.min_region_bytes
+                ranges = divided(ranges, self._attrs.min_nr_regions, unit)
             if before is None or before.ranges != found.ranges:
-                self._table.set_regions(target_id, found.ranges)
+                self._table.set_regions(target_id, ranges)
         self._targets = known
         mappings = {target_id: found.mappings for target_id, found in known.items()}
         if mappings != self._mappings:

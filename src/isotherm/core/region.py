@@ -35,7 +35,8 @@ class Region:
     A range [start, end) and what is known of it.
 
     nr_accesses: hits of the running window; last_nr_accesses: the window's before; age: windows
-    since the rate changed; unobservable: bytes of which the ended window knows nothing.
+    since the rate changed; unobservable: bytes of which the ended window knows nothing; moving_bp:
+    hits of the last window's time in 1/10,000, of profiles that store them (u32).
     """
 
     start: int
@@ -47,6 +48,7 @@ class Region:
     last_probe_hits: list[int] = field(default_factory=lambda: [0] * MAX_PROBES)
     window: list[int] = field(default_factory=lambda: [0] * len(Window._fields))
     unobservable: int = 0
+    moving_bp: int = 0
 
     @classmethod
     def fresh(cls, start: int, end: int) -> Region:
@@ -100,6 +102,17 @@ class Region:
             window[at + 1] += kind == Check.ACCESSED
             self.nr_accesses += kind == Check.ACCESSED
 
+    def move(self, samples: int, *, accessed: bool) -> None:
+        """Take a check of one of `samples` into the moving sum."""
+        new = 10_000 if accessed else 0
+        self.moving_bp = moving_sum(
+            self.moving_bp, self.last_nr_accesses * 10_000 & UINT_MAX, samples, new
+        )
+
+    def set_moving_sum(self, hits: int) -> None:
+        """Have the moving sum be `hits` of a whole window."""
+        self.moving_bp = hits * 10_000 & UINT_MAX
+
     def end_window(self, samples: int) -> None:
         """
         Finish `nr_accesses` and `unobservable` for a window of `samples`.
@@ -134,6 +147,15 @@ def weighted(hits: Sequence[int], weights: Sequence[int]) -> int:
 def mult_frac(x: int, n: int, d: int) -> int:
     """Return n/d of x, rounded as the kernel's helper of this name does."""
     return x // d * n + x % d * n // d
+
+
+def moving_sum(current: int, last: int, samples: int, new: int) -> int:
+    """
+    Return a moving sum after another sample (damon_moving_sum of 6.7 to 7.2), u32.
+
+    last: the last window's sum, of whose `samples` one goes as one of value `new` comes.
+    """
+    return (current - last // samples + new) & UINT_MAX
 
 
 def mvsum(current: int, last: int, left_bp: int) -> int:

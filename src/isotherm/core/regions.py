@@ -1,17 +1,21 @@
 """
 The region table, readable: what `_core.RegionTable` (the fast twin, _native/regions.c) also does.
 
-Rules and constants are those of Linux 7.3's mm/damon/core.c; the docstrings name its functions.
+Rules and constants are those of mm/damon/core.c of Linux, by default of 7.3 (`core.profile` has
+what differs before); the docstrings name its functions.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
 
-from isotherm.core.region import MAX_PROBES, Region, Window, mult_frac, mvsum, weighted
+from isotherm.core.profile import NEWEST, Profile
+from isotherm.core.region import MAX_PROBES, Region, Window, mult_frac, weighted
 from isotherm.core.regions_schemes import SchemeTable
+from isotherm.core.regions_split import SplitTable
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import UINT_MAX
 from isotherm.model.snapshot import Columns
@@ -20,12 +24,6 @@ from isotherm.model.snapshot import Columns
 MAX_ADDRESS = 2**62
 
 Row = tuple[int, int, int, int, int, tuple[int, ...], tuple[int, ...]]
-
-
-class RandomRange(Protocol):
-    """What splitting needs of a generator: `Rng`, or its twin in C."""
-
-    def range(self, l: int, r: int, /) -> int: ...
 
 
 def coalesce(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -37,6 +35,29 @@ def coalesce(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             joined.append((start, end))
     return joined
+
+
+def evenly(start: int, end: int, nr: int, unit: int) -> list[tuple[int, int]]:
+    """
+    Divide a range into `nr` equal pieces, the last takes what is left over.
+
+    As damon_va_evenly_split_region(); a range that is too small for so many, or none, stays whole.
+    """
+    size = (end - start) // nr // unit * unit if nr else 0
+    if not size:
+        return [(start, end)]
+    return list(pairwise([*range(start, start + nr * size, size), end]))
+
+
+def divided(ranges: Sequence[tuple[int, int]], min_nr: int, unit: int) -> list[tuple[int, int]]:
+    """
+    Divide ranges, aligned outwards, into about `min_nr` pieces (__damon_va_init_regions of 6.12).
+
+    Each range for itself; one that is smaller than such a piece stays whole.
+    """
+    aligned = [(start // unit * unit, -(-end // unit) * unit) for start, end in ranges]
+    piece = max(sum(end - start for start, end in aligned) // max(1, min_nr), unit)
+    return [part for a, b in aligned for part in evenly(a, b, (b - a) // piece, unit)]
 
 
 def three_regions(mappings: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -64,9 +85,12 @@ def three_regions(mappings: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return [(lowest, low[0]), (low[1], high[0]), (high[1], previous)]
 
 
-class RegionTable(SchemeTable):
+class RegionTable(SchemeTable, SplitTable):
     """
     Ordered targets, each with its ordered regions.
+
+    profile: whose rules hold; samples: of a window, for a moving sum that is stored; `rescale`
+    changes it.
 
     Invariants, which hold between any two calls:
 
@@ -74,8 +98,8 @@ class RegionTable(SchemeTable):
     2. Borders are multiples of `min_region_bytes`, if those of loaded regions were.
     3. merge, enforce_min, split, cut and rejoin change no address's membership: the union of a
        target's regions stays, and set_regions makes it exactly the aligned ranges.
-    4. After enforce_min no region is bigger than the limit that it returns, and the limit is a
-       multiple of `min_region_bytes`.
+    4. After enforce_min no region is bigger than the limit that it returns, if the profile
+       enforces it, and the limit is a multiple of `min_region_bytes`.
     5. After end_window a region that was not fully seen has nr_accesses <= samples (one that was
        has exactly its hits), and unobservable <= its size; merge and split keep the sum of
        unobservable.
@@ -84,14 +108,15 @@ class RegionTable(SchemeTable):
     7. split makes no more than max_nr regions, and none from max_nr on.
     """
 
-    def __init__(self, min_region_bytes: int = 4096) -> None:
+    def __init__(
+        self, min_region_bytes: int = 4096, profile: Profile = NEWEST, samples: int = 1
+    ) -> None:
         if not 0 < min_region_bytes <= MAX_ADDRESS:
             raise BadValueError(f"{min_region_bytes} bytes cannot be the smallest region")
         self.min_region_bytes = min_region_bytes
+        self.profile = profile
+        self.samples = max(1, samples)
         self._targets: dict[int, list[Region]] = {}
-        # The kernel shares these two among all contexts; ours are the table's own.
-        self._previous_nr = 0
-        self._rotation = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._targets.values()))
@@ -169,6 +194,7 @@ class RegionTable(SchemeTable):
         """Finish the counters of a window of `samples`; return the highest nr_accesses."""
         for region in self.regions():
             region.end_window(samples)
+            region.set_moving_sum(region.nr_accesses)
         return max((region.nr_accesses for region in self.regions()), default=0)
 
     def merge(
@@ -201,7 +227,9 @@ class RegionTable(SchemeTable):
             for region in regions:
                 now, last = rate(region), last_rate(region)
                 if count_age:
-                    changed = abs(now - last) > threshold or bool(now) != bool(last)
+                    changed = abs(now - last) > threshold
+                    if self.profile.age_resets_at_zero:
+                        changed |= bool(now) != bool(last)
                     region.age = 0 if changed else min(region.age + 1, UINT_MAX)
                 if (
                     kept
@@ -210,6 +238,7 @@ class RegionTable(SchemeTable):
                     and region.end - kept[-1].start <= size_limit
                 ):
                     kept[-1].absorb(region)
+                    kept[-1].set_moving_sum(kept[-1].nr_accesses)
                 else:
                     kept.append(region)
             self._targets[target_id] = kept
@@ -234,13 +263,15 @@ class RegionTable(SchemeTable):
 
     def enforce_min(self, min_nr: int) -> int:
         """
-        Cut what is too big for `min_nr` regions (damon_apply_min_nr_regions).
+        Cut what is too big for `min_nr` regions (damon_apply_min_nr_regions), if the profile says.
 
         Returns the size limit in bytes, for the cutting and for the next merge.
         """
         unit = self.min_region_bytes
         total = sum(region.size for region in self.regions())
         limit = -(-max(total // max(1, min_nr), unit) // unit) * unit
+        if not self.profile.enforces_min_regions:
+            return limit
         for target_id, regions in self._targets.items():
             pieces: list[Region] = []
             for region in regions:
@@ -256,56 +287,6 @@ class RegionTable(SchemeTable):
             region.last_nr_accesses, region.nr_accesses = region.nr_accesses, 0
             region.last_probe_hits, region.probe_hits = region.probe_hits, [0] * MAX_PROBES
             region.window = [0] * len(Window._fields)
-
-    # Random splitting.
-
-    def split(self, max_nr: int, rng: RandomRange) -> None:
-        """Split at random to look closer, while there is room (kdamond_split_regions of 7.3)."""
-        nr = len(self)
-        previous, self._previous_nr = self._previous_nr, nr
-        if nr >= max_nr:
-            return
-        if nr > max_nr // 2:
-            self.split_every(max_nr // (max_nr - nr), rng)
-        else:
-            self.split_all(3 if previous == nr and nr < max_nr // 3 else 2, rng)
-
-    def split_all(self, pieces: int, rng: RandomRange) -> None:
-        """Split each region into at most `pieces` (damon_split_regions_of)."""
-
-        def parts(region: Region) -> list[Region]:
-            rest: list[Region] = []
-            for _ in range(pieces - 1):
-                if region.size > 2 * self.min_region_bytes:
-                    rest[:0] = self._split_tenths(region, rng)
-            return [region, *rest]
-
-        self._replace(parts)
-
-    def split_every(self, step: int, rng: RandomRange) -> None:
-        """Split every `step`-th region in two, others at each call (damon_split_some_regions)."""
-        offset = self._rotation % step
-        self._rotation += 1
-        index = -1
-
-        def parts(region: Region) -> list[Region]:
-            nonlocal index
-            index += 1
-            if index % step != offset or region.size < 2 * self.min_region_bytes:
-                return [region]
-            return [region, *self._split_tenths(region, rng)]
-
-        self._replace(parts)
-
-    def _replace(self, parts: Callable[[Region], list[Region]]) -> None:
-        for target_id, regions in self._targets.items():
-            self._targets[target_id] = [part for region in regions for part in parts(region)]
-
-    def _split_tenths(self, region: Region, rng: RandomRange) -> list[Region]:
-        """Cut at a random tenth, aligned down; return the right part, or nothing if too small."""
-        unit = self.min_region_bytes
-        left = rng.range(1, 10) * region.size // 10 // unit * unit
-        return [region.cut(left)] if 0 < left < region.size else []
 
     # Attributes.
 
@@ -327,13 +308,16 @@ class RegionTable(SchemeTable):
         def convert(count: int) -> int:
             return min(UINT_MAX, mult_frac(count, 10_000, old_samples) * new_samples // 10_000)
 
+        self.samples = max(1, new_samples)
         for region in self.regions():
             region.last_nr_accesses = convert(region.last_nr_accesses)
             if aggregating:
                 region.nr_accesses = 0
                 region.window = [0] * len(Window._fields)
+                region.set_moving_sum(region.last_nr_accesses)
             else:
                 region.nr_accesses = convert(region.nr_accesses)
+                region.set_moving_sum(region.nr_accesses)
             region.age = min(UINT_MAX, region.age * old_aggr_us // max(1, new_aggr_us))
 
     def access_events(self) -> tuple[int, int]:
@@ -348,11 +332,13 @@ class RegionTable(SchemeTable):
         Return each region's access rate over a whole window that ends now, u64.
 
         As damon_nr_accesses_mvsum(): nothing of the running window counts while all is to come.
+        A sum that is stored knows by itself how much is.
         """
-        if left_bp == 10_000:
-            return array("Q", [r.last_nr_accesses for r in self.regions()])
-        rates = [mvsum(r.nr_accesses, r.last_nr_accesses, left_bp) for r in self.regions()]
-        return array("Q", rates)
+        return array("Q", [self._rate(region, left_bp) for region in self.regions()])
+
+    def moving_sums(self) -> array[int]:
+        """Return the stored moving sums, in 1/10,000 of an access, u32."""
+        return array("I", [region.moving_bp for region in self.regions()])
 
     def columns(self) -> Columns:
         """Return the regions as a snapshot's columns."""
@@ -393,11 +379,14 @@ class RegionTable(SchemeTable):
         """
         Replace everything by rows as `rows` gives them (counters, age and probes may be left out).
 
-        Targets get the ids 0, 1, ... Raises `BadValueError` if regions are empty or overlap.
+        Targets get the ids 0, 1, ... Moving sums are those of a window's end. Raises
+        `BadValueError` if regions are empty or overlap.
         """
         table: dict[int, list[Region]] = {}
         for target_id, rows in enumerate(targets):
             table[target_id] = [Region(*row[:5], *map(list, row[5:7])) for row in rows]
+            for region in table[target_id]:
+                region.set_moving_sum(region.nr_accesses)
             end = 0
             for region in table[target_id]:
                 if not end <= region.start < region.end <= MAX_ADDRESS:

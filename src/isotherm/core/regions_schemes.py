@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 
+from isotherm.core.profile import Profile
 from isotherm.core.region import Region, mvsum
 from isotherm.model.scheme import Limits
 
@@ -17,6 +18,7 @@ class SchemeTable:
     by one; nothing else here moves any, but for `rejoin`.
     """
 
+    profile: Profile
     _targets: dict[int, list[Region]]
 
     def spans(self) -> list[tuple[int, int]]:
@@ -89,8 +91,9 @@ class SchemeTable:
             index -= len(regions)
         raise IndexError(f"there is no region {place}")
 
-    @staticmethod
-    def _rate(region: Region, left_bp: int) -> int:
+    def _rate(self, region: Region, left_bp: int) -> int:
+        if self.profile.stores_moving_sum:
+            return region.moving_bp // 10_000
         if left_bp == 10_000:
             return region.last_nr_accesses
         return mvsum(region.nr_accesses, region.last_nr_accesses, left_bp)

@@ -6,8 +6,10 @@ from array import array
 from typing import NamedTuple, Protocol
 
 from isotherm.clock import Clock
-from isotherm.core.ops import Check, Ops, Samples
-from isotherm.core.regions import RandomRange, RegionTable
+from isotherm.core.ops import WAS_YOUNG, Check, Ops, Samples
+from isotherm.core.regions import RegionTable
+from isotherm.core.regions_split import RandomRange
+from isotherm.model.attrs import UINT_MAX
 
 
 class Tally(NamedTuple):
@@ -37,6 +39,15 @@ class Sampler(Protocol):
 
     def take(self) -> tuple[int, int, int, int, int]:
         """Return what the ticks since the last call cost: a `Tally`'s fields."""
+
+
+def sampled_end(start: int, end: int) -> int:
+    """
+    Return where sampling of [start, end) ends if spans have 32 bits (damon_rand of 6.12).
+
+    Of a region of 4 GiB and more, the first size mod 4 GiB bytes; the first 4 GiB if that is 0.
+    """
+    return start + ((end - start - 1) & UINT_MAX) + 1
 
 
 class PySampler:
@@ -89,9 +100,11 @@ class PySampler:
     def _choose(self) -> Samples:
         """Pick a byte of each region, uniformly."""
         addresses, targets, checked = array("Q"), array("I"), array("I")
+        whole = self._table.profile.samples_whole_regions
         for index, regions in enumerate(self._table.by_target()):
             for region in regions:
-                addresses.append(self._rng.range(region.start, region.end))
+                end = region.end if whole else sampled_end(region.start, region.end)
+                addresses.append(self._rng.range(region.start, end))
                 targets.append(index)
                 checked.append(region.window[2])  # young_cleared
         return Samples(addresses, targets, checked)
@@ -104,7 +117,11 @@ class PySampler:
             raise ValueError(f"check() gave {len(results)} results for {len(self._table)} samples")
         if batch is not None:
             self._ops.prepare(batch)
+        moves = self._table.profile.stores_moving_sum
         for region, result in zip(self._table.regions(), results, strict=True):
             region.count(result)
+            if moves:
+                accessed = result & ~WAS_YOUNG == Check.ACCESSED
+                region.move(self._table.samples, accessed=accessed)
             self._missed += result == Check.MISSED
         self._checks += len(results)

@@ -27,6 +27,8 @@ FORMAT = 1
 Change = Mapping[str, Any]
 #: Undoes one change; called with what was noted of it. Undoing twice must do no harm.
 Undoer = Callable[[Change], None]
+#: What a state file has to say to be one.
+_KEYS = {"boot_id", "pid", "start_ticks", "pid_namespace", "purpose", "changes"}
 
 
 def _state_path() -> Path:
@@ -51,7 +53,7 @@ def state_folder() -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the only isotherm that claims or undoes in `folder`."""
+    """Be the only isotherm that writes or undoes in `folder`."""
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -98,8 +100,9 @@ class StateFile:
     def save(self) -> None:
         """Replace the file by what is known now."""
         fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps(self._content))
-        fresh.replace(self._path)
+        with locked(self._folder):
+            fresh.write_text(json.dumps(self._content))
+            fresh.replace(self._path)
 
     def undo_all(self) -> None:
         """
@@ -124,6 +127,8 @@ def recover(undoers: Mapping[str, Undoer], folder: Path | None = None) -> list[s
     folder = folder or state_folder()
     found = []
     with locked(folder):
+        for path in folder.glob("*.new"):  # a kill in the middle of writing left it
+            path.unlink(missing_ok=True)
         for path in sorted(folder.glob("*.json")):
             content = _read(path)
             if content is None or _is_alive(content):
@@ -161,7 +166,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     right = isinstance(content, dict) and content.get("format") == FORMAT
-    return content if right else None
+    return content if right and content.keys() >= _KEYS else None
 
 
 def _is_alive(content: Mapping[str, Any]) -> bool:
@@ -187,7 +192,8 @@ def _undo(content: dict[str, Any], undoers: Mapping[str, Undoer]) -> list[Except
         change = content["changes"].pop()
         try:
             undoers[change["kind"]](change)
-        except (IsothermError, OSError) as err:
+        except (IsothermError, OSError, LookupError, TypeError, ValueError) as err:
+            # The last ones of a change that does not say what its kind has to.
             errors.append(err)
             left.append(change)
     content["changes"] = left[::-1]

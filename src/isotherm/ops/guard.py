@@ -78,8 +78,8 @@ class CommandSensor:
                 self._running = subprocess.Popen(
                     self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
                 )
-            except OSError as err:
-                raise BadValueError(f"guard {self._command[0]!r}: {err.strerror}") from None
+            except OSError:  # it was there at the start: who cannot ask holds back
+                return True
             self._begun_ns = now_ns
             return None
         status = self._running.poll()
@@ -119,7 +119,10 @@ def parse_guard(text: str) -> Sensor:
     if not equals or not value:
         raise BadValueError(f"{text!r} is not a guard", hint=_HINT)
     if kind == "cmd":
-        words = shlex.split(value)
+        try:
+            words = shlex.split(value)
+        except ValueError as err:  # a quote that is not closed
+            raise BadValueError(f"guard {text!r}: {err}", hint=_HINT) from None
         if not words or shutil.which(words[0]) is None:
             raise BadValueError(f"guard {text!r}: there is no such command", hint=_HINT)
         return CommandSensor(value)

@@ -32,7 +32,7 @@ class AuditLog:
         try:
             self._file = path.open("ab", buffering=0)
         except OSError as err:
-            raise OutputError(f"cannot write the log {path}: {err.strerror}") from None
+            raise self._cannot(err.strerror) from None
 
     def write(self, event: Event, scheme: Scheme, targets: Sequence[TargetRanges]) -> None:
         """Note an event of the kind "done"; others are passed over."""
@@ -60,10 +60,19 @@ class AuditLog:
         self._put(line)
 
     def _put(self, line: dict[str, Any]) -> None:
+        data = json.dumps(line, ensure_ascii=False).encode(errors="replace") + b"\n"
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            written = self._file.write(data)
         except OSError as err:
-            raise OutputError(f"cannot write the log {self._path}: {err.strerror}") from None
+            raise self._cannot(err.strerror) from None
+        if written != len(data):  # a disk that fills up takes a part first
+            raise self._cannot("only a part of a line was taken")
+
+    def _cannot(self, why: str | None) -> OutputError:
+        return OutputError(
+            f"cannot write the log {self._path}: {why}",
+            hint="--log FILE in a folder that exists, on a disk with free space",
+        )
 
     def close(self) -> None:
         self._file.close()

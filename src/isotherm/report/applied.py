@@ -116,15 +116,22 @@ def _text(result: Result, *, dry_run: bool) -> list[str]:
         done = "would be done" if dry_run else "done"
         lines += ["", *_mapping_table(rows, done)]
     lines += _errors(result)
+    return [*lines, "", f" {_summary(result, dry_run=dry_run)}"]
+
+
+def _summary(result: Result, *, dry_run: bool) -> str:
     before, after = result.resident_before, result.resident_after
-    if before:
-        share = f" ({(after - before) / before:+.0%})"
-        moved = "" if dry_run else f", resident {format_size(before)} before, "
-        moved += "" if dry_run else f"{format_size(after)} now{share}"
-        what = "nothing was done: a dry run" if dry_run else "done"
-        seconds = format_duration(int(result.seconds) * 1_000_000_000)
-        lines += ["", f" {what}; {seconds}, {result.snapshots} snapshots{moved}"]
-    return lines
+    tried = any(state.stats.nr_tried for state in result.states)
+    what = "done" if tried else "nothing was done"
+    if dry_run:
+        what = "nothing was done: a dry run"
+    seconds = format_duration(int(result.seconds) * 1_000_000_000)
+    count = f"{result.snapshots} snapshot{'' if result.snapshots == 1 else 's'}"
+    moved = ""
+    if before and not dry_run:
+        share = f"{(after - before) / before:+.0%}"
+        moved = f", resident {format_size(before)} before, {format_size(after)} now ({share})"
+    return f"{what}; {seconds}, {count}{moved}"
 
 
 def _mapping_table(rows: Sequence[dict[str, Any]], done: str) -> list[str]:

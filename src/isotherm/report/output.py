@@ -42,5 +42,12 @@ class Report:
         if self.rows:
             writer = csv.DictWriter(out, self.rows[0], lineterminator="\n")
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows(
+                {key: _cell(value) for key, value in row.items()} for row in self.rows
+            )
         return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Return what stands in a cell of CSV: text and numbers as they are, others as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value

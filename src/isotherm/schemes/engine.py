@@ -3,7 +3,7 @@ The DAMOS engine: applies schemes to the regions of a monitor.
 
 Pure: memory is behind `Ops.act`, the machine's figures behind `Metrics`, time behind a clock. With
 the same table, ops, metrics and clock the same is done. Rules are those of Linux 7.3's
-kdamond_apply_schemes(), whose helpers the docstrings name.
+kdamond_apply_schemes(), whose helpers the docstrings name, or of an older profile.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from isotherm.clock import Clock, SystemClock
 from isotherm.core.ops import Done, Ops
+from isotherm.core.profile import NEWEST, Profile
 from isotherm.core.scheme_runner import Round
 from isotherm.errors import IsothermError, NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs
@@ -21,12 +22,13 @@ from isotherm.model.scheme import Action, Limits, Scheme
 from isotherm.model.scheme_state import SchemeState, TriedRegion
 from isotherm.schemes.filters import Verdict, judge
 from isotherm.schemes.goals import Metrics
+from isotherm.schemes.older import check_profile
 from isotherm.schemes.running import Running
 from isotherm.schemes.score import FULL_ORDER, MAX_SCORE, Order, score
 from isotherm.schemes.visit import Visit, visit
 
-#: Fruitless tries in a row, per window of a quota, after which a scheme waits for the next one:
-#: where failed work is charged little, an action that always fails would spin.
+#: Fruitless tries in a row, per reset interval of a quota, after which a scheme waits for the next
+#: one: where failed work is charged little, an action that always fails would spin.
 MOST_FAILED_TRIES = 1000
 
 
@@ -58,7 +60,8 @@ class Engine:
     which each action takes regions under a quota; observe: called with each `Event`. careful:
     beyond the kernel's rules, regions of which nothing could be observed match nothing, tries that
     fail are bounded, and watermarks are looked at when something is due, not with every sample.
-    dry: nothing is done, and all counted as if it were; own actions are not called.
+    dry: nothing is done, and all counted as if it were; own actions are not called. profile: whose
+    rules hold, that of the monitor; raises `BadValueError` for schemes that it does not have.
 
     Invariants: what a window of a quota charges stays below its limit, but for actions that do
     more than was asked; statistics only grow; after `apply` the regions cover what they covered.
@@ -75,7 +78,10 @@ class Engine:
         observe: Callable[[Event], None] | None = None,
         careful: bool = True,
         dry: bool = False,
+        profile: Profile = NEWEST,
     ) -> None:
+        check_profile(profile, schemes)
+        self._profile = profile
         self._unit = unit
         self._metrics = metrics
         self._clock = clock or SystemClock()
@@ -84,13 +90,14 @@ class Engine:
         self._careful = careful
         self._dry = dry
         self._acted_ns = 0
-        self._running = [Running(i, scheme, unit) for i, scheme in enumerate(schemes)]
+        self._running = [Running(i, scheme, unit, profile) for i, scheme in enumerate(schemes)]
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
         return tuple(one.scheme for one in self._running)
 
     def check(self, ops: Ops, schemes: Sequence[Scheme]) -> None:
+        check_profile(self._profile, schemes)
         for scheme in schemes:
             goals = scheme.quota.goals if scheme.quota is not None else ()
             reasons = [self._metrics.why_not(goal) for goal in goals]
@@ -110,7 +117,7 @@ class Engine:
             one.commit(scheme)
         del self._running[len(schemes) :]
         for index in range(len(self._running), len(schemes)):
-            self._running.append(Running(index, schemes[index], self._unit))
+            self._running.append(Running(index, schemes[index], self._unit, self._profile))
             self._running[-1].plan(attrs, sis)
 
     def throttle(self, share: float) -> None:
@@ -165,9 +172,11 @@ class Engine:
         for at in visit(now.table, places):
             start, end, rate, age, _ = now.table.region(at.place, now.left_bp)
             if matches(one.limits(now.attrs), end - start, rate, age):
-                verdict = self._judge(one, now, at)
-                if not verdict.out:
-                    sizes[self._score(one, now, rate, age)] += verdict.size
+                size, out = end - start, False
+                if self._profile.ranks_filtered:
+                    size, out, _ = self._judge(one, now, at)
+                if not out:
+                    sizes[self._score(one, now, rate, age)] += size
         total = 0
         for value in range(MAX_SCORE, -1, -1):
             total += sizes[value]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from isotherm.core.intervals import feed
+from isotherm.core.profile import NEWEST, Profile
 from isotherm.core.region import mult_frac
 from isotherm.model.scheme import Goal, Metric, Quota, Tuner
 from isotherm.units import U64_MAX
@@ -40,12 +41,16 @@ class GoalState:
     The present value of one goal.
 
     PSI counts from evaluation to evaluation; the first has nothing to count from and is neutral,
-    as of Linux 7.3: it neither grows nor shrinks the quota.
+    it neither grows nor shrinks the quota. Before Linux 7.3 it counts from 0.
     """
 
-    def __init__(self, goal: Goal) -> None:
+    def __init__(self, goal: Goal, profile: Profile = NEWEST) -> None:
         self.goal = goal
-        self._psi_before: int | None = None
+        self._psi_before: int | None = None if profile.psi_starts_neutral else 0
+
+    def go_on_from(self, before: GoalState) -> None:
+        """Count pressure from where the goal that was here before stopped."""
+        self._psi_before = before._psi_before
 
     def current(self, metrics: Metrics, tuner: Tuner, effective: int) -> int:
         """Return the value now (damos_set_quota_goal_current_value)."""

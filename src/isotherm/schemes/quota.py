@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isotherm.core.profile import NEWEST, Profile
 from isotherm.core.region import mult_frac
 from isotherm.model.scheme import Quota
 from isotherm.schemes.goals import GoalState, Metrics, score_bp, tuned_bp
@@ -21,8 +22,9 @@ class QuotaState:
     one was used up.
     """
 
-    def __init__(self, quota: Quota | None, unit: int) -> None:
+    def __init__(self, quota: Quota | None, unit: int, profile: Profile = NEWEST) -> None:
         self._unit = unit
+        self._profile = profile
         self.effective = 0
         self.charged = 0
         self.total_charged = 0
@@ -36,17 +38,28 @@ class QuotaState:
         self.failed_tries = 0
         self.exceeded = 0
         self._begun_ms: int | None = None
+        self.goals: list[GoalState] = []
+        self._forgiven_ms = 0
         self.commit(quota)
 
     def commit(self, quota: Quota | None) -> None:
-        """Take a changed quota; what was charged stays, goals begin anew."""
+        """
+        Take a changed quota; what was charged stays, goals begin anew.
+
+        But for pressure where its first look is not neutral: all since boot would count again.
+        """
+        before = self.goals
         self.quota = quota or Quota()
-        self.goals = [GoalState(goal) for goal in self.quota.goals]
+        self.goals = [GoalState(goal, self._profile) for goal in self.quota.goals]
+        if not self._profile.psi_starts_neutral:
+            for old, new in zip(before, self.goals, strict=False):
+                new.go_on_from(old)
 
     @property
     def is_set(self) -> bool:
         """Whether the quota is in force (damos_quota_is_set)."""
-        return self.quota.limits or bool(self.effective)
+        asked = self._profile.quota_holds_from_start and self.quota.limits
+        return asked or bool(self.effective)
 
     @property
     def limit(self) -> int:
@@ -58,20 +71,25 @@ class QuotaState:
         """Whether nothing more may be done in this window (damos_quota_is_full)."""
         if not self.is_set:
             return self.share < 1
-        return self.charged >= self.limit or self.limit - self.charged < self._unit
+        least = self._unit if self._profile.fills_below_unit else 1
+        return self.limit - self.charged < least
 
     def adjust(self, now_ms: int, metrics: Metrics) -> bool:
         """Begin a window if it is time; tell whether the effective size was set or changed."""
+        if now_ms >= self._forgiven_ms + self.quota.reset_ms:  # without limits there is no window
+            self._forgiven_ms, self.failed_tries = now_ms, 0
         if not self.quota.limits:
             return False
         before: int | None = self.effective
         if not self.total_charged and self._begun_ms is None:
-            self._begun_ms, before = now_ms, None
-            self._set_effective(metrics)
+            self._begun_ms = now_ms
+            if self._profile.computes_first_window:
+                before = None
+                self._set_effective(metrics)
         if now_ms >= (self._begun_ms or 0) + self.quota.reset_ms:
             self.exceeded += self.is_full
             self.total_charged += self.charged
-            self._begun_ms, self.charged, self.failed_tries = now_ms, 0, 0
+            self._begun_ms, self.charged = now_ms, 0
             self._set_effective(metrics)
         return before is None or before != self.effective
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from isotherm.core.ops import Done
+from isotherm.core.profile import NEWEST, Profile
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Limits, Scheme
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
@@ -20,11 +21,11 @@ class Running:
     passed samples.
     """
 
-    def __init__(self, index: int, scheme: Scheme, unit: int) -> None:
+    def __init__(self, index: int, scheme: Scheme, unit: int, profile: Profile = NEWEST) -> None:
         self.index = index
         self.scheme = scheme
         self.core_filters = scheme.core_filters
-        self.quota = QuotaState(scheme.quota, unit)
+        self.quota = QuotaState(scheme.quota, unit, profile)
         self.marks = WatermarkState(scheme.watermarks)
         self.next_apply = 0
         self.nr_snapshots = 0
