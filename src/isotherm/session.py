@@ -146,6 +146,10 @@ class MonitorSession:
         if changed is not None:
             self.monitor.commit(changed)
 
+    def alive(self) -> bool:
+        """Tell whether any target still exists."""
+        return self.ops.alive() if self.ops is not None else bool(self.monitor.targets)
+
     def stop(self) -> None:
         """End the stream soon; may be called from a signal handler or another thread."""
         self.monitor.stop()

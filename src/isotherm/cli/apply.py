@@ -206,7 +206,7 @@ def command(
             live.clear()
         result = applying.result()
         started = applying.session.command
-        if not result.snapshots and started is None and not applying.session.ops.alive():
+        if not result.snapshots and started is None and not applying.session.alive():
             raise TargetGoneError(
                 "the target ended before the first aggregation",
                 hint="start it with `isotherm apply SCHEMES -- CMD`, or shorten --aggr",
