@@ -115,3 +115,10 @@ def test_a_folder_that_others_may_write_is_refused(tmp_path, monkeypatch):
     (tmp_path / "isotherm").chmod(0o777)
     with pytest.raises(NotPermittedError, match="not ours alone"):
         undo.state_folder()
+
+
+def test_a_change_may_be_noted_under_the_lock(folder):
+    state = undo.StateFile("test", {}, folder)
+    with undo.locked(folder), undo.locked(folder):
+        state.note("write", path=str(folder / "none"), text="")
+    state.undo_all()

@@ -16,6 +16,7 @@ import json
 import os
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,14 +52,24 @@ def state_folder() -> Path:
     return folder
 
 
+#: Of each thread: the folders that it has locked.
+_HELD = threading.local()
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Be the only isotherm that writes or undoes in `folder`."""
+    """Be the only isotherm that claims or undoes in `folder`; may be nested in a thread."""
+    held: set[Path] = _HELD.__dict__.setdefault("folders", set())
+    if folder in held:
+        yield
+        return
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
+        held.add(folder)
         yield
     finally:
+        held.discard(folder)
         os.close(fd)
 
 
