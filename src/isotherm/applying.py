@@ -116,10 +116,12 @@ class Applying:
         """Return what came of it so far."""
         first, last = self._first, self._last
         engine = self.session.engine
+        told = last.schemes if last is not None else ()
         return Result(
             schemes=self.schemes,
-            # Not those of the last snapshot: something may have been done since.
-            states=engine.take_states() if engine is not None else (),
+            # Not those of the last snapshot: something may have been done since. The kernel's
+            # schemes are stopped with the session; what it told last is what there is.
+            states=engine.take_states() if engine is not None else told,
             outcomes=self.outcomes,
             resident_before=resident_bytes(first),
             resident_after=resident_bytes(last),
