@@ -42,7 +42,7 @@ class Plan:
     keys: int
 
 
-FULL = Plan(5, 2, 2, {"sparse": 15, "dense": 45, "redis": 30}, 4, GIB, GIB, 600_000)
+FULL = Plan(5, 2, 2, {"sparse": 12, "dense": 25, "redis": 25}, 4, GIB, GIB, 600_000)
 QUICK = Plan(1, 1, 1, {"sparse": 8, "dense": 8, "redis": 8}, 1, GIB // 4, GIB // 8, 60_000)
 
 
