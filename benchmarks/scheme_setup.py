@@ -31,16 +31,17 @@ PRIORITY = "32767"
 
 @contextmanager
 def orderly_end() -> Iterator[None]:
-    """SIGTERM ends as ctrl-c does: with everything cleaned up."""
+    """SIGTERM and ctrl-c, even where a shell has it ignored, end with everything cleaned up."""
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {one: signal.signal(one, end) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 @contextmanager
