@@ -10,5 +10,5 @@ test-kernel:   ## tests that touch the running kernel (root)
 	ISOTHERM_KERNEL_TESTS=require uv run pytest -q -m kernel
 sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
 	tests/sanitize.sh
-bench:         ## all figures of benchmarks/README.md (root, about 20 minutes)
-	for b in cost accuracy slowdown weight programs; do uv run python benchmarks/$$b.py || exit 1; done
+bench:         ## all figures of benchmarks/README.md (root, about 45 minutes)
+	for b in cost accuracy slowdown weight programs schemes; do uv run python benchmarks/$$b.py || exit 1; done
