@@ -12,5 +12,5 @@ test-vm:       ## tests of the kernel's DAMON in a guest; builds its kernel at f
 	uv run python tests/vm/guest.py --build && ISOTHERM_VM_TESTS=require uv run pytest -q -rP tests/vm
 sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
 	tests/sanitize.sh
-bench:         ## all figures of benchmarks/README.md (root, about 20 minutes)
-	for b in cost accuracy slowdown weight programs; do uv run python benchmarks/$$b.py || exit 1; done
+bench:         ## all figures of benchmarks/README.md (root, about 45 minutes)
+	for b in cost accuracy slowdown weight programs schemes; do uv run python benchmarks/$$b.py || exit 1; done

@@ -295,6 +295,13 @@ class Survey:
         detail: enum survey_detail, 0 page-table entries, 1 folios as well, 2 cgroups as well.
         """
 
+    def remember(self, within_ns: int, /) -> None:
+        """
+        Count as young what the sampler found so in the last `within_ns`, and cleared; 0: nothing.
+
+        Concerns `read` with detail 1 and more. From the first call on the sampler remembers.
+        """
+
     def load(self, start: int, facts: Buffer, cgroups: Buffer, /) -> None:
         """Take facts (u16 per page) and cgroups (u64 per page) as if they had been read."""
 

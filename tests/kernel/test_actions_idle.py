@@ -8,9 +8,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from action_kit import swap  # noqa: F401 - a fixture
-from bpf_kit import PAGE, Child, watching
+from bpf_kit import PAGE, Child, cleared, watching
 from memory_kit import pagemap
 
+from isotherm.core.ops import Check
 from isotherm.model.scheme import Action, Filter, FilterType, Scheme
 from isotherm.ops import action_idle
 
@@ -102,6 +103,24 @@ def test_it_counts_what_is_idle(child):
         use(child, start)
         passed = act(ops, scheme, start).passed_bytes
     assert passed == (PAGES - len(used(start))) * PAGE
+
+
+def test_pages_that_the_monitor_cleared_are_not_idle(child):
+    start = child.make(f"memory.small({PAGES} * 4096)")
+    child.run(f"kit.write({start}, {PAGES * PAGE})")
+    scheme = Scheme(Action.STAT, filters=(idle(),))
+    with watching(child.pid) as ops:
+        act(ops, scheme, start)
+        time.sleep(IDLE_US / 1e6)
+        use(child, start)
+        assert Check.MISSED not in cleared(ops, used(start))
+        passed = act(ops, scheme, start).passed_bytes
+        assert passed == (PAGES - len(used(start))) * PAGE
+        # But not for ever: nobody used them since.
+        time.sleep(IDLE_US / 1e6)
+        act(ops, scheme, start)
+        time.sleep(IDLE_US / 1e6)
+        assert act(ops, scheme, start).passed_bytes == PAGES * PAGE
 
 
 def test_units_belong_to_the_region_that_holds_their_middle():

@@ -7,6 +7,7 @@
 #include "access_bpf.h"
 #include "clear.h"
 #include "page_idle.h"
+#include "seen.h"
 #include "vma.h"
 
 #define PAGE 4096ULL
@@ -194,6 +195,9 @@ static void settle(struct access_bpf *access, struct candidate *candidate, int e
 		unit->cleared++;
 	sample->state = SAMPLE_CLEARED;
 	access->cleared++;
+	// Of a folio one page is enough: it is judged as a whole.
+	seen_note(walker_seen(access->walker), walker_targets(access->walker)[sample->target].pid,
+		  sample->addr, access_now_ns());
 }
 
 /** Clear the chosen candidates [from, to), all of one target; address order makes doubles neighbours. */

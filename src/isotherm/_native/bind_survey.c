@@ -111,6 +111,18 @@ static PyObject *survey_read_method(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *survey_remember_method(PyObject *object, PyObject *args)
+{
+	struct survey *survey = survey_of(object);
+	unsigned long long within_ns;
+
+	if (!survey || !PyArg_ParseTuple(args, "K", &within_ns))
+		return NULL;
+	if (survey_remember(survey, within_ns))
+		return PyErr_NoMemory();
+	Py_RETURN_NONE;
+}
+
 static PyObject *survey_load(PyObject *object, PyObject *args)
 {
 	struct survey *survey = survey_of(object);
@@ -268,6 +280,7 @@ static PyObject *visit(PyObject *module, PyObject *args)
 
 static PyMethodDef survey_methods[] = {
 	{"read", survey_read_method, METH_VARARGS, NULL},
+	{"remember", survey_remember_method, METH_VARARGS, NULL},
 	{"load", survey_load, METH_VARARGS, NULL},
 	{"facts", survey_facts, METH_NOARGS, NULL},
 	{"pick", (PyCFunction)(void (*)(void))survey_pick_method, METH_VARARGS | METH_KEYWORDS, NULL},

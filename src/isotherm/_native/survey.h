@@ -32,6 +32,7 @@ struct survey {
 	struct walker *walker;	// not owned; NULL: accessed bits are unknown
 	int flags_fd, cgroup_fd;	// -1: not available
 	struct thp thp;
+	uint64_t seen_within_ns;	// survey_remember()
 	uint64_t start;
 	size_t nr, capacity;	// pages
 	uint16_t *facts;
@@ -81,6 +82,12 @@ enum survey_detail {
 	SURVEY_CGROUPS,	// also who pays
 };
 
+/**
+ * From now on a page counts as young in survey_read() with SURVEY_FOLIOS or more also if it was so
+ * for the sampler in the last @within_ns, which cleared it; 0: only by its accessed bit. The first
+ * call makes the sampler remember, and leave sweeps to the caller. 0 or -ENOMEM.
+ */
+int survey_remember(struct survey *survey, uint64_t within_ns);
 /**
  * Look at @nr pages from @start, of the memory that @pagemap_fd is open on and that target @target
  * of the walker is. 0, -ESRCH if that memory is gone, or -errno.

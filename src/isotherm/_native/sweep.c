@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/uio.h>
 #include "clear.h"
+#include "seen.h"
 #include "sweep.h"
 #include "vma.h"
 
@@ -60,6 +61,12 @@ static void next_space(struct sweeper *sweeper, const struct space *spaces, size
 struct sweep_unit *sweeper_due(struct sweeper *sweeper, struct space *spaces, size_t nr,
 			       uint64_t now_ns, size_t *target)
 {
+	if (seen_is_on(walker_seen(sweeper->walker))) {
+		// Who asks for idle pages clears all memory in his own time, and a sweep in between would
+		// have pages in use take for idle.
+		sweeper->first_done = true;
+		return NULL;
+	}
 	bucket_fill(&sweeper->bucket, now_ns);
 	if (sweeper->bucket.tokens <= 0 || !sweeper->bucket.rate)
 		return NULL;

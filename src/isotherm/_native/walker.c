@@ -12,6 +12,11 @@ const struct walker_facts *walker_facts(const struct walker *walker)
 	return &walker->facts;
 }
 
+struct seen *walker_seen(struct walker *walker)
+{
+	return &walker->seen;
+}
+
 const struct walker_target *walker_targets(const struct walker *walker)
 {
 	return walker->targets;

@@ -5,6 +5,7 @@
 #pragma once
 #include "bpf_load.h"
 #include "page_table.h"
+#include "seen.h"
 #include "walker.h"
 
 enum kernel_symbol {
@@ -47,6 +48,7 @@ struct walker {
 	uint64_t call;
 	uint32_t *local_target;		// max_targets: index of each target of this call
 	uint32_t *slot_request;		// max_slots: request of each slot of this call
+	struct seen seen;
 };
 
 /** Write a reason to @error; returns @code. */

@@ -143,6 +143,7 @@ class Actor:
                 return Done(errors={NO_LOOK: 1})
             if job.idle_ns and self._nothing_due(job, process, Range(start, end), avoid):
                 return total.done()
+            self._survey.remember(job.idle_ns)
             with pagemap.opened(process.pid) as descriptor:
                 if is_held(process):
                     place = Place(self._survey, descriptor, target, process)

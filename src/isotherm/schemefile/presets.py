@@ -22,10 +22,13 @@ PRESETS = {
         "'pageout access=0% age=2m.. watermark=free:50%/40%/20% quota=128M/s,10ms/s'.",
     ),
     "ethp": Preset(
-        "hugepage name=ethp-hot access=5%..\n"
-        "nohugepage name=ethp-cold size=2M.. access=0% age=7s..",
+        "hugepage name=ethp-hot access=5%.. quota=512M/s,200ms/s weights=0/1/1 fail_charge=1/64\n"
+        "nohugepage name=ethp-cold size=2M.. access=0% age=7s.. quota=128M/s,50ms/s "
+        "weights=0/1/1 fail_charge=1/64",
         "Huge pages where memory is hot, none where it is cold: most of their speed for less of "
-        "their bloat. The numbers are those of the DAMOS paper (HPDC '22).",
+        "their bloat. The thresholds are those of the DAMOS paper (HPDC '22). Hot memory is made "
+        "huge at about 100 MiB a second, a fifth of a CPU, once; what is huge already costs next "
+        "to no quota.",
     ),
     "lru-sort": Preset(
         "lru_prio name=hot access=50%.. quota=5ms/s weights=0/1/1\n"

@@ -1,0 +1,328 @@
+"""
+The programs of benchmarks/schemes.py.
+
+Children in Python count their rounds, and how long each took, in shared memory; redis-server is
+loaded by redis-benchmark (throughput: commands the server did) and then, with that load away, by a
+paced client of ours (latency), because a client that saturates two CPUs measures its own queue.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import select
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import common
+from common import MIB
+from programs import ended
+from scheme_setup import join
+
+BLOCK_BYTES = 1 << 20
+WORDS = BLOCK_BYTES // 8
+#: Words of the shared block: a control block of `_core.touch_busy` (rounds are its `ops`), then a
+#: ring of the duration of each round, in ns.
+ROUNDS, RING = 1, 8
+VALUE_BYTES = 512
+PACED_PER_S = 1000
+
+#: Arguments: descriptor of the block, and the numbers.
+HEAD = """
+import mmap, random, sys, time
+block = memoryview(mmap.mmap(int(sys.argv[1]), 1 << 20)).cast("Q")
+numbers = [int(word) for word in sys.argv[2:]]
+def serve(work):
+    print("ready", flush=True)
+    ring, done = len(block) - 8, 0
+    while True:
+        begin = time.perf_counter_ns()
+        work()
+        block[8 + done % ring] = time.perf_counter_ns() - begin
+        done += 1
+        block[1] = done
+"""
+
+#: Much is made at the start; then 5 % of it is used. Half of each payload compresses.
+PYTHON = """
+records, hot = numbers
+data = [{"id": i, "name": f"record {i}", "payload": random.randbytes(300) + bytes(300)}
+        for i in range(records)]
+low = records // 3
+def work():
+    total = 0
+    for _ in range(100):
+        one = data[low + int(random.random() * hot)]
+        total += len(one["name"]) + one["payload"][7]
+serve(work)
+"""
+
+SQLITE = """
+import sqlite3
+rows, hot = numbers
+db = sqlite3.connect(":memory:")
+db.execute("create table t (id integer primary key, data)")
+db.executemany("insert into t values (?, ?)",
+               ((i, random.randbytes(450) + bytes(450)) for i in range(rows)))
+db.commit()
+low = rows // 3
+def work():
+    first = low + int(random.random() * (hot - 20))
+    db.execute("select max(data) from t where id between ? and ?", (first, first + 20)).fetchone()
+serve(work)
+"""
+
+#: One page of each 2 MiB, each time another line of it, so that they do not share a cache set.
+SPARSE = """
+from operator import itemgetter
+nbytes, huge = numbers
+memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+if huge:
+    memory.madvise(mmap.MADV_HUGEPAGE)
+step = 2 << 20
+places = [at + at // step * 17 % 509 * 4096 + at // step * 5 % 64 * 64
+          for at in range(0, nbytes, step)]
+for at in places:
+    memory[at] = 1
+touch, view = itemgetter(*places), memoryview(memory)
+serve(lambda: touch(view))
+"""
+
+#: Random lines of a dense array, as fast as C can. The area of the touching core forbids huge
+#: pages; a fresh mapping in its place forbids nothing.
+DENSE = """
+import ctypes
+from isotherm import _core
+nbytes, huge = numbers
+area = _core.TouchArea(nbytes)
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+at, size = ctypes.c_void_p(area.address), ctypes.c_size_t(nbytes)
+private_anonymous_fixed = 0x32
+if libc.mmap(at, size, 3, private_anonymous_fixed, -1, ctypes.c_long(0)) != area.address:
+    raise SystemExit("mmap")
+if huge and libc.madvise(at, size, 14):
+    raise SystemExit("madvise")
+area.populate()
+print("ready", flush=True)
+_core.touch_busy(((area, 0, nbytes, 1, True),), 1 << 62, block)
+"""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """rate: work per second; per_cpu_s: per second of the program's own CPU; p99 in ms."""
+
+    rate: float
+    per_cpu_s: float
+    p99_ms: float | None
+    work: int
+
+
+class Program(Protocol):
+    """A running program that does work which can be counted."""
+
+    name: str
+    pid: int
+
+    def done(self) -> int:
+        """How much work was done so far."""
+
+    def measure(self, seconds: float) -> Speed:
+        """How fast it works for so long."""
+
+
+def rate_of(program: Program, seconds: float, p99_ms: float | None = None) -> Speed:
+    done, begin, cpu = program.done(), time.monotonic_ns(), common.cpu_ns_of(program.pid)
+    time.sleep(seconds)
+    work, wall = program.done() - done, time.monotonic_ns() - begin
+    used = common.cpu_ns_of(program.pid) - cpu
+    return Speed(work / wall * 1e9, work / max(1, used) * 1e9, p99_ms, work)
+
+
+def p99(values_ms: list[float]) -> float | None:
+    return statistics.quantiles(values_ms, n=100)[98] if len(values_ms) > 100 else None
+
+
+@dataclass
+class Counted:
+    """A child in Python that counts its rounds in shared memory."""
+
+    name: str
+    pid: int
+    block: memoryview
+    timed: bool
+
+    def done(self) -> int:
+        return int(self.block[ROUNDS])
+
+    def measure(self, seconds: float) -> Speed:
+        """`p99_ms` is of the last rounds only, where the ring is too small for all."""
+        first = self.done()
+        speed = rate_of(self, seconds)
+        if not self.timed:
+            return speed
+        last, size = self.done(), WORDS - RING
+        rounds = range(max(first, last - size + 1000), last)
+        taken = [self.block[RING + number % size] / 1e6 for number in rounds]
+        return Speed(speed.rate, speed.per_cpu_s, p99(taken), speed.work)
+
+
+@contextmanager
+def child(
+    name: str, code: str, *numbers: int, group: Path | None = None, timed: bool = True
+) -> Iterator[Counted]:
+    """Run `code`; ready when it says so."""
+    fd = os.memfd_create("counter")
+    os.ftruncate(fd, BLOCK_BYTES)
+    block = memoryview(mmap.mmap(fd, BLOCK_BYTES)).cast("Q")
+    command = [sys.executable, "-c", HEAD + code, str(fd), *(str(number) for number in numbers)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, pass_fds=(fd,), start_new_session=True
+    ) as process:
+        os.close(fd)
+        with ended(process):
+            join(group, process.pid)
+            assert process.stdout is not None
+            if process.stdout.readline() != b"ready\n":
+                raise SystemExit(f"{name} did not start")
+            yield Counted(name, process.pid, block, timed)
+
+
+@dataclass
+class Redis:
+    """A redis-server on a socket of its own; clients read `hot` of its keys."""
+
+    name: str
+    pid: int
+    path: str
+    hot: int
+    paced_s: float
+    pipeline: int
+    client: subprocess.Popen[Any] | None = None
+
+    def done(self) -> int:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(self.path)
+            link.sendall(b"INFO stats\r\n")
+            text = b""
+            while b"instantaneous_ops_per_sec" not in text:
+                if not (more := link.recv(65536)):
+                    raise SystemExit("redis-server went away")
+                text += more
+        return int(text.split(b"total_commands_processed:")[1].split()[0])
+
+    def load(self) -> None:
+        """Have redis-benchmark read keys at random, as fast as the machine can."""
+        command = ["redis-benchmark", "-s", self.path, "-q", "-t", "get", "-r", str(self.hot)]
+        command += ["-n", "2000000000", "-c", "4", "-P", str(self.pipeline)]
+        self.client = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def unload(self) -> None:
+        if self.client is not None:
+            self.client.kill()
+            self.client.wait()
+            self.client = None
+
+    def measure(self, seconds: float) -> Speed:
+        """Throughput under the load that is on, then, without it, the latency of paced reads."""
+        if not self.paced_s:
+            return rate_of(self, seconds)
+        speed = rate_of(self, seconds - self.paced_s)
+        self.unload()
+        taken = self._paced()
+        self.load()
+        return Speed(speed.rate, speed.per_cpu_s, p99(taken), speed.work)
+
+    def _paced(self) -> list[float]:
+        """A request each ms, in ms from when it was due or, if nothing was waiting, was sent."""
+        taken = []
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(self.path)
+            begin = due = time.perf_counter()
+            while due < begin + self.paced_s:
+                late = (now := time.perf_counter()) > due
+                if not late:
+                    time.sleep(due - now)
+                key = int(random.random() * self.hot)
+                sent = due if late else time.perf_counter()
+                link.sendall(b"GET key:%012d\r\n" % key)
+                need = VALUE_BYTES + len(f"${VALUE_BYTES}\r\n\r\n")
+                while need > 0:
+                    more = link.recv(65536)
+                    if not more or more.startswith(b"$-1"):
+                        raise SystemExit("redis-server lost a key")
+                    need -= len(more)
+                taken.append((time.perf_counter() - sent) * 1000)
+                due += 1 / PACED_PER_S
+        return taken
+
+
+def fill(path: str, keys: int) -> None:
+    """Set all keys once, in random order, so that the read ones lie scattered; half compresses."""
+    order = list(range(keys))
+    random.Random(1).shuffle(order)
+    pool = random.Random(2).randbytes(MIB)
+    head = f"\r\n${VALUE_BYTES}\r\n".encode()
+    half = VALUE_BYTES // 2
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(path)
+        sent = answered = 0
+        while answered < 5 * keys:  # "+OK\r\n" each
+            if sent < keys:
+                parts = []
+                for key in order[sent : sent + 1000]:
+                    at = key * 8191 % (MIB - half)
+                    value = pool[at : at + half] + bytes(half)
+                    parts.append(
+                        b"*3\r\n$3\r\nSET\r\n$16\r\nkey:%012d%b%b\r\n" % (key, head, value)
+                    )
+                link.sendall(b"".join(parts))
+                sent += 1000
+            if sent >= keys or select.select([link], [], [], 0)[0]:
+                answered += len(link.recv(1 << 20))
+
+
+@contextmanager
+def redis(
+    keys: int, hot: int, *, paced_s: float = 0.0, pipeline: int = 1, group: Path | None = None
+) -> Iterator[Redis]:
+    """redis-server, filled with `keys` (thousands) of 512 bytes, and under load."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        path = f"{folder}/socket"
+        # By default redis forbids huge pages for itself, for good.
+        options = ["--port", "0", "--unixsocket", path, "--save", "", "--disable-thp", "no"]
+        server = subprocess.Popen(
+            ["redis-server", *options, "--dir", folder],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        stack.enter_context(ended(server))
+        join(group, server.pid)
+        for _ in range(200):
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as link:
+                link.connect(path)
+                break
+            time.sleep(0.05)
+        fill(path, keys)
+        one = Redis("redis", server.pid, path, hot, paced_s, pipeline)
+        stack.callback(one.unload)
+        one.load()
+        yield one
