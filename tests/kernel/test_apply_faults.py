@@ -87,6 +87,19 @@ def test_without_swap_it_is_told_beforehand_and_counted(child):
 
 
 @pytest.mark.usefixtures("swap")
+def test_one_target_of_two_ends_and_the_other_is_gone_on_with(child):
+    """In the middle of a window of the quota, which then would go on with the one that ended."""
+    with target(cold=32 * MIB, hot=0) as other:
+        args = ("-p", f"{child.pid},{other.pid}", "--update", "40ms")
+        with applying("pageout quota=512K/100ms", *args) as running:
+            child.wait_until_away(2 * MIB)
+            child.close()
+            other.wait_until_away(3 * MIB)
+            running.tell().end()
+        assert other.intact
+
+
+@pytest.mark.usefixtures("swap")
 def test_an_exec_in_the_middle(child):
     with applying(ALL, "-p", child.pid, "--update", "40ms") as running:
         child.wait_until_away(MIB)

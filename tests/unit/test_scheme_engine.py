@@ -124,6 +124,22 @@ def test_the_coldest_come_first_when_the_quota_does_not_last():
     assert bench.state().stats.qt_exceeds == 1
 
 
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_a_target_that_ends_while_the_quota_goes_on_with_it_ends_nothing(how):
+    rows = [(0, 4, 0, 0, 5), (4, 8, 0, 1, 5)]
+    quota = Quota(size_bytes=4 * UNIT, reset_ms=100)
+    bench = Bench([Scheme(Action.PAGEOUT, COLD, quota=quota)], [])
+    table = [(start * UNIT, end * UNIT, *rest) for start, end, *rest in rows]
+    bench.table.load([table, table])
+    assert bench.round() == [(0, 4)]
+    assert bench.ops.asked[0][1] == 0
+    if how == "gone":
+        bench.table.set_targets([1])
+    else:
+        bench.table.load([[], table])
+    assert any(bench.round() for _ in range(3)), "the other target was left out for ever"
+
+
 def test_failing_tries_are_bounded_per_window():
     quota = Quota(size_bytes=2**40, fail_charge=(0, 1))
     rows = [(i * 2, i * 2 + 1, 0, 0, 5) for i in range(300)]

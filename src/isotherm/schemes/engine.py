@@ -251,6 +251,10 @@ class Engine:
     def _walk(self, now: Round, working: Sequence[_Running]) -> None:
         """Offer regions to the schemes in their order, pieces that were cut off as well."""
         table = now.table
+        ids = table.target_ids()
+        living = {ids[i] for i, (first, end) in enumerate(table.spans()) if end > first}
+        for one in working:
+            one.quota.forget_mark_outside(living)
         marked = any(one.quota.resume_target is not None for one in working)
         if marked:  # who goes on from the last window cuts a region there, whatever it is like
             places: set[int] = set(range(len(table)))
@@ -258,7 +262,6 @@ class Engine:
             places = {end - 1 for first, end in table.spans() if end > first}
             for one in working:
                 places.update(table.matching(one.limits, now.left_bp, known=self._careful))
-        ids = table.target_ids()
         for at in visit(table, sorted(places)):
             for one in working:
                 self._offer(one, now, at, ids[at.target])
