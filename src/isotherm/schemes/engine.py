@@ -320,7 +320,7 @@ class Engine:
         tried = tried._replace(passed_bytes=done.passed_bytes, applied_bytes=done.applied_bytes)
         quota.charge(tried.size, done.applied_bytes)
         quota.failed_tries = 0 if done.applied_bytes else quota.failed_tries + 1
-        if quota.is_full:
+        if quota.is_full or self._gave_up(one):
             quota.resume_at(target_id, tried.end)
         if _renews(one.scheme):
             table.renew(at.place)
