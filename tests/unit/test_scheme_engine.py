@@ -128,6 +128,33 @@ def test_the_coldest_come_first_when_the_quota_does_not_last():
     assert bench.state().stats.qt_exceeds == 1
 
 
+def test_who_gave_up_goes_on_where_that_was():
+    """Or the last regions would never have their turn."""
+    nr = MOST_FAILED_TRIES * 3 // 2
+    rows = [(i * 2, i * 2 + 1, 0, 0, 5) for i in range(nr)]
+    scheme = Scheme(Action.PAGEOUT, COLD, quota=Quota())
+    bench = Bench([scheme], rows, answer=lambda _: Done())
+    tried = [bench.round(ms=1000) for _ in range(3)]
+    assert [len(one) for one in tried] == [MOST_FAILED_TRIES, nr - MOST_FAILED_TRIES, 1000]
+    assert tried[1][-1] == (nr * 2 - 2, nr * 2 - 1)
+
+
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_a_target_that_ends_while_the_quota_goes_on_with_it_ends_nothing(how):
+    rows = [(0, 4, 0, 0, 5), (4, 8, 0, 1, 5)]
+    quota = Quota(size_bytes=4 * UNIT, reset_ms=100)
+    bench = Bench([Scheme(Action.PAGEOUT, COLD, quota=quota)], [])
+    table = [(start * UNIT, end * UNIT, *rest) for start, end, *rest in rows]
+    bench.table.load([table, table])
+    assert bench.round() == [(0, 4)]
+    assert bench.ops.asked[0][1] == 0
+    if how == "gone":
+        bench.table.set_targets([1])
+    else:
+        bench.table.load([[], table])
+    assert any(bench.round() for _ in range(3)), "the other target was left out for ever"
+
+
 def test_failing_tries_are_bounded_per_window():
     quota = Quota(size_bytes=2**40, fail_charge=(0, 1))
     rows = [(i * 2, i * 2 + 1, 0, 0, 5) for i in range(300)]
@@ -136,11 +163,12 @@ def test_failing_tries_are_bounded_per_window():
     tries = sum(len(bench.round(ms=0)) for _ in range(10))
     assert tries == MOST_FAILED_TRIES
     assert bench.state().stats.errors == {"EBUSY": MOST_FAILED_TRIES}
-    assert len(bench.round(ms=10_000)) == 300
+    left = 300 - MOST_FAILED_TRIES % 300
+    assert [len(bench.round(ms=ms)) for ms in (10_000, 20_000)] == [left, 300]
     free = Bench([Scheme(Action.PAGEOUT, COLD, quota=Quota())], rows, answer=lambda _: Done())
     assert sum(len(free.round(ms=1)) for _ in range(10)) == MOST_FAILED_TRIES
     free.ops.answer = Done
-    assert len(free.round(ms=1000)) == 300, "without a quota it gave up for good"
+    assert len(free.round(ms=1000)) == left, "without a quota it gave up for good"
     kernel = Bench([scheme], rows, answer=lambda _: Done(), careful=False)
     assert sum(len(kernel.round(ms=0)) for _ in range(10)) == 3000
 

@@ -194,6 +194,10 @@ class Engine:
     def _walk(self, now: Round, working: Sequence[Running]) -> None:
         """Offer regions to the schemes in their order, pieces that were cut off as well."""
         table = now.table
+        ids = table.target_ids()
+        living = {ids[i] for i, (first, end) in enumerate(table.spans()) if end > first}
+        for one in working:
+            one.quota.forget_mark_outside(living)
         marked = any(one.quota.resume_target is not None for one in working)
         if marked:  # who goes on from the last window cuts a region there, whatever it is like
             places: set[int] = set(range(len(table)))
@@ -203,7 +207,6 @@ class Engine:
                 places.update(
                     table.matching(one.limits(now.attrs), now.left_bp, known=self._careful)
                 )
-        ids = table.target_ids()
         for at in visit(table, sorted(places)):
             for one in working:
                 self._offer(one, now, at, ids[at.target])
@@ -260,7 +263,7 @@ class Engine:
         tried = tried._replace(passed_bytes=done.passed_bytes, applied_bytes=done.applied_bytes)
         quota.charge(tried.size, done.applied_bytes)
         quota.failed_tries = 0 if done.applied_bytes else quota.failed_tries + 1
-        if quota.is_full:
+        if quota.is_full or self._gave_up(one):
             quota.resume_at(target_id, tried.end)
         if _renews(one.scheme):
             table.renew(at.place)

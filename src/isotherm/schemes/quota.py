@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from isotherm.core.profile import NEWEST, Profile
 from isotherm.core.region import mult_frac
 from isotherm.model.scheme import Quota
@@ -127,6 +129,11 @@ class QuotaState:
     def resume_at(self, target: int, address: int) -> None:
         """Remember where the next window goes on."""
         self.resume_target, self.resume_address = target, address
+
+    def forget_mark_outside(self, targets: Collection[int]) -> None:
+        """Begin anew if the target to go on with is gone: others would be left out for ever."""
+        if self.resume_target not in targets:
+            self.resume_target, self.resume_address = None, 0
 
     def skips(self, target: int, start: int, end: int, *, is_last: bool) -> tuple[bool, int]:
         """
