@@ -41,7 +41,6 @@ def build_world(job):
         ("devpts", "/dev/pts"),
         ("tmpfs", "/dev/shm"),
         ("tmpfs", "/run"),
-        ("tmpfs", "/tmp"),
         ("cgroup2", "/sys/fs/cgroup"),
         ("tracefs", "/sys/kernel/tracing"),
     ):
