@@ -1,8 +1,6 @@
-"""The machine's memory in figures: /proc/meminfo, nodes, pressure, zones of swap."""
+"""The machine's memory in figures: /proc/meminfo, nodes, pressure."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from isotherm.kernel.procfs import read_file
 
@@ -44,15 +42,3 @@ def psi_some_us() -> int | None:
         if line.startswith(b"some "):
             return int(line.rpartition(b"total=")[2])
     return None
-
-
-def vmstat(*names: str) -> dict[str, int]:
-    """Return counters of /proc/vmstat; a name that this kernel lacks is missing."""
-    wanted = {name.encode() for name in names}
-    pairs = (line.split() for line in read_file("/proc/vmstat").splitlines())
-    return {key.decode(): int(value) for key, value in pairs if key in wanted}
-
-
-def has_swap() -> bool:
-    """Tell whether any swap is in use by the kernel."""
-    return len(Path("/proc/swaps").read_text("ascii").splitlines()) > 1

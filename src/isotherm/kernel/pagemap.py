@@ -10,6 +10,7 @@ from pathlib import Path
 
 from isotherm.errors import NotSupportedError
 from isotherm.kernel import procfs
+from isotherm.kernel.meminfo import meminfo
 
 
 class Fact(IntFlag):
@@ -69,10 +70,7 @@ def opened(pid: int) -> Iterator[int]:
 
 def free_swap_bytes() -> int:
     """Return how much swap space is free on this machine; 0 without any."""
-    for line in procfs.read_file("/proc/meminfo").split(b"\n"):
-        if line.startswith(b"SwapFree:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    return meminfo().get("SwapFree", 0)
 
 
 def cgroup_inode(path: str) -> int:
