@@ -15,6 +15,7 @@ PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 SHARED, PRIVATE, ANON, NORESERVE, HUGETLB = 1, 2, 0x20, 0x4000, 0x40000
 HUGEPAGE, NOHUGEPAGE, COLD, PAGEOUT = 14, 15, 20, 21
 MAYMOVE, FIXED = 1, 2
+MAP_FIXED = 0x10
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
@@ -61,6 +62,14 @@ class Memory:
             libc.munmap(start, size)
 
 
+def map_file_at(path, size, at):
+    """Put a mapping of the file over the memory at `at`."""
+    with path.open("r+b") as file:
+        return check(
+            libc.mmap(at, size, PROT_READ | PROT_WRITE, SHARED | MAP_FIXED, file.fileno(), 0)
+        )
+
+
 def write(at, size=1, step=PAGE):
     for address in range(at, at + size, step):
         ctypes.c_char.from_address(address).value = b"x"
@@ -84,6 +93,17 @@ def pagemap(at, nr=1, pid="self"):
         (word >> 63, word >> 62 & 1, word & ((1 << 55) - 1) if word >> 63 else 0)
         for word in entries(f"/proc/{pid}/pagemap", at // PAGE, nr)
     ]
+
+
+def folio_sizes(pid, at, nr):
+    """Of each page the pages of the folio that begins with it, 0 within a folio."""
+    frames = [frame for _, _, frame in pagemap(at, nr, pid)]
+    tails = [entries("/proc/kpageflags", frame, 1)[0] >> 16 & 1 for frame in frames]
+    sizes, head = [0] * nr, 0
+    for i, tail in enumerate(tails):
+        head = head if tail else i
+        sizes[head] += 1
+    return sizes
 
 
 def cached_file(path, size):

@@ -21,6 +21,8 @@ from bpf_kit import (
     watching,
 )
 
+import memory_kit as kit
+
 from isotherm.core.ops import Check
 from isotherm.ops.vaddr_bpf import self_test
 
@@ -183,10 +185,10 @@ def test_memory_of_two_processes_is_unobservable():
 
 
 def test_pages_of_a_file_are_seen(child, tmp_path):
-    (tmp_path / "file").write_bytes(b"x" * PAGES * PAGE)
-    child.run("import pathlib")
-    at = child.make(f"memory.file(__import__('pathlib').Path({str(tmp_path / 'file')!r}), "
-                    f"{PAGES * PAGE})")  # fmt: skip
+    # Written by the child: it empties the batch of fresh pages of its own CPU only.
+    child.run(f"path = __import__('pathlib').Path({str(tmp_path / 'file')!r})")
+    child.run(f"path.write_bytes(b'x' * {PAGES * PAGE})")
+    at = child.make(f"memory.file(path, {PAGES * PAGE})")
     child.run(f"kit.touch({at}, {PAGES * PAGE})")
     with watching(child.pid) as ops:
         found = look(ops, pages(at, PAGES), lambda: child.run(f"kit.touch({at + 11 * PAGE})"))

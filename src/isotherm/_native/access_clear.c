@@ -60,6 +60,10 @@ static bool judge_cold(struct access_bpf *access, struct pending *sample, const 
 			return unseen(access, sample, UNSEEN_FOLIO);
 		candidate->size = PAGE << leaf->folio_order;
 		candidate->start = (sample->addr & ~(PAGE - 1)) - leaf->folio_index * PAGE;
+		// The kernel clears a page table at a time: it would take the border of one for the
+		// folio's end, and split it.
+		if ((candidate->start ^ (candidate->start + candidate->size - 1)) & ~(PMD_SIZE - 1))
+			return unseen(access, sample, UNSEEN_FOLIO);
 	}
 	// Off the LRU lists for a moment (in a batch of some CPU), or for ever: the second look tells.
 	candidate->proven = leaf->folio_flags & FOLIO_LRU;

@@ -239,7 +239,9 @@ static void join_run(struct survey *survey, size_t i, size_t nr, const uint64_t 
 		if (flags[k] & KPF_HEAD) {
 			while (k + pages < nr && flags[k + pages] & KPF_TAIL)
 				pages++;
-			whole = !(flags[k + pages] & KPF_TAIL);
+			// Across the border of a page table the kernel sees a part, and would split it.
+			whole = !(flags[k + pages] & KPF_TAIL) &&
+				(survey->start / PAGE + i + k) % BLOCK_PAGES + pages <= BLOCK_PAGES;
 		} else if (flags[k] & KPF_TAIL) {
 			whole = false;
 		}
