@@ -21,8 +21,6 @@ from bpf_kit import (
     watching,
 )
 
-import memory_kit as kit
-
 from isotherm.core.ops import Check
 from isotherm.ops.vaddr_bpf import self_test
 
