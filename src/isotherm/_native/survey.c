@@ -28,7 +28,6 @@
 #define KPF_UNEVICTABLE (1ULL << 18)
 #define KPF_HWPOISON (1ULL << 19)
 #define KPF_NOPAGE (1ULL << 20)
-#define KPF_KSM (1ULL << 21)
 #define KPF_OFFLINE (1ULL << 23)
 #define KPF_ZERO (1ULL << 24)
 #define KPF_RESERVED (1ULL << 32)
@@ -217,11 +216,15 @@ static int read_sharing(struct survey *survey, int fd)
 	return err;
 }
 
+/**
+ * Nothing of KPF_KSM: Linux 6.12 sets it for every anonymous page. What KSM merged is mapped more than
+ * once, which pagemap tells.
+ */
 static uint16_t facts_of(uint64_t flags)
 {
 	return (flags & KPF_ACTIVE ? PAGE_ACTIVE : 0) | (flags & KPF_REFERENCED ? PAGE_REFERENCED : 0) |
 	       (flags & (KPF_UNEVICTABLE | KPF_MLOCKED) ? PAGE_LOCKED : 0) |
-	       (flags & KPF_ZERO ? PAGE_ZERO : 0) | (flags & KPF_KSM ? PAGE_SHARED : 0) |
+	       (flags & KPF_ZERO ? PAGE_ZERO : 0) |
 	       (flags & (KPF_HUGE | KPF_HWPOISON | KPF_NOPAGE | KPF_OFFLINE) ? PAGE_SPECIAL : 0) |
 	       (flags & KPF_RESERVED && !(flags & KPF_ZERO) ? PAGE_SPECIAL : 0);
 }
