@@ -221,10 +221,11 @@ static void check_pending(struct access_bpf *access, uint8_t *results, const str
 	access->nr_pending = 0;
 }
 
-static void request(struct access_bpf *access, size_t at, uint64_t addr, uint32_t target)
+static void request(struct access_bpf *access, size_t at, uint64_t addr, uint32_t target, bool plain)
 {
 	// A target that is gone is read as another one; the answer is not looked at.
-	access->requests[at] = (struct leaf_request){addr, target < access->nr_spaces ? target : 0, 0};
+	access->requests[at] = (struct leaf_request){
+		addr, target < access->nr_spaces ? target : 0, plain};
 }
 
 static int read_leaves(struct access_bpf *access, size_t from, size_t nr)
@@ -297,9 +298,9 @@ int access_bpf_turn(void *ctx, uint8_t *results, const struct access_sample *sam
 		&access->sweeper, access->spaces, access->nr_spaces, now_ns, &target);
 
 	for (size_t i = 0; i < old; i++)
-		request(access, i, access->pending[i].addr, access->pending[i].target);
+		request(access, i, access->pending[i].addr, access->pending[i].target, true);
 	for (size_t i = 0; i < nr; i++)
-		request(access, old + i, samples[i].addr, samples[i].target);
+		request(access, old + i, samples[i].addr, samples[i].target, false);
 	if (unit) {
 		// Between the two reads: it must take neither a hit from the old batch nor leave stale bits.
 		err = read_leaves(access, 0, old);

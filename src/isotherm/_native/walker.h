@@ -36,7 +36,7 @@ struct leaf {
 struct leaf_request {
 	uint64_t addr;
 	uint32_t target;	// index of walker_set_targets()
-	uint32_t pad;
+	uint32_t plain;		// its folio does not matter, whatever walker_read() is asked
 };
 
 enum walker_target_state {

@@ -143,7 +143,8 @@ int walker_folios_read(struct walker *walker, const struct leaf_request *request
 	int ret = which ? 0 : -ENOMEM;
 
 	for (size_t i = 0; i < nr && !ret; i++)
-		if (leaves[i].state == LEAF_PRESENT && leaves[i].young && in_memory(walker, leaves[i].pfn))
+		if (!requests[i].plain && leaves[i].state == LEAF_PRESENT && leaves[i].young &&
+		    in_memory(walker, leaves[i].pfn))
 			which[nr_young++] = i;
 	for (size_t done = 0; done < nr_young && !ret;) {
 		size_t step = nr_young - done < walker->max_pages ? nr_young - done : walker->max_pages;
