@@ -2,11 +2,18 @@
 
 import os
 
-import guest
 import pytest
+import qemu_guest
+import uml_guest
+from guest import GuestError
 
 # Tests of the guest's own kernel, collected there only.
-collect_ignore = [] if "ISOTHERM_IN_GUEST" in os.environ else ["inside"]
+collect_ignore = [] if "ISOTHERM_IN_GUEST" in os.environ else ["inside_uml", "inside_qemu"]
+#: By fixture, which a test uses: whether its guest was made before.
+MADE = {
+    "bootable": uml_guest.find_kernel,
+    "emulated": lambda: all(map(qemu_guest.find_kernel, qemu_guest.PACKAGES)),
+}
 
 
 def wish_of():
@@ -16,25 +23,39 @@ def wish_of():
     return wish
 
 
-@pytest.fixture(scope="session")
-def bootable():
-    """A guest boots here, or the test is skipped, or fails where guests are required."""
+def boots(run):
+    """The guest boots here, or the test is skipped, or fails where guests are required."""
     try:
-        guest.run(["true"], timeout_s=60)
-    except (guest.GuestError, OSError) as err:
+        run(["true"])
+    except (GuestError, OSError) as err:
         if wish_of() == "require":
             raise
         pytest.skip(f"no guest boots here: {str(err)[-300:]}")
 
 
+@pytest.fixture(scope="session")
+def bootable():
+    """User-Mode Linux."""
+    boots(uml_guest.run)
+
+
+@pytest.fixture(scope="session")
+def emulated():
+    """QEMU."""
+    boots(qemu_guest.run)
+
+
 def pytest_collection_modifyitems(items):
     wish = wish_of()
-    if wish == "off":
-        reason = "ISOTHERM_VM_TESTS=off"
-    elif wish == "auto" and guest.find_kernel() is None:
-        reason = "no User-Mode Linux here: `make test-vm` builds it"
-    else:
-        return
     for item in items:
-        if item.get_closest_marker("vm"):
-            item.add_marker(pytest.mark.skip(reason=reason))
+        if not item.get_closest_marker("vm"):
+            continue
+        if wish == "off":
+            reason = "ISOTHERM_VM_TESTS=off"
+        elif wish == "auto" and not all(
+            made() for name, made in MADE.items() if name in item.fixturenames
+        ):
+            reason = "the guest was not made yet: `make test-vm` does"
+        else:
+            continue
+        item.add_marker(pytest.mark.skip(reason=reason))

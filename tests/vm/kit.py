@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+import pytest
+
 from isotherm.analysis.accuracy import score
 from isotherm.demo.runner import Workload
 from isotherm.demo.spec import fixed
@@ -15,6 +17,8 @@ from isotherm.offload.kdamond import Kdamond
 from isotherm.ops.watch import ProcessTargets
 
 MIB, PAGE = 1 << 20, 4096
+#: Debian 12's own kernel has none.
+by_kernel = pytest.mark.skipif(not KDAMONDS.exists(), reason="this kernel has no DAMON")
 ATTRS = Attrs(10_000, 200_000, 1_000_000, 10, 200)
 
 

@@ -1,13 +1,13 @@
-"""The tests of inside/, each file in a User-Mode Linux guest of its own."""
+"""The tests of inside_uml/, each file in a User-Mode Linux guest of its own."""
 
 import sys
 from pathlib import Path
 
-import guest
 import pytest
+import uml_guest
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((Path(__file__).parent / "inside").glob("test_*.py"))
+FILES = sorted((Path(__file__).parent / "inside_uml").glob("test_*.py"))
 
 
 pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("bootable")]
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("bootable")]
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_in_guest(path):
-    done = guest.run(
+    done = uml_guest.run(
         [
             sys.executable,
             "-m",
@@ -38,7 +38,7 @@ def test_in_guest(path):
 
 
 def test_a_guest_boots_quickly_and_tells_the_status():
-    done = guest.run(["sh", "-c", "uname -r; exit 3"])
+    done = uml_guest.run(["sh", "-c", "uname -r; exit 3"])
     print(f"boot to a command and off again: {done.seconds:.2f} s")
     assert done.returncode == 3
     assert done.output.startswith("6.12.")

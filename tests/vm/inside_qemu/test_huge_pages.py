@@ -1,0 +1,89 @@
+"""Huge pages for hot memory: by the kernel's DAMON with khugepaged, and by isotherm at once."""
+
+from pathlib import Path
+
+from kit import MIB, by_kernel, kdamond, nothing_left, running, windows
+
+from isotherm.applying import Applying
+from isotherm.demo.spec import fixed
+from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
+
+# Aged: at first a region holds more than is hot.
+HOT = Pattern(access=Access(60, None), age=Age(1_000_000))
+COLD = Pattern(access=Access(0, 0), age=Age(1_000_000))
+ALL = Pattern()
+THP = Path("/sys/kernel/mm/transparent_hugepage")
+
+
+def sixteen_hot(pages="4k"):
+    """64 MiB, of which 16 MiB from +24 MiB on are hot: 8 huge pages."""
+    return fixed([(24 * MIB, 16 * MIB)], nbytes=64 * MIB, seconds=100_000, pages=pages)
+
+
+def huge_and_flags(work):
+    """(bytes of huge pages, bytes of mappings with "hg", with "nh") in the workload's area."""
+    (area,) = work.areas
+    huge = advised = refused = size = 0
+    inside = False
+    for line in Path(f"/proc/{work.pid}/smaps").read_text().splitlines():
+        head = line.split()
+        if "-" in head[0] and not head[0].endswith(":"):
+            start, end = (int(one, 16) for one in head[0].split("-"))
+            inside, size = area.start <= start and end <= area.end, end - start
+        elif inside and head[0] == "AnonHugePages:":
+            huge += int(head[1]) * 1024
+        elif inside and head[0] == "VmFlags:":
+            advised += size * ("hg" in head)
+            refused += size * ("nh" in head)
+    return huge, advised, refused
+
+
+@by_kernel
+def test_the_kernels_damon_advises_huge_pages_for_the_hot_part_and_against_for_all():
+    (THP / "khugepaged" / "scan_sleep_millisecs").write_text("100")
+    with running(sixteen_hot()) as work:
+        assert huge_and_flags(work) == (0, 0, 64 * MIB)
+        with kdamond(work, (Scheme(Action.HUGEPAGE, HOT),)) as backend:
+            stats = windows(backend, 60)[-1].schemes[0].stats
+        huge, advised, _ = huge_and_flags(work)
+        print(f"kdamond, hugepage: {huge / MIB:.0f} MiB huge, {advised / MIB:.1f} MiB advised")
+        assert stats.sz_applied >= advised
+        assert 14 * MIB <= huge <= 20 * MIB
+        assert 14 * MIB <= advised <= 24 * MIB
+        with kdamond(work, (Scheme(Action.NOHUGEPAGE, ALL),)) as backend:
+            windows(backend, 15)
+        _, advised, refused = huge_and_flags(work)
+        print(f"kdamond, nohugepage: {advised / MIB:.1f} MiB advised, {refused / MIB:.1f} refused")
+        assert advised == 0
+        assert refused == 64 * MIB
+    assert nothing_left()
+
+
+def apply(work, scheme):
+    with Applying([scheme], pid=work.pid, backend="bpf") as applying:
+        applying.run("8s")
+        (state,) = applying.result().states
+        return state
+
+
+def test_isotherm_makes_the_hot_part_huge():
+    (THP / "enabled").write_text("never")
+    with running(sixteen_hot("thp")) as work:
+        (THP / "enabled").write_text("madvise")
+        assert huge_and_flags(work) == (0, 64 * MIB, 0)
+        state = apply(work, Scheme(Action.COLLAPSE, HOT))
+        huge, _, _ = huge_and_flags(work)
+    print(f"bpf, collapse: {huge / MIB:.0f} MiB huge; {state.stats}")
+    assert 14 * MIB <= huge <= 20 * MIB
+    assert state.stats.sz_applied == huge
+
+
+def test_isotherm_makes_the_cold_part_small():
+    with running(sixteen_hot("thp")) as work:
+        before, _, _ = huge_and_flags(work)
+        state = apply(work, Scheme(Action.NOHUGEPAGE, COLD))
+        after, _, _ = huge_and_flags(work)
+    print(f"bpf, nohugepage: {before / MIB:.0f} -> {after / MIB:.0f} MiB huge; {state.stats}")
+    assert before == 64 * MIB
+    assert 16 * MIB <= after <= 20 * MIB
+    assert state.stats.sz_applied == before - after

@@ -1,0 +1,127 @@
+"""
+The kernel's DAMON and isotherm's own monitor on one program, one after the other.
+
+Both by the rules of 6.12. isotherm runs twice: with clears as it likes, and told to take no more
+of the CPU than the kernel's DAMON did. The guest's clock counts instructions: costs are counts,
+and repeat to about 1 %. The whole of isotherm's thread is counted, Python too.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from kit import MIB, by_kernel, kdamond, running
+
+from isotherm.analysis.accuracy import predicted, score
+from isotherm.core.monitor import Monitor
+from isotherm.demo.spec import fixed
+from isotherm.kernel.features import probe
+from isotherm.model.attrs import Attrs
+from isotherm.ops.choose import choose, open_ops
+
+pytestmark = by_kernel
+SETTLE, WINDOWS = 30, 20
+SAMPLES = 20
+AREA = 96 * MIB
+
+
+@dataclass
+class Run:
+    """The last windows, nanoseconds of instructions they took of the monitor, and their time."""
+
+    snapshots: list
+    cpu_ns: int
+    reader_ns: int
+    wall_ns: int
+
+    @property
+    def per_interval_us(self):
+        return self.cpu_ns / (WINDOWS * SAMPLES) / 1000
+
+    @property
+    def checks(self):
+        return sum(len(one.columns) for one in self.snapshots) * SAMPLES
+
+    def truth(self, work):
+        """R@k against what the workload really does, mean."""
+        hot = work.truth.phases[0].hot
+        found = [score(one, hot, work.truth.areas).recall_at_k for one in self.snapshots]
+        return sum(found) / len(found)
+
+
+def kdamond_cpu_ns():
+    (thread,) = (
+        entry
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and (entry / "comm").read_text().startswith("kdamond.")
+    )
+    return int((thread / "schedstat").read_text().split()[0])
+
+
+def measured(snapshots, cpu_ns):
+    for _ in range(SETTLE):
+        next(snapshots)
+    wall, cpu, own = time.monotonic_ns(), cpu_ns(), time.thread_time_ns()
+    found = [next(snapshots) for _ in range(WINDOWS)]
+    cpu, own = cpu_ns() - cpu, time.thread_time_ns() - own
+    return Run(found, cpu, own, time.monotonic_ns() - wall)
+
+
+def of_kernel(work, attrs):
+    with kdamond(work, attrs=attrs, source="tracepoint") as backend:
+        return measured(backend.snapshots(), kdamond_cpu_ns)
+
+
+def of_isotherm(work, attrs, overhead):
+    ops = open_ops(choose(probe(), "bpf"), [work.pid], overhead=overhead)
+    with Monitor(ops, attrs, seed=1, profile="6.12") as monitor:
+        return measured(monitor.snapshots(), time.thread_time_ns)
+
+
+def agreement(ours, theirs, areas):
+    """R@k of our windows against what the kernel calls hot, mean."""
+    shares = [
+        score(our, predicted(their), areas).recall_at_k
+        for our, their in zip(ours.snapshots, theirs.snapshots, strict=True)
+        if predicted(their)
+    ]
+    assert len(shares) > WINDOWS / 2
+    return sum(shares) / len(shares)
+
+
+@pytest.mark.parametrize("hot_mib", [8, 48])
+@pytest.mark.parametrize("bounds", [(1000, 1000), (10, 1000)])
+def test_side_by_side(bounds, hot_mib):
+    attrs = Attrs(5_000, 100_000, 1_000_000, *bounds)
+    with running(fixed([(24 * MIB, hot_mib * MIB)], nbytes=AREA, seconds=100_000)) as work:
+        theirs = of_kernel(work, attrs)
+        share = theirs.cpu_ns / theirs.wall_ns
+        runs = {"unlimited": of_isotherm(work, attrs, 1.0)}
+        runs["as the kernel"] = of_isotherm(work, attrs, share)
+        agreed = {name: agreement(run, theirs, work.truth.areas) for name, run in runs.items()}
+        print(
+            f"{os.uname().release}, {bounds[0]}..{bounds[1]} regions, {hot_mib} of 96 MiB hot:\n  "
+            f"kernel: R@k of the truth {theirs.truth(work):.3f}; {theirs.per_interval_us:.0f} us "
+            f"per sampling interval, {100 * share:.1f} % of the CPU "
+            f"(reading its windows: {100 * theirs.reader_ns / theirs.wall_ns:.1f} % more)"
+        )
+        for name, run in runs.items():
+            cleared = sum(one.cost.cleared for one in run.snapshots)
+            missed = sum(one.cost.missed for one in run.snapshots)
+            checks = sum(one.cost.checks for one in run.snapshots)
+            print(
+                f"  bpf, {name}: R@k of the truth {run.truth(work):.3f}, of the kernel "
+                f"{agreed[name]:.3f}; {run.per_interval_us:.0f} us per sampling interval: "
+                f"{run.per_interval_us / theirs.per_interval_us:.2f} times the kernel's; "
+                f"{run.cpu_ns / checks:.0f} ns per check; {checks} checks, {cleared} cleared, "
+                f"{missed} missed"
+            )
+    if bounds[0] == bounds[1]:
+        # As many regions as asked: the kernel's checks are known too.
+        print(f"  kernel: {theirs.cpu_ns / theirs.checks:.0f} ns per check")
+        assert checks == run.checks
+        cost = {name: run.cpu_ns / run.checks for name, run in runs.items()}
+        assert cost["as the kernel"] <= 1.2 * theirs.cpu_ns / theirs.checks
+    assert min(agreed.values()) >= 0.9

@@ -1,0 +1,38 @@
+"""The tests of inside_qemu/, in guests with Debian's stock kernels."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import qemu_guest
+
+ROOT = Path(__file__).parents[2]
+INSIDE = Path(__file__).parent / "inside_qemu"
+
+pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("emulated")]
+
+
+def run(*paths, **options):
+    pytest_of_guest = [sys.executable, "-m", "pytest", "-q", "-rP", "-p", "no:cacheprovider"]
+    done = qemu_guest.run([*pytest_of_guest, "--timeout=0", *paths], cwd=ROOT, **options)
+    print(done.output)
+    print(f"guest: {done.seconds:.1f} s with boot")
+    assert done.returncode == 0
+
+
+@pytest.mark.timeout(1000)
+def test_two_nodes_huge_pages_and_side_by_side():
+    run(*sorted(INSIDE.glob("test_*.py")), nodes_mib=(1024, 1024))
+
+
+@pytest.mark.timeout(1000)
+def test_a_kernel_without_damon():
+    run(*sorted(INSIDE.glob("test_*.py")), series="6.1", nodes_mib=(1024, 1024))
+
+
+@pytest.mark.parametrize("series", ["6.12", "6.1"])
+def test_a_guest_boots_and_tells_the_status(series):
+    done = qemu_guest.run(["sh", "-c", "uname -r; exit 3"], series=series, timeout_s=300)
+    print(f"boot of {series} to a command and off again: {done.seconds:.2f} s")
+    assert done.returncode == 3
+    assert done.output.startswith(f"{series}.")
