@@ -25,6 +25,7 @@ def recording_info(session: MonitorSession) -> dict[str, Any]:
         "backend": session.backend,
         "backend_reason": choice.reason if choice is not None else "",
         "attrs": session.attrs,
+        "profile": session.profile,
         "targets": list(session.targets),
     }
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from isotherm.clock import Clock
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops, TargetRanges
+from isotherm.core.profile import NEWEST, Profile, profile_of
 from isotherm.errors import BadValueError, NotSupportedError
 from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs, IntervalsGoal
@@ -31,13 +32,23 @@ Observer = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked of the monitoring attributes; None means the backend's own default."""
+    """
+    What was asked of the monitoring attributes; None means the backend's own default.
+
+    profile: the Linux release whose rules the user-space engine follows, by default the newest.
+    """
 
     sample: int | str | None = None
     aggr: int | str | None = None
     update: int | str | None = None
     regions: str | tuple[int, int] | None = None
     goal: IntervalsGoal | None = None
+    profile: str | None = None
+
+    @property
+    def rules(self) -> Profile:
+        """The rules to follow; raises `BadValueError` for a profile that does not exist."""
+        return NEWEST if self.profile is None else profile_of(self.profile)
 
     @property
     def fixes_intervals(self) -> bool:
@@ -69,6 +80,10 @@ class Backend(Protocol):
     @property
     def attrs(self) -> Attrs:
         """The attributes in force."""
+
+    @property
+    def profile(self) -> str | None:
+        """The Linux release whose rules are followed; None where the running kernel's are."""
 
     @property
     def targets(self) -> tuple[TargetRanges, ...]:
@@ -120,8 +135,8 @@ def open_best(
     """Choose a backend and open it; with "auto", another one if the kernel's DAMON will not do."""
     support, force = probe(), opening.force_guests
     failed: dict[BackendName, str] = {}
-    if backend == "auto" and opening.applied.schemes:
-        failed["kdamond"] = "the kernel does not tell what came of a region, nor can be held back"
+    if backend == "auto" and (why := _not_for_the_kernel(opening)):
+        failed["kdamond"] = why
     choice = choose(support, backend, facts, failed=failed, force_guests=force)
     try:
         return choice, *open_backend(choice, opening)
@@ -132,6 +147,17 @@ def open_best(
         failed["kdamond"] = err.message
     choice = choose(support, backend, facts, failed=failed, force_guests=force)
     return choice, *open_backend(choice, opening)
+
+
+def _not_for_the_kernel(opening: Opening) -> str:
+    """Say why the kernel's DAMON, though it may work here, is no choice for this; "" if it is."""
+    if opening.wish.profile is not None:
+        return (
+            f"it has the running kernel's rules, and profile {opening.wish.profile} was asked for"
+        )
+    if opening.applied.schemes:
+        return "the kernel does not tell what came of a region, nor can be held back"
+    return ""
 
 
 def open_backend(choice: Choice, opening: Opening) -> Opened:
@@ -175,9 +201,11 @@ def open_monitor(
             clock=clock,
             observe=applied.observe,
             dry=applied.dry_run,
+            profile=wish.rules,
         )
         engine.check(ops, applied.schemes)
-    return Monitor(ops, attrs, clock=clock, seed=seed, schemes=engine), engine
+    monitor = Monitor(ops, attrs, clock=clock, seed=seed, profile=wish.rules.name, schemes=engine)
+    return monitor, engine
 
 
 def open_kdamond(opening: Opening) -> Backend:
@@ -190,6 +218,11 @@ def open_kdamond(opening: Opening) -> Backend:
         raise BadValueError(
             "the kernel draws its samples itself: it takes no seed",
             hint="leave out the seed, or choose another backend",
+        )
+    if opening.wish.profile is not None:
+        raise BadValueError(
+            "the kernel's DAMON has the running kernel's own rules: it takes no profile",
+            hint="leave out the profile, or choose another backend",
         )
     if applied.guard is not None:
         raise NotSupportedError(

@@ -47,6 +47,7 @@ from isotherm.ops.guard import Guard, guard_of
 from isotherm.ops.processes import ProcessSet
 from isotherm.schemes.defaults import with_quotas
 from isotherm.schemes.engine import Engine
+from isotherm.schemes.older import check_profile
 from isotherm.units import duration_ns
 
 
@@ -112,6 +113,11 @@ class MonitorSession:
     def attrs(self) -> Attrs:
         """The attributes in force."""
         return self.monitor.attrs
+
+    @property
+    def profile(self) -> str | None:
+        """The Linux release whose rules the monitor follows; None where the kernel runs it."""
+        return self.monitor.profile
 
     @property
     def backend(self) -> str:
@@ -228,6 +234,7 @@ def monitor(
     update: int | str | None = None,
     regions: str | tuple[int, int] | None = None,
     goal: IntervalsGoal | None = None,
+    profile: str | None = None,
     backend: str = "auto",
     children: bool = True,
     seed: int | None = None,
@@ -245,12 +252,13 @@ def monitor(
     pid, name, cgroup (path below the memory controller; its processes at the start and their
     children), command, ops: exactly one of them. sample, aggr, update: intervals as text with a
     unit or whole microseconds; regions: bounds as "10..1000" or a pair; goal: tune the intervals
-    to this share of observed accesses; backend: a name that
-    `isotherm doctor` lists, or "auto"; children: follow child processes; seed: of the sampling
-    (the same seed gives the same choices); overhead: share of one CPU to keep to: fewer accessed
-    bits are cleared, and intervals that were not asked for are stretched; clock: time for an own
-    operations set, which may be simulated. schemes: applied in their order, with a default quota
-    where they have none (`schemes.defaults`); guard: "psi=10ms/s", "refault=100/s" or
+    to this share of observed accesses; profile: the Linux release whose rules are followed, one of
+    `core.profile.PROFILES` and by default the newest, not for the kernel's own DAMON; backend: a
+    name that `isotherm doctor` lists, or "auto"; children: follow child processes; seed: of the
+    sampling (the same seed gives the same choices); overhead: share of one CPU to keep to: fewer
+    accessed bits are cleared, and intervals that were not asked for are stretched; clock: time for
+    an own operations set, which may be simulated. schemes: applied in their order, with a default
+    quota where they have none (`schemes.defaults`); guard: "psi=10ms/s", "refault=100/s" or
     "cmd=COMMAND" holds them back; dry_run: only tell what they would do; force_guests:
     take processes that run virtual machines, though what guests use cannot be seen; observe:
     called with each `schemes.engine.Event`.
@@ -260,8 +268,10 @@ def monitor(
     given = [what for what in (pid, name, cgroup, command, ops) if what is not None]
     if len(given) > 1:
         raise BadValueError("only one of pid, name, cgroup, command and ops can be monitored")
-    wish = Wish(sample, aggr, update, regions, goal)
-    wish.over(Attrs())  # a bad value is told before anything is started
+    wish = Wish(sample, aggr, update, regions, goal, profile)
+    # A bad value is told before anything is started.
+    wish.over(Attrs())
+    check_profile(wish.rules, schemes)
     applied = Applied(with_quotas(schemes), guard_of(guard), dry_run=dry_run, observe=observe)
     if ops is not None:
         monitoring, engine = open_monitor(ops, wish, seed, clock, applied)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from isotherm.core.profile import NEWEST, PROFILES
 from isotherm.errors import BadValueError
 from isotherm.units import duration_ns, percent
 
@@ -26,6 +27,11 @@ _MONITOR = (
     click.option("--aggr", metavar="TIME", help="Aggregation interval [20 samples]."),
     click.option("--update", metavar="TIME", help="Address map update interval [1s]."),
     click.option("--regions", metavar="MIN..MAX", help="Bounds of the number of regions."),
+    click.option(
+        "--profile",
+        metavar="RELEASE",
+        help=f"Follow the rules of this Linux: {', '.join(PROFILES)} [{NEWEST.name}].",
+    ),
     click.option(
         "--overhead", default="1%", show_default=True, help="Share of one CPU to keep to."
     ),
@@ -49,7 +55,10 @@ def monitor_arguments(given: dict[str, Any]) -> dict[str, Any]:
     """
     taken = {
         name: given.pop(name)
-        for name in ("name", "cgroup", "sample", "aggr", "update", "regions", "backend", "seed")
+        for name in (
+            *("name", "cgroup", "sample", "aggr", "update", "regions"),
+            *("profile", "backend", "seed"),
+        )
     }
     return taken | {
         "pid": pids_of(given.pop("pid")),

@@ -155,6 +155,11 @@ class Kdamond:
         return self._attrs
 
     @property
+    def profile(self) -> None:
+        """None: the rules are the running kernel's own."""
+        return
+
+    @property
     def targets(self) -> tuple[TargetRanges, ...]:
         """The targets with their address maps, in the order of `Region.target`."""
         return tuple(self._now.get(found.target.id, found) for found in self._committed)
