@@ -26,6 +26,7 @@ def recording_info(session: MonitorSession) -> dict[str, Any]:
         "backend_reason": choice.reason if choice is not None else "",
         "attrs": session.attrs,
         "profile": session.profile,
+        "operations": session.operations,
         "targets": list(session.targets),
     }
 

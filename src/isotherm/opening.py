@@ -18,6 +18,7 @@ from isotherm.errors import BadValueError, NotSupportedError
 from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Scheme
+from isotherm.model.scope import Scope
 from isotherm.model.snapshot import Snapshot
 from isotherm.ops.choose import Backend as BackendName
 from isotherm.ops.choose import Choice, TargetFacts, choose, open_ops
@@ -117,6 +118,7 @@ class Opening:
     """What a backend is opened with, whichever it is; see `monitor`."""
 
     pids: Sequence[int]
+    scope: Scope
     wish: Wish
     seed: int | None
     applied: Applied
@@ -155,7 +157,7 @@ def _not_for_the_kernel(opening: Opening) -> str:
         return (
             f"it has the running kernel's rules, and profile {opening.wish.profile} was asked for"
         )
-    if opening.applied.schemes:
+    if opening.applied.schemes and opening.scope.operations != "paddr":
         return "the kernel does not tell what came of a region, nor can be held back"
     return ""
 
@@ -168,6 +170,7 @@ def open_backend(choice: Choice, opening: Opening) -> Opened:
         choice,
         opening.pids,
         follow_children=opening.children,
+        ranges=opening.scope.ranges,
         overhead=opening.overhead,
         force_guests=opening.force_guests,
     )
@@ -209,9 +212,10 @@ def open_monitor(
 
 
 def open_kdamond(opening: Opening) -> Backend:
-    """Let the kernel's DAMON monitor processes; raises as `offload.Kdamond` does."""
+    """Let the kernel's DAMON monitor; raises as `offload.Kdamond` does."""
     # Only here: it is not needed by the other backends.
-    from isotherm.offload.kdamond import Kdamond
+    from isotherm.offload.kdamond import Kdamond, Watched
+    from isotherm.offload.physical import PhysicalMemory
 
     applied = opening.applied
     if opening.seed is not None:
@@ -229,12 +233,20 @@ def open_kdamond(opening: Opening) -> Backend:
             "the kernel's schemes cannot be held back by a guard",
             hint="choose another backend, or give the schemes a goal, as some_mem_psi_us",
         )
-    watched = ProcessTargets(opening.pids, follow_children=opening.children)
+    scope = opening.scope
+    watched: Watched
+    if scope.operations == "paddr":
+        watched = PhysicalMemory(scope.ranges)
+    else:
+        watched = ProcessTargets(
+            opening.pids, follow_children=opening.children, ranges=scope.ranges
+        )
     try:
         return Kdamond(
             watched,
             opening.wish.over(Attrs()),
             applied.schemes,
+            operations=scope.operations,
             dry_run=applied.dry_run,
             observe=applied.observe,
         )

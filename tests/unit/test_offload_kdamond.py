@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from isotherm.core.ops import TargetRanges
-from isotherm.errors import BadValueError, NotSupportedError, TargetGoneError
+from isotherm.errors import NotSupportedError, TargetGoneError
 from isotherm.kernel import undo
 from isotherm.kernel.damon_context import Context, DamonTarget, KdamondFiles
 from isotherm.model.attrs import Attrs, IntervalsGoal
@@ -231,8 +231,13 @@ def test_a_zombie_is_no_target(open_kdamond):
 def test_nothing_to_monitor(open_kdamond):
     with pytest.raises(TargetGoneError, match="no target"):
         take(open_kdamond(Watched()), 1)
-    with pytest.raises(BadValueError, match="there are several"):
-        take(open_kdamond(Watched(41, 43), operations="fvaddr", regions=[Range(0, 4096)]), 1)
+
+
+def test_fvaddr_stays_within_the_ranges_of_its_target(files, open_kdamond):
+    take(open_kdamond(Watched(41), operations="fvaddr"), 1)
+    context = KdamondFiles(files, 0).get()
+    assert context.operations == "fvaddr"
+    assert context.targets == (DamonTarget(41, (Range(0, 1 << 20),)),)
 
 
 def test_several_at_once_and_the_last_one_tidies_up(files, open_kdamond):
@@ -365,11 +370,49 @@ def test_physical_memory_is_one_target_of_all_system_ram(tmp_path, files, open_k
         Range(0x100000, 0xBFFDC000),
         Range(0x100000000, 0x240000000),
     )
-    memory = PhysicalMemory(ram)
-    (snapshot,) = take(open_kdamond(memory, operations="paddr", regions=memory.regions), 1)
+    kdamond = open_kdamond(PhysicalMemory(ram=ram), operations="paddr")
+    (before,) = kdamond.targets
+    (snapshot,) = take(kdamond, 1)
     assert KdamondFiles(files, 0).get().targets == (DamonTarget(None, ram),)
     (target,) = snapshot.targets
-    assert (target.name, target.pid) == ("physical memory", None)
+    assert before.target == target
+    assert (target.title, target.pid, target.mapped_bytes) == ("physical memory", None, None)
+    assert [(one.start, one.end, one.name) for one in snapshot.mappings[0]] == [
+        (*one, "System RAM") for one in ram
+    ]
+
+
+def test_ranges_of_physical_memory_keep_the_whole_map(files, open_kdamond):
+    ram, some = (Range(0, 1 << 30),), (Range(1 << 20, 1 << 21), Range(1 << 24, 1 << 25))
+    (snapshot,) = take(open_kdamond(PhysicalMemory(some, ram), operations="paddr"), 1)
+    assert KdamondFiles(files, 0).get().targets == (DamonTarget(None, some),)
+    assert [one.size for one in snapshot.mappings[0]] == [1 << 30]
+
+
+ZONEINFO = """\
+Node 0, zone      DMA
+        spanned  4095
+        present  3998
+  start_pfn:           1
+Node 0, zone    DMA32
+        spanned  1044480
+  start_pfn:           4096
+Node 0, zone  Movable
+        spanned  0
+  start_pfn:           0
+Node 1, zone   Normal
+        spanned  1024
+  start_pfn:           2097152
+"""
+
+
+def test_where_iomem_lists_no_memory_zones_tell(tmp_path):
+    (tmp_path / "iomem").write_text("00000000-00000fff : Reserved\n")
+    (tmp_path / "zoneinfo").write_text(ZONEINFO)
+    assert system_ram(tmp_path / "iomem", tmp_path / "zoneinfo") == (
+        Range(4096, 1048576 * 4096),
+        Range(2097152 * 4096, 2098176 * 4096),
+    )
 
 
 def test_physical_memory_is_hidden_from_others(tmp_path):

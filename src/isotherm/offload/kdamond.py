@@ -24,12 +24,13 @@ from isotherm.clock import Clock, SystemClock
 from isotherm.core.ops import TargetRanges
 from isotherm.errors import BadValueError, IsothermError, NotSupportedError, TargetGoneError
 from isotherm.kernel import procfs, tracefs
-from isotherm.kernel.damon_context import Context, DamonTarget, Operations
+from isotherm.kernel.damon_context import Context, DamonTarget
 from isotherm.kernel.damon_files import DamonFiles
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Action, Scheme, Watermarks
+from isotherm.model.scope import Operations
 from isotherm.model.snapshot import Columns, Cost, Snapshot
-from isotherm.model.target import Mapping, Range
+from isotherm.model.target import Mapping
 from isotherm.offload.claim import Claim
 from isotherm.offload.results import SchemeResults
 from isotherm.offload.windows import (
@@ -62,10 +63,11 @@ class Kdamond:
     Monitors through a kdamond of the kernel; use as a context manager, or `close` it.
 
     watched: who; closed with this. operations: "vaddr" follows address maps; "fvaddr" and "paddr"
-    stay within `regions`, addresses of the one target or physical ones. source: of windows, by
-    default the tracepoint where there is one. dry_run: schemes only count what they would be tried
-    on; observe: called for every region that a scheme was tried on (`offload.results`). files,
-    tracing (root of tracefs) and folder (of state files): where, by default the machine's own.
+    stay within the ranges that `watched` tells, addresses of a target or physical ones. source: of
+    windows, by default the tracepoint where there is one. dry_run: schemes only count what they
+    would be tried on; observe: called for every region that a scheme was tried on
+    (`offload.results`). files, tracing (root of tracefs) and folder (of state files): where, by
+    default the machine's own.
 
     Raises `NotSupportedError` where DAMON is in use or lacks something, `NotPermittedError`
     without root, and as `DamonFiles` does.
@@ -80,7 +82,6 @@ class Kdamond:
         schemes: Sequence[Scheme] = (),
         *,
         operations: Operations = "vaddr",
-        regions: Sequence[Range] = (),
         source: SourceName = "auto",
         dry_run: bool = False,
         observe: Callable[[Event], None] | None = None,
@@ -92,7 +93,6 @@ class Kdamond:
         self._watched = watched
         self._clock = clock or SystemClock()
         self._operations: Operations = operations
-        self._regions = tuple(regions)
         self._attrs = attrs or Attrs()
         self._schemes = tuple(schemes)
         self._dry_run = dry_run
@@ -162,6 +162,8 @@ class Kdamond:
     @property
     def targets(self) -> tuple[TargetRanges, ...]:
         """The targets with their address maps, in the order of `Region.target`."""
+        if not self._committed:
+            return tuple(self._watched.targets())
         return tuple(self._now.get(found.target.id, found) for found in self._committed)
 
     def snapshots(self, until_ns: int | None = None) -> Iterator[Snapshot]:
@@ -244,12 +246,11 @@ class Kdamond:
         """Write the context, for `on` or `commit`."""
         self._committed = tuple(self._now.values())
         pids = [found.target.pid for found in self._committed if found.target.pid is not None]
-        if self._operations == "paddr":
-            targets = [DamonTarget(None, self._regions)]
-        else:
-            targets = [DamonTarget(pid, self._regions) for pid in pids]
-        if len(targets) > 1 and self._regions:
-            raise BadValueError("given regions are of one process, and there are several")
+        fixed = self._operations != "vaddr"
+        targets = [
+            DamonTarget(found.target.pid, found.ranges if fixed else ())
+            for found in self._committed
+        ]
         self._claim.watches(pids)
         needs_results = self._kdamond.refreshes and (self._schemes or self._attrs.goal)
         context = Context(

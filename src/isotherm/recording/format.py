@@ -20,9 +20,9 @@ frame. Without the last skippable frame the recording was cut short (or is being
 
 Metadata "isotherm" is a JSON object, the recording's `info`: `version` (this layout, 1),
 `isotherm` (version of the program), `host`, `kernel`, `machine`, `command_line`, `start_ns` (ns
-since 1970), and what the session says, usually `backend`, `targets`, `attrs` and `profile` (the
-Linux release whose rules were followed, null where the kernel's own DAMON ran). Readers ignore
-keys they do not know.
+since 1970), and what the session says, usually `backend`, `operations` (DAMON's name of what was
+monitored: vaddr, fvaddr or paddr), `targets`, `attrs` and `profile` (the Linux release whose rules
+were followed, null where the kernel's own DAMON ran). Readers ignore keys they do not know.
 
 One row is one snapshot; all columns are non-null unless noted.
 

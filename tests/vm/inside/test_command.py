@@ -1,11 +1,9 @@
 """The commands, over the kernel's own DAMON."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from kit import MIB, cold_bytes, judged, nothing_left, running
+from kit import MIB, cold_bytes, command, judged, nothing_left, running
 
 import isotherm
 from isotherm.applying import Applying
@@ -13,17 +11,6 @@ from isotherm.errors import NotSupportedError
 from isotherm.kernel.features import probe
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
 from isotherm.ops.choose import choose
-
-
-def command(*words, status=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "isotherm", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    return done
 
 
 def test_record_and_report(tmp_path):
