@@ -7,10 +7,10 @@ import pytest
 
 from isotherm.core.ops import TargetRanges
 from isotherm.errors import NotSupportedError, TargetGoneError
-from isotherm.kernel import undo
+from isotherm.kernel import meminfo, undo
 from isotherm.kernel.damon_context import Context, DamonTarget, KdamondFiles
 from isotherm.model.attrs import Attrs, IntervalsGoal
-from isotherm.model.scheme import Action, Goal, Metric, Pattern, Quota, Scheme
+from isotherm.model.scheme import Action, Goal, Metric, Pattern, Quota, Scheme, Watermarks
 from isotherm.model.target import Mapping, Range, Target
 from isotherm.offload import claim
 from isotherm.offload.claim import SLOTS, Claim, claimed
@@ -134,6 +134,26 @@ def test_statistics_of_schemes_come_along(files, open_kdamond):
     assert [region.start for region in state.tried] == [0, 4096]
     actions = [scheme.action for scheme in KdamondFiles(files, 0).get().schemes]
     assert actions == [Action.PAGEOUT, Action.STAT]
+
+
+def test_whether_watermarks_let_a_scheme_work(files, open_kdamond, monkeypatch):
+    """Above high and below low it rests, below mid it starts again, in between it stays so."""
+    looks = [300, 600, 450, 390, 450, 100, 200]
+    seen = iter(looks)
+    monkeypatch.setattr(meminfo, "free_permil", lambda: next(seen))
+    marks = Watermarks("free_mem_rate", 5_000_000, 500, 400, 200)
+    schemes = (Scheme(Action.COLD, watermarks=marks), PAGEOUT)
+    snapshots = take(open_kdamond(Watched(41), schemes=schemes), len(looks))
+    active = [[state.active for state in snapshot.schemes] for snapshot in snapshots]
+    assert [first for first, _ in active] == [True, False, False, True, True, False, True]
+    assert all(second for _, second in active)
+
+
+def test_what_the_kernel_does_not_tell_is_unknown(open_kdamond):
+    (snapshot,) = take(open_kdamond(Watched(41)), 1)
+    cost = snapshot.cost
+    assert (cost.checks, cost.cleared, cost.late_ns) == (None, None, None)
+    assert cost.ticks == 20
 
 
 def test_own_goals_are_read_for_each_window(files, open_kdamond):

@@ -4,8 +4,8 @@ The backend `kdamond`: the kernel's own DAMON does the monitoring, with the Moni
 The kernel looks at memory, keeps regions and applies schemes; here a context is written to sysfs,
 windows become snapshots, and everything is put back at the end (`offload.claim`).
 
-What is not known from the kernel: how many samples were checked (`Cost.checks` is 0), what an
-action did to a single region, whether watermarks rest.
+What is not known from the kernel: how many samples were checked (regions are told as they were
+merged, not as they were sampled) and how late, and what an action did to a single region.
 """
 
 from __future__ import annotations
@@ -340,7 +340,13 @@ class Kdamond:
             targets=tuple(found.target for found in self.targets),
             columns=_columns(window, len(self._committed)),
             unobservable=tuple(u for found in self._now.values() for u in found.unobservable),
-            cost=Cost(cpu_ns=max(0, self._cpu_ns - before), ticks=attrs.samples_per_aggr),
+            cost=Cost(
+                cpu_ns=max(0, self._cpu_ns - before),
+                ticks=attrs.samples_per_aggr,
+                checks=None,
+                cleared=None,
+                late_ns=None,
+            ),
             mappings=mappings if changed else None,
             schemes=states,
         )

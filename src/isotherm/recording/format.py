@@ -32,7 +32,8 @@ column                     Arrow type               meaning
 index                      uint64                   counts from 0; a jump is lost data
 start, end                 timestamp(ns, UTC)       the aggregation window
 sample_us, aggr_us         uint64                   intervals in force in the window
-cpu_ns .. late_ns          uint64 (6 columns)       `model.snapshot.Cost`, same names
+cpu_ns .. late_ns          uint64 (6 columns)       `model.snapshot.Cost`, same names; checks,
+                                                    cleared and late_ns nullable: not known
 regions                    list<struct>             in target and address order:
   target                   uint32                     index into `targets` of this snapshot
   start, end               uint64                     bytes, [start, end)
@@ -86,6 +87,8 @@ SCALARS: Final = (
     ("aggr_us", "Q", "uint64"),
     *((name.name, "Q", "uint64") for name in fields(Cost)),
 )
+#: Those of them that may be null.
+NULLABLE: Final = frozenset({"checks", "cleared", "late_ns"})
 #: The same for the columns of `model.snapshot.Columns`.
 REGION_COLUMNS: Final = (
     ("target", "I", "uint32"),
