@@ -91,6 +91,11 @@ class KdamondFiles:
         """Whether this kernel can keep its result files up to date by itself."""
         return self.files.has(f"{self.index}/refresh_ms")
 
+    @property
+    def removes_targets(self) -> bool:
+        """Whether this kernel can remove a target and leave the others in place; needs one."""
+        return self.files.has(f"{self._context}/targets/0/obsolete_target")
+
     def resize(self, contexts: int) -> None:
         """Have 0 or 1 contexts; a new one has the kernel's defaults."""
         self.files.resize(f"{self.index}/contexts", "contexts", contexts)

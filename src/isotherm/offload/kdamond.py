@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import time
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -29,7 +28,7 @@ from isotherm.kernel.damon_files import DamonFiles
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Action, Scheme, Watermarks
 from isotherm.model.scope import Operations
-from isotherm.model.snapshot import Columns, Cost, Snapshot
+from isotherm.model.snapshot import Cost, Snapshot
 from isotherm.model.target import Mapping
 from isotherm.offload.claim import Claim
 from isotherm.offload.results import SchemeResults
@@ -40,6 +39,7 @@ from isotherm.offload.windows import (
     Tracepoint,
     TriedRegions,
     Window,
+    columns_of,
 )
 from isotherm.schemes.engine import Event
 
@@ -233,7 +233,7 @@ class Kdamond:
         self._update_targets()
         if not self._now:
             raise TargetGoneError("no target is left to monitor")
-        self._put()
+        self._committed = self._put()
         self._begin()
         self._kdamond.command("on")
         self._thread = self._kdamond.pid
@@ -242,16 +242,10 @@ class Kdamond:
             self._source.start(self._thread)
         self._cpu_ns = self._cpu_used_ns()
 
-    def _put(self) -> None:
-        """Write the context, for `on` or `commit`."""
-        self._committed = tuple(self._now.values())
-        pids = [found.target.pid for found in self._committed if found.target.pid is not None]
-        fixed = self._operations != "vaddr"
-        targets = [
-            DamonTarget(found.target.pid, found.ranges if fixed else ())
-            for found in self._committed
-        ]
-        self._claim.watches(pids)
+    def _put(self) -> tuple[TargetRanges, ...]:
+        """Write the context, for `on` or `commit`; return the targets that it will have."""
+        targets = self._targets_to_put()
+        self._claim.watches([one.pid for one in targets if one.pid is not None])
         needs_results = self._kdamond.refreshes and (self._schemes or self._attrs.goal)
         context = Context(
             self._operations,
@@ -261,6 +255,25 @@ class Kdamond:
             refresh_ms=max(1, self._attrs.aggr_us // 1000) if needs_results else 0,
         )
         self._kdamond.put(context)
+        return tuple(self._now.values())
+
+    def _targets_to_put(self) -> list[DamonTarget]:
+        """
+        Return the targets in the kernel's order: it knows them by their position.
+
+        Those that ended keep theirs, marked, where the kernel can remove targets.
+        """
+        found = dict(self._now)
+        if self._committed and self._kdamond.removes_targets:
+            found = {one.target.id: one for one in self._committed} | found
+        fixed = self._operations != "vaddr"
+        return [
+            DamonTarget(one.target.pid, one.ranges if fixed else ())
+            if target_id in self._now
+            # The kernel wants a pid that lives, and does not look at it.
+            else DamonTarget(os.getpid(), obsolete=True)
+            for target_id, one in found.items()
+        ]
 
     def _begin(self) -> None:
         """Take what comes from now on by what the kernel was told."""
@@ -287,19 +300,27 @@ class Kdamond:
             self._recommit()
 
     def _recommit(self) -> None:
-        self._put()
-        try:
-            self._kdamond.command("commit")
-        except BadValueError:
-            if self._kdamond.running:  # else the targets ended meanwhile
-                raise
+        while True:
+            committed = self._put()
+            try:
+                self._kdamond.command("commit")
+                break
+            except BadValueError:
+                known = self._now.keys()
+                self._update_targets()
+                if not self._now or not self._kdamond.running:
+                    return
+                if known <= self._now.keys():
+                    raise
+                # A target ended just now: the kernel took nothing.
+        self._committed = committed
         self._begin()
 
     # Who is watched.
 
     def _look(self) -> bool:
         """
-        Look after the targets, once per update interval; new ones are committed.
+        Look after the targets, once per update interval; what changed is committed.
 
         False if none lives: the kernel goes on as long as a zombie is left.
         """
@@ -307,7 +328,8 @@ class Kdamond:
             return True
         self._update_targets()
         known = {found.target.id for found in self._committed}
-        if not self._now.keys() <= known:
+        new, gone = self._now.keys() - known, known - self._now.keys()
+        if self._now and (new or (gone and self._kdamond.removes_targets)):
             self._recommit()
         return bool(self._now)
 
@@ -338,7 +360,7 @@ class Kdamond:
             sample_us=attrs.sample_us,
             aggr_us=attrs.aggr_us,
             targets=tuple(found.target for found in self.targets),
-            columns=_columns(window, len(self._committed)),
+            columns=columns_of(window, len(self._committed)),
             unobservable=tuple(u for found in self._now.values() for u in found.unobservable),
             cost=Cost(
                 cpu_ns=max(0, self._cpu_ns - before),
@@ -370,16 +392,3 @@ class Kdamond:
             except (OSError, ValueError, IndexError):
                 used = 0
         return used + time.thread_time_ns()
-
-
-def _columns(window: Window, targets: int) -> Columns:
-    rows = [row for row in window.rows if row[0] < targets]
-    target, start, end, accesses, age = zip(*rows, strict=True) if rows else ((),) * 5
-    return Columns(
-        array("I", target),
-        array("Q", start),
-        array("Q", end),
-        array("I", accesses),
-        array("I", age),
-        array("Q", [0]) * len(rows),
-    )
