@@ -100,7 +100,7 @@ class Kdamond:
         self._committed: tuple[TargetRanges, ...] = ()
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
         self._pending: deque[tuple[Attrs, tuple[Scheme, ...]]] = deque()
-        self._stopping = self._closed = False
+        self._stopping = self._closed = self._doubtful = False
         self._index = self._cpu_ns = 0
         self._next_look_ns = 0
         self._thread: int | None = None
@@ -182,9 +182,10 @@ class Kdamond:
                 return
             if window is None:
                 late = until_ns is not None and self._clock.now_ns() >= until_ns
-                if late or not self._kdamond.running or not self._look():
+                if late or not self._goes_on() or not self._look():
                     return
                 continue
+            self._doubtful = False
             snapshot = self._snapshot(window)
             if snapshot is None:
                 return
@@ -241,6 +242,21 @@ class Kdamond:
         if self._thread is not None:
             self._source.start(self._thread)
         self._cpu_ns = self._cpu_used_ns()
+
+    def _goes_on(self) -> bool:
+        """
+        Tell whether the kdamond runs; one that a commit has ended is started again.
+
+        Linux up to 6.13 waits for the end of a window before it takes a commit, and ends if one of
+        the processes has ended meanwhile.
+        """
+        if self._kdamond.running:
+            return True
+        if not self._doubtful or not self._watched.targets():
+            return False
+        self._committed, self._doubtful = (), False
+        self._start()
+        return True
 
     def _put(self) -> tuple[TargetRanges, ...]:
         """Write the context, for `on` or `commit`; return the targets that it will have."""
@@ -313,7 +329,7 @@ class Kdamond:
                 if known <= self._now.keys():
                     raise
                 # A target ended just now: the kernel took nothing.
-        self._committed = committed
+        self._committed, self._doubtful = committed, True
         self._begin()
 
     # Who is watched.
@@ -385,10 +401,5 @@ class Kdamond:
 
     def _cpu_used_ns(self) -> int:
         """CPU time of the kernel's thread and of ours; the first is 0 where it is not told."""
-        used = 0
-        if self._thread is not None:
-            try:
-                used = int(procfs.read_file(f"/proc/{self._thread}/schedstat").split()[0])
-            except (OSError, ValueError, IndexError):
-                used = 0
-        return used + time.thread_time_ns()
+        used = None if self._thread is None else procfs.thread_cpu_ns(self._thread)
+        return (used or 0) + time.thread_time_ns()

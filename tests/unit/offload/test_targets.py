@@ -78,6 +78,24 @@ def test_a_process_that_ends_while_it_is_committed(files, open_kdamond):
     assert files.commands.count((0, "commit")) == 2
 
 
+def test_a_kernel_that_ends_with_a_commit_is_started_again(files, open_kdamond):
+    def end(index, keyword):
+        if keyword == "commit":
+            files.show(index, "off", -1)
+
+    files.on_command = end
+    watched = Watched(41)
+    snapshots = open_kdamond(watched).snapshots()
+    next(snapshots)
+    watched.found.append(watched.make(43))
+    next(snapshots)
+    assert [target.pid for target in next(snapshots).targets] == [41, 43]
+    assert files.commands.count((0, "on")) == 2
+    # Whoever stops it after that means it.
+    files.command(0, "off")
+    assert list(snapshots) == []
+
+
 def test_a_zombie_is_no_target(open_kdamond):
     """The kernel monitors it for ever: only its parent's wait ends that."""
     watched = Watched(41)
