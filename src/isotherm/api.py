@@ -25,6 +25,8 @@ def recording_info(session: MonitorSession) -> dict[str, Any]:
         "backend": session.backend,
         "backend_reason": choice.reason if choice is not None else "",
         "attrs": session.attrs,
+        "profile": session.profile,
+        "operations": session.operations,
         "targets": list(session.targets),
     }
 

@@ -159,7 +159,7 @@ class Applying:
         self._state = StateFile(KIND, {KIND: lambda _: None})
         self._change = self._state.note(
             KIND,
-            targets=[f"{target.name} {target.pid}" for target in session.targets],
+            targets=[target.title for target in session.targets],
             schemes=[one.title for one in self.schemes],
             begun=time.time(),
             applied_bytes=[0] * len(self.schemes),

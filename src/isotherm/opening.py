@@ -13,10 +13,12 @@ from typing import Any, Protocol
 from isotherm.clock import Clock
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops, TargetRanges
+from isotherm.core.profile import NEWEST, Profile, profile_of
 from isotherm.errors import BadValueError, NotSupportedError
 from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Scheme
+from isotherm.model.scope import Scope
 from isotherm.model.snapshot import Snapshot
 from isotherm.ops.choose import Backend as BackendName
 from isotherm.ops.choose import Choice, TargetFacts, choose, open_ops
@@ -31,13 +33,23 @@ Observer = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked of the monitoring attributes; None means the backend's own default."""
+    """
+    What was asked of the monitoring attributes; None means the backend's own default.
+
+    profile: the Linux release whose rules the user-space engine follows, by default the newest.
+    """
 
     sample: int | str | None = None
     aggr: int | str | None = None
     update: int | str | None = None
     regions: str | tuple[int, int] | None = None
     goal: IntervalsGoal | None = None
+    profile: str | None = None
+
+    @property
+    def rules(self) -> Profile:
+        """The rules to follow; raises `BadValueError` for a profile that does not exist."""
+        return NEWEST if self.profile is None else profile_of(self.profile)
 
     @property
     def fixes_intervals(self) -> bool:
@@ -71,6 +83,10 @@ class Backend(Protocol):
         """The attributes in force."""
 
     @property
+    def profile(self) -> str | None:
+        """The Linux release whose rules are followed; None where the running kernel's are."""
+
+    @property
     def targets(self) -> tuple[TargetRanges, ...]:
         """The targets with their address maps, in the order of `Region.target`."""
 
@@ -102,6 +118,7 @@ class Opening:
     """What a backend is opened with, whichever it is; see `monitor`."""
 
     pids: Sequence[int]
+    scope: Scope
     wish: Wish
     seed: int | None
     applied: Applied
@@ -120,8 +137,8 @@ def open_best(
     """Choose a backend and open it; with "auto", another one if the kernel's DAMON will not do."""
     support, force = probe(), opening.force_guests
     failed: dict[BackendName, str] = {}
-    if backend == "auto" and opening.applied.schemes:
-        failed["kdamond"] = "the kernel does not tell what came of a region, nor can be held back"
+    if backend == "auto" and (why := _not_for_the_kernel(opening)):
+        failed["kdamond"] = why
     choice = choose(support, backend, facts, failed=failed, force_guests=force)
     try:
         return choice, *open_backend(choice, opening)
@@ -134,6 +151,17 @@ def open_best(
     return choice, *open_backend(choice, opening)
 
 
+def _not_for_the_kernel(opening: Opening) -> str:
+    """Say why the kernel's DAMON, though it may work here, is no choice for this; "" if it is."""
+    if opening.wish.profile is not None:
+        return (
+            f"it has the running kernel's rules, and profile {opening.wish.profile} was asked for"
+        )
+    if opening.applied.schemes and opening.scope.operations != "paddr":
+        return "the kernel does not tell what came of a region, nor can be held back"
+    return ""
+
+
 def open_backend(choice: Choice, opening: Opening) -> Opened:
     """Open the chosen backend; raises as it does."""
     if choice.backend == "kdamond":
@@ -142,6 +170,7 @@ def open_backend(choice: Choice, opening: Opening) -> Opened:
         choice,
         opening.pids,
         follow_children=opening.children,
+        ranges=opening.scope.ranges,
         overhead=opening.overhead,
         force_guests=opening.force_guests,
     )
@@ -175,15 +204,18 @@ def open_monitor(
             clock=clock,
             observe=applied.observe,
             dry=applied.dry_run,
+            profile=wish.rules,
         )
         engine.check(ops, applied.schemes)
-    return Monitor(ops, attrs, clock=clock, seed=seed, schemes=engine), engine
+    monitor = Monitor(ops, attrs, clock=clock, seed=seed, profile=wish.rules.name, schemes=engine)
+    return monitor, engine
 
 
 def open_kdamond(opening: Opening) -> Backend:
-    """Let the kernel's DAMON monitor processes; raises as `offload.Kdamond` does."""
+    """Let the kernel's DAMON monitor; raises as `offload.Kdamond` does."""
     # Only here: it is not needed by the other backends.
-    from isotherm.offload.kdamond import Kdamond
+    from isotherm.offload.kdamond import Kdamond, Watched
+    from isotherm.offload.physical import PhysicalMemory
 
     applied = opening.applied
     if opening.seed is not None:
@@ -191,17 +223,30 @@ def open_kdamond(opening: Opening) -> Backend:
             "the kernel draws its samples itself: it takes no seed",
             hint="leave out the seed, or choose another backend",
         )
+    if opening.wish.profile is not None:
+        raise BadValueError(
+            "the kernel's DAMON has the running kernel's own rules: it takes no profile",
+            hint="leave out the profile, or choose another backend",
+        )
     if applied.guard is not None:
         raise NotSupportedError(
             "the kernel's schemes cannot be held back by a guard",
             hint="choose another backend, or give the schemes a goal, as some_mem_psi_us",
         )
-    watched = ProcessTargets(opening.pids, follow_children=opening.children)
+    scope = opening.scope
+    watched: Watched
+    if scope.operations == "paddr":
+        watched = PhysicalMemory(scope.ranges)
+    else:
+        watched = ProcessTargets(
+            opening.pids, follow_children=opening.children, ranges=scope.ranges
+        )
     try:
         return Kdamond(
             watched,
             opening.wish.over(Attrs()),
             applied.schemes,
+            operations=scope.operations,
             dry_run=applied.dry_run,
             observe=applied.observe,
         )

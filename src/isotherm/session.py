@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,6 +27,7 @@ from isotherm.kernel import cgroupfs, procfs
 from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Scheme
+from isotherm.model.scope import Operations, Scope, scope_of
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
 from isotherm.opening import (
@@ -47,6 +49,7 @@ from isotherm.ops.guard import Guard, guard_of
 from isotherm.ops.processes import ProcessSet
 from isotherm.schemes.defaults import with_quotas
 from isotherm.schemes.engine import Engine
+from isotherm.schemes.older import check_profile
 from isotherm.units import duration_ns
 
 
@@ -80,6 +83,7 @@ class MonitorSession:
 
     `ops` is what looks at memory, None where the kernel runs the loop; `targets` who was there at
     the start, `choice` says which backend runs and why, `command` is the started command, if any.
+    `operations` is DAMON's name of what is monitored, None for an own operations set.
     `schemes` are applied by `engine`, None where the kernel does it; `guard` holds it back.
     """
 
@@ -96,6 +100,7 @@ class MonitorSession:
         engine: Engine | None = None,
         guard: Guard | None = None,
         schemes: Sequence[Scheme] = (),
+        operations: Operations | None = "vaddr",
     ) -> None:
         self.ops = ops
         self.schemes = tuple(schemes)
@@ -107,11 +112,17 @@ class MonitorSession:
         self.targets = tuple(targets)
         self.choice = choice
         self.command = command
+        self.operations = operations
 
     @property
     def attrs(self) -> Attrs:
         """The attributes in force."""
         return self.monitor.attrs
+
+    @property
+    def profile(self) -> str | None:
+        """The Linux release whose rules the monitor follows; None where the kernel runs it."""
+        return self.monitor.profile
 
     @property
     def backend(self) -> str:
@@ -182,12 +193,28 @@ def find_pids(
         return _pids_in(cgroup)
     if name is None:
         raise BadValueError(
-            "nothing to monitor", hint="say which process: by pid, by name, or a command to run"
+            "nothing to monitor",
+            hint="say which process: by pid, by name, or a command to run; "
+            "or the machine's memory: -a, operations paddr",
         )
     found = [match for match in procfs.find_by_name(name) if match != os.getpid()]
     if not found:
         raise TargetGoneError(f"no process is named {name!r}", hint="`ps -e` lists names")
     return found
+
+
+def _pids_for(
+    scope: Scope, pid: int | Sequence[int] | None, name: str | None, cgroup: str | None
+) -> list[int]:
+    """Return the pids asked for, none for physical memory; raises as `find_pids`."""
+    if scope.operations == "paddr":
+        return []
+    pids = find_pids(pid, name, cgroup)
+    if scope.operations == "fvaddr" and len(pids) > 1:
+        raise BadValueError(
+            f"ranges are of one process, and these are {len(pids)}", hint="name one by its pid"
+        )
+    return pids
 
 
 def _pids_in(cgroup: str) -> list[int]:
@@ -228,6 +255,9 @@ def monitor(
     update: int | str | None = None,
     regions: str | tuple[int, int] | None = None,
     goal: IntervalsGoal | None = None,
+    profile: str | None = None,
+    operations: str | None = None,
+    ranges: Sequence[tuple[int, int]] | None = None,
     backend: str = "auto",
     children: bool = True,
     seed: int | None = None,
@@ -240,28 +270,41 @@ def monitor(
     observe: Observer | None = None,
 ) -> MonitorSession:
     """
-    Start to monitor processes, a command, or an own operations set.
+    Start to monitor processes, a command, physical memory, or an own operations set.
 
     pid, name, cgroup (path below the memory controller; its processes at the start and their
-    children), command, ops: exactly one of them. sample, aggr, update: intervals as text with a
-    unit or whole microseconds; regions: bounds as "10..1000" or a pair; goal: tune the intervals
-    to this share of observed accesses; backend: a name that
-    `isotherm doctor` lists, or "auto"; children: follow child processes; seed: of the sampling
-    (the same seed gives the same choices); overhead: share of one CPU to keep to: fewer accessed
-    bits are cleared, and intervals that were not asked for are stretched; clock: time for an own
-    operations set, which may be simulated. schemes: applied in their order, with a default quota
-    where they have none (`schemes.defaults`); guard: "psi=10ms/s", "refault=100/s" or
-    "cmd=COMMAND" holds them back; dry_run: only tell what they would do; force_guests:
-    take processes that run virtual machines, though what guests use cannot be seen; observe:
-    called with each `schemes.engine.Event`.
+    children), command, ops: exactly one of them, none for operations "paddr". operations: "vaddr"
+    follows address maps, "fvaddr" stays within `ranges` of one process, "paddr" within those of
+    physical memory, by default all of it; ranges: [start, end) in bytes. sample, aggr, update:
+    intervals as text with a unit or whole microseconds; regions: bounds as "10..1000" or a pair;
+    goal: tune the intervals to this share of observed accesses; profile: the Linux release whose
+    rules are followed, one of `core.profile.PROFILES` and by default the newest, not for the
+    kernel's own DAMON; backend: a name that `isotherm doctor` lists, or "auto"; children: follow
+    child processes; seed: of the sampling (the same seed gives the same choices); overhead: share
+    of one CPU to keep to: fewer accessed bits are cleared, and intervals that were not asked for
+    are stretched; clock: time for an own operations set, which may be simulated. schemes: applied
+    in their order, with a default quota where they have none (`schemes.defaults`); guard:
+    "psi=10ms/s", "refault=100/s" or "cmd=COMMAND" holds them back; dry_run: only tell what they
+    would do; force_guests: take processes that run virtual machines, though what guests use cannot
+    be seen; observe: called with each `schemes.engine.Event`.
 
     Raises `BadValueError`, `TargetGoneError`, `NotPermittedError` or `NotSupportedError`.
     """
     given = [what for what in (pid, name, cgroup, command, ops) if what is not None]
     if len(given) > 1:
         raise BadValueError("only one of pid, name, cgroup, command and ops can be monitored")
-    wish = Wish(sample, aggr, update, regions, goal)
-    wish.over(Attrs())  # a bad value is told before anything is started
+    scope = scope_of(operations, ranges)
+    if ops is not None and scope != Scope():
+        raise BadValueError("an own operations set has its own addresses; leave out operations")
+    if given and scope.operations == "paddr":
+        raise BadValueError(
+            "physical memory belongs to no process",
+            hint="leave out the process, or monitor its addresses: vaddr, fvaddr",
+        )
+    wish = Wish(sample, aggr, update, regions, goal, profile)
+    # A bad value is told before anything is started.
+    wish.over(Attrs())
+    check_profile(wish.rules, schemes)
     applied = Applied(with_quotas(schemes), guard_of(guard), dry_run=dry_run, observe=observe)
     if ops is not None:
         monitoring, engine = open_monitor(ops, wish, seed, clock, applied)
@@ -272,6 +315,7 @@ def monitor(
             engine=engine,
             guard=applied.guard,
             schemes=applied.schemes,
+            operations=None,
         )
     if clock is not None:
         raise BadValueError("processes run in the machine's own time; leave out clock")
@@ -279,15 +323,16 @@ def monitor(
         choose(probe(), backend)  # raises
     process = start_command(command) if command is not None else None
     try:
-        pids = [process.pid] if process is not None else find_pids(pid, name, cgroup)
+        pids = [process.pid] if process else _pids_for(scope, pid, name, cgroup)
         with closing(ProcessSet(pids, follow_children=False)) as processes:
             members = processes.members
             targets = [Target(member.target_id, member.name, member.pid) for member in members]
-            facts = target_facts(members)
+            facts = replace(target_facts(members), operations=scope.operations)
+        follow = children and scope.operations == "vaddr"  # the ranges of others are others
         choice, opened, running, engine = open_best(
             backend,
             facts,
-            Opening(pids, wish, seed, applied, children, overhead, force_guests),
+            Opening(pids, scope, wish, seed, applied, follow, overhead, force_guests),
         )
     except BaseException as err:
         if process is None:
@@ -304,8 +349,9 @@ def monitor(
     return MonitorSession(
         opened,
         running,
-        targets=targets,
+        targets=targets or [one.target for one in running.targets],
         choice=choice,
+        operations=scope.operations,
         command=process,
         governor=Governor(overhead, running.attrs) if governed else None,
         engine=engine,
@@ -317,8 +363,9 @@ def monitor(
 def default_path(session: MonitorSession, directory: Path) -> Path:
     """Return a name that is not taken yet: NAME.PID.isotherm, then NAME.PID.2.isotherm."""
     targets = session.targets
-    label = f"{targets[0].name}.{targets[0].pid}" if targets else "recording"
-    label = label.replace("/", "_").replace(" ", "_")
+    label = targets[0].name.replace("/", "_").replace(" ", "_") if targets else "recording"
+    if targets and targets[0].pid is not None:
+        label += f".{targets[0].pid}"
     path, count = directory / f"{label}.isotherm", 1
     while path.exists():
         count += 1

@@ -20,6 +20,7 @@ from support.snapshots import phases
 
 u32 = st.integers(0, 2**32 - 1)
 u64 = st.integers(0, 2**64 - 1)
+maybe = st.none() | u64
 ns = st.integers(0, 2**62)
 name = st.text(st.characters(codec="utf-8"), max_size=12)
 
@@ -38,7 +39,7 @@ def snapshots(draw):
         unobservable=tuple(
             draw(st.lists(st.builds(Unobservable, u32, u64, u64, name), max_size=2))
         ),
-        cost=draw(st.builds(Cost, *[u64] * 6)),
+        cost=draw(st.builds(Cost, u64, u64, maybe, u64, maybe, maybe)),
         mappings=draw(
             st.none()
             | st.dictionaries(

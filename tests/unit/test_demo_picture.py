@@ -1,6 +1,7 @@
 import io
 import re
 from array import array
+from dataclasses import replace
 
 import pytest
 
@@ -197,6 +198,15 @@ def test_what_lies_before_the_first_phase_or_after_the_last_is_left_out():
     late = snapshot([(0, 512 * MIB, 20)], number=10)
     _, result, _ = show([early, *estimates(truth), late], truth)
     assert [one.index for one in result.snapshots] == list(range(10))
+
+
+def test_what_is_not_known_of_checks_is_left_out():
+    truth = demo_truth()
+    cost = Cost(cpu_ns=1_000_000, ticks=20, checks=None)
+    _, result, style = show([replace(one, cost=cost) for one in estimates(truth)], truth)
+    text = "\n".join(closing(result, style))
+    assert "1.0% of one CPU; 10 windows of 100ms, sampled every 5ms" in text
+    assert "imputed" not in text
 
 
 def test_no_snapshot_is_no_result():

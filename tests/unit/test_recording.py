@@ -21,6 +21,7 @@ from isotherm.errors import BadValueError, DamagedRecordingError, OutputError
 from isotherm.model.attrs import Attrs
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping, Target
+from isotherm.recording import arrow
 from isotherm.recording import format as layout
 from isotherm.recording.reader import open_recording
 from isotherm.recording.writer import RecordingWriter
@@ -32,6 +33,16 @@ def write(path, snapshots, **options):
         for one in snapshots:
             writer.write(one)
     return path
+
+
+def test_a_recording_whose_columns_are_never_null_is_read(tmp_path, monkeypatch):
+    """Written before any of them could be."""
+    whole = na.Schema(arrow._ROW, nullable=False)
+    fields = [na.Schema(one, nullable=one.name in layout.TEXTS) for one in whole.fields]
+    monkeypatch.setattr(arrow, "_ROW", na.struct(fields, nullable=False))
+    old = write(tmp_path / "old.isotherm", phases())
+    monkeypatch.undo()
+    assert [one.cost for one in open_recording(old)] == [one.cost for one in phases()]
 
 
 @pytest.fixture

@@ -94,6 +94,15 @@ def test_idle_is_doubted_where_nobody_looked(here, run):
     assert json.loads(run("--format", "json")[1])["suggestion"] is None
 
 
+def test_what_the_monitor_does_not_tell_is_not_told(here, run):
+    unknown = Cost(cpu_ns=1, ticks=20, checks=None, cleared=None, late_ns=None)
+    first, *others = phases()
+    write(here / "x.isotherm", [first, *(replace(one, cost=unknown) for one in others)])
+    cost = json.loads(run("--format", "json")[1])["cost"]
+    assert cost["checks"] is None
+    assert "missed" not in run()[1].splitlines()[-1]
+
+
 def test_file_and_view_in_any_order(recording, run):
     assert run("wss", "run.isotherm") == run("run.isotherm", "wss")
 

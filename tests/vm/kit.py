@@ -1,6 +1,8 @@
 """Workloads, kdamonds and witnesses for the tests in the guest."""
 
 import os
+import subprocess
+import sys
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -31,8 +33,8 @@ def running(spec=None):
         yield work
 
 
-def kdamond(work, schemes=(), attrs=ATTRS, **options):
-    return Kdamond(ProcessTargets([work.pid]), attrs, schemes, **options)
+def kdamond(work, schemes=(), attrs=ATTRS, ranges=(), **options):
+    return Kdamond(ProcessTargets([work.pid], ranges=ranges), attrs, schemes, **options)
 
 
 def windows(backend, count):
@@ -98,3 +100,15 @@ def nothing_left():
     """Whether DAMON and tracefs are as they were at boot."""
     instances = Path("/sys/kernel/tracing/instances")
     return (KDAMONDS / "nr_kdamonds").read_text().strip() == "0" and not list(instances.iterdir())
+
+
+def command(*words, status=0):
+    """Run `isotherm` with these words; it must end with `status`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "isotherm", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    return done

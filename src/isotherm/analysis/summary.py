@@ -22,7 +22,8 @@ class Summary:
 
     last: the last snapshot with regions, None if there is none; targets, mappings: as of then;
     lost_snapshots: missing indices; what: heat by mapping in `last`; idle_after_ns: what
-    `Heat.idle_long` counts from; cpu_ns: CPU time of the monitor; ns: times of day.
+    `Heat.idle_long` counts from; cpu_ns: CPU time of the monitor; checks: samples, None where the
+    monitor does not tell; ns: times of day.
     """
 
     start_ns: int
@@ -32,7 +33,7 @@ class Summary:
     max_regions: int
     regions: int
     cpu_ns: int
-    checks: int
+    checks: int | None
     missed: int
     wss: WorkingSets
     where: Extent
@@ -64,7 +65,7 @@ class _Collector:
     max_regions: int = 0
     regions: int = 0
     cpu_ns: int = 0
-    checks: int = 0
+    checks: int | None = 0
     missed: int = 0
     last: Snapshot | None = None
     mappings: dict[int, tuple[Mapping, ...]] = field(default_factory=dict)
@@ -78,7 +79,8 @@ class _Collector:
         self.max_regions = max(self.max_regions, len(snapshot.columns))
         self.regions += len(snapshot.columns)
         self.cpu_ns += snapshot.cost.cpu_ns
-        self.checks += snapshot.cost.checks
+        checks = snapshot.cost.checks
+        self.checks = None if checks is None or self.checks is None else self.checks + checks
         self.missed += snapshot.cost.missed
         self.where.add(snapshot)
         self.wss.add(snapshot)

@@ -10,7 +10,13 @@ from typing import Any
 import click
 
 from isotherm.applying import Applying, resident_bytes
-from isotherm.cli.options import exit_status, length_of, monitor_arguments, monitor_options
+from isotherm.cli.options import (
+    exit_status,
+    length_of,
+    monitor_arguments,
+    monitor_options,
+    target_names,
+)
 from isotherm.cli.signals import stopping_on_signals
 from isotherm.demo.live import Screen, can_redraw
 from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
@@ -65,19 +71,16 @@ class Live:
         elapsed = time.monotonic() - self._begun
         cost = (time.process_time() - self._cpu) / max(elapsed, 1e-3)
         spent = format_duration(int(elapsed) * 1_000_000_000)
-        before = format_size(self._before or 0)
-        return (
-            f"{spent}   resident {before} before, {format_size(now)} now   "
-            f"cost {cost:.1%} of one CPU"
-        )
+        resident = ""
+        if self._before:  # of physical memory nothing is known
+            resident = f"resident {format_size(self._before)} before, {format_size(now)} now   "
+        return f"{spent}   {resident}cost {cost:.1%} of one CPU"
 
 
 def announce(applying: Applying, *, dry_run: bool, endless: bool) -> None:
     """Say what is applied to whom, under which quota, and what could surprise."""
     session, attrs = applying.session, applying.session.attrs
-    who = ", ".join(f"{target.name} {target.pid}" for target in session.targets[:3])
-    if len(session.targets) > 3:
-        who += f" and {len(session.targets) - 3} more"
+    who = target_names(session.targets)
     what = "dry run on" if dry_run else "applying to"
     longer = "+" if session.governor is not None else ""
     print(
@@ -109,7 +112,8 @@ def filled(arguments: dict[str, Any], file: SchemeFile, *, given: bool) -> dict[
         "regions": None if low is None or high is None else (low, high),
         "goal": wish.goal,
     }
-    if not given and not any(arguments[name] for name in ("pid", "name", "cgroup")):
+    options = ("pid", "name", "cgroup", "operations")
+    if not given and all(arguments[name] is None for name in options):
         of_file |= _targets(file)
     known = {name: value for name, value in of_file.items() if value is not None}
     return arguments | {
@@ -118,13 +122,22 @@ def filled(arguments: dict[str, Any], file: SchemeFile, *, given: bool) -> dict[
 
 
 def _targets(file: SchemeFile) -> dict[str, Any]:
-    """Return whom a file names: any number of pids, or one name, or one cgroup."""
+    """Return whom and what a file names: pids, one name, one cgroup, or physical memory."""
     targets = [one for one in file.targets if not one.obsolete]
+    operations, ranges = file.monitor.ops, [one for target in targets for one in target.regions]
+    if operations == "vaddr":
+        ranges = []  # where the kernel may begin, but it follows the address map
+    found: dict[str, Any] = {
+        "operations": operations or ("fvaddr" if ranges else None),
+        "ranges": ranges or None,
+    }
     pids = [one.pid for one in targets if one.pid is not None]
+    if operations == "paddr":
+        return found
     if len(pids) == len(targets):
-        return {"pid": pids or None}
+        return found | {"pid": pids or None}
     if len(targets) == 1:
-        return {"name": targets[0].name or None, "cgroup": targets[0].cgroup or None}
+        return found | {"name": targets[0].name or None, "cgroup": targets[0].cgroup or None}
     raise BadValueError(
         "the file names several targets of different kinds",
         hint="name them by pid, or one of them with -p, -n or -G",
@@ -140,6 +153,7 @@ Examples:
   sudo isotherm apply prcl -p $(pidof redis-server)
   sudo isotherm apply 'pageout access=0% age=2m.. quota=128M/s' -n java
   sudo isotherm apply ethp -n python3 --dry-run -d 30s
+  sudo isotherm apply 'pageout access=0% age=5m..' -a
   sudo isotherm apply prcl -G /app --guard psi=10ms/s --log actions.jsonl""",
 )
 @click.argument("schemes")
@@ -172,7 +186,7 @@ def command(
     **options: Any,
 ) -> int:
     """
-    Apply SCHEMES to the memory of processes, or of a command.
+    Apply SCHEMES to the memory of processes, of a command, or of the machine.
 
     Stops on ctrl-c, after --duration, or when the target ends. What is done to memory is done: a
     page that went out comes back when it is used.

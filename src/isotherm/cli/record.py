@@ -12,7 +12,13 @@ from typing import Any
 import click
 
 from isotherm.api import MonitorSession, default_path, monitor, write_recording
-from isotherm.cli.options import exit_status, length_of, monitor_arguments, monitor_options
+from isotherm.cli.options import (
+    exit_status,
+    length_of,
+    monitor_arguments,
+    monitor_options,
+    target_names,
+)
 from isotherm.cli.signals import stopping_on_signals
 from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
 from isotherm.model.snapshot import Snapshot
@@ -70,15 +76,11 @@ class Progress:
 
 def announce(session: MonitorSession, duration: int | None) -> None:
     """Say on stderr what is recorded, how, and what could surprise."""
-    targets = session.targets
-    who = ", ".join(f"{target.name} {target.pid}" for target in targets[:3])
-    if len(targets) > 3:
-        who += f" and {len(targets) - 3} more"
     attrs = session.attrs
     how_long = "" if duration is not None else "     ctrl-c to stop"
     longer = "+" if session.governor is not None else ""
     print(
-        f"recording {who}, backend {session.backend}, "
+        f"recording {target_names(session.targets)}, backend {session.backend}, "
         f"sample {exact_duration(attrs.sample_us)}{longer} "
         f"aggr {exact_duration(attrs.aggr_us)}{longer} "
         f"regions {attrs.min_nr_regions}..{attrs.max_nr_regions}{how_long}",
@@ -108,6 +110,7 @@ Examples:
   sudo isotherm record -p $(pidof redis-server) -d 30s
   sudo isotherm record -n postgres -o pg.isotherm
   sudo isotherm record -d 10s -- python3 app.py
+  sudo isotherm record -a -d 60s
 Then: isotherm report""",
 )
 @monitor_options
@@ -125,7 +128,7 @@ def command(
     **options: Any,
 ) -> int:
     """
-    Record the access pattern of processes, or of a command.
+    Record the access pattern of processes, of a command, or of the machine's memory.
 
     Stops on ctrl-c, after --duration, or when the target ends. With a command, its exit status
     is returned. Existing files are kept unless --force is given.

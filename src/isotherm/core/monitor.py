@@ -146,6 +146,11 @@ class Monitor:
         """The attributes in force; interval tuning changes them."""
         return self._attrs
 
+    @property
+    def profile(self) -> ProfileName:
+        """The Linux release whose rules hold."""
+        return self._profile.name
+
     def commit(self, attrs: Attrs | None = None, schemes: Sequence[Scheme] | None = None) -> None:
         """
         Change attributes, schemes (by position), or both while monitoring; acts within a tick.

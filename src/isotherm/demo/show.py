@@ -177,12 +177,13 @@ def closing(result: Result, style: Style, columns: int = 80) -> list[str]:
         if phase.start_ns < result.snapshots[-1].start_ns:
             times.append(f"moved one {_after(ns)}")
     missed = sum(snapshot.cost.missed for snapshot in result.snapshots)
-    checks = max(1, sum(snapshot.cost.checks for snapshot in result.snapshots))
+    checks = sum(snapshot.cost.checks or 0 for snapshot in result.snapshots)
+    imputed = f", {missed / checks:.0%} of checks imputed" if checks else ""
     window = _span([snapshot.aggr_us for snapshot in result.snapshots])
     every = _span([snapshot.sample_us for snapshot in result.snapshots])
     cost = (
         f"{result.cost:.1%} of one CPU; {len(result.snapshots)} windows of {window},"
-        f" sampled every {every}, {missed / checks:.0%} of checks imputed"
+        f" sampled every {every}{imputed}"
     )
     return [
         "",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from isotherm.errors import BadValueError
 from isotherm.kernel.damon_files import DamonFiles, lacks
@@ -12,10 +11,9 @@ from isotherm.kernel.damon_scheme import get_schemes, get_stats, put_goal_value,
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Filter, FilterType, Metric, Scheme
 from isotherm.model.scheme_state import SchemeStats, TriedRegion
+from isotherm.model.scope import OPERATIONS, Operations
 from isotherm.model.target import Range
 
-Operations = Literal["vaddr", "fvaddr", "paddr"]
-_OPERATIONS: tuple[Operations, ...] = get_args(Operations)
 #: What the kernel itself starts with.
 DEFAULT_ATTRS = Attrs(update_us=60_000_000, min_nr_regions=10)
 _GOAL = ("access_bp", "aggrs", "min_sample_us", "max_sample_us")
@@ -92,6 +90,11 @@ class KdamondFiles:
     def refreshes(self) -> bool:
         """Whether this kernel can keep its result files up to date by itself."""
         return self.files.has(f"{self.index}/refresh_ms")
+
+    @property
+    def removes_targets(self) -> bool:
+        """Whether this kernel can remove a target and leave the others in place; needs one."""
+        return self.files.has(f"{self._context}/targets/0/obsolete_target")
 
     def resize(self, contexts: int) -> None:
         """Have 0 or 1 contexts; a new one has the kernel's defaults."""
@@ -177,7 +180,7 @@ class KdamondFiles:
         """Read all inputs of the context; `BadValueError` if they make no sense."""
         files, at = self.files, self._context
         operations = files.read(f"{at}/operations")
-        if operations not in _OPERATIONS:
+        if operations not in OPERATIONS:
             raise BadValueError(f"operations {operations!r} of the kernel's DAMON are unknown")
         unit, pause, refresh = f"{at}/addr_unit", f"{at}/pause", f"{self.index}/refresh_ms"
         return Context(

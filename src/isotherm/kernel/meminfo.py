@@ -24,6 +24,12 @@ def meminfo() -> dict[str, int]:
     return parse_kib(read_file("/proc/meminfo"))
 
 
+def free_permil() -> int:
+    """Return the free share of memory, in 1/1,000, as DAMON's free_mem_rate."""
+    fields = meminfo()
+    return fields["MemFree"] * 1000 // fields["MemTotal"]
+
+
 def node_meminfo(nid: int) -> dict[str, int] | None:
     """Return the memory of a node, in bytes; None without such a node."""
     try:

@@ -157,6 +157,14 @@ def statm(pid: int) -> Statm:
 _MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) (\d+) *(.*)", re.DOTALL)
 
 
+def thread_cpu_ns(tid: int) -> int | None:
+    """Return the CPU time of a thread; None where the kernel does not tell, or it has ended."""
+    try:
+        return int(read_file(f"/proc/{tid}/schedstat").split()[0])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def parse_maps_line(line: bytes) -> tuple[Mapping, str]:
     """Parse a line of /proc/PID/maps into the mapping and its device, "fd:01"."""
     match = _MAPS_LINE.match(line)

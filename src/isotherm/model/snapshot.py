@@ -74,15 +74,16 @@ class Cost:
 
     cpu_ns: CPU time of the monitoring thread; ticks: sampling intervals done; checks: samples
     asked for; missed: samples left unchecked for lack of budget (imputed); cleared: accessed bits
-    cleared; late_ns: sum of how late the ticks began.
+    cleared; late_ns: sum of how late the ticks began. The last two and checks are None where the
+    kernel does the work and does not tell.
     """
 
     cpu_ns: int = 0
     ticks: int = 0
-    checks: int = 0
+    checks: int | None = 0
     missed: int = 0
-    cleared: int = 0
-    late_ns: int = 0
+    cleared: int | None = 0
+    late_ns: int | None = 0
 
 
 @dataclass(frozen=True)

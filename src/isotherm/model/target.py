@@ -17,7 +17,7 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """One mapping of an address space: a line of /proc/PID/maps."""
+    """One mapping of an address space: a line of /proc/PID/maps, or of /proc/iomem."""
 
     start: int
     end: int
@@ -35,7 +35,7 @@ class Target:
     An address space under monitoring.
 
     `id` is unique within a session and never reused; `pid` is None where there is no process
-    (simulation). Sizes are bytes, None where unknown.
+    (physical memory, simulation). Sizes are bytes, None where unknown.
     """
 
     id: int
@@ -43,6 +43,11 @@ class Target:
     pid: int | None = None
     mapped_bytes: int | None = None
     resident_bytes: int | None = None
+
+    @property
+    def title(self) -> str:
+        """Return "redis-server 4242", or the name alone where there is no process."""
+        return self.name if self.pid is None else f"{self.name} {self.pid}"
 
 
 @dataclass(frozen=True, slots=True)

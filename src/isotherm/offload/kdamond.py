@@ -4,15 +4,14 @@ The backend `kdamond`: the kernel's own DAMON does the monitoring, with the Moni
 The kernel looks at memory, keeps regions and applies schemes; here a context is written to sysfs,
 windows become snapshots, and everything is put back at the end (`offload.claim`).
 
-What is not known from the kernel: how many samples were checked (`Cost.checks` is 0), what an
-action did to a single region, whether watermarks rest.
+What is not known from the kernel: how many samples were checked (regions are told as they were
+merged, not as they were sampled) and how late, and what an action did to a single region.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -24,12 +23,13 @@ from isotherm.clock import Clock, SystemClock
 from isotherm.core.ops import TargetRanges
 from isotherm.errors import BadValueError, IsothermError, NotSupportedError, TargetGoneError
 from isotherm.kernel import procfs, tracefs
-from isotherm.kernel.damon_context import Context, DamonTarget, Operations
+from isotherm.kernel.damon_context import Context, DamonTarget
 from isotherm.kernel.damon_files import DamonFiles
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Action, Scheme, Watermarks
-from isotherm.model.snapshot import Columns, Cost, Snapshot
-from isotherm.model.target import Mapping, Range
+from isotherm.model.scope import Operations
+from isotherm.model.snapshot import Cost, Snapshot
+from isotherm.model.target import Mapping
 from isotherm.offload.claim import Claim
 from isotherm.offload.results import SchemeResults
 from isotherm.offload.windows import (
@@ -39,6 +39,7 @@ from isotherm.offload.windows import (
     Tracepoint,
     TriedRegions,
     Window,
+    columns_of,
 )
 from isotherm.schemes.engine import Event
 
@@ -62,10 +63,11 @@ class Kdamond:
     Monitors through a kdamond of the kernel; use as a context manager, or `close` it.
 
     watched: who; closed with this. operations: "vaddr" follows address maps; "fvaddr" and "paddr"
-    stay within `regions`, addresses of the one target or physical ones. source: of windows, by
-    default the tracepoint where there is one. dry_run: schemes only count what they would be tried
-    on; observe: called for every region that a scheme was tried on (`offload.results`). files,
-    tracing (root of tracefs) and folder (of state files): where, by default the machine's own.
+    stay within the ranges that `watched` tells, addresses of a target or physical ones. source: of
+    windows, by default the tracepoint where there is one. dry_run: schemes only count what they
+    would be tried on; observe: called for every region that a scheme was tried on
+    (`offload.results`). files, tracing (root of tracefs) and folder (of state files): where, by
+    default the machine's own.
 
     Raises `NotSupportedError` where DAMON is in use or lacks something, `NotPermittedError`
     without root, and as `DamonFiles` does.
@@ -80,7 +82,6 @@ class Kdamond:
         schemes: Sequence[Scheme] = (),
         *,
         operations: Operations = "vaddr",
-        regions: Sequence[Range] = (),
         source: SourceName = "auto",
         dry_run: bool = False,
         observe: Callable[[Event], None] | None = None,
@@ -92,7 +93,6 @@ class Kdamond:
         self._watched = watched
         self._clock = clock or SystemClock()
         self._operations: Operations = operations
-        self._regions = tuple(regions)
         self._attrs = attrs or Attrs()
         self._schemes = tuple(schemes)
         self._dry_run = dry_run
@@ -100,7 +100,7 @@ class Kdamond:
         self._committed: tuple[TargetRanges, ...] = ()
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
         self._pending: deque[tuple[Attrs, tuple[Scheme, ...]]] = deque()
-        self._stopping = self._closed = False
+        self._stopping = self._closed = self._doubtful = False
         self._index = self._cpu_ns = 0
         self._next_look_ns = 0
         self._thread: int | None = None
@@ -155,8 +155,15 @@ class Kdamond:
         return self._attrs
 
     @property
+    def profile(self) -> None:
+        """None: the rules are the running kernel's own."""
+        return
+
+    @property
     def targets(self) -> tuple[TargetRanges, ...]:
         """The targets with their address maps, in the order of `Region.target`."""
+        if not self._committed:
+            return tuple(self._watched.targets())
         return tuple(self._now.get(found.target.id, found) for found in self._committed)
 
     def snapshots(self, until_ns: int | None = None) -> Iterator[Snapshot]:
@@ -175,9 +182,10 @@ class Kdamond:
                 return
             if window is None:
                 late = until_ns is not None and self._clock.now_ns() >= until_ns
-                if late or not self._kdamond.running or not self._look():
+                if late or not self._goes_on() or not self._look():
                     return
                 continue
+            self._doubtful = False
             snapshot = self._snapshot(window)
             if snapshot is None:
                 return
@@ -226,7 +234,7 @@ class Kdamond:
         self._update_targets()
         if not self._now:
             raise TargetGoneError("no target is left to monitor")
-        self._put()
+        self._committed = self._put()
         self._begin()
         self._kdamond.command("on")
         self._thread = self._kdamond.pid
@@ -235,17 +243,25 @@ class Kdamond:
             self._source.start(self._thread)
         self._cpu_ns = self._cpu_used_ns()
 
-    def _put(self) -> None:
-        """Write the context, for `on` or `commit`."""
-        self._committed = tuple(self._now.values())
-        pids = [found.target.pid for found in self._committed if found.target.pid is not None]
-        if self._operations == "paddr":
-            targets = [DamonTarget(None, self._regions)]
-        else:
-            targets = [DamonTarget(pid, self._regions) for pid in pids]
-        if len(targets) > 1 and self._regions:
-            raise BadValueError("given regions are of one process, and there are several")
-        self._claim.watches(pids)
+    def _goes_on(self) -> bool:
+        """
+        Tell whether the kdamond runs; one that a commit has ended is started again.
+
+        Linux up to 6.13 waits for the end of a window before it takes a commit, and ends if one of
+        the processes has ended meanwhile.
+        """
+        if self._kdamond.running:
+            return True
+        if not self._doubtful or not self._watched.targets():
+            return False
+        self._committed, self._doubtful = (), False
+        self._start()
+        return True
+
+    def _put(self) -> tuple[TargetRanges, ...]:
+        """Write the context, for `on` or `commit`; return the targets that it will have."""
+        targets = self._targets_to_put()
+        self._claim.watches([one.pid for one in targets if one.pid is not None])
         needs_results = self._kdamond.refreshes and (self._schemes or self._attrs.goal)
         context = Context(
             self._operations,
@@ -255,6 +271,25 @@ class Kdamond:
             refresh_ms=max(1, self._attrs.aggr_us // 1000) if needs_results else 0,
         )
         self._kdamond.put(context)
+        return tuple(self._now.values())
+
+    def _targets_to_put(self) -> list[DamonTarget]:
+        """
+        Return the targets in the kernel's order: it knows them by their position.
+
+        Those that ended keep theirs, marked, where the kernel can remove targets.
+        """
+        found = dict(self._now)
+        if self._committed and self._kdamond.removes_targets:
+            found = {one.target.id: one for one in self._committed} | found
+        fixed = self._operations != "vaddr"
+        return [
+            DamonTarget(one.target.pid, one.ranges if fixed else ())
+            if target_id in self._now
+            # The kernel wants a pid that lives, and does not look at it.
+            else DamonTarget(os.getpid(), obsolete=True)
+            for target_id, one in found.items()
+        ]
 
     def _begin(self) -> None:
         """Take what comes from now on by what the kernel was told."""
@@ -281,19 +316,27 @@ class Kdamond:
             self._recommit()
 
     def _recommit(self) -> None:
-        self._put()
-        try:
-            self._kdamond.command("commit")
-        except BadValueError:
-            if self._kdamond.running:  # else the targets ended meanwhile
-                raise
+        while True:
+            committed = self._put()
+            try:
+                self._kdamond.command("commit")
+                break
+            except BadValueError:
+                known = self._now.keys()
+                self._update_targets()
+                if not self._now or not self._kdamond.running:
+                    return
+                if known <= self._now.keys():
+                    raise
+                # A target ended just now: the kernel took nothing.
+        self._committed, self._doubtful = committed, True
         self._begin()
 
     # Who is watched.
 
     def _look(self) -> bool:
         """
-        Look after the targets, once per update interval; new ones are committed.
+        Look after the targets, once per update interval; what changed is committed.
 
         False if none lives: the kernel goes on as long as a zombie is left.
         """
@@ -301,7 +344,8 @@ class Kdamond:
             return True
         self._update_targets()
         known = {found.target.id for found in self._committed}
-        if not self._now.keys() <= known:
+        new, gone = self._now.keys() - known, known - self._now.keys()
+        if self._now and (new or (gone and self._kdamond.removes_targets)):
             self._recommit()
         return bool(self._now)
 
@@ -332,9 +376,15 @@ class Kdamond:
             sample_us=attrs.sample_us,
             aggr_us=attrs.aggr_us,
             targets=tuple(found.target for found in self.targets),
-            columns=_columns(window, len(self._committed)),
+            columns=columns_of(window, len(self._committed)),
             unobservable=tuple(u for found in self._now.values() for u in found.unobservable),
-            cost=Cost(cpu_ns=max(0, self._cpu_ns - before), ticks=attrs.samples_per_aggr),
+            cost=Cost(
+                cpu_ns=max(0, self._cpu_ns - before),
+                ticks=attrs.samples_per_aggr,
+                checks=None,
+                cleared=None,
+                late_ns=None,
+            ),
             mappings=mappings if changed else None,
             schemes=states,
         )
@@ -351,23 +401,5 @@ class Kdamond:
 
     def _cpu_used_ns(self) -> int:
         """CPU time of the kernel's thread and of ours; the first is 0 where it is not told."""
-        used = 0
-        if self._thread is not None:
-            try:
-                used = int(procfs.read_file(f"/proc/{self._thread}/schedstat").split()[0])
-            except (OSError, ValueError, IndexError):
-                used = 0
-        return used + time.thread_time_ns()
-
-
-def _columns(window: Window, targets: int) -> Columns:
-    rows = [row for row in window.rows if row[0] < targets]
-    target, start, end, accesses, age = zip(*rows, strict=True) if rows else ((),) * 5
-    return Columns(
-        array("I", target),
-        array("Q", start),
-        array("Q", end),
-        array("I", accesses),
-        array("I", age),
-        array("Q", [0]) * len(rows),
-    )
+        used = None if self._thread is None else procfs.thread_cpu_ns(self._thread)
+        return (used or 0) + time.thread_time_ns()

@@ -2,46 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from isotherm.core.ops import TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.privilege import root_hint
-from isotherm.model.target import Range, Target
+from isotherm.model.target import Mapping, Range, Target
 
+NAME = "physical memory"
 _IOMEM = Path("/proc/iomem")
+_ZONEINFO = Path("/proc/zoneinfo")
+#: What /proc/iomem calls it.
+_RAM = "System RAM"
 
 
-def system_ram(iomem: Path = _IOMEM) -> tuple[Range, ...]:
+def system_ram(iomem: Path = _IOMEM, zoneinfo: Path = _ZONEINFO) -> tuple[Range, ...]:
     """
-    Return the ranges of memory, by /proc/iomem, in bytes.
+    Return the ranges of memory in bytes: of /proc/iomem, else those that zones span.
 
-    `NotSupportedError` if it tells none, which without root is always so.
+    `NotSupportedError` if it is hidden, as from everybody but root.
     """
-    found = []
+    found, hidden = [], False
     for line in iomem.read_text().splitlines():
         bounds, _, name = line.partition(" : ")
-        if name == "System RAM":
+        if name == _RAM:
             start, _, last = bounds.strip().partition("-")
-            found.append(Range(int(start, 16), int(last, 16) + 1))
-    found = [one for one in found if one.size > 1]
-    if not found:
-        raise NotSupportedError(f"{iomem} does not tell where memory is", hint=root_hint())
-    return tuple(found)
+            one = Range(int(start, 16), int(last, 16) + 1)
+            hidden |= one.size == 1
+            found.append(one)
+    # Some architectures (User-Mode Linux) list no memory in iomem.
+    ranges = _joined(found or _zones(zoneinfo.read_text()))
+    if hidden or not ranges:
+        raise NotSupportedError("the kernel does not tell where memory is", hint=root_hint())
+    return ranges
+
+
+def _zones(text: str) -> list[Range]:
+    """Return what each zone spans, holes in it included."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    found = re.findall(r"^ +spanned +(\d+)\n(?:.*\n)*? +start_pfn: +(\d+)", text, re.MULTILINE)
+    sizes = ((int(start) * page, int(count) * page) for count, start in found)
+    return [Range(start, start + size) for start, size in sizes if size]
+
+
+def _joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
+    """Return the ranges in order; what overlaps or touches is one."""
+    joined: list[Range] = []
+    for one in sorted(ranges):
+        if joined and one.start <= joined[-1].end:
+            joined[-1] = Range(joined[-1].start, max(joined[-1].end, one.end))
+        else:
+            joined.append(one)
+    return tuple(joined)
 
 
 class PhysicalMemory:
-    """The machine's memory, or the given ranges of it: give `regions` to `Kdamond` as well."""
+    """
+    The machine's memory, or the given ranges of it.
 
-    def __init__(self, regions: Sequence[Range] | None = None) -> None:
-        self.regions = tuple(regions) if regions is not None else system_ram()
+    Raises as `system_ram` does, whose ranges are its map.
+    """
+
+    def __init__(self, ranges: Sequence[Range] = (), ram: Sequence[Range] | None = None) -> None:
+        ram = system_ram() if ram is None else ram
+        self._ranges = tuple(ranges) or tuple(ram)
+        self._map = tuple(Mapping(one.start, one.end, "", _RAM) for one in ram)
 
     def targets(self) -> list[TargetRanges]:
         """Return the one target there is."""
-        size = sum(one.size for one in self.regions)
-        target = Target(0, "physical memory", mapped_bytes=size)
-        return [TargetRanges(target, self.regions)]
+        return [TargetRanges(Target(0, NAME), self._ranges, self._map)]
 
     def close(self) -> None:
         """Nothing is held."""

@@ -4,6 +4,9 @@ What came of the kernel's schemes: statistics, quotas in force, events.
 Asking for them is not free: Linux up to 6.13 answers a command after 100 ms. So they are asked for
 only when no further window waits, quotas once a second, and not at all where the kernel keeps its
 files up to date by itself (refresh_ms, 6.17).
+
+Whether watermarks let a scheme work is not told: the same rule is kept here, over the same figure,
+looked at when statistics are.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ from dataclasses import replace
 
 from isotherm.clock import Clock
 from isotherm.core.ops import Done
+from isotherm.kernel import meminfo
 from isotherm.kernel.damon_context import KdamondFiles
 from isotherm.model.scheme import Metric, Scheme
 from isotherm.model.scheme_state import SchemeState, TriedRegion
 from isotherm.schemes.engine import Event
+from isotherm.schemes.watermarks import WatermarkState
 
 _QUOTAS_EVERY_NS = 1_000_000_000
 
@@ -40,6 +45,7 @@ class SchemeResults:
         self._kdamond, self._clock, self._observe = kdamond, clock, observe
         self._refreshed = refreshed
         self._schemes: tuple[Scheme, ...] = ()
+        self._marks: list[WatermarkState] = []
         self._states: tuple[SchemeState, ...] = ()
         self._untold: list[list[TriedRegion]] = []
         self._applied: list[int] = []
@@ -48,6 +54,8 @@ class SchemeResults:
     def begin(self, schemes: Sequence[Scheme]) -> None:
         """Take notice of the schemes that were committed; those in the same place go on."""
         self._schemes = tuple(schemes)
+        # A commit wakes the kernel's up as well.
+        self._marks = [WatermarkState(scheme.watermarks) for scheme in self._schemes]
         count = len(self._schemes)
         self._untold = [[] for _ in range(count)]
         self._applied = (self._applied + [0] * count)[:count]
@@ -76,6 +84,11 @@ class SchemeResults:
         )
 
     def _update(self) -> None:
+        watched = [one for one in self._marks if one.marks.metric != "none"]
+        if watched:
+            free = meminfo.free_permil()
+            for one in watched:
+                one.look(free)
         kdamond = self._kdamond
         if kdamond.put_goal_values(self._schemes):
             kdamond.command("commit_schemes_quota_goals")
@@ -97,6 +110,7 @@ class SchemeResults:
             stats=self._kdamond.stats(index),
             effective_bytes=self._kdamond.effective_bytes(index) if limited else None,
             score=_score(scheme),
+            active=self._marks[index].active,
         )
 
     def _tell(self) -> None:

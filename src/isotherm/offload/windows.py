@@ -12,6 +12,7 @@ import errno
 import re
 import select
 import time
+from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,7 @@ from isotherm.kernel.damon_context import KdamondFiles
 from isotherm.kernel.tracefs import TraceInstance, has_event
 from isotherm.model.scheme import Action, Scheme
 from isotherm.model.scheme_state import TriedRegion
+from isotherm.model.snapshot import Columns
 
 AGGREGATED = "damon/damon_aggregated"
 BEFORE_APPLY = "damon/damos_before_apply"
@@ -43,6 +45,20 @@ class Window:
     rows: list[Row]
     end_ns: int
     tried: dict[int, list[TriedRegion]] = field(default_factory=dict)
+
+
+def columns_of(window: Window, targets: int) -> Columns:
+    """Return the regions of a window, of the first so many targets."""
+    rows = [row for row in window.rows if row[0] < targets]
+    target, start, end, accesses, age = zip(*rows, strict=True) if rows else ((),) * 5
+    return Columns(
+        array("I", target),
+        array("Q", start),
+        array("Q", end),
+        array("I", accesses),
+        array("I", age),
+        array("Q", [0]) * len(rows),
+    )
 
 
 class Source(Protocol):

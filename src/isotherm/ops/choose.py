@@ -8,7 +8,7 @@ Which backend to use: a decision from facts, with a reason against every other o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -16,6 +16,8 @@ from isotherm.core.ops import Ops
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.features import KernelSupport
 from isotherm.kernel.privilege import root_hint
+from isotherm.model.scope import Operations
+from isotherm.model.target import Range
 from isotherm.ops.clear_refs import ClearRefsOps
 from isotherm.ops.idle import IdleOps
 from isotherm.ops.processes import Process, ProcessSet, other_watchers
@@ -57,13 +59,15 @@ _COLD_CANNOT_SEE = (
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
     """
-    What matters of the processes to be monitored.
+    What matters of what is to be monitored.
 
-    kvm: (pid, name) of those that run a virtual machine; foreign: pids whose clear_refs we may
-    not write; watched: (pid of another isotherm, pid that it watches).
+    operations: processes, fixed ranges of one, or physical memory; kvm: (pid, name) of those that
+    run a virtual machine; foreign: pids whose clear_refs we may not write; watched: (pid of
+    another isotherm, pid that it watches).
     """
 
     pids: tuple[int, ...] = ()
+    operations: Operations = "vaddr"
     kvm: tuple[tuple[int, str], ...] = ()
     foreign: tuple[int, ...] = ()
     watched: tuple[tuple[int, int], ...] = ()
@@ -143,11 +147,20 @@ def choose(
     target = target or TargetFacts()
     if not force_guests:
         refuse_virtual_machines(target)
-    obstacles = {backend: _OBSTACLE[backend](support, target) for backend in BACKENDS}
+    obstacles = {
+        backend: _other_addresses(backend, target) or _OBSTACLE[backend](support, target)
+        for backend in BACKENDS
+    }
     obstacles |= failed or {}
     usable = [backend for backend in BACKENDS if not obstacles[backend] and backend != "sim"]
     chosen: Backend
     if wish == "auto":
+        if not usable and target.operations == "paddr":
+            raise NotSupportedError(
+                "physical memory (paddr) is monitored by the kernel's own DAMON only: "
+                f"{obstacles['kdamond']}",
+                hint="monitor processes instead: by pid, name or cgroup",
+            )
         if not usable:
             raise NotPermittedError(
                 f"no backend can be used here. bpf: {obstacles['bpf']}; "
@@ -158,7 +171,8 @@ def choose(
     else:
         chosen = next(backend for backend in BACKENDS if backend == wish)
         if why := obstacles[chosen]:
-            error = NotPermittedError if _lacks_rights(support, target) else NotSupportedError
+            rights = _lacks_rights(support, target) and not _other_addresses(chosen, target)
+            error = NotPermittedError if rights else NotSupportedError
             hint = root_hint() if error is NotPermittedError else "leave out --backend"
             raise error(f"backend {wish} cannot be used here: {why}", hint=hint)
     clearing = _clearing(support) if chosen == "bpf" else None
@@ -187,15 +201,24 @@ def refuse_virtual_machines(target: TargetFacts) -> None:
         )
 
 
+def _other_addresses(backend: Backend, target: TargetFacts) -> str:
+    """Say that a backend is for other addresses than those asked for."""
+    if target.operations == "paddr" and backend != "kdamond":
+        return "it monitors processes, and physical memory was asked for"
+    if target.operations == "fvaddr" and backend == "clear-refs":
+        return "it sees whole mappings only, and ranges were asked for"
+    return ""
+
+
 def _kdamond(support: KernelSupport, target: TargetFacts) -> str:
-    del target
     damon = support.damon
     if damon is None:
         return "this kernel has no DAMON"
     if any(kdamond.running for kdamond in damon.foreign):
         return "the kernel's DAMON is in use by somebody else"
-    if damon.readable and damon.operations is not None and "vaddr" not in damon.operations:
-        return f"the kernel's DAMON has no vaddr operations, only {', '.join(damon.operations)}"
+    wish, known = target.operations, damon.operations
+    if damon.readable and known is not None and wish not in known:
+        return f"the kernel's DAMON has no {wish} operations, only {', '.join(known)}"
     if damon.modules:
         return f"the kernel's module {damon.modules[0]} runs DAMON, and excludes all others"
     if os.environ.get(LEAVE_DAMON):
@@ -339,15 +362,16 @@ def open_ops(
     pids: Iterable[int],
     *,
     follow_children: bool = True,
+    ranges: Sequence[Range] = (),
     overhead: float | None = None,
     force_guests: bool = False,
 ) -> Ops:
     """
     Open the chosen backend on processes; raises as `ProcessSet` does.
 
-    overhead: share of one CPU to use, by default the backend's own; force_guests: as `choose`. The
-    simulator has no processes: build `sim.ops.SimOps` from a world instead. Of "kdamond" see
-    `session`: there the whole loop runs in the kernel.
+    ranges: monitor exactly these; overhead: share of one CPU to use, by default the backend's own;
+    force_guests: as `choose`. The simulator has no processes: build `sim.ops.SimOps` from a world
+    instead. Of "kdamond" see `session`: there the whole loop runs in the kernel.
     """
     if choice.backend in ("clear-refs", "idle"):
         processes = ProcessSet(pids, follow_children=follow_children)
@@ -355,7 +379,7 @@ def open_ops(
             if not force_guests:
                 refuse_virtual_machines(TargetFacts(kvm=_guests(processes.members)))
             if choice.backend == "idle":
-                return IdleOps(processes)
+                return IdleOps(processes, ranges=ranges)
             return ClearRefsOps(processes, force_guests=force_guests)
         except BaseException:
             processes.close()
@@ -367,6 +391,7 @@ def open_ops(
         return VaddrBpfOps(
             pids,
             follow_children=follow_children,
+            ranges=ranges,
             overhead=OVERHEAD if overhead is None else overhead,
             page_idle=choice.clearing == "page-idle",
             force_guests=force_guests,

@@ -20,6 +20,7 @@ from isotherm.core.ops import Check, Ops, Samples, TargetRanges
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.page_frames import PageFrames
 from isotherm.model.attrs import Attrs
+from isotherm.model.target import Range
 from isotherm.ops.processes import ProcessSet
 from isotherm.ops.ranges import target_ranges
 
@@ -40,7 +41,8 @@ class IdleOps(Ops):
     """
     Operations set over the page_idle bitmap; see the module for what it means.
 
-    Takes over `processes` and closes it. Raises as `PageFrames` does.
+    Takes over `processes` and closes it. max_ranges, ranges: as `target_ranges`, whose `fixed`
+    the latter are. Raises as `PageFrames` does.
     """
 
     name: ClassVar[str] = "idle"
@@ -48,11 +50,17 @@ class IdleOps(Ops):
     recommended_attrs: ClassVar[Attrs] = Attrs(sample_us=50_000, aggr_us=1_000_000)
 
     def __init__(
-        self, processes: ProcessSet, *, max_ranges: int = 64, frames: Frames | None = None
+        self,
+        processes: ProcessSet,
+        *,
+        max_ranges: int = 64,
+        ranges: Sequence[Range] = (),
+        frames: Frames | None = None,
     ) -> None:
         self._frames = frames or PageFrames()
         self._processes = processes
         self._max_ranges = max_ranges
+        self._ranges = tuple(ranges)
         self._pids: list[int] = []
         self._samples: Samples | None = None
         #: Of each sample: the frame it is in and the one whose bit tells; None where none does.
@@ -64,7 +72,7 @@ class IdleOps(Ops):
         before = set(self._pids)
         self._pids, found = [], []
         for process in self._processes.refresh():
-            ranges = target_ranges(process, max_ranges=self._max_ranges)
+            ranges = target_ranges(process, max_ranges=self._max_ranges, fixed=self._ranges)
             if ranges is not None:
                 self._pids.append(process.pid)
                 found.append(ranges)

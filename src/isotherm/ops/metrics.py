@@ -31,8 +31,7 @@ class SystemMetrics(Metrics):
         return fields["Active"], fields["Inactive"]
 
     def free_permil(self) -> int:
-        fields = meminfo.meminfo()
-        return fields["MemFree"] * 1000 // fields["MemTotal"]
+        return meminfo.free_permil()
 
 
 def why_not_goal(goal: Goal) -> str:

@@ -42,7 +42,9 @@ class _Cache:
     skips: int = 0
 
 
-def target_ranges(process: Process, *, max_ranges: int = 64) -> TargetRanges | None:
+def target_ranges(
+    process: Process, *, max_ranges: int = 64, fixed: tuple[Range, ...] = ()
+) -> TargetRanges | None:
     """
     Return the ranges of `process` to monitor, or None if it has vanished.
 
@@ -50,6 +52,7 @@ def target_ranges(process: Process, *, max_ranges: int = 64) -> TargetRanges | N
     `max_ranges` are left; with 3 this is DAMON's rule (damon-spec 1.7) without the kernel's
     special pages. Addresses without access rights hold no memory in use and count as gaps. What
     is known to be unobservable (hugetlb, devices) is no part of a range unless bridging takes it.
+    fixed: exactly these instead, whatever is mapped there, as DAMON's fvaddr has it.
 
     Unchanged maps cost only their reading, which is 3 µs per mapping in the kernel.
     """
@@ -63,6 +66,8 @@ def target_ranges(process: Process, *, max_ranges: int = 64) -> TargetRanges | N
     target = Target(
         process.target_id, cache.name, process.pid, sizes.mapped_bytes, sizes.resident_bytes
     )
+    if fixed:
+        return TargetRanges(target, fixed, cache.mappings)
     return TargetRanges(target, cache.ranges, cache.mappings, cache.unobservable)
 
 

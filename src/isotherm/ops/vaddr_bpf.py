@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from isotherm._core import PAGE_IDLE_BITMAP, AccessBpf, Walker
 from isotherm.core.ops import Check, Done, Ops, Samples, TargetRanges
-from isotherm.errors import NotPermittedError, NotSupportedError
+from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.scheme import Scheme
@@ -42,6 +42,8 @@ FOLLOW_FROM = 8
 
 _SECOND_NS = 1_000_000_000
 _MOST_SWEPT = 2 << 40
+#: The walker ignores the bits of an address above; those beyond are the kernel's.
+_USER_END = 1 << 47
 _SWEEP_FLAG = 1  # SPACE_SWEEP of _native/space.h
 
 
@@ -77,11 +79,12 @@ class VaddrBpfOps(Ops):
 
     overhead: share of one CPU that the monitoring thread may use; what reading leaves over pays
     for clears, and samples beyond that are MISSED. sweep: clear anonymous memory by ranges at the
-    start, and again where accessed bits turn out to be stale. follow_from: clear from the CPU of
-    a single-threaded target in ticks with at least so many clears; 0 is never. page_idle: None
-    takes the bitmap where the kernel has one. max_ranges: as `target_ranges`. look_again: actions
-    that would hurt memory in use look at its accessed bits just before. force_guests: take
-    processes that run a virtual machine, although what the guest uses cannot be seen.
+    start, and again where accessed bits turn out to be stale. follow_from: clear from the CPU of a
+    single-threaded target in ticks with at least so many clears; 0 is never. page_idle: None takes
+    the bitmap where the kernel has one. max_ranges, ranges: as `target_ranges`, whose `fixed` the
+    latter are; nothing is swept outside of them. look_again: actions that would hurt memory in use
+    look at its accessed bits just before. force_guests: take processes that run a virtual machine,
+    although what the guest uses cannot be seen.
 
     Raises `TargetGoneError`, `NotPermittedError`, `NotSupportedError` (no BPF, KVM guests).
     """
@@ -94,6 +97,7 @@ class VaddrBpfOps(Ops):
         *,
         follow_children: bool = True,
         max_ranges: int = 64,
+        ranges: Sequence[Range] = (),
         overhead: float = OVERHEAD,
         sweep: bool = True,
         follow_from: int = FOLLOW_FROM,
@@ -102,6 +106,12 @@ class VaddrBpfOps(Ops):
         force_guests: bool = False,
     ) -> None:
         self._max_ranges = max_ranges
+        self._ranges = tuple(ranges)
+        if self._ranges and self._ranges[-1].end > _USER_END:
+            raise BadValueError(
+                f"addresses of processes end at {_USER_END:#x}, and the ranges at "
+                f"{self._ranges[-1].end:#x}"
+            )
         self._force_guests = force_guests
         self._look_again = look_again
         self._actor: Actor | None = None
@@ -133,13 +143,14 @@ class VaddrBpfOps(Ops):
             if self._force_guests or not process.kvm
         ]
         found = [
-            (process, target_ranges(process, max_ranges=self._max_ranges)) for process in living
+            (process, target_ranges(process, max_ranges=self._max_ranges, fixed=self._ranges))
+            for process in living
         ]
         present = [(process, ranges) for process, ranges in found if ranges is not None]
         self._present = [process for process, _ in present]
         self._access.set_targets([(p.target_id, p.pid, p.pidfd) for p, _ in present])
         for index, (_, ranges) in enumerate(present):
-            self._access.set_mappings(index, _flat(ranges.mappings))
+            self._access.set_mappings(index, _flat(ranges.mappings, self._ranges))
         return [
             _with_refused(ranges, self._access.unobservable(index))
             for index, (_, ranges) in enumerate(present)
@@ -256,11 +267,15 @@ def _refuse_guest(process: Process) -> None:
         )
 
 
-def _flat(mappings: Iterable[Mapping]) -> array[int]:
-    """Mappings as struct mapping: start, end, flags."""
+def _flat(mappings: Iterable[Mapping], ranges: Sequence[Range]) -> array[int]:
+    """Mappings as struct mapping: start, end, flags; those apart from `ranges` are not swept."""
     words = array("Q")
     for mapping in mappings:
-        words.extend((mapping.start, mapping.end, _SWEEP_FLAG if _sweepable(mapping) else 0))
+        inside = not ranges or any(
+            one.start < mapping.end and mapping.start < one.end for one in ranges
+        )
+        flag = _SWEEP_FLAG if inside and _sweepable(mapping) else 0
+        words.extend((mapping.start, mapping.end, flag))
     return words
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from isotherm.core.ops import TargetRanges
+from isotherm.model.target import Range
 from isotherm.ops.processes import ProcessSet
 from isotherm.ops.ranges import target_ranges
 
@@ -13,15 +14,25 @@ class ProcessTargets:
     """
     Living processes with their address maps; raises as `ProcessSet` does.
 
-    Ranges are DAMON's three per process (damon-spec 1.7).
+    Ranges are the given ones, else DAMON's three per process (damon-spec 1.7).
     """
 
-    def __init__(self, pids: Iterable[int], *, follow_children: bool = True) -> None:
+    def __init__(
+        self,
+        pids: Iterable[int],
+        *,
+        follow_children: bool = True,
+        ranges: Sequence[Range] = (),
+    ) -> None:
+        self._ranges = tuple(ranges)
         self._processes = ProcessSet(pids, follow_children=follow_children)
 
     def targets(self) -> list[TargetRanges]:
         """Return the living, by target id."""
-        found = [target_ranges(one, max_ranges=3) for one in self._processes.refresh()]
+        found = [
+            target_ranges(one, max_ranges=3, fixed=self._ranges)
+            for one in self._processes.refresh()
+        ]
         return [one for one in found if one is not None]
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import nanoarrow as na  # type: ignore[import-untyped]
@@ -15,7 +15,7 @@ from nanoarrow.ipc import InputStream, StreamWriter  # type: ignore[import-untyp
 from isotherm.errors import DamagedRecordingError
 from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
-from isotherm.recording.format import METADATA_KEY, REGION_COLUMNS, SCALARS, TEXTS
+from isotherm.recording.format import METADATA_KEY, NULLABLE, REGION_COLUMNS, SCALARS, TEXTS
 
 #: What nanoarrow, or a column of an unexpected type, raises for a message it cannot take.
 _BAD_MESSAGE = (RuntimeError, ValueError, TypeError, KeyError, IndexError, OverflowError)
@@ -23,7 +23,7 @@ _BAD_MESSAGE = (RuntimeError, ValueError, TypeError, KeyError, IndexError, Overf
 
 def _field(name: str, kind: str) -> na.Schema:
     storage = na.timestamp("ns", "UTC") if kind == "timestamp" else getattr(na, kind)()
-    return na.Schema(storage, name=name, nullable=False)
+    return na.Schema(storage, name=name, nullable=name in NULLABLE)
 
 
 _REGION = na.struct([_field(name, kind) for name, _, kind in REGION_COLUMNS], nullable=False)
@@ -65,6 +65,8 @@ class Block:
 
     def __init__(self) -> None:
         self._scalars = [array(code) for _, code, _ in SCALARS]
+        self._unknown = [0] * len(SCALARS)  # how many
+        self._known = [0] * len(SCALARS)  # a bit per snapshot
         self._columns = [bytearray() for _ in REGION_COLUMNS]
         self._offsets = array("i", [0])
         self._texts: list[list[str | None]] = [[] for _ in TEXTS]
@@ -94,8 +96,10 @@ class Block:
             snapshot.aggr_us,
             *(getattr(cost, name) for name in Cost.__slots__),
         )
-        for values, value in zip(self._scalars, row, strict=True):
-            values.append(value)
+        for i, value in enumerate(row):
+            self._scalars[i].append(0 if value is None else value)
+            self._unknown[i] += value is None
+            self._known[i] |= (value is not None) << len(self)
         for gathered, column in zip(self._columns, columns, strict=True):
             gathered.extend(memoryview(column).cast("B"))
         self._offsets.append(self._offsets[-1] + length)
@@ -118,8 +122,10 @@ class Block:
         """Return the block as one struct array; the block must not be used afterwards."""
         build, count, regions = na.c_array_from_buffers, len(self), self.nr_regions
         children = [
-            build(schema, count, [None, values], 0)
-            for schema, values in zip(_C_FIELDS, self._scalars, strict=False)
+            build(schema, count, [_validity(known, count) if unknown else None, values], unknown)
+            for schema, values, known, unknown in zip(
+                _C_FIELDS, self._scalars, self._known, self._unknown, strict=False
+            )
         ]
         columns = [
             build(schema, regions, [None, values], 0)
@@ -134,6 +140,10 @@ class Block:
         return build(_C_ROW, count, [None], 0, children=children, move=True)
 
 
+def _validity(bits: int, length: int) -> bytes:
+    return bits.to_bytes((length + 7) // 8, "little")
+
+
 def _text_array(schema: na.CSchema, texts: list[str | None]) -> na.CArray:
     present = 0
     offsets, data = array("i", [0]), bytearray()
@@ -143,7 +153,7 @@ def _text_array(schema: na.CSchema, texts: list[str | None]) -> na.CArray:
             # Names need not be UTF-8, Arrow's text must; \udcXX happens to be JSON's own escape.
             data += text.encode("utf-8", "backslashreplace")
         offsets.append(len(data))
-    validity = present.to_bytes((len(texts) + 7) // 8, "little")
+    validity = _validity(present, len(texts))
     return na.c_array_from_buffers(
         schema, len(texts), [validity, offsets, data], len(texts) - present.bit_count()
     )
@@ -200,8 +210,8 @@ class Decoder:
             schema = na.Schema(self._stream.get_schema())
             metadata = dict(schema.metadata.items())
             self.info: dict[str, Any] = json.loads(metadata[METADATA_KEY.encode()])
-            # Compared by the C schema: names and formats, recursively.
-            fits = na.c_schema(schema).type_equals(_C_ROW, True)
+            # Compared by the C schema: names and formats, recursively, not what may be null.
+            fits = na.c_schema(schema).type_equals(_C_ROW)
         except _BAD_MESSAGE as err:
             raise damaged(f"its schema: {err}") from err
         if not fits or not isinstance(self.info, dict):
@@ -215,15 +225,16 @@ class Decoder:
             raise damaged(f"a block: {err}") from err
 
     def _rows(self, view: na.CArrayView) -> Iterator[Snapshot]:
-        scalars = [_numbers(view.child(i), code) for i, (_, code, _) in enumerate(SCALARS)]
+        length = view.length
+        scalars = [_numbers(view.child(i), code, length) for i, (_, code, _) in enumerate(SCALARS)]
         lists = view.child(len(SCALARS))
         offsets = _bytes(lists.buffer(1)).cast("i")
         columns = [
             (code, array(code).itemsize, _bytes(lists.child(0).child(i).buffer(1)))
             for i, (_, code, _) in enumerate(REGION_COLUMNS)
         ]
-        texts = [_texts(view.child(len(SCALARS) + 1 + i), view.length) for i in range(len(TEXTS))]
-        for row in range(view.length):
+        texts = [_texts(view.child(len(SCALARS) + 1 + i), length) for i in range(len(TEXTS))]
+        for row in range(length):
             low, high = offsets[row], offsets[row + 1]
             if not 0 <= low <= high:
                 raise ValueError("region offsets run backwards")
@@ -281,15 +292,25 @@ def _items(code: str, data: memoryview) -> array[int]:
     return items
 
 
-def _numbers(view: na.CArrayView, code: str) -> array[int]:
-    return _items(code, _bytes(view.buffer(1)))
+def _numbers(view: na.CArrayView, code: str, length: int) -> Sequence[Any]:
+    """Return the values, None for null."""
+    values = _items(code, _bytes(view.buffer(1)))
+    valid = _valid(view, length)
+    if valid == (1 << length) - 1:
+        return values
+    return [value if valid >> i & 1 else None for i, value in enumerate(values)]
+
+
+def _valid(view: na.CArrayView, length: int) -> int:
+    """Return a bit per value: whether it is there. Without any null, the bits may be left out."""
+    validity = int.from_bytes(_bytes(view.buffer(0)), "little")
+    if not validity and view.null_count == 0:
+        return (1 << length) - 1
+    return validity & (1 << length) - 1
 
 
 def _texts(view: na.CArrayView, length: int) -> list[str | None]:
-    validity = int.from_bytes(_bytes(view.buffer(0)), "little")
-    absent = validity == 0 and view.null_count != 0
-    if not absent and not validity:
-        validity = (1 << length) - 1
+    validity = _valid(view, length)
     offsets, data = _bytes(view.buffer(1)).cast("i"), _bytes(view.buffer(2))
     return [
         str(data[offsets[i] : offsets[i + 1]], "utf-8") if validity >> i & 1 else None

@@ -20,8 +20,9 @@ frame. Without the last skippable frame the recording was cut short (or is being
 
 Metadata "isotherm" is a JSON object, the recording's `info`: `version` (this layout, 1),
 `isotherm` (version of the program), `host`, `kernel`, `machine`, `command_line`, `start_ns` (ns
-since 1970), and what the session says, usually `backend`, `targets` and `attrs`. Readers ignore
-keys they do not know.
+since 1970), and what the session says, usually `backend`, `operations` (DAMON's name of what was
+monitored: vaddr, fvaddr or paddr), `targets`, `attrs` and `profile` (the Linux release whose rules
+were followed, null where the kernel's own DAMON ran). Readers ignore keys they do not know.
 
 One row is one snapshot; all columns are non-null unless noted.
 
@@ -31,7 +32,8 @@ column                     Arrow type               meaning
 index                      uint64                   counts from 0; a jump is lost data
 start, end                 timestamp(ns, UTC)       the aggregation window
 sample_us, aggr_us         uint64                   intervals in force in the window
-cpu_ns .. late_ns          uint64 (6 columns)       `model.snapshot.Cost`, same names
+cpu_ns .. late_ns          uint64 (6 columns)       `model.snapshot.Cost`, same names; checks,
+                                                    cleared and late_ns nullable: not known
 regions                    list<struct>             in target and address order:
   target                   uint32                     index into `targets` of this snapshot
   start, end               uint64                     bytes, [start, end)
@@ -85,6 +87,8 @@ SCALARS: Final = (
     ("aggr_us", "Q", "uint64"),
     *((name.name, "Q", "uint64") for name in fields(Cost)),
 )
+#: Those of them that may be null.
+NULLABLE: Final = frozenset({"checks", "cleared", "late_ns"})
 #: The same for the columns of `model.snapshot.Columns`.
 REGION_COLUMNS: Final = (
     ("target", "I", "uint32"),

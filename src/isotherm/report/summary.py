@@ -51,12 +51,12 @@ def suggestion(summary: Summary) -> dict[str, Any] | None:
     best = max(summary.what, key=lambda heat: heat.idle_long, default=None)
     everything = total(summary.what)
     resident = _known([target.resident_bytes for target in summary.targets])
-    if best is None or _blindness(summary) > _MISSED_SHARE:
-        return None
+    if best is None or resident is None or _blindness(summary) > _MISSED_SHARE:
+        return None  # how much of it is in memory, and whose, is not known
     if best.idle_long < max(_WORTH_BYTES, _WORTH_SHARE * everything.size):
         return None
     in_use = everything.hot + everything.warm
-    freed = best.idle_long if resident is None else min(best.idle_long, resident - in_use)
+    freed = min(best.idle_long, resident - in_use)
     if freed < _WORTH_BYTES:
         return None
     age = format_duration(summary.idle_after_ns)

@@ -70,7 +70,5 @@ def target_title(targets: Sequence[Target]) -> str:
     """Return "redis-server 4242", and how many more there are."""
     if not targets:
         return "nothing"
-    first = targets[0]
-    name = printable(first.name)
-    title = name if first.pid is None else f"{name} {first.pid}"
+    title = printable(targets[0].title)
     return title + (f" and {len(targets) - 1} more" if len(targets) > 1 else "")

@@ -15,12 +15,15 @@ class WatermarkState:
 
     def wait_us(self, metrics: Metrics) -> int:
         """Look at the metric; return 0 if the scheme is active, else when to look again, in µs."""
-        marks = self.marks
-        if marks.metric == "none":
+        if self.marks.metric == "none":
             return 0
-        free = metrics.free_permil()
+        self.look(metrics.free_permil())
+        return 0 if self.active else self.marks.interval_us
+
+    def look(self, free: int) -> None:
+        """Take notice of the free share of memory, in 1/1,000."""
+        marks = self.marks
         if free > marks.high or free < marks.low:
             self.active = False
         elif self.active or free < marks.mid:
             self.active = True
-        return 0 if self.active else marks.interval_us

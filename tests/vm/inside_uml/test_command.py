@@ -1,11 +1,10 @@
 """The commands, over the kernel's own DAMON."""
 
 import json
-import subprocess
 import sys
 
 import pytest
-from kit import MIB, cold_bytes, judged, nothing_left, running
+from kit import MIB, cold_bytes, command, judged, nothing_left, running
 
 import isotherm
 from isotherm.applying import Applying
@@ -13,17 +12,6 @@ from isotherm.errors import NotSupportedError
 from isotherm.kernel.features import probe
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
 from isotherm.ops.choose import choose
-
-
-def command(*words, status=0):
-    done = subprocess.run(
-        [sys.executable, "-m", "isotherm", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == status, done.stderr
-    return done
 
 
 def test_record_and_report(tmp_path):
@@ -52,6 +40,29 @@ def test_it_is_chosen_by_itself_and_a_command_is_run():
     assert 10 <= count <= 16
     assert session.command.wait() == 0
     assert nothing_left()
+
+
+FORKS = """
+import subprocess, time
+end = time.monotonic() + 12
+while time.monotonic() < end:
+    subprocess.run(["sleep", "0.13"])
+    subprocess.Popen(["sleep", "0.21"])
+    subprocess.run(["sleep", "0.21"])
+"""
+
+
+def test_children_that_come_and_go_end_nothing(tmp_path):
+    """A commit of one that has just ended ends this kernel's kdamond."""
+    path = tmp_path / "one.isotherm"
+    words = ("--backend", "kdamond", "--aggr", "200ms", "--sample", "10ms", "-o", path)
+    command("record", *words, "--", sys.executable, "-c", FORKS)
+    assert nothing_left()
+    snapshots = list(isotherm.open(path))
+    print(f"{len(snapshots)} of 60 windows, {sum(len(one.targets) for one in snapshots)} targets")
+    # Each commit begins a window anew, and each update commits.
+    assert len(snapshots) > 35
+    assert max(len(one.targets) for one in snapshots) > 2
 
 
 def test_a_seed_is_refused():

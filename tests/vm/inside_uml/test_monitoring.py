@@ -34,8 +34,8 @@ SOURCES = ("tracepoint", "tried_regions")
 @pytest.mark.parametrize("operations", ["vaddr", "fvaddr"])
 def test_the_hot_area_is_found(operations, source):
     with running() as work:
-        regions = work.areas if operations == "fvaddr" else ()
-        with kdamond(work, operations=operations, regions=regions, source=source) as backend:
+        ranges = work.areas if operations == "fvaddr" else ()
+        with kdamond(work, operations=operations, ranges=ranges, source=source) as backend:
             assert backend.source == source
             found = windows(backend, 40)[-10:]
         scores = [judged(snapshot, work) for snapshot in found]
@@ -54,8 +54,7 @@ def test_physical_memory_shows_the_frames_of_the_hot_area():
         attrs = Attrs(10_000, 200_000, 1_000_000, 100, 1000)
         used, all_memory = span(work), memory()
         around = Range(max(0, used.start - 128 * MIB), min(all_memory.end, used.end + 128 * MIB))
-        target = PhysicalMemory([around])
-        with Kdamond(target, attrs, operations="paddr", regions=target.regions) as backend:
+        with Kdamond(PhysicalMemory([around]), attrs, operations="paddr") as backend:
             found = windows(backend, 80)[-10:]
         shares = []
         for snapshot in found:

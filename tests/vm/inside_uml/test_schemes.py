@@ -120,6 +120,18 @@ def test_an_address_filter_keeps_the_rest():
         assert resident(work.pid, below) < below.size / 4
 
 
+def test_what_watermarks_let_rest_is_told():
+    """Another scheme keeps the monitor awake; what the kernel counts is the witness."""
+    resting = Scheme(
+        Action.STAT, COLD, watermarks=Watermarks("free_mem_rate", 200_000, 300, 200, 100)
+    )
+    with running() as work, kdamond(work, (resting, Scheme(Action.STAT, COLD))) as backend:
+        last, awake = windows(backend, 20)[-1].schemes
+    print(f"resting {last.stats.nr_tried}, awake {awake.stats.nr_tried} tries")
+    assert (last.active, awake.active) == (False, True)
+    assert last.stats.nr_tried == 0 < awake.stats.nr_tried
+
+
 def test_watermarks_are_observed():
     """The guest's memory is mostly free: above the high mark the scheme rests."""
     resting = Watermarks("free_mem_rate", 200_000, 300, 200, 100)

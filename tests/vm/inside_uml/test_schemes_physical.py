@@ -41,8 +41,8 @@ def _clean():
 
 
 def physical(work, *schemes, beside=()):
-    target = PhysicalMemory([span(work, *beside)])
-    return Kdamond(target, ATTRS, schemes, operations="paddr", regions=target.regions)
+    memory = PhysicalMemory([span(work, *beside)])
+    return Kdamond(memory, ATTRS, schemes, operations="paddr")
 
 
 def test_an_anon_filter_keeps_anonymous_memory():

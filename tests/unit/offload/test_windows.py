@@ -7,7 +7,7 @@ import pytest
 
 from isotherm.offload.windows import AGGREGATED, Assembler, Tracepoint
 
-RECORDED = Path(__file__).parents[1] / "data" / "damon_aggregated.txt.gz"
+RECORDED = Path(__file__).parents[2] / "data" / "damon_aggregated.txt.gz"
 BASE, HOT = 0x40000000, 16 << 20
 
 

@@ -1,0 +1,148 @@
+"""The commands over fixed ranges of a process, and over physical memory."""
+
+import json
+import re
+
+import pytest
+from kit import (
+    MIB,
+    PAGE,
+    cold_bytes,
+    command,
+    frames,
+    hot_of,
+    memory,
+    nothing_left,
+    running,
+    span,
+)
+
+import isotherm
+
+FAST = ("--aggr", "200ms", "--sample", "10ms")
+
+
+@pytest.fixture(autouse=True)
+def _clean():
+    yield
+    assert nothing_left()
+
+
+def written(one):
+    return f"{one.start:#x}-{one.end:#x}"
+
+
+@pytest.mark.parametrize("words", [("-a",), ("--ops", "paddr", "--backend", "kdamond")])
+def test_record_and_report_of_the_whole_machine(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    with running() as work:
+        done = command("record", *words, "-d", "6s", *FAST)
+        used = span(work)
+    print(done.stderr)
+    assert "recording physical memory, backend kdamond" in done.stderr
+    path = tmp_path / "physical_memory.isotherm"
+    recording = isotherm.open(path)
+    assert recording.info["operations"] == "paddr"
+    assert recording.info["profile"] is None
+    snapshots = list(recording)
+    assert len(snapshots) > 20
+    for snapshot in snapshots:
+        (target,) = snapshot.targets
+        assert (target.title, target.pid) == ("physical memory", None)
+        # What the kernel has for itself is a part of it, and as large as chance wants it.
+        assert snapshot.monitored_bytes > memory().size
+        assert snapshot.regions[0].start <= used.start < used.end <= snapshot.regions[-1].end
+    assert any(region.nr_accesses for region in snapshots[-1].regions)
+
+    summary = command("report", path).stdout
+    print(summary)
+    assert summary.startswith("physical memory   ")
+    assert re.search(r"System RAM +\d\.\d GiB", summary)
+    assert "working set" in summary
+    assert "mapped" not in summary
+    assert "suggestion" not in summary
+    for view in ("heatmap", "regions", "wss", "info"):
+        assert command("report", path, view).stdout
+    found = json.loads(command("report", path, "regions", "--format", "json").stdout)
+    assert found["targets"] == [{"id": 0, "name": "physical memory", "pid": None}]
+    assert {region["what"] for region in found["regions"]} == {"System RAM"}
+    heat = command("report", path, "heatmap").stdout
+    assert heat.startswith("physical memory   heat by address")
+
+
+def test_a_range_of_physical_memory_shows_the_frames_of_the_hot_area(tmp_path):
+    path = tmp_path / "one.isotherm"
+    with running() as work:
+        hot, around = set(frames(work.pid, hot_of(work))), span(work)
+        words = ("--regions", "50..500", "-d", "10s", "-o", path)
+        command("record", "--ops", "paddr", "--range", written(around), *FAST, *words)
+    snapshots = list(isotherm.open(path))
+    assert {snapshot.monitored_bytes for snapshot in snapshots} == {around.size}
+    seen = {
+        frame
+        for region in snapshots[-1].regions
+        if region.nr_accesses
+        for frame in range(region.start // PAGE, region.end // PAGE)
+    }
+    print(f"{len(seen & hot)} of {len(hot)} hot frames, among {len(seen)}")
+    assert len(seen & hot) > 0.9 * len(hot)
+    command("report", path)
+
+
+def test_ranges_of_a_process(tmp_path):
+    path = tmp_path / "one.isotherm"
+    with running() as work:
+        hot = hot_of(work)
+        half = (hot.start + hot.end) // 2
+        around = type(hot)(half - half % PAGE, hot.end + 8 * MIB)
+        words = ("-p", work.pid, "--ops", "fvaddr", "--range", written(around))
+        done = command("record", *words, "-d", "8s", *FAST, "-o", path)
+    assert "backend kdamond" in done.stderr
+    recording = isotherm.open(path)
+    assert recording.info["operations"] == "fvaddr"
+    snapshots = list(recording)
+    assert {snapshot.monitored_bytes for snapshot in snapshots} == {around.size}
+    found = [region for region in snapshots[-1].regions if (region.nr_accesses or 0) > 10]
+    print(f"hot {sum(region.size for region in found) / MIB:.2f} MiB of {around.size / MIB:.2f}")
+    assert sum(region.size for region in found) == pytest.approx(hot.end - around.start, abs=MIB)
+    assert "anonymous" in command("report", path).stdout
+
+
+def test_ranges_without_the_kernel(tmp_path):
+    """With the page_idle bitmap; profiles are for such backends only."""
+    path = tmp_path / "one.isotherm"
+    with running() as work:
+        (area,) = work.areas
+        words = ("-p", work.pid, "--ops", "fvaddr", "--range", written(area), "-d", "3s")
+        done = command("record", *words, "--profile", "6.12", "-o", path)
+        assert "backend idle" in done.stderr
+        refused = command("record", *words, "--profile", "7.2", "--backend", "kdamond", status=2)
+    assert "takes no profile" in refused.stderr
+    recording = isotherm.open(path)
+    assert recording.info["profile"] == "6.12"
+    for snapshot in recording:
+        assert snapshot.monitored_bytes == area.size
+
+
+def test_schemes_on_physical_memory():
+    with running() as work:
+        before = cold_bytes(work)
+        words = ("--range", written(span(work)), "--regions", "50..500", "-d", "12s", *FAST)
+        scheme = "pageout access=0% age=1s.."
+        done = command("apply", scheme, "--ops", "paddr", *words, "--format", "json")
+        after = cold_bytes(work)
+    result = json.loads(done.stdout)
+    (row,) = result["schemes"]
+    print(f"cold {before / MIB:.1f} -> {after / MIB:.1f} MiB; {row}")
+    assert "applying to physical memory, backend kdamond" in done.stderr
+    assert row["sz_applied"] > 20 * MIB
+    assert after < before / 2
+    assert {one["mapping"] for one in result["mappings"]} == {"System RAM"}
+
+
+def test_physical_memory_wants_the_kernel():
+    done = command("record", "-a", "-d", "1s", "--backend", "idle", status=4)
+    assert "it monitors processes, and physical memory was asked for" in done.stderr
+    done = command("record", "-a", "-d", "1s", "--profile", "7.2", status=4)
+    assert "monitored by the kernel's own DAMON only" in done.stderr
+    assert "profile 7.2 was asked for" in done.stderr
