@@ -77,8 +77,6 @@ struct access_bpf *access_bpf_create(struct walker *walker, const struct access_
 	access->random = clock_ns(CLOCK_MONOTONIC) | 1;
 	access->ops = (struct access_ops){access_bpf_turn, take_cleared, access};
 	kpage_open(&access->kpage);
-	sweeper_init(&access->sweeper, walker, &access->kpage, settings->first_sweep_ns,
-		     settings->steady_sweep_ns);
 	if (settings->page_idle) {
 		access->idle_fd = page_idle_open(settings->page_idle);
 		if (access->idle_fd < 0) {
@@ -87,6 +85,8 @@ struct access_bpf *access_bpf_create(struct walker *walker, const struct access_
 			goto fail;
 		}
 	}
+	sweeper_init(&access->sweeper, walker, &access->kpage, access->idle_fd,
+		     settings->first_sweep_ns, settings->steady_sweep_ns);
 	if (access_bpf_self_test(access, error, error_size) < 0)
 		goto fail;
 	budget_init(&access->budget, settings->overhead_ns, access->clear_ns);
@@ -294,8 +294,8 @@ int access_bpf_turn(void *ctx, uint8_t *results, const struct access_sample *sam
 	if (err)
 		return err;
 	uint64_t now_ns = access_now_ns();
-	struct sweep_unit *unit = access->idle_fd >= 0 ? NULL : sweeper_due(
-		&access->sweeper, access->spaces, access->nr_spaces, now_ns, &target);
+	struct sweep_unit *unit = sweeper_due(&access->sweeper, access->spaces, access->nr_spaces,
+					      now_ns, &target);
 
 	for (size_t i = 0; i < old; i++)
 		request(access, i, access->pending[i].addr, access->pending[i].target, true);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sys/uio.h>
 #include "clear.h"
+#include "page_idle.h"
 #include "seen.h"
 #include "sweep.h"
 #include "vma.h"
@@ -15,9 +16,10 @@
 #define MIN_YOUNG 6
 
 void sweeper_init(struct sweeper *sweeper, struct walker *walker, struct kpage *kpage,
-		  int64_t first_ns, int64_t steady_ns)
+		  int idle_fd, int64_t first_ns, int64_t steady_ns)
 {
-	*sweeper = (struct sweeper){.walker = walker, .kpage = kpage, .steady_rate = steady_ns};
+	*sweeper = (struct sweeper){.walker = walker, .kpage = kpage, .idle_fd = idle_fd,
+				    .steady_rate = steady_ns};
 	sweeper->bucket.rate = first_ns;
 	sweeper->bucket.depth = 1;	// a step may start whenever the last one is paid
 	thp_open(&sweeper->thp);
@@ -166,6 +168,53 @@ static size_t safe_pieces(struct sweeper *sweeper, size_t target, uint64_t start
 	return nr;
 }
 
+/** The frames of young pages among @nr entries of a leaf table from @first on; their number. */
+static size_t young_frames(const struct sweeper *sweeper, const uint64_t *table, size_t first, size_t nr,
+			   uint64_t addr, uint64_t *frames)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		struct leaf leaf = walker_decode(sweeper->walker, table[first + i], 0, addr + i * PAGE);
+
+		if (leaf.state == LEAF_PRESENT && leaf.young)
+			frames[found++] = leaf.pfn;
+	}
+	return found;
+}
+
+/**
+ * Clear what is young in [start, end) through the bitmap, which splits nothing whatever lies there.
+ * The tail pages of a large folio mapped page by page have no bit: samples clear those.
+ */
+static int sweep_frames(struct sweeper *sweeper, size_t target, uint64_t start, uint64_t end)
+{
+	const uint64_t (*tables)[512];
+	uint64_t frames[512], *pmds, base = start & ~(BLOCK - 1);
+	size_t blocks = (end - base + BLOCK - 1) / BLOCK;
+	int err = walker_view_tables(sweeper->walker, target, base, blocks, &tables, &pmds);
+
+	for (size_t i = 0; i < blocks && !err; i++) {
+		uint64_t from = base + i * BLOCK, to = from + BLOCK;
+		size_t nr = 0;
+
+		from = from < start ? start : from;
+		to = to > end ? end : to;
+		if (walker_is_table(sweeper->walker, pmds[i])) {
+			nr = young_frames(sweeper, tables[i], from / PAGE % 512, (to - from) / PAGE,
+					  from, frames);
+		} else if (pmds[i]) {
+			struct leaf leaf = walker_decode(sweeper->walker, pmds[i], 1, base + i * BLOCK);
+
+			frames[nr] = leaf.pfn;
+			nr += leaf.state == LEAF_PRESENT && leaf.young;
+		}
+		err = page_idle_clear(sweeper->idle_fd, frames, nr);
+		sweeper->bytes += to - from;
+	}
+	return err;
+}
+
 int sweeper_step(struct sweeper *sweeper, struct space *space, size_t target,
 		 struct sweep_unit *unit, uint64_t now_ns)
 {
@@ -177,6 +226,9 @@ int sweeper_step(struct sweeper *sweeper, struct space *space, size_t target,
 	*unit = (struct sweep_unit){.start = start, .end = end, .swept_ns = now_ns};
 	if (!confirm(space, &start, &end) || space_refused(space, start))
 		return 0;
+	sweeper->steps++;
+	if (sweeper->idle_fd >= 0)
+		return sweep_frames(sweeper, target, start, end);
 	if (thp_none_split(&sweeper->thp, now_ns)) {
 		pieces[0] = (struct iovec){(void *)start, end - start};
 		nr = 1;
@@ -185,7 +237,6 @@ int sweeper_step(struct sweeper *sweeper, struct space *space, size_t target,
 	}
 	int err = clear_cold(space->pidfd, pieces, nr, outcomes);
 
-	sweeper->steps++;
 	for (size_t i = 0; !err && i < nr; i++) {
 		if (outcomes[i] == CLEAR_DONE)
 			sweeper->bytes += pieces[i].iov_len;
