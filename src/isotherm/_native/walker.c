@@ -154,7 +154,7 @@ static size_t settle_targets(struct walker *walker, uint32_t nr, uint32_t *lost)
 		struct walk_target *seen = &walker->area->targets[i];
 		uint32_t index = walker->local_target[i];
 
-		walker->targets[index].cpu = seen->cpu;
+		walker->targets[index].cpu = walker->area->config.task_cpu ? seen->cpu : 0;
 		walker->targets[index].single_cpu = seen->one_cpu;
 		if (!target_was_alive(seen)) {
 			seen->root = 0;

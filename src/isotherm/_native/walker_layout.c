@@ -98,17 +98,17 @@ static int find_members(struct walker *walker, const struct btf *btf, const stru
 	int users = btf_member(btf, names[MM].id, "mm_users");
 	int mask = btf_member(btf, names[MM].id, "cpu_bitmap");
 
-	if (tgid < 0 || leader < 0 || start < 0 || mm < 0 || cpu < 0 || pgd < 0 || users < 0)
+	if (tgid < 0 || leader < 0 || start < 0 || mm < 0 || pgd < 0 || users < 0)
 		return -EOPNOTSUPP;
 	config->task_tgid = tgid;
 	config->task_leader = leader;
 	config->task_start = start;
 	config->task_mm = mm;
-	config->task_cpu = cpu;
+	config->task_cpu = cpu < 0 ? 0 : cpu;	// a kernel for one CPU does not count them
 	config->mm_pgd = pgd;
 	config->mm_users = users;
 	config->mm_cpumask = mask < 0 ? 0 : mask;
-	config->cpu_words = mask < 0 ? 0 : walker_cpu_words(walker);
+	config->cpu_words = mask < 0 || cpu < 0 ? 0 : walker_cpu_words(walker);
 	return 0;
 }
 

@@ -204,8 +204,9 @@ static int walker_init(struct walker *walker, const struct walker_objects *objec
 	ret = choose_programs(walker, objects, error, error_size);
 	if (ret)
 		return explain_refusal(ret, error, error_size);
-	walker->area->config.cpu_words =
-		walker->area->config.mm_cpumask ? walker_cpu_words(walker) : 0;
+	// Again, now that it is known how many the programs look at.
+	if (walker->area->config.mm_cpumask && walker->area->config.task_cpu)
+		walker->area->config.cpu_words = walker_cpu_words(walker);
 	walker->local_target = malloc(walker->max_targets * sizeof(uint32_t));
 	walker->slot_request = malloc(walker->max_slots * sizeof(uint32_t));
 	if (!walker->local_target || !walker->slot_request)
