@@ -9,7 +9,7 @@ test:          ## fast tests: no root needed
 test-kernel:   ## tests that touch the running kernel (root)
 	ISOTHERM_KERNEL_TESTS=require uv run pytest -q -m kernel
 test-vm:       ## tests on other kernels, in guests; builds or fetches them at first (minutes)
-	uv run python tests/vm/uml_guest.py --build && uv run python tests/vm/qemu_guest.py --fetch && ISOTHERM_VM_TESTS=require uv run pytest -q -rP tests/vm
+	uv run python tests/vm/uml_guest.py --build && uv run python tests/vm/qemu_guest.py --make && ISOTHERM_VM_TESTS=require uv run pytest -q -rP tests/vm
 sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
 	tests/sanitize.sh
 bench:         ## all figures of benchmarks/README.md (root, about 45 minutes)

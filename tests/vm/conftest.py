@@ -12,7 +12,7 @@ collect_ignore = [] if "ISOTHERM_IN_GUEST" in os.environ else ["inside_uml", "in
 #: By fixture, which a test uses: whether its guest was made before.
 MADE = {
     "bootable": uml_guest.find_kernel,
-    "emulated": lambda: all(map(qemu_guest.find_kernel, qemu_guest.PACKAGES)),
+    "emulated": lambda: all(map(qemu_guest.find_kernel, qemu_guest.KERNELS)),
 }
 
 

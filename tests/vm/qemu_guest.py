@@ -1,5 +1,7 @@
 """
-Run a command under QEMU with a stock kernel of Debian, on the host's root; see qemu/.
+Run a command under QEMU, on the host's root; see qemu/.
+
+Kernels are Debian's stock ones, and one built for the page_idle bitmap, which those lack.
 
 The machine is emulated in software: it counts instructions, and that is its clock. So a duration
 measured inside says how many instructions something took, whatever the host's load, and sleeping
@@ -22,12 +24,16 @@ from pathlib import Path
 import guest
 from guest import HERE, GuestError, cache_folder, wait_for
 
-BOOT = HERE / "qemu" / "boot.sh"
+QEMU = HERE / "qemu"
+BOOT = QEMU / "boot.sh"
 #: Debian's kernel packages by series. The unsigned ones hold the same binaries, and more versions.
 PACKAGES = {
     "6.12": re.compile(r"linux-image-6\.12\.\d+\+deb\d+-amd64-unsigned"),
     "6.1": re.compile(r"linux-image-6\.1\.\d+-\d+-amd64-unsigned"),
 }
+#: Built from Debian's source with the page_idle bitmap and BPF, without modules.
+IDLE = "6.12-idle"
+KERNELS = (*PACKAGES, IDLE)
 #: Modules that mount the host's root; those that the kernel has built in are left out.
 ROOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 #: What is kept of a package: the kernel, and what tests may load.
@@ -52,10 +58,10 @@ CLOCK_SHIFT = 1
 
 @dataclass(frozen=True)
 class Kernel:
-    """image: the kernel; modules: its lib/modules/VERSION; initrd: mounts the host's root."""
+    """image: the kernel; modules: its lib/modules/VERSION, if any; initrd: mounts the root."""
 
     image: Path
-    modules: Path
+    modules: Path | None
     initrd: Path
 
 
@@ -76,8 +82,16 @@ def newest_package(series):
     )
 
 
+def idle_folder():
+    recipe = hashlib.sha256((QEMU / "idle.config").read_bytes()).hexdigest()[:16]
+    return cache_folder("qemu") / f"idle-{recipe}"
+
+
 def find_kernel(series):
-    """Return the newest `Kernel` of a series that was fetched before, None if there is none."""
+    """Return the newest `Kernel` of `KERNELS` that was made before, None if there is none."""
+    if series == IDLE:
+        image = idle_folder() / "bzImage"
+        return Kernel(image, None, initrd(image.parent, None)) if image.exists() else None
     for folder in sorted(cache_folder("qemu").glob(f"{series}.*"), key=os.path.getmtime)[::-1]:
         (image,) = folder.glob("boot/vmlinuz-*")
         (modules,) = folder.glob("lib/modules/*")
@@ -86,12 +100,18 @@ def find_kernel(series):
 
 
 def kernel(series):
-    """Return the newest kernel of a series, fetched if need be; raises `GuestError`."""
+    """Return the newest kernel of `KERNELS`, made if need be; raises `GuestError`."""
     missing = [name for name in NEEDED if not shutil.which(name)]
     if missing:
         raise GuestError(
             f"{', '.join(missing)} not found: qemu-system-x86 busybox-static cpio kmod xz-utils"
         )
+    if series == IDLE:
+        if find_kernel(IDLE) is None:
+            done = subprocess.run([QEMU / "build.sh", idle_folder() / "bzImage"], check=False)
+            if done.returncode:
+                raise GuestError(f"build.sh ended with status {done.returncode}")
+        return find_kernel(IDLE)
     package = newest_package(series)
     if package is None:
         found = find_kernel(series)
@@ -151,7 +171,7 @@ def initrd(folder, modules):
         shutil.copy(busybox, root / "bin" / "busybox")
         shutil.copy(BOOT, root / "init")
         names = []
-        for file in needed_modules(folder, modules.name):
+        for file in needed_modules(folder, modules.name) if modules else ():
             plain = root / "modules" / file.name.removesuffix(".xz")
             if plain.name in names:
                 continue
@@ -195,7 +215,7 @@ def run(
     """
     found = find_kernel(series)
     if found is None:
-        raise GuestError(f"no kernel of {series}: run `make test-vm`, which fetches it")
+        raise GuestError(f"no kernel {series}: run `make test-vm`, which makes it")
 
     def boot(folder):
         return wait_for(arguments(found, folder, nodes_mib), folder, timeout_s)
@@ -236,13 +256,13 @@ def arguments(found, folder, nodes_mib):
 
 def main():
     parser = argparse.ArgumentParser(description="Run a command in a guest under QEMU.")
-    parser.add_argument("--fetch", action="store_true", help="only fetch the kernels")
-    parser.add_argument("--series", choices=PACKAGES, default="6.12")
+    parser.add_argument("--make", action="store_true", help="only make the kernels")
+    parser.add_argument("--series", choices=KERNELS, default="6.12")
     parser.add_argument("--nodes", default="1024", help="MiB of each NUMA node: 1024,1024")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     asked = parser.parse_args()
-    if asked.fetch:
-        for series in PACKAGES:
+    if asked.make:
+        for series in KERNELS:
             print(kernel(series).image)
         return 0
     kernel(asked.series)

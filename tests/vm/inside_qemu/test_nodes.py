@@ -87,7 +87,7 @@ def apply(work, duration, *schemes):
 
 def test_isotherm_demotes_the_cold_and_promotes_the_hot_part():
     with running() as work:
-        (state,) = apply(work, "16s", Scheme(Action.MIGRATE_COLD, COLD, target_nid=1))
+        (state,) = apply(work, "24s", Scheme(Action.MIGRATE_COLD, COLD, target_nid=1))
         cold, hot = share_on(1, work.pid, *cold_of(work)), share_on(1, work.pid, hot_of(work))
         print(f"bpf, migrate_cold: {cold:.3f} of the cold, {hot:.3f} of the hot part")
         assert cold > 0.9
@@ -96,7 +96,7 @@ def test_isotherm_demotes_the_cold_and_promotes_the_hot_part():
         away = vmstat("pgmigrate_success")
         move(work, 1)
         assert vmstat("pgmigrate_success") > away
-        (state,) = apply(work, "16s", Scheme(Action.MIGRATE_HOT, HOT, target_nid=0))
+        (state,) = apply(work, "24s", Scheme(Action.MIGRATE_HOT, HOT, target_nid=0))
         cold, hot = share_on(0, work.pid, *cold_of(work)), share_on(0, work.pid, hot_of(work))
         print(f"bpf, migrate_hot: {hot:.3f} of the hot, {cold:.3f} of the cold part")
         assert hot > 0.9
@@ -106,7 +106,7 @@ def test_isotherm_demotes_the_cold_and_promotes_the_hot_part():
 def test_weights_spread_over_nodes():
     destinations = (Destination(0, 1), Destination(1, 3))
     with running() as work:
-        apply(work, "16s", Scheme(Action.MIGRATE_COLD, COLD, destinations=destinations))
+        apply(work, "24s", Scheme(Action.MIGRATE_COLD, COLD, destinations=destinations))
         share = share_on(1, work.pid, *cold_of(work))
     print(f"bpf, weights 1 and 3: {share:.3f} of the cold part on node 1")
     assert 0.65 < share < 0.85

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kit
 import pytest
 from kit import kdamond, memory, nothing_left, running, windows
 
@@ -31,7 +32,7 @@ def _clean():
 
 def monitor(work, source):
     """A monitoring process that has seen its first window."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(kit.__file__).parent)}
     child = subprocess.Popen(
         [sys.executable, "-c", MONITOR, str(work.pid), source],
         stdout=subprocess.PIPE,
