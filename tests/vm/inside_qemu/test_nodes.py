@@ -53,7 +53,7 @@ def kernel_migrates(work, action, pattern, node, count):
     target = PhysicalMemory([span(work)])
     attrs = Attrs(10_000, 200_000, 1_000_000, 50, 500)
     scheme = Scheme(action, pattern, target_nid=node)
-    with Kdamond(target, attrs, (scheme,), operations="paddr", regions=target.regions) as backend:
+    with Kdamond(target, attrs, (scheme,), operations="paddr") as backend:
         return windows(backend, count)[-1].schemes[0].stats
 
 
