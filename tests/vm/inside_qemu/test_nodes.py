@@ -21,7 +21,8 @@ from isotherm.offload.physical import PhysicalMemory
 
 MOVE_PAGES = 279  # x86-64
 COLD = Pattern(access=Access(0, 0), age=Age(1_000_000))
-HOT = Pattern(access=Access(30, None))
+# Aged: at first a region holds more than is hot.
+HOT = Pattern(access=Access(60, None), age=Age(1_000_000))
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 pytestmark = pytest.mark.skipif(
@@ -65,7 +66,7 @@ def test_the_kernels_damon_demotes_the_cold_and_promotes_the_hot_part():
         cold, hot = share_on(1, work.pid, *cold_of(work)), share_on(1, work.pid, hot_of(work))
         print(f"kdamond, migrate_cold: {cold:.3f} of the cold, {hot:.3f} of the hot part; {stats}")
         assert cold > 0.9
-        # The kernel's guess in so few windows: a part of the hot memory goes too.
+        # Best effort: a part of the wrong memory may go too.
         assert hot < 0.3
         assert stats.sz_applied >= 0.9 * 41 * MIB
         # All of it away, then what is hot back.
