@@ -85,6 +85,17 @@ def vmstat(name):
     raise KeyError(name)
 
 
+def spans(work, gap=MIB):
+    """The physical memory of a workload: ranges with holes of less than `gap` bytes."""
+    found = []
+    for frame in sorted(frames(work.pid, work.areas[0])):
+        if found and frame * PAGE - found[-1][1] < gap:
+            found[-1][1] = (frame + 1) * PAGE
+        else:
+            found.append([frame * PAGE, (frame + 1) * PAGE])
+    return [Range(start, end) for start, end in found]
+
+
 def span(*works):
     """The physical memory between the first and the last frame of workloads."""
     found = [frame for work in works for frame in frames(work.pid, work.areas[0])]

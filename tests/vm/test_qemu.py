@@ -8,6 +8,8 @@ import qemu_guest
 
 ROOT = Path(__file__).parents[2]
 INSIDE = Path(__file__).parent / "inside_qemu"
+#: Those of physical memory first, while it is in one piece.
+FILES = sorted(INSIDE.glob("test_*.py"), key=lambda path: path.stem != "test_nodes")
 
 pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("emulated")]
 
@@ -22,12 +24,12 @@ def run(*paths, **options):
 
 @pytest.mark.timeout(1000)
 def test_two_nodes_huge_pages_and_side_by_side():
-    run(*sorted(INSIDE.glob("test_*.py")), nodes_mib=(1024, 1024))
+    run(*FILES, nodes_mib=(1024, 1024))
 
 
 @pytest.mark.timeout(1000)
 def test_a_kernel_without_damon():
-    run(*sorted(INSIDE.glob("test_*.py")), series="6.1", nodes_mib=(1024, 1024))
+    run(*FILES, series="6.1", nodes_mib=(1024, 1024))
 
 
 @pytest.mark.timeout(1000)
