@@ -73,20 +73,16 @@ struct access_bpf *access_bpf_create(struct walker *walker, const struct access_
 	access->walker = walker;
 	access->settings = *settings;
 	access->settings.page_idle = NULL;	// the caller's string
-	access->idle_fd = -1;
+	access->idle_fd = settings->page_idle ? page_idle_open(settings->page_idle) : -1;
 	access->random = clock_ns(CLOCK_MONOTONIC) | 1;
 	access->ops = (struct access_ops){access_bpf_turn, take_cleared, access};
 	kpage_open(&access->kpage);
-	if (settings->page_idle) {
-		access->idle_fd = page_idle_open(settings->page_idle);
-		if (access->idle_fd < 0) {
-			snprintf(error, error_size, "%s: %s", settings->page_idle,
-				 strerror(-access->idle_fd));
-			goto fail;
-		}
-	}
 	sweeper_init(&access->sweeper, walker, &access->kpage, access->idle_fd,
 		     settings->first_sweep_ns, settings->steady_sweep_ns);
+	if (settings->page_idle && access->idle_fd < 0) {
+		snprintf(error, error_size, "%s: %s", settings->page_idle, strerror(-access->idle_fd));
+		goto fail;
+	}
 	if (access_bpf_self_test(access, error, error_size) < 0)
 		goto fail;
 	budget_init(&access->budget, settings->overhead_ns, access->clear_ns);

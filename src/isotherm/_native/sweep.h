@@ -14,7 +14,7 @@ struct sweeper {
 	struct kpage *kpage;		// not owned
 	struct thp thp;
 	struct bucket bucket;
-	int idle_fd;			// the page_idle bitmap, not owned; -1: MADV_COLD
+	int idle_fd;			// the page_idle bitmap, not owned; negative: MADV_COLD
 	int64_t steady_rate;		// ns of CPU per second once everything has been swept
 	bool large_ok;			// large folios inside a range are not split
 	bool first_done;
@@ -23,7 +23,10 @@ struct sweeper {
 	uint64_t steps, bytes, skipped;	// skipped: bytes left alone for fear of splitting
 };
 
-/** @idle_fd: of the page_idle bitmap, or -1. @first_ns, @steady_ns: CPU time per second of the first sweep and of later ones; 0: none. */
+/**
+ * @idle_fd: of the page_idle bitmap, negative: MADV_COLD. @first_ns, @steady_ns: CPU time per second of
+ * the first sweep and of later ones; 0: none.
+ */
 void sweeper_init(struct sweeper *sweeper, struct walker *walker, struct kpage *kpage,
 		  int idle_fd, int64_t first_ns, int64_t steady_ns);
 void sweeper_deinit(struct sweeper *sweeper);
