@@ -78,6 +78,9 @@ uint32_t walker_cpu_words(const struct walker *walker)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
 
+	// A kernel for one CPU has neither member.
+	if (!walker->area->config.mm_cpumask || !walker->area->config.task_cpu)
+		return 0;
 	// Only x86-64 keeps mm_cpumask() up to date.
 	if (walker->format.machine != MACHINE_X86_64 || cpus < 1)
 		return 0;
@@ -108,7 +111,7 @@ static int find_members(struct walker *walker, const struct btf *btf, const stru
 	config->mm_pgd = pgd;
 	config->mm_users = users;
 	config->mm_cpumask = mask < 0 ? 0 : mask;
-	config->cpu_words = mask < 0 || cpu < 0 ? 0 : walker_cpu_words(walker);
+	config->cpu_words = walker_cpu_words(walker);
 	return 0;
 }
 

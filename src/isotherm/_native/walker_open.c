@@ -205,8 +205,7 @@ static int walker_init(struct walker *walker, const struct walker_objects *objec
 	if (ret)
 		return explain_refusal(ret, error, error_size);
 	// Again, now that it is known how many the programs look at.
-	if (walker->area->config.mm_cpumask && walker->area->config.task_cpu)
-		walker->area->config.cpu_words = walker_cpu_words(walker);
+	walker->area->config.cpu_words = walker_cpu_words(walker);
 	walker->local_target = malloc(walker->max_targets * sizeof(uint32_t));
 	walker->slot_request = malloc(walker->max_slots * sizeof(uint32_t));
 	if (!walker->local_target || !walker->slot_request)
