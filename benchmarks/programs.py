@@ -105,6 +105,20 @@ def python_child(name: str, code: str, *numbers: int) -> Iterator[Counted]:
             yield Counted(name, process.pid, block)
 
 
+def commands_of(path: str) -> int:
+    """How many commands the redis-server behind a socket has done."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(path)
+        link.sendall(b"INFO stats\r\n")
+        text = b""
+        # The field after it: by then the number is whole.
+        while b"instantaneous_ops_per_sec" not in text:
+            if not (more := link.recv(65536)):
+                raise SystemExit("redis-server went away")
+            text += more
+    return int(text.split(b"total_commands_processed:")[1].split()[0])
+
+
 @dataclass
 class Redis:
     """A redis-server on a socket of its own, loaded by redis-benchmark."""
@@ -114,15 +128,7 @@ class Redis:
     path: str
 
     def done(self) -> int:
-        with socket.socket(socket.AF_UNIX) as link:
-            link.connect(self.path)
-            link.sendall(b"INFO stats\r\n")
-            text = b""
-            while b"total_commands_processed:" not in text:
-                if not (more := link.recv(65536)):
-                    raise SystemExit("redis-server went away")
-                text += more
-        return int(text.split(b"total_commands_processed:")[1].split()[0])
+        return commands_of(self.path)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from typing import Any, Protocol
 
 import common
 from common import MIB
-from programs import ended
+from programs import commands_of, ended
 from scheme_setup import join
 
 BLOCK_BYTES = 1 << 20
@@ -212,15 +212,7 @@ class Redis:
     client: subprocess.Popen[Any] | None = None
 
     def done(self) -> int:
-        with socket.socket(socket.AF_UNIX) as link:
-            link.connect(self.path)
-            link.sendall(b"INFO stats\r\n")
-            text = b""
-            while b"instantaneous_ops_per_sec" not in text:
-                if not (more := link.recv(65536)):
-                    raise SystemExit("redis-server went away")
-                text += more
-        return int(text.split(b"total_commands_processed:")[1].split()[0])
+        return commands_of(self.path)
 
     def load(self) -> None:
         """Have redis-benchmark read keys at random, as fast as the machine can."""
