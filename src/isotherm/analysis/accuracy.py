@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from isotherm.model.snapshot import Region, Snapshot
-from isotherm.model.target import Range
+from isotherm.model.target import Range, union
 
 #: A region counts as predicted hot from this share of the highest possible nr_accesses on.
 HOT_SHARE = 0.2
@@ -91,15 +91,7 @@ class Score:
 
 def disjoint(ranges: Iterable[tuple[int, int]]) -> list[Range]:
     """Sort ranges and join those that overlap or touch; empty ones vanish."""
-    joined: list[Range] = []
-    for start, end in sorted(ranges):
-        if start >= end:
-            continue
-        if joined and start <= joined[-1].end:
-            joined[-1] = Range(joined[-1].start, max(joined[-1].end, end))
-        else:
-            joined.append(Range(start, end))
-    return joined
+    return list(union(Range(start, end) for start, end in ranges if start < end))
 
 
 def overlap(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:

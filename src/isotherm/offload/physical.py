@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from isotherm.core.ops import TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.privilege import root_hint
-from isotherm.model.target import Mapping, Range, Target
+from isotherm.model.target import Mapping, Range, Target, union
 
 NAME = "physical memory"
 _IOMEM = Path("/proc/iomem")
@@ -34,7 +34,7 @@ def system_ram(iomem: Path = _IOMEM, zoneinfo: Path = _ZONEINFO) -> tuple[Range,
             hidden |= one.size == 1
             found.append(one)
     # Some architectures (User-Mode Linux) list no memory in iomem.
-    ranges = _joined(found or _zones(zoneinfo.read_text()))
+    ranges = union(found or _zones(zoneinfo.read_text()))
     if hidden or not ranges:
         raise NotSupportedError("the kernel does not tell where memory is", hint=root_hint())
     return ranges
@@ -46,17 +46,6 @@ def _zones(text: str) -> list[Range]:
     found = re.findall(r"^ +spanned +(\d+)\n(?:.*\n)*? +start_pfn: +(\d+)", text, re.MULTILINE)
     sizes = ((int(start) * page, int(count) * page) for count, start in found)
     return [Range(start, start + size) for start, size in sizes if size]
-
-
-def _joined(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """Return the ranges in order; what overlaps or touches is one."""
-    joined: list[Range] = []
-    for one in sorted(ranges):
-        if joined and one.start <= joined[-1].end:
-            joined[-1] = Range(joined[-1].start, max(joined[-1].end, one.end))
-        else:
-            joined.append(one)
-    return tuple(joined)
 
 
 class PhysicalMemory:

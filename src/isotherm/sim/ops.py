@@ -8,9 +8,9 @@ from typing import ClassVar, NamedTuple
 from isotherm.clock import Clock
 from isotherm.core.ops import WAS_YOUNG, Check, Done, Ops, Samples, TargetRanges
 from isotherm.model.scheme import Action, Scheme
-from isotherm.model.target import Mapping, Range, Target, Unobservable
+from isotherm.model.target import Mapping, Range, Target, Unobservable, union
 from isotherm.sim.residency import Residency
-from isotherm.sim.world import PAGE, Space, World, union
+from isotherm.sim.world import PAGE, Space, World
 
 
 class _Prepared(NamedTuple):

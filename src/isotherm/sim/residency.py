@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from isotherm.model.target import Range
-from isotherm.sim.world import Area, Space, union
+from isotherm.model.target import Range, union
+from isotherm.sim.world import Area, Space
 
 
 class _Out(NamedTuple):

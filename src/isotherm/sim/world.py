@@ -9,14 +9,14 @@ Times are nanoseconds of the simulated clock; intervals of time are (since, unti
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
 from isotherm.errors import BadValueError
-from isotherm.model.target import Range
+from isotherm.model.target import Range, union
 
 PAGE = 4096
 HUGE_PAGE = 2 << 20
@@ -223,14 +223,3 @@ class World:
     def alive(self, at_ns: int) -> list[int]:
         """Return the indexes of the spaces that exist at a time."""
         return [index for index, space in enumerate(self.spaces) if at_ns < space.until_ns]
-
-
-def union(ranges: Iterator[Range] | Sequence[Range]) -> tuple[Range, ...]:
-    """Sort ranges and join those that touch or overlap."""
-    joined: list[Range] = []
-    for one in sorted(ranges):
-        if joined and one.start <= joined[-1].end:
-            joined[-1] = Range(joined[-1].start, max(joined[-1].end, one.end))
-        else:
-            joined.append(one)
-    return tuple(joined)
