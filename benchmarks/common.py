@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from isotherm.model.snapshot import Snapshot
-from isotherm.session import MonitorSession, monitor
+from isotherm.session.session import MonitorSession, monitor
 
 MIB = 1 << 20
 GIB = 1 << 30

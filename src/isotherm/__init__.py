@@ -82,13 +82,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from isotherm.api import MonitorSession, monitor, open, record  # noqa: A004
-    from isotherm.applying import apply
+    from isotherm.session.applying import apply
 
 
 def __getattr__(name: str) -> Any:
     """Import the running parts when they are first used: `import isotherm` stays cheap."""
     if name in {"MonitorSession", "monitor"}:
-        from isotherm import session
+        from isotherm.session import session
 
         return getattr(session, name)
     if name in {"open", "record"}:
@@ -96,7 +96,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(api, name)
     if name == "apply":
-        from isotherm import applying
+        from isotherm.session import applying
 
         return applying.apply
     raise AttributeError(f"module 'isotherm' has no attribute {name!r}")

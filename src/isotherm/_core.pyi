@@ -7,10 +7,10 @@ from typing import Any, Self, TypeAlias, TypedDict
 from typing_extensions import Buffer
 
 from isotherm.clock import Clock
+from isotherm.core.damon.profile import Profile
 from isotherm.core.ops import Ops
-from isotherm.core.profile import Profile
-from isotherm.core.regions import Row
-from isotherm.core.rng import RngKind
+from isotherm.core.reference.regions import Row
+from isotherm.core.reference.rng import RngKind
 from isotherm.model.scheme import Limits
 from isotherm.model.snapshot import Columns
 

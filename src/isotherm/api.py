@@ -13,7 +13,7 @@ from typing import Any
 from isotherm.analysis.recorded import AnalysedRecording, open_recording
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording.writer import RecordingWriter
-from isotherm.session import MonitorSession, default_path, monitor
+from isotherm.session.session import MonitorSession, default_path, monitor
 
 __all__ = ["MonitorSession", "default_path", "monitor", "open", "record", "write_recording"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from isotherm import _core
-from isotherm.core import regions, rng
+from isotherm.core.reference import regions, rng
 
 DATA = Path(__file__).parent / "data"
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from isotherm.core import intervals, region, regions
+from isotherm.core import schedule as intervals
+from isotherm.core.reference import region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import (

@@ -1,6 +1,7 @@
 """Each core function against the kernel's: both twins, all vectors, exactly."""
 
-from isotherm.core import intervals, region, regions
+from isotherm.core import schedule as intervals
+from isotherm.core.reference import region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import (

@@ -25,11 +25,11 @@ from action_kit import (
 from bpf_kit import HUGE, PAGE, Child, look, vmstat
 from memory_kit import pagemap
 
+from isotherm.actions.treat import HUGE_STAYS
+from isotherm.backends.clear_refs import ClearRefsOps
 from isotherm.core.ops import Check, Done
 from isotherm.model.scheme import Action, Destination
-from isotherm.ops.action_treat import HUGE_STAYS
-from isotherm.ops.clear_refs import ClearRefsOps
-from isotherm.ops.processes import ProcessSet
+from isotherm.targets.processes import ProcessSet
 
 pytestmark = pytest.mark.kernel
 
@@ -319,7 +319,7 @@ def test_clear_refs_acts_where_no_accessed_bit_is_needed(child):
 _UNPRIVILEGED = """
 import os
 from isotherm.model.scheme import Action, Scheme
-from isotherm.ops.actions import Actor
+from isotherm.actions.actor import Actor
 os.setgid(65534); os.setuid(65534)
 print(Actor(look_again=False).why_not(Scheme(Action.COLD)))
 """

@@ -11,9 +11,9 @@ from action_kit import swap  # noqa: F401 - a fixture
 from bpf_kit import PAGE, Child, cleared, watching
 from memory_kit import pagemap
 
+from isotherm.actions import idle as action_idle
 from isotherm.core.ops import Check
 from isotherm.model.scheme import Action, Filter, FilterType, Scheme
-from isotherm.ops import action_idle
 
 pytestmark = pytest.mark.kernel
 

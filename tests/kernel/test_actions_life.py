@@ -22,12 +22,12 @@ from action_kit import (
 )
 from bpf_kit import HUGE, MIB, PAGE, Child, watching
 
+from isotherm.actions.actor import NO_LOOK, Actor
+from isotherm.actions.ways import MOST_CLEARED_RANGES
 from isotherm.core.ops import Done
 from isotherm.kernel.procfs import clear_refs
 from isotherm.model.scheme import Action, Destination
-from isotherm.ops.action_ways import MOST_CLEARED_RANGES
-from isotherm.ops.actions import NO_LOOK, Actor
-from isotherm.ops.processes import ProcessSet
+from isotherm.targets.processes import ProcessSet
 
 pytestmark = pytest.mark.kernel
 PAGES = 97
@@ -142,9 +142,9 @@ def test_without_a_look_nothing_that_needs_one_is_done(child):
 _DROPPED = """
 import os, sys
 from isotherm.model.scheme import Action, Scheme
-from isotherm.ops.action_ways import MOST_CLEARED_RANGES
-from isotherm.ops.actions import Actor
-from isotherm.ops.processes import ProcessSet
+from isotherm.actions.ways import MOST_CLEARED_RANGES
+from isotherm.actions.actor import Actor
+from isotherm.targets.processes import ProcessSet
 processes, actor = ProcessSet([int(sys.argv[1])]), Actor()
 os.setgid(65534); os.setuid(65534)
 at = int(sys.argv[2])

@@ -23,11 +23,11 @@ from action_kit import (
 from bpf_kit import HUGE, MIB, PAGE, Child, vmstat
 from memory_kit import pagemap
 
+from isotherm.actions.actor import NO_SWAP
+from isotherm.actions.treat import Place
 from isotherm.core.ops import Done
 from isotherm.kernel.procfs import clear_refs
 from isotherm.model.scheme import Action
-from isotherm.ops.action_treat import Place
-from isotherm.ops.actions import NO_SWAP
 
 pytestmark = [pytest.mark.kernel]
 needs_swap = pytest.mark.usefixtures("swap")
@@ -141,7 +141,7 @@ def test_large_folios_go_as_a_whole_or_not_at_all(child, setting):
 
 
 def test_without_swap_the_user_is_told_and_anonymous_memory_is_left_alone(child, monkeypatch):
-    for module in ("isotherm.kernel.pagemap", "isotherm.ops.action_limits"):
+    for module in ("isotherm.kernel.pages.pagemap", "isotherm.actions.limits"):
         monkeypatch.setattr(f"{module}.free_swap_bytes", lambda: 0)
     at = small(child)
     make_old(child.pid, (at, PAGES * PAGE))

@@ -14,10 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 from action_kit import swap  # noqa: F401 - a fixture
 from apply_kit import ALL, MIB, applying, descriptors, own_states, state_files, target  # noqa: F401
 
-from isotherm.applying import Applying
-from isotherm.kernel import madvise, undo
-from isotherm.ops import action_treat
+from isotherm.actions import treat as action_treat
+from isotherm.kernel import undo
+from isotherm.kernel.pages import madvise
 from isotherm.schemefile.files import load
+from isotherm.session.applying import Applying
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("states")]
 

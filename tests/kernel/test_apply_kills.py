@@ -47,10 +47,10 @@ def said_by_kernel(descriptor):
 _WORKER = """
 import os, sys
 from pathlib import Path
-from isotherm.applying import Applying
+from isotherm.session.applying import Applying
 from isotherm.kernel import undo
 from isotherm.schemefile.files import load
-from isotherm.ops import vaddr_bpf
+from isotherm.backends.bpf import vaddr_bpf
 schemes = load("pageout quota=none").schemes
 states = Path(sys.argv[1])
 undo.state_folder = lambda: states

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from isotherm.ops.processes import ProcessSet
-from isotherm.ops.ranges import target_ranges
+from isotherm.targets.processes import ProcessSet
+from isotherm.targets.ranges import target_ranges
 
 SCRIPT = """
 import ctypes, json, mmap, os, sys

@@ -193,7 +193,7 @@ def test_not_permitted(toucher, tmp_path):
 #: Imported as root, so that the package needs not be readable for nobody.
 AS_NOBODY = """
 import difflib, os, sys
-import isotherm.cli.record, isotherm.ops.clear_refs, isotherm.cli
+import isotherm.cli.record, isotherm.backends.clear_refs, isotherm.cli
 os.chdir("/")
 os.setgid(65534); os.setuid(65534)
 raise SystemExit(isotherm.cli.main(["record", "-o", "/dev/null/x", "-p", sys.argv[1]]))

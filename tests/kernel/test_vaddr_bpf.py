@@ -21,8 +21,8 @@ from bpf_kit import (
     watching,
 )
 
+from isotherm.backends.bpf.vaddr_bpf import self_test
 from isotherm.core.ops import Check
-from isotherm.ops.vaddr_bpf import self_test
 
 pytestmark = pytest.mark.kernel
 

@@ -13,12 +13,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from bpf_kit import MIB, PAGE, Child, batch, look, watching
 
+from isotherm.backends.bpf.vaddr_bpf import VaddrBpfOps, _refuse_guest
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Check
 from isotherm.errors import NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs
-from isotherm.ops.processes import Process
-from isotherm.ops.vaddr_bpf import VaddrBpfOps, _refuse_guest
+from isotherm.targets.processes import Process
 
 pytestmark = pytest.mark.kernel
 

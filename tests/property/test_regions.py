@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from isotherm import _core
 from isotherm.clock import VirtualClock
-from isotherm.core import region, regions, rng
+from isotherm.core.damon.profile import PROFILES
 from isotherm.core.ops import WAS_YOUNG, Check, Ops
-from isotherm.core.profile import PROFILES
-from isotherm.core.sampler import PySampler
+from isotherm.core.reference import region, regions, rng
+from isotherm.core.reference.sampler import PySampler
 from isotherm.errors import BadValueError
 from isotherm.model.scheme import Limits
 

@@ -6,9 +6,9 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from isotherm import _core
-from isotherm.core import regions
+from isotherm.core.damon.profile import PROFILES
 from isotherm.core.ops import Done, Ops
-from isotherm.core.profile import PROFILES
+from isotherm.core.reference import regions
 from isotherm.core.scheme_runner import Round
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import (

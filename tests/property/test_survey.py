@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm._core import Survey
-from isotherm.kernel.pagemap import Fact
+from isotherm.actions.filters import rules
+from isotherm.kernel.pages.pagemap import Fact
 from isotherm.model.scheme import Filter, FilterType, rejects_rest
-from isotherm.ops.action_filters import rules
 
 PAGE, BLOCK = 4096, 512
 PLAIN = [fact for fact in Fact if fact is not Fact.JOINED]

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isotherm.backends.sim.world import PAGE, Area, HotArea, Space, _hash
 from isotherm.model.target import Range, union
-from isotherm.sim.world import PAGE, Area, HotArea, Space, _hash
 
 AT = 64 * PAGE
 

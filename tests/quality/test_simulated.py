@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import pytest
 
 from isotherm.analysis.accuracy import Score, score
+from isotherm.backends.sim import workloads
+from isotherm.backends.sim.ops import SimOps
 from isotherm.clock import VirtualClock
 from isotherm.core.monitor import Monitor
 from isotherm.model.attrs import Attrs
 from isotherm.model.target import Range
-from isotherm.sim import workloads
-from isotherm.sim.ops import SimOps
 
 SECOND = 1_000_000_000
 GIB, MIB = 1 << 30, 1 << 20

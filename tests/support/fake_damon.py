@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from isotherm.kernel.damon_files import DamonFiles
+from isotherm.kernel.damon.files import DamonFiles
 
 LAYOUT = json.loads((Path(__file__).parents[1] / "data" / "damon_sysfs_layout.json").read_text())
 

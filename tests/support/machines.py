@@ -3,7 +3,7 @@
 import dataclasses
 
 from isotherm.kernel.bpf import BpfSupport
-from isotherm.kernel.damon_sysfs import Kdamond, KernelDamon
+from isotherm.kernel.damon.sysfs import Kdamond, KernelDamon
 from isotherm.kernel.features import probe
 
 ROOT = dataclasses.replace(

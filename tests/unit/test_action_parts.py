@@ -5,14 +5,15 @@ from collections import Counter
 
 import pytest
 
+from isotherm.actions.memory import _may_be_acted_on, _without, is_anonymous
+from isotherm.actions.treat import weighted_node
+from isotherm.actions.ways import NEVER, WAYS
 from isotherm.errors import NotSupportedError
-from isotherm.kernel import madvise, numa
-from isotherm.kernel.pagemap import cgroup_inode
+from isotherm.kernel import numa
+from isotherm.kernel.pages import madvise
+from isotherm.kernel.pages.pagemap import cgroup_inode
 from isotherm.model.scheme import Action, Destination
 from isotherm.model.target import Mapping, Range
-from isotherm.ops.action_memory import _may_be_acted_on, _without, is_anonymous
-from isotherm.ops.action_treat import weighted_node
-from isotherm.ops.action_ways import NEVER, WAYS
 
 
 def test_lists_of_nodes():

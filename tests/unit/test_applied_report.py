@@ -7,13 +7,13 @@ import json
 import pytest
 
 from isotherm.analysis.applied import Outcomes
-from isotherm.applying import Result
 from isotherm.core.ops import Done, TargetRanges
 from isotherm.model.scheme import Action, Quota, Scheme
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.target import Mapping, Range, Target
 from isotherm.report.applied import HEADER, live_lines, quota_text, report_applied, state_row
 from isotherm.schemes.engine import Event
+from isotherm.session.applying import Result
 
 MIB = 1 << 20
 OUT = Scheme(Action.PAGEOUT, name="out", quota=Quota(size_bytes=64 * MIB))

@@ -130,7 +130,8 @@ def test_a_log_that_cannot_be_written(run):
 #: Imported as root, so that the package needs not be readable for nobody.
 AS_NOBODY = """
 import difflib, os, sys
-import isotherm.cli.apply, isotherm.ops.clear_refs, isotherm.ops.vaddr_bpf, isotherm.cli
+import isotherm.cli, isotherm.cli.apply
+import isotherm.backends.bpf.vaddr_bpf, isotherm.backends.clear_refs
 os.chdir("/")
 os.setgid(65534); os.setuid(65534)
 raise SystemExit(isotherm.cli.main(["apply", *sys.argv[1:]]))

@@ -6,15 +6,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from isotherm.applying import Applying
+from isotherm.backends.sim.ops import SimOps
+from isotherm.backends.sim.workloads import BASE, MIB, MS, fixed
+from isotherm.backends.sim.world import Area, Space, World
 from isotherm.clock import VirtualClock
 from isotherm.errors import BadValueError, NotSupportedError, OutputError, TargetGoneError
 from isotherm.kernel import undo
 from isotherm.model.scheme import Access, Action, Pattern, Quota, Scheme
 from isotherm.schemefile.files import load
-from isotherm.sim.ops import SimOps
-from isotherm.sim.workloads import BASE, MIB, MS, fixed
-from isotherm.sim.world import Area, Space, World
+from isotherm.session.applying import Applying
 from support.killed import run_and_kill
 
 TOTAL, HOT = 64 * MIB, 8 * MIB

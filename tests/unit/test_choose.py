@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from isotherm import opening, session
+from isotherm.backends.choose import BACKENDS, TargetFacts, choose, look_at, open_ops
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import BpfSupport
 from isotherm.kernel.features import probe
-from isotherm.ops.choose import BACKENDS, TargetFacts, choose, look_at, open_ops
+from isotherm.session import opening, session
 from support.machines import NOTHING, ROOT, USER, kernel_damon
 
 

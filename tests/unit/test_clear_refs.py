@@ -5,11 +5,11 @@ from array import array
 
 import pytest
 
+from isotherm.backends.clear_refs import ClearRefsOps
 from isotherm.core.ops import Check, Samples
 from isotherm.demo.runner import Workload
 from isotherm.demo.spec import Area, Hot, Phase, Spec
-from isotherm.ops.clear_refs import ClearRefsOps
-from isotherm.ops.processes import ProcessSet
+from isotherm.targets.processes import ProcessSet
 
 PAGE = 4096
 
@@ -98,6 +98,6 @@ def test_recommended_intervals_grow_with_the_target(workload, monkeypatch):
     ops = ClearRefsOps(ProcessSet([workload.pid]))  # known before the first look
     attrs = ops.recommended_attrs
     assert (attrs.sample_us, attrs.aggr_us) == (1_000_000, 5_000_000)
-    monkeypatch.setattr("isotherm.ops.clear_refs._resident_bytes", lambda _process: 10 << 30)
+    monkeypatch.setattr("isotherm.backends.clear_refs._resident_bytes", lambda _process: 10 << 30)
     assert ops.recommended_attrs.sample_us == 12_000_000  # 10 GiB x 59 ms / 5 % of a CPU
     ops.close()

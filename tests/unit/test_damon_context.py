@@ -3,9 +3,9 @@
 import pytest
 
 from isotherm.errors import BadValueError, NotSupportedError
-from isotherm.kernel.damon_context import Context, DamonTarget, KdamondFiles, Probe, free_slot
-from isotherm.kernel.damon_files import DamonFiles
-from isotherm.kernel.damon_versions import first_release, first_release_of
+from isotherm.kernel.damon.context import Context, DamonTarget, KdamondFiles, Probe, free_slot
+from isotherm.kernel.damon.files import DamonFiles
+from isotherm.kernel.damon.versions import first_release, first_release_of
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import (
     Access,

@@ -1,4 +1,4 @@
-from isotherm.kernel import damon_sysfs
+from isotherm.kernel.damon import sysfs as damon_sysfs
 
 
 def make(root, files):

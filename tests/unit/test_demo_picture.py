@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from isotherm.analysis.accuracy import HotPhase, Truth
-from isotherm.demo.live import Screen, style_of
-from isotherm.demo.picture import Layout, Picture, Style
 from isotherm.demo.show import closing, demo_spec, watch, why
 from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Range, Target
+from isotherm.terminal.picture import Layout, Picture, Style
+from isotherm.terminal.screen import Screen, style_of
 
 MIB = 1 << 20
 SECOND = 1_000_000_000

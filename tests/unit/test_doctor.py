@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from isotherm.backends.bpf.self_test import self_test
 from isotherm.cli import main
 from isotherm.kernel.features import probe
-from isotherm.ops.self_test import self_test
 
 
 def test_facts_agree_with_other_witnesses():

@@ -8,8 +8,8 @@ from hypothesis import given
 
 from isotherm.errors import BadValueError
 from isotherm.kernel import meminfo
-from isotherm.ops import guard
 from isotherm.schemes.backoff import FIRST_HOLD_NS, LONGEST_HOLD_NS, SECOND_NS, Backoff
+from isotherm.session import guard
 
 
 def test_harm_stops_at_once_and_quiet_lets_go_on_slowly():

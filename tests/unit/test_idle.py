@@ -3,11 +3,18 @@ from array import array
 
 import pytest
 
+from isotherm.backends.idle import IdleOps
 from isotherm.core.ops import Check, Samples
 from isotherm.errors import TargetGoneError
-from isotherm.kernel.page_frames import COMPOUND_HEAD, COMPOUND_TAIL, HUGE, LRU, PageFrames, runs
-from isotherm.ops.idle import IdleOps
-from isotherm.ops.processes import ProcessSet
+from isotherm.kernel.pages.page_frames import (
+    COMPOUND_HEAD,
+    COMPOUND_TAIL,
+    HUGE,
+    LRU,
+    PageFrames,
+    runs,
+)
+from isotherm.targets.processes import ProcessSet
 
 ZERO = 7
 OWN = 100

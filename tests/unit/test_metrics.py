@@ -7,7 +7,7 @@ import pytest
 
 from isotherm.kernel import cgroupfs, meminfo
 from isotherm.model.scheme import Goal, Metric
-from isotherm.ops.metrics import SystemMetrics, why_not_goal
+from isotherm.session.metrics import SystemMetrics, why_not_goal
 
 V1 = """\
 total=100 N0=60 N1=40

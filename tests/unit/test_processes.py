@@ -9,8 +9,8 @@ import pytest
 
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError, TargetGoneError
 from isotherm.kernel import procfs
-from isotherm.ops.processes import ProcessSet
-from isotherm.ops.ranges import target_ranges
+from isotherm.targets.processes import ProcessSet
+from isotherm.targets.ranges import target_ranges
 
 
 def wait_for(condition, seconds=20):
@@ -213,7 +213,7 @@ AS_NOBODY = """
 import os, sys
 os.setgid(65534); os.setuid(65534)
 from isotherm.errors import NotPermittedError
-from isotherm.ops.processes import ProcessSet
+from isotherm.targets.processes import ProcessSet
 try:
     ProcessSet([int(sys.argv[1])])
 except NotPermittedError as err:
@@ -227,7 +227,7 @@ def test_not_permitted(python):
     child.stdout.readline()
     # Imports before the rights are dropped: the package may lie where nobody may read.
     done = subprocess.run(
-        [sys.executable, "-c", "import isotherm.ops.processes\n" + AS_NOBODY, str(child.pid)],
+        [sys.executable, "-c", "import isotherm.targets.processes\n" + AS_NOBODY, str(child.pid)],
         capture_output=True,
         text=True,
         check=True,

@@ -4,10 +4,10 @@ import pytest
 
 from isotherm import _core
 from isotherm.clock import VirtualClock
-from isotherm.core import regions, rng, sampler
+from isotherm.core.damon.profile import NEWEST, PROFILES, profile_of
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import WAS_YOUNG, Check, Ops, TargetRanges
-from isotherm.core.profile import NEWEST, PROFILES, profile_of
+from isotherm.core.reference import regions, rng, sampler
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
 from isotherm.model.target import Range, Target

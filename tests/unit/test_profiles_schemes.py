@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from isotherm.core.damon.profile import PROFILES
 from isotherm.core.ops import Done, Ops
-from isotherm.core.profile import PROFILES
-from isotherm.core.regions import RegionTable
+from isotherm.core.reference.regions import RegionTable
 from isotherm.core.scheme_runner import Round
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs

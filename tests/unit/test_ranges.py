@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm.model.target import Mapping, Range
-from isotherm.ops.processes import ProcessSet
-from isotherm.ops.ranges import coalesce, target_ranges, why_unobservable
+from isotherm.targets.processes import ProcessSet
+from isotherm.targets.ranges import coalesce, target_ranges, why_unobservable
 
 
 @st.composite

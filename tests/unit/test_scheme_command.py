@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from isotherm.cli import main
-from isotherm.ops.here import Feasible, feasible_here
 from isotherm.schemefile import files
 from isotherm.schemefile.presets import PRESETS
+from isotherm.session.here import Feasible, feasible_here
 
 DATA = Path(__file__).parent.parent / "data"
 

@@ -5,7 +5,7 @@ import pytest
 from isotherm.clock import VirtualClock
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Check, Done, Ops
-from isotherm.core.regions import RegionTable
+from isotherm.core.reference.regions import RegionTable
 from isotherm.core.scheme_runner import Round
 from isotherm.errors import IsothermError, NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs

@@ -5,14 +5,14 @@ import dataclasses
 import pytest
 
 import isotherm
-from isotherm import opening
+from isotherm.backends.choose import TargetFacts, choose
 from isotherm.cli import main
 from isotherm.cli.apply import filled
 from isotherm.errors import BadValueError, NotSupportedError
 from isotherm.model.scope import Scope, scope_of
 from isotherm.model.target import Range
-from isotherm.ops.choose import TargetFacts, choose
 from isotherm.schemefile.files import load
+from isotherm.session import opening
 from support.machines import ROOT, USER, kernel_damon
 
 PHYSICAL = TargetFacts(operations="paddr")

@@ -5,13 +5,13 @@ import os
 import pytest
 
 import isotherm
-from isotherm import opening
+from isotherm.backends.choose import Choice
+from isotherm.backends.sim.ops import SimOps
+from isotherm.backends.sim.workloads import MIB, fixed
 from isotherm.cli import main
 from isotherm.clock import VirtualClock
 from isotherm.errors import BadValueError
-from isotherm.ops.choose import Choice
-from isotherm.sim.ops import SimOps
-from isotherm.sim.workloads import MIB, fixed
+from isotherm.session import opening
 
 
 def simulated(**options):

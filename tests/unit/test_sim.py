@@ -2,13 +2,13 @@ from array import array
 
 import pytest
 
+from isotherm.backends.sim import workloads
+from isotherm.backends.sim.ops import SimOps
+from isotherm.backends.sim.world import HUGE_PAGE, PAGE, Area, HotArea, Space, World
 from isotherm.clock import VirtualClock
 from isotherm.core.ops import WAS_YOUNG, Check, Samples
 from isotherm.errors import BadValueError
 from isotherm.model.target import Range
-from isotherm.sim import workloads
-from isotherm.sim.ops import SimOps
-from isotherm.sim.world import HUGE_PAGE, PAGE, Area, HotArea, Space, World
 
 MS = 1_000_000
 BASE = workloads.BASE

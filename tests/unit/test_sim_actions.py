@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from isotherm.backends.sim.ops import SimOps
+from isotherm.backends.sim.residency import minus
+from isotherm.backends.sim.workloads import BASE
+from isotherm.backends.sim.world import HUGE_PAGE, PAGE, Area, HotArea, Space, World
 from isotherm.clock import VirtualClock
 from isotherm.core.ops import Check, Done, Samples
 from isotherm.model.scheme import Action, Filter, FilterType, Scheme
 from isotherm.model.target import Range
-from isotherm.sim.ops import SimOps
-from isotherm.sim.residency import minus
-from isotherm.sim.workloads import BASE
-from isotherm.sim.world import HUGE_PAGE, PAGE, Area, HotArea, Space, World
 
 MS = 1_000_000
 PAGES = 97

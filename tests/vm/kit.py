@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from isotherm.analysis.accuracy import score
+from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.demo.runner import Workload
 from isotherm.demo.spec import fixed
-from isotherm.kernel.damon_files import ROOT as KDAMONDS
+from isotherm.kernel.damon.files import ROOT as KDAMONDS
 from isotherm.model.attrs import Attrs
 from isotherm.model.target import Range
-from isotherm.offload.kdamond import Kdamond
-from isotherm.ops.watch import ProcessTargets
+from isotherm.targets.watch import ProcessTargets
 
 MIB, PAGE = 1 << 20, 4096
 #: Debian 12's own kernel has none.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Region table: the fast twin of core/regions.py, which is the readable reference and says what each
+// Region table: the fast twin of core/reference/regions.py, which is the readable reference and says what each
 // operation means, where it comes from, and which invariants hold between any two calls.
 //
 // The regions of all targets lie in one array, target after target, in the order of the targets.
@@ -50,7 +50,7 @@ struct probe_weights {
 	uint32_t of[MAX_PROBES];	// any not 0: rates are weighted probe hits
 };
 
-/** What differs between releases: core/profile.py. */
+/** What differs between releases: core/damon/profile.py. */
 struct region_rules {
 	bool stores_moving_sum;
 	bool age_resets_at_zero;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What schemes do with the table: the fast twin of core/regions_schemes.py.
+// What schemes do with the table: the fast twin of core/reference/regions_schemes.py.
 #include <string.h>
 #include "regions_inner.h"
 

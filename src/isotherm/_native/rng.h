@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random numbers of the monitor. Same sequences as core/rng.py: a seed gives the same regions in both.
+// Random numbers of the monitor. Same sequences as core/reference/rng.py: a seed gives the same regions in both.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tick loop: pick an address per region, sleep, check, count. The fast twin of core/sampler.py.
+// The tick loop: pick an address per region, sleep, check, count. The fast twin of core/reference/sampler.py.
 #pragma once
 #include <stdatomic.h>
 #include <stddef.h>

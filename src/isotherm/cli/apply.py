@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from isotherm.applying import Applying, resident_bytes
 from isotherm.cli.options import (
     exit_status,
     length_of,
@@ -18,13 +17,14 @@ from isotherm.cli.options import (
     target_names,
 )
 from isotherm.cli.signals import stopping_on_signals
-from isotherm.demo.live import Screen, can_redraw
 from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
 from isotherm.model.snapshot import Snapshot
 from isotherm.report.applied import live_lines, quota_text, report_applied
 from isotherm.report.output import FORMATS
 from isotherm.schemefile.files import load
 from isotherm.schemefile.scheme_file import SchemeFile
+from isotherm.session.applying import Applying, resident_bytes
+from isotherm.terminal.screen import Screen, can_redraw
 from isotherm.units import exact_duration, format_duration, format_size
 
 

@@ -6,15 +6,15 @@ import sys
 
 import click
 
+from isotherm.backends.choose import choose
 from isotherm.cli.signals import stopping_on_signals
-from isotherm.demo.live import MARGIN, Screen, can_redraw, space, style_of
-from isotherm.demo.picture import Style
 from isotherm.demo.runner import Workload
 from isotherm.demo.show import closing, demo_spec, labelled, watch, why
 from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.kernel.features import probe
-from isotherm.ops.choose import choose
-from isotherm.session import MonitorSession, monitor
+from isotherm.session.session import MonitorSession, monitor
+from isotherm.terminal.picture import Style
+from isotherm.terminal.screen import MARGIN, Screen, can_redraw, space, style_of
 
 #: How long to watch with a backend that sees single pages, and with one of whole mappings.
 SECONDS, COARSE_SECONDS = 15.0, 30.0

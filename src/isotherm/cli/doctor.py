@@ -7,10 +7,10 @@ import sys
 
 import click
 
+from isotherm.backends.bpf.self_test import self_test
+from isotherm.backends.choose import BACKENDS, Choice, choose, look_at
 from isotherm.errors import IsothermError
 from isotherm.kernel.features import probe
-from isotherm.ops.choose import BACKENDS, Choice, choose, look_at
-from isotherm.ops.self_test import self_test
 
 
 @click.command(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from isotherm.core.profile import NEWEST, PROFILES
+from isotherm.core.damon.profile import NEWEST, PROFILES
 from isotherm.errors import BadValueError
 from isotherm.model.target import Target
 from isotherm.schemefile.filters import parse_addresses

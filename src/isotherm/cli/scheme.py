@@ -14,7 +14,6 @@ from isotherm.cli import did_you_mean
 from isotherm.errors import BadValueError, NotSupportedError, ThresholdError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
-from isotherm.ops.here import feasible_here
 from isotherm.report.output import FORMATS, Report
 from isotherm.schemefile import explain, files
 from isotherm.schemefile.files import SPELLINGS, Spelling
@@ -22,6 +21,7 @@ from isotherm.schemefile.line import format_line
 from isotherm.schemefile.presets import PRESETS
 from isotherm.schemefile.scheme_file import SchemeFile
 from isotherm.schemefile.source import SchemeError
+from isotherm.session.here import feasible_here
 from isotherm.units import duration_us
 
 WIDTH = 80

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from isotherm.session import MonitorSession
+from isotherm.session.session import MonitorSession
 
 
 @contextmanager

@@ -10,12 +10,12 @@ from typing import Self, cast
 
 from isotherm import _core
 from isotherm.clock import Clock, SystemClock
-from isotherm.core.intervals import Due, Schedule, left_window_bp, tuned
+from isotherm.core.damon.profile import Profile, ProfileName, profile_of
 from isotherm.core.ops import Ops, TargetRanges
-from isotherm.core.profile import Profile, ProfileName, profile_of
-from isotherm.core.regions import RegionTable, divided
-from isotherm.core.rng import Rng, RngKind
-from isotherm.core.sampler import PySampler, Sampler
+from isotherm.core.reference.regions import RegionTable, divided
+from isotherm.core.reference.rng import Rng, RngKind
+from isotherm.core.reference.sampler import PySampler, Sampler
+from isotherm.core.schedule import Due, Schedule, left_window_bp, tuned
 from isotherm.core.scheme_runner import Round, SchemeRunner
 from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.model.attrs import Attrs

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from isotherm.core.ops import Ops
-from isotherm.core.regions import RegionTable
+from isotherm.core.reference.regions import RegionTable
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
 from isotherm.model.scheme_state import SchemeState

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from isotherm.analysis.accuracy import Summary, Truth, judge, overlap, predicted, summarize
-from isotherm.demo.live import Screen
-from isotherm.demo.picture import Layout, Picture, Style
 from isotherm.demo.spec import Area, Hot, Phase, Spec
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Range
+from isotherm.terminal.picture import Layout, Picture, Style
+from isotherm.terminal.screen import Screen
 from isotherm.units import format_duration, format_size
 
 MIB = 1 << 20

@@ -1,5 +1,5 @@
 """
-What this kernel offers and what we may use of it: facts, no decisions (`ops.choose` decides).
+What this kernel offers and what we may use of it: facts, no decisions (`backends.choose` decides).
 
 Each fact is found by trying, never by the version number: distributions patch and configure. None
 means unknown, usually because we may not look.
@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isotherm.kernel import bpf as walker
-from isotherm.kernel import damon_sysfs
 from isotherm.kernel.bpf import BpfSupport
+from isotherm.kernel.damon import sysfs as damon_sysfs
 from isotherm.kernel.privilege import effective_capabilities
 
 _SYS_PROCESS_MADVISE = 440  # the same on every architecture

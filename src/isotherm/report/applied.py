@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from isotherm.applying import Result
 from isotherm.model.scheme import Quota, Scheme
 from isotherm.model.scheme_state import SchemeState
 from isotherm.report.output import Report
-from isotherm.report.text import elide, short_size, table
+from isotherm.session.applying import Result
+from isotherm.terminal.text import elide, short_size, table
 from isotherm.units import (
     U64_MAX,
     exact_duration,

@@ -12,10 +12,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from isotherm.kernel.damon_sysfs import KernelDamon
+from isotherm.backends.bpf.self_test import SelfTest
+from isotherm.backends.choose import BACKENDS, Choice
+from isotherm.kernel.damon.sysfs import KernelDamon
 from isotherm.kernel.features import KernelSupport
-from isotherm.ops.choose import BACKENDS, Choice
-from isotherm.ops.self_test import SelfTest
 from isotherm.units import format_size
 
 SCHEMA = "isotherm.doctor/1"

@@ -10,7 +10,7 @@ from isotherm.analysis.hotness import UNKNOWN, Heat, total
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.analysis.summary import Summary
 from isotherm.report.output import Report
-from isotherm.report.text import elide, heat_line, printable, short_size, table, target_title
+from isotherm.terminal.text import elide, heat_line, printable, short_size, table, target_title
 from isotherm.units import format_duration, format_size
 
 SCHEMA = "isotherm.report.summary/1"

@@ -12,7 +12,7 @@ from isotherm.model.snapshot import Region, Snapshot
 from isotherm.model.target import Mapping
 from isotherm.report.heatmap_text import plot_size, render
 from isotherm.report.output import Report
-from isotherm.report.text import bar, elide, printable, short_size, table, target_title
+from isotherm.terminal.text import bar, elide, printable, short_size, table, target_title
 from isotherm.units import format_duration, format_size
 
 PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from isotherm.clock import Clock, SystemClock
+from isotherm.core.damon.profile import NEWEST, Profile
 from isotherm.core.ops import Done, Ops
-from isotherm.core.profile import NEWEST, Profile
 from isotherm.core.scheme_runner import Round
 from isotherm.errors import IsothermError, NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs

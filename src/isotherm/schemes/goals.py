@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from isotherm.core.intervals import feed
-from isotherm.core.profile import NEWEST, Profile
-from isotherm.core.region import mult_frac
+from isotherm.core.damon.profile import NEWEST, Profile
+from isotherm.core.reference.region import mult_frac
+from isotherm.core.schedule import feed
 from isotherm.model.scheme import Goal, Metric, Quota, Tuner
 from isotherm.units import U64_MAX
 

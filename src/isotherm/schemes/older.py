@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isotherm.core.profile import Profile
+from isotherm.core.damon.profile import Profile
 from isotherm.errors import BadValueError
 from isotherm.model.scheme import Quota, Scheme
 

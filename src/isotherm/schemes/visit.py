@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from isotherm.core.regions import RegionTable
+from isotherm.core.reference.regions import RegionTable
 
 
 class Visit:

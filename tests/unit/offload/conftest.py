@@ -2,8 +2,8 @@
 
 import pytest
 
-from isotherm.offload import claim
-from isotherm.offload.kdamond import Kdamond
+from isotherm.backends.kdamond import claim
+from isotherm.backends.kdamond.kdamond import Kdamond
 from support.fake_damon import FakeDamon
 from support.offload import ATTRS
 

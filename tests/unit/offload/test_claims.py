@@ -5,11 +5,11 @@ from contextlib import suppress
 
 import pytest
 
+from isotherm.backends.kdamond.claim import SLOTS, Claim, claimed
 from isotherm.errors import NotSupportedError
 from isotherm.kernel import undo
-from isotherm.kernel.damon_context import Context, DamonTarget, KdamondFiles
+from isotherm.kernel.damon.context import Context, DamonTarget, KdamondFiles
 from isotherm.model.target import Range
-from isotherm.offload.claim import SLOTS, Claim, claimed
 from support.offload import Watched, take
 
 

@@ -4,13 +4,13 @@ import errno
 
 import pytest
 
+from isotherm.backends.kdamond.claim import claimed
+from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.errors import BadValueError, NotSupportedError
 from isotherm.kernel import meminfo
-from isotherm.kernel.damon_context import DamonTarget, KdamondFiles
+from isotherm.kernel.damon.context import DamonTarget, KdamondFiles
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Action, Goal, Metric, Quota, Scheme, Watermarks
-from isotherm.offload.claim import claimed
-from isotherm.offload.kdamond import Kdamond
 from support.fake_damon import FakeDamon
 from support.offload import ATTRS, PAGEOUT, Watched, take
 

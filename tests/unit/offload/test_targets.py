@@ -5,11 +5,11 @@ import os
 
 import pytest
 
+from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.errors import NotSupportedError, TargetGoneError
-from isotherm.kernel.damon_context import DamonTarget, KdamondFiles
+from isotherm.kernel.damon.context import DamonTarget, KdamondFiles
 from isotherm.model.target import Range
-from isotherm.offload.kdamond import Kdamond
-from isotherm.offload.physical import PhysicalMemory, system_ram
+from isotherm.targets.physical import PhysicalMemory, system_ram
 from support.fake_damon import FakeDamon
 from support.offload import ATTRS, Watched, take
 

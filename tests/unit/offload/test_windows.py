@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from isotherm.offload.windows import AGGREGATED, Assembler, Tracepoint
+from isotherm.backends.kdamond.windows import AGGREGATED, Assembler, Tracepoint
 
 RECORDED = Path(__file__).parents[2] / "data" / "damon_aggregated.txt.gz"
 BASE, HOT = 0x40000000, 16 << 20

@@ -9,9 +9,9 @@ import pytest
 from kit import KDAMONDS, MIB, judged, running, vmstat
 
 import isotherm
+from isotherm.backends.choose import choose
 from isotherm.demo.spec import fixed, moving
 from isotherm.kernel.features import probe
-from isotherm.ops.choose import choose
 
 SERIES = os.uname().release
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from kit import MIB, by_kernel, kdamond, nothing_left, running, windows
 
-from isotherm.applying import Applying
 from isotherm.demo.spec import fixed
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
+from isotherm.session.applying import Applying
 
 # Aged: at first a region holds more than is hot.
 HOT = Pattern(access=Access(60, None), age=Age(1_000_000))

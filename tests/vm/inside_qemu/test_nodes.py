@@ -24,11 +24,11 @@ from kit import (
     windows,
 )
 
-from isotherm.applying import Applying
+from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Access, Action, Age, Destination, Pattern, Scheme
-from isotherm.offload.kdamond import Kdamond
-from isotherm.offload.physical import PhysicalMemory
+from isotherm.session.applying import Applying
+from isotherm.targets.physical import PhysicalMemory
 
 MOVE_PAGES = 279  # x86-64
 COLD = Pattern(access=Access(0, 0), age=Age(1_000_000))

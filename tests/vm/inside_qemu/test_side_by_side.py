@@ -16,11 +16,11 @@ import pytest
 from kit import MIB, by_kernel, kdamond, running
 
 from isotherm.analysis.accuracy import predicted, score
+from isotherm.backends.choose import choose, open_ops
 from isotherm.core.monitor import Monitor
 from isotherm.demo.spec import fixed
 from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs
-from isotherm.ops.choose import choose, open_ops
 
 pytestmark = by_kernel
 SETTLE, WINDOWS = 30, 20

@@ -7,11 +7,11 @@ import pytest
 from kit import MIB, cold_bytes, command, judged, nothing_left, running
 
 import isotherm
-from isotherm.applying import Applying
+from isotherm.backends.choose import choose
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.features import probe
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
-from isotherm.ops.choose import choose
+from isotherm.session.applying import Applying
 
 
 def test_record_and_report(tmp_path):

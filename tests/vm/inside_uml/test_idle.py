@@ -7,13 +7,13 @@ import pytest
 from kit import MIB, PAGE, frames, hot_of, judged, running
 
 from isotherm.analysis.accuracy import judge, summarize
+from isotherm.backends.bpf.self_test import self_test
+from isotherm.backends.choose import choose, open_ops
 from isotherm.core.monitor import Monitor
 from isotherm.demo.spec import moving
 from isotherm.kernel.features import probe
-from isotherm.kernel.page_frames import PageFrames
+from isotherm.kernel.pages.page_frames import PageFrames
 from isotherm.model.attrs import Attrs
-from isotherm.ops.choose import choose, open_ops
-from isotherm.ops.self_test import self_test
 
 ATTRS = Attrs(40_000, 400_000, 1_000_000, 20, 200)
 

@@ -18,14 +18,14 @@ from kit import (
 )
 
 from isotherm.analysis.accuracy import judge, predicted, summarize
+from isotherm.backends.kdamond.kdamond import Kdamond
+from isotherm.backends.kdamond.windows import EVERYTHING
 from isotherm.demo.spec import moving
-from isotherm.kernel.damon_context import KdamondFiles
-from isotherm.kernel.damon_files import DamonFiles
+from isotherm.kernel.damon.context import KdamondFiles
+from isotherm.kernel.damon.files import DamonFiles
 from isotherm.model.attrs import Attrs
 from isotherm.model.target import Range
-from isotherm.offload.kdamond import Kdamond
-from isotherm.offload.physical import PhysicalMemory
-from isotherm.offload.windows import EVERYTHING
+from isotherm.targets.physical import PhysicalMemory
 
 SOURCES = ("tracepoint", "tried_regions")
 

@@ -24,10 +24,10 @@ from kit import (
     windows,
 )
 
+from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Access, Action, Age, Filter, FilterType, Pattern, Scheme
-from isotherm.offload.kdamond import Kdamond
-from isotherm.offload.physical import PhysicalMemory
+from isotherm.targets.physical import PhysicalMemory
 
 COLD = Pattern(access=Access(0, 0), age=Age(1_000_000))
 HOT = Pattern(access=Access(30, None))

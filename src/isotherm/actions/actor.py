@@ -1,0 +1,352 @@
+"""
+Does the actions of schemes to other processes, a piece of memory at a time.
+
+What may be acted on is decided three times, each time closer: by mapping (action_memory), by the
+state of each folio (a survey, in C), and, for actions that would hurt if memory were in use after
+all, by its accessed bits just before. What was done is read from the page tables afterwards.
+
+A folio belongs to the region that holds its middle, so that regions smaller than a huge page do
+not keep it from ever being acted on, and is acted on as a whole; a scheme with filters of
+addresses gets only folios wholly inside, so that nothing beyond is touched.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from isotherm._core import Survey, Walker, advise
+from isotherm.actions import filters as action_filters
+from isotherm.actions import limits as action_limits
+from isotherm.actions.idle import IdleLedger, Judged
+from isotherm.actions.memory import Maps, Piece, is_held
+from isotherm.actions.treat import HUGE_STAYS, Place, size_of, treat
+from isotherm.actions.ways import (
+    HUGE_BYTES,
+    MIN_PRESENT_PAGES,
+    MOST_CLEARED_RANGES,
+    NEVER,
+    NOTHING,
+    WAYS,
+    Way,
+)
+from isotherm.core.ops import Done
+from isotherm.errors import NotPermittedError, TargetGoneError
+from isotherm.kernel.pages import madvise, pagemap
+from isotherm.kernel.pages.pagemap import Fact
+from isotherm.model.scheme import Action, FilterType, Scheme, rejects_rest
+from isotherm.model.target import Range
+from isotherm.targets.processes import Process
+
+_FOLIOS = 1  # enum survey_detail
+_STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
+#: The ledger of idle memory is asked beforehand about regions of at most so many bytes.
+_MOST_ASKED_BYTES = 4 << 30
+_SWAP_ASKED_EVERY_NS = 200_000_000
+#: More of one mapping is not looked through where the kernel cannot say which parts are empty.
+_MOST_WITHOUT_HELP = 1 << 40
+_RUN_BYTES = 16  # struct survey_run
+
+NO_SWAP = "no free swap: anonymous memory stays"
+GUEST = "runs a virtual machine: what its guest uses cannot be seen"
+NO_LOOK = "accessed bits cannot be read here"
+NO_HANDLE = "no descriptor of the process could be opened"
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What one `act` has come to so far."""
+
+    applied: int = 0
+    passed: int = 0
+    own_runs: bytes = b""
+    errors: dict[str, int] = field(default_factory=dict)
+
+    def count(self, errors: dict[str, int]) -> None:
+        for why, times in errors.items():
+            self.errors[why] = self.errors.get(why, 0) + times
+
+    def done(self) -> Done:
+        return Done(self.applied, self.passed, self.errors)
+
+
+class Actor:
+    """
+    Acts on processes; one thread at a time, which a walker is shared with.
+
+    walker: reads accessed bits, None where that is not possible; look_again: leave out what turns
+    out to be in use (pageout, migrate_cold) or not (collapse, hugepage, migrate_hot) by a look
+    just before; force_guests: act even on processes that run a virtual machine.
+    """
+
+    def __init__(
+        self,
+        walker: Walker | None = None,
+        *,
+        look_again: bool = True,
+        force_guests: bool = False,
+    ) -> None:
+        self._survey = Survey(walker)
+        self._sources = self._survey.sources()
+        self._look_again = look_again
+        self._force_guests = force_guests
+        self._maps = Maps()
+        self._idle = IdleLedger()
+        self._turn = 0
+        self._swap_asked_ns = 0
+        self._swap_is_free = False
+
+    def why_not(self, scheme: Scheme) -> str:
+        """Say why a scheme cannot be done, and what would make it possible; "" if it can."""
+        return action_limits.why_not(scheme, self._sources, look_again=self._look_again)
+
+    def warnings_for(self, scheme: Scheme) -> list[str]:
+        """Return what the user should know beforehand."""
+        return action_limits.warnings_for(scheme, self._sources)
+
+    def close(self) -> None:
+        self._survey.close()
+
+    def act(
+        self,
+        scheme: Scheme,
+        process: Process,
+        target: int,
+        start: int,
+        end: int,
+        *,
+        filtered: bool,
+        avoid: Iterable[Range] = (),
+        dry: bool = False,
+    ) -> Done:
+        """
+        Do the scheme's action to [start, end) of a process, as `core.ops.Ops.act`.
+
+        target: its index in the walker; avoid: what is known to be unobservable, in order. What
+        an own action raises comes out of here.
+        """
+        total = _Sum()
+        filters = scheme.ops_filters if filtered else ()
+        if scheme.action is Action.STAT and scheme.own is None and not filters:
+            return total.done()
+        if scheme.own is not None and not filters:
+            total.applied = end - start if dry else scheme.own(target, start, end)
+            return total.done()
+        if process.pidfd < 0:
+            return Done(errors={NO_HANDLE: 1})
+        try:
+            if self._maps.runs_guest(process) and not self._force_guests:
+                return Done(errors={GUEST: 1})
+            job = _Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
+            if (job.need | job.avoid) & Fact.YOUNG and not self._sources["accessed"]:
+                return Done(errors={NO_LOOK: 1})
+            if job.idle_ns and self._nothing_due(job, process, Range(start, end), avoid):
+                return total.done()
+            self._survey.remember(job.idle_ns)
+            with pagemap.opened(process.pid) as descriptor:
+                if is_held(process):
+                    place = Place(self._survey, descriptor, target, process)
+                    region = Range(start, end)
+                    pieces = self._maps.pieces(process, *_around(start, end), avoid)
+                    for piece, judged in self._due(
+                        job, process, region, _steps(pieces, descriptor)
+                    ):
+                        if judged is Judged.DUE:
+                            self._step(job, place, piece, job.reach(region, piece), total)
+                        if job.idle_ns:
+                            self._begin_idle(place, piece)
+        except (TargetGoneError, ProcessLookupError):
+            pass
+        except (NotPermittedError, PermissionError):
+            total.count({"not permitted": 1})
+        except OSError as err:
+            total.count({madvise.reason(err.errno or 0): 1})
+        if scheme.own is not None:
+            for first, size in struct.iter_unpack("=QQ", total.own_runs):
+                total.applied += scheme.own(target, first, first + size)
+        return total.done()
+
+    def _nothing_due(
+        self, job: _Job, process: Process, region: Range, avoid: Iterable[Range]
+    ) -> bool:
+        """Tell, without a look at memory, that it is too early to ask for idle pages."""
+        if region.size > _MOST_ASKED_BYTES:
+            return False
+        pieces = self._maps.pieces(process, *_around(*region), avoid)
+        return not any(self._due(job, process, region, pieces))
+
+    def _due(
+        self, job: _Job, process: Process, region: Range, pieces: Iterable[Piece]
+    ) -> Iterator[tuple[Piece, Judged]]:
+        """Leave out what a filter of idle pages cannot be asked about yet."""
+        now_ns = time.monotonic_ns()
+        for piece in pieces:
+            if not job.idle_ns:
+                yield piece, Judged.DUE
+                continue
+            for part, judged in self._idle.parts(
+                process.target_id, piece, region, job.idle_ns, now_ns
+            ):
+                if judged is not Judged.EARLY:
+                    yield part, judged
+
+    def _begin_idle(self, place: Place, piece: Piece) -> None:
+        """Clear all accessed bits of a piece: from now on its pages are idle until used."""
+        place.read(piece.start, piece.end, _FOLIOS)
+        runs, _ = self._survey.pick(
+            piece.start, piece.end, Fact.PRESENT, NEVER, max_run=madvise.CALL_BYTES
+        )
+        if runs:
+            advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, runs)
+        self._idle.note(place.process.target_id, piece, time.monotonic_ns())
+
+    def _step(self, job: _Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
+        place.read(piece.start, piece.end, job.detail)
+        need, avoid = job.need, job.avoid
+        if job.action is Action.WILLNEED and not piece.anonymous:
+            need, avoid = NOTHING, avoid | Fact.PRESENT
+        if job.way.blocks and not piece.anonymous:
+            return
+        unwanted = NOTHING
+        if job.action is Action.PAGEOUT and not self._has_free_swap():
+            unwanted = Fact.ANON
+            if job.choose(self._survey, region, need | Fact.ANON, avoid)[0]:
+                total.count({NO_SWAP: 1})
+            avoid |= Fact.ANON
+        runs, passed = job.choose(self._survey, region, need, avoid)
+        total.passed += passed
+        if job.action is Action.LRU_PRIO and self._holds_inactive_huge(region):
+            total.count({HUGE_STAYS: 1})
+        young = self._young(job, region, unwanted)
+        if runs and job.dry:
+            total.applied += size_of(runs)
+        elif runs and job.scheme.own is not None:
+            total.own_runs += runs
+        elif runs:
+            applied, errors = treat(job.scheme, place, piece, runs)
+            total.applied += applied
+            total.count(errors)
+        self._clear(place, young)
+
+    def _holds_inactive_huge(self, region: Range) -> bool:
+        need, avoid = Fact.PRESENT | Fact.HUGE, NEVER | Fact.ACTIVE
+        return bool(self._survey.pick(*region, need, avoid)[0])
+
+    def _young(self, job: _Job, region: Range, unwanted: Fact) -> bytes:
+        """Return what is in use, to be judged afresh next time."""
+        if not job.clears_young:
+            return b""
+        need = Fact.PRESENT | Fact.YOUNG
+        avoid = NEVER | unwanted
+        return self._survey.pick(*region, need, avoid, max_run=madvise.CALL_BYTES)[0]
+
+    def _clear(self, place: Place, runs: bytes) -> None:
+        """Clear accessed bits of some of the runs, of others next time."""
+        nr = len(runs) // _RUN_BYTES
+        if nr:
+            first = self._turn % nr * _RUN_BYTES
+            some = (runs[first:] + runs[:first])[: MOST_CLEARED_RANGES * _RUN_BYTES]
+            self._turn += MOST_CLEARED_RANGES
+            advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, some)
+
+    def _has_free_swap(self) -> bool:
+        now = time.monotonic_ns()
+        if not self._swap_asked_ns or now - self._swap_asked_ns > _SWAP_ASKED_EVERY_NS:
+            self._swap_is_free = pagemap.free_swap_bytes() > 0
+            self._swap_asked_ns = now
+        return self._swap_is_free
+
+
+def _around(start: int, end: int) -> Range:
+    """Return a region with as much around it as a folio on its border may reach."""
+    return Range(start - start % HUGE_BYTES, end + -end % HUGE_BYTES)
+
+
+def _steps(pieces: Iterable[Piece], descriptor: int) -> Iterator[Piece]:
+    """Cut pieces into steps, passing over what is empty of reservations of terabytes."""
+    for piece in pieces:
+        at = piece.start
+        while at < piece.end:
+            stop = min(piece.end, at - at % _STEP_BYTES + _STEP_BYTES)
+            yield piece._replace(start=at, end=stop)
+            at = stop
+            if piece.anonymous and at < piece.end:
+                used = pagemap.next_populated(descriptor, at, piece.end)
+                if used is None and piece.end - at > _MOST_WITHOUT_HELP:
+                    break
+                at = max(at, (used or at) // HUGE_BYTES * HUGE_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A scheme, as a survey is asked for it."""
+
+    scheme: Scheme
+    way: Way
+    rules: bytes
+    reject_rest: bool
+    clears_young: bool
+    detail: int
+    need: Fact
+    avoid: Fact
+    dry: bool
+    idle_ns: int
+
+    @classmethod
+    def of(cls, scheme: Scheme, *, filtered: bool, look_again: bool, dry: bool) -> _Job:
+        filters = scheme.ops_filters if filtered else ()
+        types = {one.type for one in filters}
+        way = WAYS[Action.STAT if scheme.own is not None else scheme.action]
+        need, avoid = way.need, way.avoid
+        if scheme.own is None and scheme.action is not Action.STAT:
+            avoid |= NEVER
+        # As the kernel's pageout: who asks about age himself is not asked again.
+        look = look_again and not types & {FilterType.YOUNG, FilterType.IDLE}
+        if look and way.look == "old":
+            avoid |= Fact.YOUNG
+        if look and way.look == "young":
+            need |= Fact.YOUNG
+        return cls(
+            scheme,
+            way,
+            action_filters.rules(filters).tobytes(),
+            rejects_rest(filters),
+            bool(avoid & Fact.YOUNG) or (FilterType.YOUNG in types and way.look == "old"),
+            2 if FilterType.MEMCG in types else 1,
+            need,
+            avoid,
+            dry,
+            1000 * scheme.idle_us if filtered else 0,
+        )
+
+    @property
+    def action(self) -> Action:
+        """What isotherm does itself: nothing in place of an own action."""
+        return Action.STAT if self.scheme.own is not None else self.scheme.action
+
+    def reach(self, region: Range, piece: Piece) -> Range:
+        """Return where folios may be taken: units of idle memory are judged as a whole."""
+        if not self.idle_ns or self.scheme.core_filters:
+            return region
+        return Range(piece.start, piece.end)
+
+    def choose(self, survey: Survey, region: Range, need: Fact, avoid: Fact) -> tuple[bytes, int]:
+        """Return the runs to act on, and the bytes that the filters let through."""
+        choose = survey.blocks if self.way.blocks else survey.pick
+        return choose(
+            *region,
+            need,
+            avoid,
+            rules=self.rules,
+            reject_rest=self.reject_rest,
+            strict=bool(self.scheme.core_filters),
+            max_run=self._longest_run(),
+            min_present=MIN_PRESENT_PAGES,
+        )
+
+    def _longest_run(self) -> int:
+        if self.action in (Action.MIGRATE_HOT, Action.MIGRATE_COLD):
+            return 1  # each folio has a destination of its own
+        return HUGE_BYTES if self.action is Action.NOHUGEPAGE else madvise.CALL_BYTES

@@ -1,0 +1,77 @@
+"""Filters of the ops layer, which look at memory: as rules for a survey, or why they cannot be."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from isotherm.errors import IsothermError
+from isotherm.kernel.pages.pagemap import Fact, cgroup_inode
+from isotherm.kernel.privilege import root_hint
+from isotherm.model.scheme import Filter, FilterType
+from isotherm.units import U64_MAX
+
+if TYPE_CHECKING:
+    from isotherm._core import SurveySources  # exists in the stub only
+
+NEEDS_BPF = (
+    "needs the accessed bits of single pages, which only the backend bpf reads "
+    "(`isotherm doctor` says what it lacks here)"
+)
+
+
+class RuleTest(IntEnum):
+    """What a rule asks of a folio: enum survey_test of _native/survey.h."""
+
+    FACT = 0
+    SIZE = 1
+    CGROUP = 2
+    ABSENT = 3
+
+
+_FACTS = {
+    FilterType.ANON: Fact.ANON,
+    FilterType.ACTIVE: Fact.ACTIVE,
+    FilterType.YOUNG: Fact.YOUNG,
+    FilterType.IDLE: Fact.YOUNG,  # and the test the other way round
+}
+
+
+def rules(filters: Sequence[Filter]) -> array[int]:
+    """Return the filters as struct survey_rule: test, low, high, matching, allow."""
+    words = array("Q")
+    for one in filters:
+        matching = one.matching is not (one.type is FilterType.IDLE)
+        words.extend((*_test(one), matching, one.allow))
+    return words
+
+
+def _test(one: Filter) -> tuple[int, int, int]:
+    if one.type in _FACTS:
+        return RuleTest.FACT, _FACTS[one.type], 0
+    if one.type is FilterType.HUGEPAGE_SIZE and one.bounds:
+        return RuleTest.SIZE, one.bounds[0], min(one.bounds[1], U64_MAX)
+    if one.type is FilterType.MEMCG:
+        return RuleTest.CGROUP, cgroup_inode(one.memcg), 0
+    return RuleTest.ABSENT, 0, 0
+
+
+def why_not(one: Filter, sources: SurveySources) -> str:
+    """Say why a filter cannot be evaluated with these sources; "" if it can."""
+    what = f"filter {one.type}: "
+    if one.type is FilterType.PROBE_HITS_WSUM:
+        return what + "there are no probes in user space (the kernel's DAMON has them from 7.3 on)"
+    if one.type in (FilterType.YOUNG, FilterType.IDLE) and not sources["accessed"]:
+        return what + NEEDS_BPF
+    if one.type in (FilterType.ACTIVE, FilterType.HUGEPAGE_SIZE) and not sources["flags"]:
+        return what + f"needs /proc/kpageflags: {root_hint()}"
+    if one.type is FilterType.MEMCG:
+        if not sources["cgroups"]:
+            return what + "needs /proc/kpagecgroup (root, and a kernel with CONFIG_MEMCG)"
+        try:
+            cgroup_inode(one.memcg)
+        except IsothermError as err:
+            return what + str(err)
+    return ""

@@ -1,0 +1,196 @@
+"""The operations set over a simulated world: accessed bits with the semantics of real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from isotherm.backends.sim.residency import Residency
+from isotherm.backends.sim.world import PAGE, Space, World
+from isotherm.clock import Clock
+from isotherm.core.ops import WAS_YOUNG, Check, Done, Ops, Samples, TargetRanges
+from isotherm.model.scheme import Action, Scheme
+from isotherm.model.target import Mapping, Range, Target, Unobservable, union
+
+
+class _Prepared(NamedTuple):
+    """A sample between prepare and check: the page it stands for, or the answer already known."""
+
+    space: Space | None
+    start: int
+    end: int
+    answer: Check | None
+    was_young: bool
+    until_ns: int = 0
+
+
+class SimOps(Ops):
+    """
+    Operations set over a `World`, at the times of `clock`; deterministic.
+
+    Every page has an accessed bit, set by touches and at first by its creation, and cleared by
+    `prepare`. With `clears_per_tick`, no more than so many young pages are cleared in one
+    `prepare`, those of the least checked regions first; the others are MISSED, as the real
+    backend does within its budget.
+
+    Schemes can page out and bring in: memory goes, is not accessed while it is away, and comes
+    back when it is touched. Pages touched since the round before are left alone.
+    """
+
+    name: ClassVar[str] = "sim"
+
+    def __init__(self, world: World, clock: Clock, *, clears_per_tick: int | None = None) -> None:
+        self._world = world
+        self._clock = clock
+        self._budget = clears_per_tick
+        self._spaces: list[tuple[int, Space]] = []
+        #: (space, page) -> when its accessed bit was cleared last; absent: never.
+        self._cleared_at: dict[tuple[int, int], int] = {}
+        self._prepared: list[_Prepared] = []
+        self._prepared_at = 0
+        self._turn = 0
+        self._cleared = 0
+        self._residency = [Residency(space) for space in world.spaces]
+        #: Times of the last two rounds of actions.
+        self._rounds_ns = (clock.now_ns(), clock.now_ns())
+
+    def targets(self) -> Sequence[TargetRanges]:
+        now = self._clock.now_ns()
+        self._spaces = [(index, self._world.spaces[index]) for index in self._world.alive(now)]
+        return [
+            _target_ranges(index, space, now, self._residency[index].absent_bytes(now))
+            for index, space in self._spaces
+        ]
+
+    def alive(self) -> bool:
+        return bool(self._world.alive(self._clock.now_ns()))
+
+    def prepare(self, addresses: Samples) -> None:
+        now = self._prepared_at = self._clock.now_ns()
+        prepared = [
+            self._look(target, address, now)
+            for target, address in zip(addresses.targets, addresses, strict=True)
+        ]
+        young = [index for index, sample in enumerate(prepared) if sample.was_young]
+        if self._budget is not None:
+            # Equals take turns: always beginning with the first would never serve the last.
+            turn, count = self._turn, len(prepared)
+            young.sort(key=lambda index: (addresses.checked[index], (index - turn) % count))
+            self._turn += self._budget
+            for index in young[self._budget :]:
+                prepared[index] = prepared[index]._replace(answer=Check.MISSED)
+            young = young[: self._budget]
+        for index in young:
+            self._cleared_at[addresses.targets[index], prepared[index].start] = now
+        self._cleared += len(young)
+        self._prepared = prepared
+
+    def check(self) -> bytearray:
+        now = self._clock.now_ns()
+        results = bytearray(len(self._prepared))
+        for index, sample in enumerate(self._prepared):
+            if sample.answer is not None or sample.space is None:
+                results[index] = sample.answer or Check.IDLE
+                continue
+            until = min(now, sample.until_ns)
+            if sample.space.touched(sample.start, sample.end, self._prepared_at, until):
+                results[index] = Check.ACCESSED
+            if sample.was_young and self._budget is not None:
+                results[index] |= WAS_YOUNG
+        return results
+
+    def cleared(self) -> int:
+        count, self._cleared = self._cleared, 0
+        return count
+
+    def why_not(self, scheme: Scheme) -> str:
+        if scheme.ops_filters:
+            return f"simulated memory cannot be asked for {scheme.ops_filters[0].type}"
+        if scheme.own is not None or scheme.action in (
+            Action.STAT,
+            Action.PAGEOUT,
+            Action.WILLNEED,
+        ):
+            return ""
+        return (
+            f"a simulated world knows pageout, willneed, stat and own actions, not {scheme.action}"
+        )
+
+    def act(
+        self,
+        scheme: Scheme,
+        target: int,
+        start: int,
+        end: int,
+        *,
+        filtered: bool,
+        dry: bool = False,
+    ) -> Done:
+        del filtered
+        if dry:
+            return Done(end - start)
+        if scheme.own is not None:
+            return Done(scheme.own(target, start, end))
+        index, space = self._spaces[target]
+        now = self._clock.now_ns()
+        if now >= space.until_ns:
+            return Done()
+        if now > self._rounds_ns[1]:
+            self._rounds_ns = (self._rounds_ns[1], now)
+        if scheme.action is Action.PAGEOUT:
+            gone = self._residency[index].page_out(start, end, self._rounds_ns[0], now)
+            return Done(gone)
+        if scheme.action is Action.WILLNEED:
+            return Done(self._residency[index].bring_in(start, end, now))
+        return Done()
+
+    def resident_bytes(self, space: int) -> int:
+        """Return what is in memory of a space of the world, by its index, at this time."""
+        now = self._clock.now_ns()
+        mapped = _mapped_bytes(self._world.spaces[space], now)
+        return mapped - self._residency[space].absent_bytes(now)
+
+    def refaulted_bytes(self, space: int) -> int:
+        """Return how much came back after having been paged out."""
+        self._residency[space].absent_bytes(self._clock.now_ns())
+        return self._residency[space].refaulted_bytes
+
+    def _look(self, target: int, address: int, now: int) -> _Prepared:
+        """Find the page of a sample and whether its accessed bit is set."""
+        index, space = self._spaces[target]
+        area = space.area_at(address, now)
+        if area is None or now >= space.until_ns:
+            return _Prepared(None, 0, 0, Check.IDLE, was_young=False)
+        if area.hidden:
+            return _Prepared(None, 0, 0, Check.UNOBSERVABLE, was_young=False)
+        start = address - (address - area.start) % area.page_bytes
+        end = start + area.page_bytes
+        cleared_at = self._cleared_at.get((index, start))
+        out_since = self._residency[index].out_since(start)
+        if out_since is not None:  # a page that comes back does so by an access
+            cleared_at = max(cleared_at or 0, out_since)
+        young = cleared_at is None or space.touched(start, end, cleared_at, now)
+        until = min(area.until_ns, space.until_ns) - 1
+        return _Prepared(space, start, end, None, young, until)
+
+
+def _mapped_bytes(space: Space, now: int) -> int:
+    return sum(
+        area.end - area.start for area in space.areas if area.from_ns <= now < area.until_ns
+    )
+
+
+def _target_ranges(index: int, space: Space, now: int, absent: int) -> TargetRanges:
+    areas = [area for area in space.areas if area.from_ns <= now < area.until_ns]
+    size = _mapped_bytes(space, now)
+    return TargetRanges(
+        target=Target(index, space.name, None, size, size - absent),
+        ranges=union([Range(area.start, area.end) for area in areas if not area.hidden]),
+        mappings=tuple(Mapping(area.start, area.end, "rw-p", area.name) for area in areas),
+        unobservable=tuple(
+            Unobservable(index, area.start, area.end, area.hidden) for area in areas if area.hidden
+        ),
+    )
+
+
+assert SimOps.min_region_bytes == PAGE  # noqa: S101 - one page size on both sides of the seam

@@ -1,1 +1,0 @@
-"""Backends whose loop runs elsewhere: the kernel's own DAMON."""
