@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from isotherm.core.ops import Check, Done, Ops, Samples, TargetRanges
+from isotherm.core.act import Done
+from isotherm.core.look import Check, Samples, TargetRanges
+from isotherm.core.ops import Ops
 from isotherm.errors import (
     BadValueError,
     DamagedRecordingError,

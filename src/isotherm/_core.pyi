@@ -8,7 +8,7 @@ from typing_extensions import Buffer
 
 from isotherm.clock import Clock
 from isotherm.core.damon.profile import Profile
-from isotherm.core.ops import Ops
+from isotherm.core.look import Look
 from isotherm.core.reference.regions import Row
 from isotherm.core.reference.rng import RngKind
 from isotherm.model.scheme import Limits
@@ -172,7 +172,7 @@ class Sampler:
     def stop(self) -> None: ...
     def take(self) -> tuple[int, int, int, int, int]: ...
 
-def python_access(ops: Ops, /) -> object:
+def python_access(look: Look, /) -> object:
     """Return a capsule "isotherm.access_ops" that calls a Python Ops, interpreter lock held."""
 
 PAGE_IDLE_BITMAP: str

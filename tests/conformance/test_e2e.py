@@ -6,9 +6,11 @@ from functools import partial
 import pytest
 
 from isotherm.clock import VirtualClock
+from isotherm.core.act import Done
 from isotherm.core.damon.profile import PROFILES
+from isotherm.core.look import TargetRanges
 from isotherm.core.monitor import Monitor
-from isotherm.core.ops import Done, Ops, TargetRanges
+from isotherm.core.ops import Ops
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import (
     Access,

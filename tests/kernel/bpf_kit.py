@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from isotherm.backends.bpf.vaddr_bpf import VaddrBpfOps
-from isotherm.core.ops import WAS_YOUNG, Check, Samples
+from isotherm.core.look import WAS_YOUNG, Check, Samples
 
 PAGE, HUGE, MIB, GIB = 4096, 2 << 20, 1 << 20, 1 << 30
 

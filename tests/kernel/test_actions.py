@@ -27,7 +27,8 @@ from memory_kit import pagemap
 
 from isotherm.actions.treat import HUGE_STAYS
 from isotherm.backends.clear_refs import ClearRefsOps
-from isotherm.core.ops import Check, Done
+from isotherm.core.act import Done
+from isotherm.core.look import Check
 from isotherm.model.scheme import Action, Destination
 from isotherm.targets.processes import ProcessSet
 

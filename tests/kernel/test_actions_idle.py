@@ -12,7 +12,7 @@ from bpf_kit import PAGE, Child, cleared, watching
 from memory_kit import pagemap
 
 from isotherm.actions import idle as action_idle
-from isotherm.core.ops import Check
+from isotherm.core.look import Check
 from isotherm.model.scheme import Action, Filter, FilterType, Scheme
 
 pytestmark = pytest.mark.kernel

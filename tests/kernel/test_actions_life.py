@@ -24,7 +24,7 @@ from bpf_kit import HUGE, MIB, PAGE, Child, watching
 
 from isotherm.actions.actor import NO_LOOK, Actor
 from isotherm.actions.ways import MOST_CLEARED_RANGES
-from isotherm.core.ops import Done
+from isotherm.core.act import Done
 from isotherm.kernel.procfs import clear_refs
 from isotherm.model.scheme import Action, Destination
 from isotherm.targets.processes import ProcessSet

@@ -25,7 +25,7 @@ from memory_kit import pagemap
 
 from isotherm.actions.actor import NO_SWAP
 from isotherm.actions.treat import Place
-from isotherm.core.ops import Done
+from isotherm.core.act import Done
 from isotherm.kernel.procfs import clear_refs
 from isotherm.model.scheme import Action
 

@@ -22,7 +22,7 @@ from bpf_kit import (
 )
 
 from isotherm.backends.bpf.vaddr_bpf import self_test
-from isotherm.core.ops import Check
+from isotherm.core.look import Check
 
 pytestmark = pytest.mark.kernel
 

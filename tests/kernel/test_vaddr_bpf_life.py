@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from bpf_kit import MIB, PAGE, Child, batch, look, watching
 
 from isotherm.backends.bpf.vaddr_bpf import VaddrBpfOps, _refuse_guest
+from isotherm.core.look import Check
 from isotherm.core.monitor import Monitor
-from isotherm.core.ops import Check
 from isotherm.errors import NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs
 from isotherm.targets.processes import Process

@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from isotherm import _core
 from isotherm.clock import VirtualClock
 from isotherm.core.damon.profile import PROFILES
-from isotherm.core.ops import WAS_YOUNG, Check, Ops
+from isotherm.core.look import WAS_YOUNG, Check
+from isotherm.core.ops import Ops
 from isotherm.core.reference import region, regions, rng
 from isotherm.core.reference.sampler import PySampler
 from isotherm.errors import BadValueError

@@ -6,8 +6,9 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 
 from isotherm import _core
+from isotherm.core.act import Done
 from isotherm.core.damon.profile import PROFILES
-from isotherm.core.ops import Done, Ops
+from isotherm.core.ops import Ops
 from isotherm.core.reference import regions
 from isotherm.core.scheme_runner import Round
 from isotherm.model.attrs import Attrs

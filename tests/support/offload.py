@@ -1,6 +1,6 @@
 """What tests of the backend kdamond watch, and how they take its windows."""
 
-from isotherm.core.ops import TargetRanges
+from isotherm.core.look import TargetRanges
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Action, Pattern, Quota, Scheme
 from isotherm.model.target import Mapping, Range, Target

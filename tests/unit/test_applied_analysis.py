@@ -6,7 +6,8 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from isotherm.analysis.applied import Outcomes, RangeSet, overlaps, title
-from isotherm.core.ops import Done, TargetRanges
+from isotherm.core.act import Done
+from isotherm.core.look import TargetRanges
 from isotherm.model.scheme_state import TriedRegion
 from isotherm.model.target import Mapping, Range, Target
 from isotherm.schemes.engine import Event

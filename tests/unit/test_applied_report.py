@@ -7,7 +7,8 @@ import json
 import pytest
 
 from isotherm.analysis.applied import Outcomes
-from isotherm.core.ops import Done, TargetRanges
+from isotherm.core.act import Done
+from isotherm.core.look import TargetRanges
 from isotherm.model.scheme import Action, Quota, Scheme
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.target import Mapping, Range, Target

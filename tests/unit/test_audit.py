@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from isotherm.core.ops import Done, TargetRanges
+from isotherm.core.act import Done
+from isotherm.core.look import TargetRanges
 from isotherm.errors import OutputError
 from isotherm.model.scheme import Action, Scheme
 from isotherm.model.scheme_state import TriedRegion

@@ -6,7 +6,7 @@ from array import array
 import pytest
 
 from isotherm.backends.clear_refs import ClearRefsOps
-from isotherm.core.ops import Check, Samples
+from isotherm.core.look import Check, Samples
 from isotherm.demo.runner import Workload
 from isotherm.demo.spec import Area, Hot, Phase, Spec
 from isotherm.targets.processes import ProcessSet

@@ -4,7 +4,7 @@ from array import array
 import pytest
 
 from isotherm.backends.idle import IdleOps
-from isotherm.core.ops import Check, Samples
+from isotherm.core.look import Check, Samples
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.pages.page_frames import (
     COMPOUND_HEAD,

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from isotherm import _core
 from isotherm.clock import VirtualClock
 from isotherm.core.damon.profile import PROFILES
+from isotherm.core.look import WAS_YOUNG, Check, TargetRanges
 from isotherm.core.monitor import Monitor
-from isotherm.core.ops import WAS_YOUNG, Check, Ops, TargetRanges
+from isotherm.core.ops import Ops
 from isotherm.errors import TargetGoneError
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.target import Mapping, Range, Target

@@ -5,8 +5,9 @@ import pytest
 from isotherm import _core
 from isotherm.clock import VirtualClock
 from isotherm.core.damon.profile import NEWEST, PROFILES, profile_of
+from isotherm.core.look import WAS_YOUNG, Check, TargetRanges
 from isotherm.core.monitor import Monitor
-from isotherm.core.ops import WAS_YOUNG, Check, Ops, TargetRanges
+from isotherm.core.ops import Ops
 from isotherm.core.reference import regions, rng, sampler
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs

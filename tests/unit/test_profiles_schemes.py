@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from isotherm.core.act import Done
 from isotherm.core.damon.profile import PROFILES
-from isotherm.core.ops import Done, Ops
+from isotherm.core.ops import Ops
 from isotherm.core.reference.regions import RegionTable
 from isotherm.core.scheme_runner import Round
 from isotherm.errors import BadValueError

@@ -3,8 +3,10 @@
 import pytest
 
 from isotherm.clock import VirtualClock
+from isotherm.core.act import Done
+from isotherm.core.look import Check
 from isotherm.core.monitor import Monitor
-from isotherm.core.ops import Check, Done, Ops
+from isotherm.core.ops import Ops
 from isotherm.core.reference.regions import RegionTable
 from isotherm.core.scheme_runner import Round
 from isotherm.errors import IsothermError, NotSupportedError, TargetGoneError

@@ -6,7 +6,7 @@ from isotherm.backends.sim import workloads
 from isotherm.backends.sim.ops import SimOps
 from isotherm.backends.sim.world import HUGE_PAGE, PAGE, Area, HotArea, Space, World
 from isotherm.clock import VirtualClock
-from isotherm.core.ops import WAS_YOUNG, Check, Samples
+from isotherm.core.look import WAS_YOUNG, Check, Samples
 from isotherm.errors import BadValueError
 from isotherm.model.target import Range
 

@@ -11,7 +11,8 @@ from isotherm.backends.sim.residency import minus
 from isotherm.backends.sim.workloads import BASE
 from isotherm.backends.sim.world import HUGE_PAGE, PAGE, Area, HotArea, Space, World
 from isotherm.clock import VirtualClock
-from isotherm.core.ops import Check, Done, Samples
+from isotherm.core.act import Done
+from isotherm.core.look import Check, Samples
 from isotherm.model.scheme import Action, Filter, FilterType, Scheme
 from isotherm.model.target import Range
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The Ops seam, seen from C. core/ops.py is the same seam in Python and says what each word means.
+// The Look seam, seen from C. core/look.py is the same seam in Python and says what each word means.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

@@ -280,7 +280,7 @@ static void free_python_access(PyObject *capsule)
 
 static PyObject *python_access(PyObject *module, PyObject *ops)
 {
-	PyObject *seam = PyImport_ImportModule("isotherm.core.ops"), *samples, *capsule;
+	PyObject *seam = PyImport_ImportModule("isotherm.core.look"), *samples, *capsule;
 	struct python_access *access;
 
 	(void)module;

@@ -32,7 +32,7 @@ from isotherm.actions.ways import (
     WAYS,
     Way,
 )
-from isotherm.core.ops import Done
+from isotherm.core.act import Done
 from isotherm.errors import NotPermittedError, TargetGoneError
 from isotherm.kernel.pages import madvise, pagemap
 from isotherm.kernel.pages.pagemap import Fact

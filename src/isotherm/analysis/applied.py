@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from isotherm.core.ops import TargetRanges
+from isotherm.core.look import TargetRanges
 from isotherm.model.target import Mapping, Range
 from isotherm.schemes.engine import Event
 

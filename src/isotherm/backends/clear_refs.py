@@ -27,7 +27,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from isotherm.actions.actor import Actor
-from isotherm.core.ops import PAGE, Check, Done, Ops, Samples, TargetRanges
+from isotherm.core.act import Done
+from isotherm.core.look import PAGE, Check, Samples, TargetRanges
+from isotherm.core.ops import Ops
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.procfs import clear_refs, statm
 from isotherm.kernel.smaps import SmapsEntry, smaps

@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-from isotherm.core.ops import Check, Ops, Samples, TargetRanges
+from isotherm.core.look import Check, Samples, TargetRanges
+from isotherm.core.ops import Ops
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.pages.page_frames import PageFrames
 from isotherm.model.attrs import Attrs
@@ -46,8 +47,6 @@ class IdleOps(Ops):
     """
 
     name: ClassVar[str] = "idle"
-    #: Ten times the intervals of the kernel, for ten times its cost per sample.
-    recommended_attrs: ClassVar[Attrs] = Attrs(sample_us=50_000, aggr_us=1_000_000)
 
     def __init__(
         self,
@@ -67,6 +66,11 @@ class IdleOps(Ops):
         self._at: list[tuple[int, int] | None] = []
         self._results = bytearray()
         self._cleared = 0
+
+    @property
+    def recommended_attrs(self) -> Attrs:
+        """Ten times the intervals of the kernel, for ten times its cost per sample."""
+        return Attrs(sample_us=50_000, aggr_us=1_000_000)
 
     def targets(self) -> Sequence[TargetRanges]:
         before = set(self._pids)

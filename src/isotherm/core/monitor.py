@@ -1,4 +1,4 @@
-"""The monitor: DAMON's loop over an Ops, giving a Snapshot per aggregation window."""
+"""The monitor: DAMON's loop over a Look, giving a Snapshot per aggregation window."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Self, cast
 
 from isotherm import _core
 from isotherm.clock import Clock, SystemClock
+from isotherm.core.act import Act, CountOnly
 from isotherm.core.damon.profile import Profile, ProfileName, profile_of
-from isotherm.core.ops import Ops, TargetRanges
+from isotherm.core.look import Look, TargetRanges
 from isotherm.core.reference.regions import RegionTable, divided
 from isotherm.core.reference.rng import Rng, RngKind
 from isotherm.core.reference.sampler import PySampler, Sampler
@@ -31,14 +32,14 @@ _REST_NS = 100_000_000
 
 class Monitor:
     """
-    Monitors the targets of an Ops with DAMON's algorithm (policy "damon").
+    Monitors the targets of a Look with DAMON's algorithm (policy "damon").
 
-    ops: where memory is looked at; closed with the monitor. attrs: intervals and bounds. clock:
-    the machine's by default. seed: of the random numbers (random by default): with the same ops,
+    look: where memory is looked at; closed with the monitor. attrs: intervals and bounds. clock:
+    the machine's by default. seed: of the random numbers (random by default): with the same look,
     clock and seed, the snapshots are the same. native: run on the C core (default), or on its
     readable twins. profile: the Linux release whose rules hold, a key of `core.profile.PROFILES`.
     prng: see `core.rng.Rng`. schemes: what is done to the regions found, by an engine of the same
-    profile.
+    profile; act: does it to memory, by default the look itself if it can.
 
     Iterate `snapshots()` in one thread. `commit` and `stop` may be called from anywhere, signal
     handlers included. Use as a context manager, or `close` it.
@@ -46,7 +47,7 @@ class Monitor:
 
     def __init__(
         self,
-        ops: Ops,
+        look: Look,
         attrs: Attrs | None = None,
         *,
         clock: Clock | None = None,
@@ -55,9 +56,11 @@ class Monitor:
         profile: ProfileName = "7.3",
         prng: RngKind = "splitmix",
         schemes: SchemeRunner | None = None,
+        act: Act | None = None,
     ) -> None:
         self._profile = profile_of(profile)
-        self._ops = ops
+        self._look = look
+        self._act: Act = act or (look if isinstance(look, Act) else CountOnly(look.name))
         self._attrs = attrs or Attrs()
         self._clock = clock or SystemClock()
         if seed is None:
@@ -82,12 +85,12 @@ class Monitor:
         self._window_start_ns = self._cpu_ns = 0
 
     def _table_options(self) -> tuple[int, Profile, int]:
-        return self._ops.min_region_bytes, self._profile, self._attrs.samples_per_aggr
+        return self._look.min_region_bytes, self._profile, self._attrs.samples_per_aggr
 
     def _build_native(self, seed: int, prng: RngKind) -> None:
         table = _core.RegionTable(*self._table_options())
         rng = _core.Rng(prng, seed)
-        access = self._ops.native_access() or _core.python_access(self._ops)
+        access = self._look.native_access() or _core.python_access(self._look)
         clock = None if isinstance(self._clock, SystemClock) else self._clock
         self._sampler = _core.Sampler(table, rng, access, clock)
         # The twins behave, and so are typed, as what they are twins of.
@@ -96,7 +99,7 @@ class Monitor:
     def _build_python(self, seed: int, prng: RngKind) -> None:
         table, rng = RegionTable(*self._table_options()), Rng(prng, seed)
         self._table, self._rng = table, rng
-        self._sampler = PySampler(table, rng, self._ops, self._clock)
+        self._sampler = PySampler(table, rng, self._look, self._clock)
 
     # The backend's face.
 
@@ -133,7 +136,7 @@ class Monitor:
                 self._update_targets()
                 if not self._profile.enforces_min_regions:
                     self._size_limit = table.enforce_min(self._attrs.min_nr_regions)
-            if window_ended and not self._ops.alive():
+            if window_ended and not self._look.alive():
                 break
 
     @property
@@ -161,7 +164,7 @@ class Monitor:
         if schemes is not None:
             if self._schemes is None:
                 raise BadValueError("this monitor was started without schemes")
-            self._schemes.check(self._ops, schemes)
+            self._schemes.check(self._act, schemes)
         self._control.append((0, lambda: self._take(attrs, schemes)))
         self._sampler.stop()
 
@@ -175,7 +178,7 @@ class Monitor:
         self._stopping = True
         if not self._closed:
             self._closed = True
-            self._ops.close()
+            self._look.close()
 
     def __enter__(self) -> Self:
         return self
@@ -207,7 +210,7 @@ class Monitor:
                     return False
                 self._clock.sleep_until(min(wake_ns, now_ns + _REST_NS))
                 self._run_control_calls()
-            if not self._ops.alive():
+            if not self._look.alive():
                 return False
         return True
 
@@ -219,7 +222,7 @@ class Monitor:
         self._schemes.apply(
             Round(
                 table=self._table,
-                ops=self._ops,
+                act=self._act,
                 attrs=attrs,
                 sis=sis,
                 left_bp=left_window_bp(sis, self._schedule.next_aggr, attrs.samples_per_aggr),
@@ -309,15 +312,15 @@ class Monitor:
         return snapshot
 
     def _update_targets(self) -> None:
-        """Take the living targets and their ranges from the ops, by target id."""
-        known = {found.target.id: found for found in self._ops.targets()}
+        """Take the living targets and their ranges from the look, by target id."""
+        known = {found.target.id: found for found in self._look.targets()}
         if list(known) != list(self._targets):
             self._table.set_targets(list(known))
         for target_id, found in known.items():
             before = self._targets.get(target_id)
             ranges: Sequence[tuple[int, int]] = found.ranges
             if before is None and not self._profile.enforces_min_regions:
-                unit = self._ops.min_region_bytes
+                unit = self._look.min_region_bytes
                 ranges = divided(ranges, self._attrs.min_nr_regions, unit)
             if before is None or before.ranges != found.ranges:
                 self._table.set_regions(target_id, ranges)

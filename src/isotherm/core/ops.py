@@ -1,163 +1,25 @@
-"""
-Ops, DAMON's damon_operations: the only place where the algorithm meets memory.
-
-An Ops has ranges to monitor, prepares a batch of addresses ("forget that these were accessed")
-and later checks the same batch ("which were accessed since?"). Everything that knows about
-/proc, BPF or a simulator is behind it.
-"""
+"""Ops, DAMON's damon_operations in one class: a `Look` that may `Act` as well, for own ones."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Any, ClassVar
-
-from isotherm.model.scheme import Action, Scheme
-from isotherm.model.target import Mapping, Range, Target, Unobservable
-
-PAGE = 4096
+from isotherm.core.act import CountOnly, Done
+from isotherm.core.look import Look
+from isotherm.model.scheme import Scheme
 
 
-class Check(IntEnum):
-    """What one check found: the bytes that `Ops.check` returns, and of _native/access.h."""
-
-    IDLE = 0
-    ACCESSED = 1
-    #: The page was young when chosen and was not cleared, so nothing is known: to be imputed.
-    MISSED = 2
-    #: Accesses of this page cannot be seen.
-    UNOBSERVABLE = 3
-
-
-#: Flag on IDLE and ACCESSED: the page was young when chosen, and was cleared. An Ops that leaves
-#: some young pages uncleared (MISSED) must set it: the rate at which cleared young pages are
-#: accessed again stands for the missed ones. Others never set it.
-WAS_YOUNG = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Samples(Sequence[int]):
+class Ops(Look):
     """
-    A batch of sampling addresses, in target and address order; behaves as the addresses.
+    Base of own operations sets: `ranges`, `prepare` and `check` are needed.
 
-    targets: index of each address' target in the last `Ops.targets()`; checked: how many young
-    pages of its region were cleared and checked so far this window, so that an Ops with a budget
-    of clears serves the least known first.
+    One that can act overrides `why_not` and `act` (`core.act.Act`); otherwise it only counts.
     """
-
-    addresses: array[int]
-    targets: array[int]
-    checked: array[int]
-
-    def __len__(self) -> int:
-        return len(self.addresses)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.addresses)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.addresses[index]
-
-
-@dataclass(frozen=True, slots=True)
-class TargetRanges:
-    """A target as the ops sees it now: who, which ranges to monitor, what is known of them."""
-
-    target: Target
-    ranges: tuple[Range, ...]
-    mappings: tuple[Mapping, ...] = ()
-    unobservable: tuple[Unobservable, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """
-    What an action did to a region.
-
-    applied_bytes: really treated, by a look afterwards; passed_bytes: let through by the filters
-    that look at memory (0 if the scheme has none); errors: what failed, how often, by a short
-    reason.
-    """
-
-    applied_bytes: int = 0
-    passed_bytes: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-
-
-class Ops(ABC):
-    """
-    Base of operations sets. Own sets need `ranges`, `prepare` and `check`.
-
-    Called from one thread, in the order: targets, then (prepare, check) per tick, targets again
-    at each update interval, close.
-    """
-
-    #: Short name as shown by `doctor` and stored in recordings.
-    name: ClassVar[str] = "custom"
-    #: Regions are multiples of this many bytes.
-    min_region_bytes: ClassVar[int] = PAGE
-
-    def ranges(self) -> Sequence[tuple[int, int]]:
-        """Return the address ranges [(start, end), ...] of a set that has one target."""
-        raise NotImplementedError
-
-    def targets(self) -> Sequence[TargetRanges]:
-        """
-        Return the living targets and their ranges; called at start and each update interval.
-
-        A target keeps its `Target.id` for life. None left means that monitoring ends.
-        """
-        ranges = tuple(Range(start, end) for start, end in self.ranges())
-        return [TargetRanges(Target(0, self.name), ranges)]
-
-    def alive(self) -> bool:
-        """Tell whether any target still exists; cheap, asked once per window."""
-        return True
-
-    @abstractmethod
-    def prepare(self, addresses: Samples) -> None:
-        """
-        Make ready to see accesses to these addresses from now on.
-
-        A batch may be given up: the next one is then prepared without a `check` between them.
-        """
-
-    @abstractmethod
-    def check(self) -> bytes | bytearray | memoryview:
-        """Return a `Check` (with `WAS_YOUNG`) per address of the last `prepare`, in order."""
-
-    def cleared(self) -> int:
-        """Return how many accessed bits were cleared since the last call."""
-        return 0
-
-    def warming_up(self) -> bool:
-        """Tell whether work of the start goes on, which says nothing of the cost to come."""
-        return False
-
-    def native_access(self) -> object | None:
-        """
-        Return a capsule "isotherm.access_ops" (struct access_ops of _native/access.h), or None.
-
-        With it, the C core runs all ticks of a window without the interpreter; `prepare` and
-        `check` are then not called.
-        """
-        return None
 
     def why_not(self, scheme: Scheme) -> str:
-        """
-        Say why a scheme cannot be done here, and what would make it possible; "" if it can.
-
-        Asked before a scheme is taken. Without memory of its own to act on, a set only counts.
-        """
-        if scheme.action is Action.STAT and not scheme.ops_filters:
-            return ""
-        return f"operations set {self.name!r} cannot act on memory, it can only count (stat)"
+        """Say why a scheme cannot be done here; "" if it can."""
+        return CountOnly(self.name).why_not(scheme)
 
     def warnings_for(self, scheme: Scheme) -> list[str]:
-        """Return what a user should know before a scheme runs here: no swap, for example."""
+        """Return what a user should know before a scheme runs here."""
         del scheme
         return []
 
@@ -171,15 +33,6 @@ class Ops(ABC):
         filtered: bool,
         dry: bool = False,
     ) -> Done:
-        """
-        Do the scheme's action to [start, end) of a target, by its index in the last `targets()`.
-
-        filtered: memory must pass `scheme.ops_filters`; not so where a core filter has allowed the
-        region; dry: look only, and tell what would be done as if it were. A vanished target is
-        nothing done, not an error.
-        """
+        """Do the scheme's action to [start, end) of a target, as `core.act.Act.act`."""
         del scheme, target, start, end, filtered, dry
         return Done()
-
-    def close(self) -> None:  # noqa: B027 - most sets hold nothing
-        """Give back what is held; called once, whatever happened before."""

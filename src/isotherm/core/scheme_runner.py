@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from isotherm.core.ops import Ops
+from isotherm.core.act import Act
 from isotherm.core.reference.regions import RegionTable
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
@@ -26,7 +26,7 @@ class Round:
     """
 
     table: RegionTable
-    ops: Ops
+    act: Act
     attrs: Attrs
     sis: int
     left_bp: int
@@ -37,7 +37,7 @@ class Round:
 class SchemeRunner(Protocol):
     """Applies schemes to a region table, when they are due."""
 
-    def check(self, ops: Ops, schemes: Sequence[Scheme]) -> None:
+    def check(self, act: Act, schemes: Sequence[Scheme]) -> None:
         """Raise `NotSupportedError` for the first scheme that cannot be done here, and say why."""
 
     def begin(self, attrs: Attrs, sis: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from isotherm.core.ops import TargetRanges
+from isotherm.core.look import TargetRanges
 from isotherm.errors import OutputError
 from isotherm.model.scheme import Scheme
 from isotherm.schemes.engine import Event

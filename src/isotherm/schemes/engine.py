@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from isotherm.clock import Clock, SystemClock
+from isotherm.core.act import Act, Done
 from isotherm.core.damon.profile import NEWEST, Profile
-from isotherm.core.ops import Done, Ops
 from isotherm.core.scheme_runner import Round
 from isotherm.errors import IsothermError, NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs
@@ -96,12 +96,12 @@ class Engine:
     def schemes(self) -> tuple[Scheme, ...]:
         return tuple(one.scheme for one in self._running)
 
-    def check(self, ops: Ops, schemes: Sequence[Scheme]) -> None:
+    def check(self, act: Act, schemes: Sequence[Scheme]) -> None:
         check_profile(self._profile, schemes)
         for scheme in schemes:
             goals = scheme.quota.goals if scheme.quota is not None else ()
             reasons = [self._metrics.why_not(goal) for goal in goals]
-            reasons.append(ops.why_not(scheme) if _by_ops(scheme) else "")
+            reasons.append(act.why_not(scheme) if _by_ops(scheme) else "")
             for why in filter(None, reasons):
                 raise NotSupportedError(
                     f"scheme {scheme.title!r} cannot be done here: {why}",
@@ -279,7 +279,7 @@ class Engine:
         begun, cpu_ns = self._clock.now_ns(), time.thread_time_ns()
         try:
             if scheme.own is None or scheme.ops_filters:
-                return now.ops.act(
+                return now.act.act(
                     scheme,
                     tried.target,
                     tried.start,

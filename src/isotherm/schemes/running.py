@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from isotherm.core.act import Done
 from isotherm.core.damon.profile import NEWEST, Profile
-from isotherm.core.ops import Done
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Limits, Scheme
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion

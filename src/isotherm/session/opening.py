@@ -14,8 +14,9 @@ from isotherm.backends.choose import Backend as BackendName
 from isotherm.backends.choose import Choice, TargetFacts, choose, open_ops
 from isotherm.clock import Clock
 from isotherm.core.damon.profile import NEWEST, Profile, profile_of
+from isotherm.core.look import TargetRanges
 from isotherm.core.monitor import Monitor
-from isotherm.core.ops import Ops, TargetRanges
+from isotherm.core.ops import Ops
 from isotherm.errors import BadValueError, NotSupportedError
 from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs, IntervalsGoal
@@ -194,7 +195,7 @@ def open_monitor(
     Attributes that nothing was asked for are those that the ops recommends. Raises
     `NotSupportedError` for a scheme that cannot be done here.
     """
-    attrs = wish.over(getattr(ops, "recommended_attrs", None) or Attrs())
+    attrs = wish.over(ops.recommended_attrs)
     engine: Engine | None = None
     if applied is not None and applied.schemes:
         engine = Engine(

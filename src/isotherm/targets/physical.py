@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from isotherm.core.ops import TargetRanges
+from isotherm.core.look import TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.target import Mapping, Range, Target, union

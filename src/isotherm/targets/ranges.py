@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
-from isotherm.core.ops import TargetRanges
+from isotherm.core.look import TargetRanges
 from isotherm.errors import TargetGoneError
 from isotherm.kernel import procfs
 from isotherm.model.target import Mapping, Range, Target, Unobservable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from isotherm.core.ops import TargetRanges
+from isotherm.core.look import TargetRanges
 from isotherm.model.target import Range
 from isotherm.targets.processes import ProcessSet
 from isotherm.targets.ranges import target_ranges

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from isotherm._core import PAGE_IDLE_BITMAP, AccessBpf, Walker
 from isotherm.actions.actor import Actor
-from isotherm.core.ops import Check, Done, Ops, Samples, TargetRanges
+from isotherm.core.act import Done
+from isotherm.core.look import Check, Samples, TargetRanges
+from isotherm.core.ops import Ops
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
 from isotherm.kernel.privilege import root_hint

@@ -31,7 +31,7 @@ from isotherm.backends.kdamond.windows import (
     columns_of,
 )
 from isotherm.clock import Clock, SystemClock
-from isotherm.core.ops import TargetRanges
+from isotherm.core.look import TargetRanges
 from isotherm.errors import BadValueError, IsothermError, NotSupportedError, TargetGoneError
 from isotherm.kernel import procfs, tracefs
 from isotherm.kernel.damon.context import Context, DamonTarget

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from isotherm.clock import Clock
-from isotherm.core.ops import Done
+from isotherm.core.act import Done
 from isotherm.kernel import meminfo
 from isotherm.kernel.damon.context import KdamondFiles
 from isotherm.model.scheme import Metric, Scheme

@@ -8,7 +8,9 @@ from typing import ClassVar, NamedTuple
 from isotherm.backends.sim.residency import Residency
 from isotherm.backends.sim.world import PAGE, Space, World
 from isotherm.clock import Clock
-from isotherm.core.ops import WAS_YOUNG, Check, Done, Ops, Samples, TargetRanges
+from isotherm.core.act import Done
+from isotherm.core.look import WAS_YOUNG, Check, Samples, TargetRanges
+from isotherm.core.ops import Ops
 from isotherm.model.scheme import Action, Scheme
 from isotherm.model.target import Mapping, Range, Target, Unobservable, union
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from isotherm.core.ops import WAS_YOUNG, Check
+from isotherm.core.look import WAS_YOUNG, Check
 from isotherm.model.attrs import UINT_MAX
 
 MAX_PROBES = 4

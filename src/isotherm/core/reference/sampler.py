@@ -6,7 +6,7 @@ from array import array
 from typing import NamedTuple, Protocol
 
 from isotherm.clock import Clock
-from isotherm.core.ops import WAS_YOUNG, Check, Ops, Samples
+from isotherm.core.look import WAS_YOUNG, Check, Look, Samples
 from isotherm.core.reference.regions import RegionTable
 from isotherm.core.reference.regions_split import RandomRange
 from isotherm.model.attrs import UINT_MAX
@@ -53,7 +53,7 @@ def sampled_end(start: int, end: int) -> int:
 class PySampler:
     """Reference of `Sampler`, for any Ops and clock."""
 
-    def __init__(self, table: RegionTable, rng: RandomRange, ops: Ops, clock: Clock) -> None:
+    def __init__(self, table: RegionTable, rng: RandomRange, ops: Look, clock: Clock) -> None:
         self._table = table
         self._rng = rng
         self._ops = ops

@@ -1,0 +1,140 @@
+"""
+Look: the only place where the algorithm meets memory.
+
+A Look has ranges to monitor, prepares a batch of addresses ("forget that these were accessed")
+and later checks the same batch ("which were accessed since?"). Everything that knows about
+/proc, BPF or a simulator is behind it. What is done to memory is another question: `core.act`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from isotherm.model.attrs import Attrs
+from isotherm.model.target import Mapping, Range, Target, Unobservable
+
+PAGE = 4096
+
+
+class Check(IntEnum):
+    """What one check found: the bytes that `Ops.check` returns, and of _native/access.h."""
+
+    IDLE = 0
+    ACCESSED = 1
+    #: The page was young when chosen and was not cleared, so nothing is known: to be imputed.
+    MISSED = 2
+    #: Accesses of this page cannot be seen.
+    UNOBSERVABLE = 3
+
+
+#: Flag on IDLE and ACCESSED: the page was young when chosen, and was cleared. A Look that leaves
+#: some young pages uncleared (MISSED) must set it: the rate at which cleared young pages are
+#: accessed again stands for the missed ones. Others never set it.
+WAS_YOUNG = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Samples(Sequence[int]):
+    """
+    A batch of sampling addresses, in target and address order; behaves as the addresses.
+
+    targets: index of each address' target in the last `Look.targets()`; checked: how many young
+    pages of its region were cleared and checked so far this window, so that a Look with a budget
+    of clears serves the least known first.
+    """
+
+    addresses: array[int]
+    targets: array[int]
+    checked: array[int]
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.addresses)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.addresses[index]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRanges:
+    """A target as the look sees it now: who, which ranges to monitor, what is known of them."""
+
+    target: Target
+    ranges: tuple[Range, ...]
+    mappings: tuple[Mapping, ...] = ()
+    unobservable: tuple[Unobservable, ...] = ()
+
+
+class Look(ABC):
+    """
+    Base of all ways to look. An own one needs `ranges`, `prepare` and `check`.
+
+    Called from one thread, in the order: targets, then (prepare, check) per tick, targets again
+    at each update interval, close.
+    """
+
+    #: Short name as shown by `doctor` and stored in recordings.
+    name: ClassVar[str] = "custom"
+    #: Regions are multiples of this many bytes.
+    min_region_bytes: ClassVar[int] = PAGE
+
+    @property
+    def recommended_attrs(self) -> Attrs:
+        """Intervals and bounds that suit this look, where nothing was asked for."""
+        return Attrs()
+
+    def ranges(self) -> Sequence[tuple[int, int]]:
+        """Return the address ranges [(start, end), ...] of a look that has one target."""
+        raise NotImplementedError
+
+    def targets(self) -> Sequence[TargetRanges]:
+        """
+        Return the living targets and their ranges; called at start and each update interval.
+
+        A target keeps its `Target.id` for life. None left means that monitoring ends.
+        """
+        ranges = tuple(Range(start, end) for start, end in self.ranges())
+        return [TargetRanges(Target(0, self.name), ranges)]
+
+    def alive(self) -> bool:
+        """Tell whether any target still exists; cheap, asked once per window."""
+        return True
+
+    @abstractmethod
+    def prepare(self, addresses: Samples) -> None:
+        """
+        Make ready to see accesses to these addresses from now on.
+
+        A batch may be given up: the next one is then prepared without a `check` between them.
+        """
+
+    @abstractmethod
+    def check(self) -> bytes | bytearray | memoryview:
+        """Return a `Check` (with `WAS_YOUNG`) per address of the last `prepare`, in order."""
+
+    def cleared(self) -> int:
+        """Return how many accessed bits were cleared since the last call."""
+        return 0
+
+    def warming_up(self) -> bool:
+        """Tell whether work of the start goes on, which says nothing of the cost to come."""
+        return False
+
+    def native_access(self) -> object | None:
+        """
+        Return a capsule "isotherm.access_ops" (struct access_ops of _native/access.h), or None.
+
+        With it, the C core runs all ticks of a window without the interpreter; `prepare` and
+        `check` are then not called.
+        """
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Give back what is held; called once, whatever happened before."""
