@@ -9,7 +9,7 @@ import pytest
 from isotherm.analysis.heatmap import extent, fold, heatmap, merge_ranges
 from isotherm.errors import BadValueError
 from isotherm.model.target import Range, Target, Unobservable
-from isotherm.report.heatmap_text import plot_size, render
+from isotherm.terminal.heatmap import plot_size, render
 from support.snapshots import HEAP, MIB, STACK, T0, phases, snapshot
 
 HOT_APP = 7
