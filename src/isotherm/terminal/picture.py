@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeVar
 
+from isotherm.model.ranges import Range
 from isotherm.model.snapshot import Snapshot
-from isotherm.model.target import Range
 from isotherm.units import format_duration, format_size
 
 #: Heat from none to most: xterm's 256 colours, and characters where there is no colour.
