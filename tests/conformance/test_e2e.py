@@ -12,6 +12,7 @@ from isotherm.core.look import TargetRanges
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -26,7 +27,7 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.model.target import Range, Target
+from isotherm.model.target import Target
 from isotherm.schemes.engine import Engine
 from isotherm.schemes.score import KERNEL_ORDER
 

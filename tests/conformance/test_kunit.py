@@ -8,6 +8,7 @@ from isotherm.core import schedule as intervals
 from isotherm.core.reference import region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
+from isotherm.model.ranges import join_adjacent
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -169,7 +170,7 @@ def commit_target_regions(engine, case):
     for sub in case["cases"]:
         table = engine.table([sub["dst"]], case["src_min_region_sz"])
         if sub["src"]:
-            table.set_regions(0, regions.coalesce(map(tuple, sub["src"])))
+            table.set_regions(0, join_adjacent(map(tuple, sub["src"])))
         assert spans(table) == sub["expect"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isotherm.analysis.heatmap import fold, heatmap
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 from isotherm.terminal.heatmap import render
 from support.snapshots import snapshot
 

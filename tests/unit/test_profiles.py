@@ -11,7 +11,8 @@ from isotherm.core.ops import Ops
 from isotherm.core.reference import regions, rng, sampler
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Range, Target
+from isotherm.model.ranges import Range
+from isotherm.model.target import Target
 
 UNIT = 4096
 GIB = 1 << 30

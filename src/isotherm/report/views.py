@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from isotherm.analysis.hotness import display_name, idle_ns, overlaps
+from isotherm.analysis.hotness import display_name, idle_ns
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.errors import BadValueError, escaped
+from isotherm.model.ranges import parts
 from isotherm.model.snapshot import Region, Snapshot
 from isotherm.model.target import Mapping
 from isotherm.report.output import Report
@@ -107,16 +108,13 @@ def report_regions(
     """Return the regions of the last window, or of the one at `at_ns` after the beginning."""
     snapshot, mappings, begin = _pick(recording, at_ns)
     maps = {id_: sorted(entries, key=lambda m: m.start) for id_, entries in mappings.items()}
-    starts = {id_: [m.start for m in entries] for id_, entries in maps.items()}
     rows = []
     for region in snapshot.columns:
         owner = snapshot.targets[region.target]
         if target is not None and owner.id != target:
             continue
-        parts = overlaps(
-            region.start, region.end, maps.get(owner.id, []), starts.get(owner.id, [])
-        )
-        widest = max(parts, key=lambda part: part[1], default=None)
+        found = parts(maps.get(owner.id, []), region.start, region.end)
+        widest = max(found, key=lambda piece: piece[1].size, default=None)
         what = display_name(widest[0]) if widest else ""
         rows.append(_region_row(snapshot, region, what))
     offset = snapshot.start_ns - begin

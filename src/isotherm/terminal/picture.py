@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
+from isotherm.model.ranges import Range
 from isotherm.model.snapshot import Snapshot
-from isotherm.model.target import Range
 from isotherm.terminal.cells import COLD_COLOUR, HEIGHTS, RAMP, SHADES, half_blocks, nearest
 from isotherm.terminal.output import Painted, in_ascii, joined
 from isotherm.terminal.style import Style

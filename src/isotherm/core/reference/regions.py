@@ -18,23 +18,13 @@ from isotherm.core.reference.regions_schemes import SchemeTable
 from isotherm.core.reference.regions_split import SplitTable
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import UINT_MAX
+from isotherm.model.ranges import Range, aligned, meets, total
 from isotherm.model.snapshot import Columns
 
 #: Addresses end here, so that sums and products of sizes fit 128 bits in C.
 MAX_ADDRESS = 2**62
 
 Row = tuple[int, int, int, int, int, tuple[int, ...], tuple[int, ...]]
-
-
-def coalesce(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join adjacent ranges, as a commit of targets does before set_regions."""
-    joined: list[tuple[int, int]] = []
-    for start, end in ranges:
-        if joined and joined[-1][1] == start:
-            joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
-    return joined
 
 
 def evenly(start: int, end: int, nr: int, unit: int) -> list[tuple[int, int]]:
@@ -55,9 +45,9 @@ def divided(ranges: Sequence[tuple[int, int]], min_nr: int, unit: int) -> list[t
 
     Each range for itself; one that is smaller than such a piece stays whole.
     """
-    aligned = [(start // unit * unit, -(-end // unit) * unit) for start, end in ranges]
-    piece = max(sum(end - start for start, end in aligned) // max(1, min_nr), unit)
-    return [part for a, b in aligned for part in evenly(a, b, (b - a) // piece, unit)]
+    whole = [aligned(start, end, unit) for start, end in ranges]
+    piece = max(total(whole) // max(1, min_nr), unit)
+    return [part for a, b in whole for part in evenly(a, b, (b - a) // piece, unit)]
 
 
 def three_regions(mappings: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -151,13 +141,11 @@ class RegionTable(SchemeTable, SplitTable):
         not sorted, or overlaps another.
         """
         regions = self._targets[target_id]
-        aligned = self._align(ranges)
-        old = [
-            r for r in regions if any(r.start < end and start < r.end for start, end in aligned)
-        ]
+        whole = self._align(ranges)
+        old = [r for r in regions if any(meets(r, start, end) for start, end in whole)]
         new: list[Region] = []
         at = 0
-        for start, end in aligned:
+        for start, end in whole:
             inside: list[Region] = []
             while at < len(old) and old[at].start < end:
                 if old[at].end > start:
@@ -176,17 +164,16 @@ class RegionTable(SchemeTable, SplitTable):
             region.unobservable = min(region.unobservable, region.size)
         self._targets[target_id] = new
 
-    def _align(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        unit = self.min_region_bytes
-        aligned = [(start // unit * unit, -(-end // unit) * unit) for start, end in ranges]
+    def _align(self, ranges: Sequence[tuple[int, int]]) -> list[Range]:
+        whole = [aligned(start, end, self.min_region_bytes) for start, end in ranges]
         previous = 0
-        for start, end in aligned:
+        for start, end in whole:
             if not previous <= start < end <= MAX_ADDRESS:
                 raise BadValueError(
                     f"range {start:#x}..{end:#x} is empty, out of order or overlaps the one before"
                 )
             previous = end
-        return aligned
+        return whole
 
     # The end of a window.
 
