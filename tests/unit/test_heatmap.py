@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from isotherm.analysis.heatmap import extent, fold, heatmap
+from isotherm.analysis.extent import extent
+from isotherm.analysis.heatmap import fold, heatmap
 from isotherm.errors import BadValueError
 from isotherm.model.ranges import Range
 from isotherm.model.target import Target, Unobservable

@@ -56,8 +56,9 @@ def test_summary(recording, run):
         "app 42 and 1 more   12.0s   120 snapshots   5 regions at most",
         " 100 MiB mapped, 70.0 MiB resident, 85.0 MiB monitored",
         " 4.2 MiB not observable (shared)",
+        " windows       100ms each, sampled every 5ms",
         " working set   p50 8.8 MiB   p95 8.8 MiB   max 8.8 MiB",
-        " idle > 10s    72.0 MiB (89%)",
+        " idle > 10s    72.0 MiB (89% of what could be observed)",
         f" heat          {heat}",
         " what           size      hot     warm      idle  not seen",
         " [heap]     64.0 MiB  8.0 MiB        -  56.0 MiB         -",
@@ -121,7 +122,7 @@ def test_wss_numbers(recording, run):
     assert wss["max_unobservable_bytes"] == 4 * MIB + MIB // 4
 
 
-@pytest.mark.parametrize(("at", "index", "hot"), [("0s", 0, 8), ("2s", 20, 8), ("99s", 119, 40)])
+@pytest.mark.parametrize(("at", "index", "hot"), [("0s", 0, 8), ("2s", 20, 8), ("12s", 119, 40)])
 def test_regions_at_a_time(recording, run, at, index, hot):
     regions = json.loads(run("regions", "--at", at, "--format", "json")[1])
     assert regions["index"] == index
@@ -175,7 +176,24 @@ def test_an_empty_recording(here, run):
         (["run.isotherm", "other", "wss"], "what is 'other'?"),
         (["regions", "--at", "soon"], "'soon' is not a duration"),
         (["wss", "--min-access", "200%"], "impossible"),
-        (["heatmap", "--target", "3"], "target 3"),
+        (["heatmap", "--target", "3"], "there is no target 3 in the recording"),
+        (["regions", "--target", "3"], "hint: its targets are 7 (app 42), 9 (helper 43)"),
+        (["regions", "--target", "x"], "'x' is not a whole number"),
+        (["regions", "--target", "9" * 5000], "is not a whole number"),
+        (["regions", "--target", "-1"], "'-1' is not a whole number"),
+        (["regions", "--at", "12001ms"], "the recording ends before 12s: it is 12s long"),
+        (["regions", "--at", "-1s"], "'-1s' is not a duration"),
+        (["regions", "--at", "\0"], "is not a duration"),
+        (["heatmap", "--height", "3"], "3 is not possible\nhint: from 4 to 1000"),
+        (["heatmap", "--width", "9" * 5000], "is not a whole number"),
+        (["wss", "--width", "5"], "5 is not possible"),
+        (["wss", "--at", "1s"], "the view wss has no option --at\nhint: it has --min-access"),
+        (["--target", "7"], "the view summary has no option --target"),
+        (["info", "--height", "9"], "the view info has no option --height"),
+        (["x" * 300], "file name too long"),
+        (["."], "directory"),
+        ([""], "directory"),
+        (["/dev/null"], "/dev/null is not a recording"),
     ],
 )
 def test_mistakes_are_explained(recording, run, args, message):

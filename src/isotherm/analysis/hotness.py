@@ -1,12 +1,13 @@
-"""What is hot, warm and idle: by mapping, and by how long it has been idle."""
+"""What is hot, warm and idle, by mapping."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
+from isotherm.analysis.idleness import idle_ns
+from isotherm.analysis.mappings import title
 from isotherm.model.ranges import parts
 from isotherm.model.snapshot import Region, Snapshot
 from isotherm.model.target import Mapping
@@ -15,8 +16,6 @@ from isotherm.model.target import Mapping
 HOT_SHARE = 0.5
 #: Name of regions in no mapping that we know of.
 UNKNOWN = "(unknown)"
-#: Bounds of `idle_ages`, in ns.
-IDLE_BOUNDS_NS = tuple(s * 1_000_000_000 for s in (1, 3, 10, 30, 60, 180, 600, 3600))
 
 
 @dataclass(slots=True)
@@ -53,16 +52,6 @@ class Heat:
             self.warm += seen
 
 
-def idle_ns(region: Region, aggr_us: int) -> int:
-    """Return for how long a region has not been accessed; 0 where it was, or is not known."""
-    return 0 if region.nr_accesses != 0 else region.age * aggr_us * 1000
-
-
-def display_name(mapping: Mapping) -> str:
-    """Return what people call a mapping: its path, [heap], [anon:NAME], or "anonymous"."""
-    return mapping.name or "anonymous"
-
-
 def by_mapping(
     snapshot: Snapshot,
     mappings: MappingOf[int, Sequence[Mapping]],
@@ -82,7 +71,7 @@ def by_mapping(
         long = idle_ns(region, snapshot.aggr_us) >= long_idle_ns
         if maps.get(id_):
             shares = [
-                (display_name(mapping), part.size)
+                (title(mapping), part.size)
                 for mapping, part in parts(maps[id_], region.start, region.end)
             ]
         else:
@@ -108,20 +97,3 @@ def total(heats: Iterable[Heat], name: str = "total") -> Heat:
         for field in ("size", "hot", "warm", "idle", "unobservable", "idle_long"):
             setattr(result, field, getattr(result, field) + getattr(heat, field))
     return result
-
-
-def idle_ages(
-    snapshot: Snapshot, bounds_ns: Sequence[int] = IDLE_BOUNDS_NS
-) -> list[tuple[int, int]]:
-    """
-    Return a histogram of idle time: (lower bound in ns, bytes), the first bound being 0.
-
-    Only observed bytes not accessed in this window are counted; their idle time is age times
-    the aggregation interval, so it never exceeds the time they were monitored.
-    """
-    sizes = [0] * (len(bounds_ns) + 1)
-    for region in snapshot.columns:
-        if region.nr_accesses == 0:
-            bucket = bisect_right(bounds_ns, idle_ns(region, snapshot.aggr_us))
-            sizes[bucket] += max(0, region.size - region.unobservable)
-    return list(zip((0, *bounds_ns), sizes, strict=True))

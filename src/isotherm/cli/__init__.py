@@ -12,7 +12,7 @@ import click
 from isotherm.errors import IsothermError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 #: Command -> the one-line help shown by `isotherm --help`, so that no module is imported for it.
 COMMANDS = {
@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def did_you_mean(word: str, known: Sequence[str] | dict[str, str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ' Did you mean ...?' for the nearest known word, or nothing."""
     import difflib
 
