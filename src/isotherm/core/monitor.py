@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from isotherm.clock import Clock, SystemClock
 from isotherm.core.act import Act, CountOnly
 from isotherm.core.damon.profile import ProfileName, profile_of
 from isotherm.core.look import Look, TargetRanges
+from isotherm.core.overhead import Governor
 from isotherm.core.policies import DEFAULT, policy_named
 from isotherm.core.policy import PolicyFactory, RngKind, Setting
 from isotherm.core.schedule import Due, Schedule, left_window_bp, tuned
@@ -19,6 +20,7 @@ from isotherm.core.scheme_runner import Round, SchemeRunner
 from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
+from isotherm.model.scheme_state import SchemeState
 from isotherm.model.snapshot import Cost, Snapshot
 from isotherm.model.target import Mapping
 
@@ -30,7 +32,7 @@ _REST_NS = 100_000_000
 
 class Monitor:
     """
-    Monitors the targets of a Look.
+    Monitors the targets of a Look, a `core.backend.Backend`.
 
     look: where memory is looked at; closed with the monitor. attrs: intervals and bounds. policy:
     what is worth looking at next, a name that `core.policies` knows or what makes one. clock: the
@@ -38,10 +40,10 @@ class Monitor:
     policy, clock and seed, the snapshots are the same. profile: the Linux release whose rules
     hold, a key of `core.damon.profile.PROFILES`. native, prng: see `core.policy.Setting`.
     schemes: what is done to the regions found, by an engine of the same profile; act: does it to
-    memory, by default the look itself if it can.
+    memory, by default the look itself if it can. governor: keeps the cost that `charge` is told.
 
-    Iterate `snapshots()` in one thread. `commit` and `stop` may be called from anywhere, signal
-    handlers included. Use as a context manager, or `close` it.
+    Iterate `snapshots()` in one thread. `commit`, `throttle` and `stop` may be called from
+    anywhere, signal handlers included. Use as a context manager, or `close` it.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Monitor:
         prng: RngKind = "splitmix",
         schemes: SchemeRunner | None = None,
         act: Act | None = None,
+        governor: Governor | None = None,
     ) -> None:
         self._profile = profile_of(profile)
         self._look = look
@@ -76,6 +79,7 @@ class Monitor:
         )
         self._schedule = Schedule(self._attrs)
         self._schemes = schemes
+        self._governor = governor
         self._targets: dict[int, TargetRanges] = {}
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
         self._mappings_changed = False
@@ -121,6 +125,11 @@ class Monitor:
                 break
 
     @property
+    def name(self) -> str:
+        """The short name of the look."""
+        return self._look.name
+
+    @property
     def targets(self) -> tuple[TargetRanges, ...]:
         """The living targets with their address maps, in the order of `Region.target`."""
         return tuple(self._targets.values())
@@ -135,6 +144,18 @@ class Monitor:
         """The Linux release whose rules hold."""
         return self._profile.name
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know of the schemes here, each thing once."""
+        schemes = self._schemes.schemes if self._schemes is not None else ()
+        found = (text for scheme in schemes for text in self._act.warnings_for(scheme))
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def stretches(self) -> bool:
+        """Tell whether intervals become longer where the share of CPU asks for it."""
+        return self._governor is not None
+
     def commit(self, attrs: Attrs | None = None, schemes: Sequence[Scheme] | None = None) -> None:
         """
         Change attributes, schemes (by position), or both while monitoring; acts within a tick.
@@ -148,6 +169,33 @@ class Monitor:
             self._schemes.check(self._act, schemes)
         self._control.append((0, lambda: self._take(attrs, schemes)))
         self.policy.stop()
+
+    def charge(self, snapshot: Snapshot, thread_cpu_ns: int) -> None:
+        """
+        Account for CPU time since the snapshot before, and stretch the intervals if need be.
+
+        What acting cost is no cost of looking, and work of the start says nothing of what follows.
+        """
+        if self._schemes is not None:
+            thread_cpu_ns -= self._schemes.take_acted_ns()
+        if self._governor is None or self._look.warming_up():
+            return
+        changed = self._governor.observe(snapshot, max(0, thread_cpu_ns), self._attrs)
+        if changed is not None:
+            self.commit(changed)
+
+    def throttle(self, share: float) -> None:
+        """Let schemes use this share (0..1) of their quotas from now on."""
+        if self._schemes is not None:
+            self._schemes.throttle(share)
+
+    def scheme_states(self) -> tuple[SchemeState, ...]:
+        """Return what came of each scheme so far, without the regions tried."""
+        return self._schemes.states() if self._schemes is not None else ()
+
+    def alive(self) -> bool:
+        """Tell whether any target still exists."""
+        return self._look.alive()
 
     def stop(self) -> None:
         """End monitoring soon, without a snapshot of the unfinished window."""
@@ -284,3 +332,10 @@ class Monitor:
             self._mappings = mappings
             self._mappings_changed = True
         return self.targets
+
+
+if TYPE_CHECKING:
+    from isotherm.core.backend import Backend
+
+    def _is_a_backend(monitor: Monitor) -> Backend:
+        return monitor
