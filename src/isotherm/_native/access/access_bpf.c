@@ -94,13 +94,13 @@ fail:
 
 void access_bpf_destroy(struct access_bpf *access)
 {
-	for (size_t i = 0; i < access->nr_spaces; i++)
-		space_deinit(&access->spaces[i]);
+	for (size_t i = 0; i < access->nr_memories; i++)
+		memory_deinit(&access->memories[i]);
 	sweeper_deinit(&access->sweeper);
 	kpage_close(&access->kpage);
 	if (access->idle_fd >= 0)
 		close(access->idle_fd);
-	free(access->spaces);
+	free(access->memories);
 	free(access->pending);
 	free(access->requests);
 	free(access->leaves);
@@ -123,47 +123,47 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 {
 	const struct walker_target *known = walker_targets(access->walker);
 	struct walker_target *targets = calloc(nr + 1, sizeof(*targets));
-	struct space *spaces = calloc(nr + 1, sizeof(*spaces));
-	uint32_t *moved = malloc((access->nr_spaces + 1) * sizeof(*moved));
-	int err = targets && spaces && moved ? 0 : -ENOMEM;
+	struct target_memory *memories = calloc(nr + 1, sizeof(*memories));
+	uint32_t *moved = malloc((access->nr_memories + 1) * sizeof(*moved));
+	int err = targets && memories && moved ? 0 : -ENOMEM;
 
 	for (size_t i = 0; !err && i < nr; i++) {
 		targets[i].pid = processes[i].pid;
-		space_init(&spaces[i], processes[i].id, processes[i].pid, processes[i].pidfd);
+		memory_init(&memories[i], processes[i].id, processes[i].pid, processes[i].pidfd);
 	}
-	for (size_t i = 0; !err && i < access->nr_spaces; i++) {
-		moved[i] = index_of(processes, nr, access->spaces[i].id);
+	for (size_t i = 0; !err && i < access->nr_memories; i++) {
+		moved[i] = index_of(processes, nr, access->memories[i].id);
 		if (moved[i] == GONE)
 			continue;
 		targets[moved[i]] = known[i];
 		// The memory after an exec is taken as it is found.
 		if (known[i].state == WALKER_EXECED) {
 			targets[moved[i]].mm = 0;
-			space_forget(&access->spaces[i]);
+			memory_forget(&access->memories[i]);
 		}
 	}
 	if (!err)
 		err = walker_set_targets(access->walker, targets, nr);
 	if (err) {
 		free(targets);
-		free(spaces);
+		free(memories);
 		free(moved);
 		return err;
 	}
-	for (size_t i = 0; i < access->nr_spaces; i++) {
+	for (size_t i = 0; i < access->nr_memories; i++) {
 		if (moved[i] == GONE) {
-			space_deinit(&access->spaces[i]);
+			memory_deinit(&access->memories[i]);
 			continue;
 		}
-		spaces[moved[i]] = access->spaces[i];
-		spaces[moved[i]].pidfd = processes[moved[i]].pidfd;
+		memories[moved[i]] = access->memories[i];
+		memories[moved[i]].pidfd = processes[moved[i]].pidfd;
 	}
 	for (size_t i = 0; i < access->nr_pending; i++)
 		if (access->pending[i].target != GONE)
 			access->pending[i].target = moved[access->pending[i].target];
-	free(access->spaces);
-	access->spaces = spaces;
-	access->nr_spaces = nr;
+	free(access->memories);
+	access->memories = memories;
+	access->nr_memories = nr;
 	free(targets);
 	free(moved);
 	return 0;
@@ -172,9 +172,9 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 int access_bpf_set_mappings(struct access_bpf *access, size_t target, const struct mapping *mappings,
 			    size_t nr)
 {
-	if (target >= access->nr_spaces)
+	if (target >= access->nr_memories)
 		return -EINVAL;
-	return space_set_mappings(&access->spaces[target], mappings, nr, access_now_ns());
+	return memory_set_mappings(&access->memories[target], mappings, nr, access_now_ns());
 }
 
 /** What the look at an earlier sample says. */
@@ -189,7 +189,7 @@ static uint8_t result_of(struct access_bpf *access, const struct pending *sample
 
 	if (sample->state == SAMPLE_OLD)
 		return hit ? CHECK_ACCESSED : CHECK_IDLE;
-	struct sweep_unit *unit = space_unit(&access->spaces[sample->target], sample->addr);
+	struct sweep_unit *unit = memory_unit(&access->memories[sample->target], sample->addr);
 
 	if (unit && hit)
 		unit->hits++;
@@ -200,7 +200,7 @@ static bool all_gone(const struct access_bpf *access)
 {
 	const struct walker_target *targets = walker_targets(access->walker);
 
-	for (size_t i = 0; i < access->nr_spaces; i++)
+	for (size_t i = 0; i < access->nr_memories; i++)
 		if (targets[i].state == WALKER_ALIVE || targets[i].state == WALKER_EXECED)
 			return false;
 	return true;
@@ -221,13 +221,13 @@ static void request(struct access_bpf *access, size_t at, uint64_t addr, uint32_
 {
 	// A target that is gone is read as another one; the answer is not looked at.
 	access->requests[at] = (struct leaf_request){
-		addr, target < access->nr_spaces ? target : 0, plain};
+		addr, target < access->nr_memories ? target : 0, plain};
 }
 
 static int read_leaves(struct access_bpf *access, size_t from, size_t nr)
 {
 	access->stats.reads += nr;
-	return nr && access->nr_spaces ? walker_read(access->walker, access->requests + from, nr,
+	return nr && access->nr_memories ? walker_read(access->walker, access->requests + from, nr,
 						     access->leaves + from, true) : 0;
 }
 
@@ -242,7 +242,7 @@ static void prepare(struct access_bpf *access, struct leaf *leaves,
 		struct candidate *candidate = &access->candidates[nr_candidates];
 
 		*sample = (struct pending){samples[i].addr, samples[i].target, SAMPLE_OLD};
-		if (sample->target >= access->nr_spaces) {
+		if (sample->target >= access->nr_memories) {
 			sample->target = GONE;
 			continue;
 		}
@@ -252,7 +252,7 @@ static void prepare(struct access_bpf *access, struct leaf *leaves,
 			continue;
 		access->stats.young++;
 		if (access_judge(access, sample, &leaves[i], candidate)) {
-			struct sweep_unit *unit = space_unit(&access->spaces[sample->target], sample->addr);
+			struct sweep_unit *unit = memory_unit(&access->memories[sample->target], sample->addr);
 
 			if (unit)
 				unit->young++;
@@ -268,11 +268,11 @@ static void prepare(struct access_bpf *access, struct leaf *leaves,
 static void sweep(struct access_bpf *access, struct sweep_unit *unit, size_t target, uint64_t now_ns)
 {
 	int64_t begin = access_thread_ns(), used;
-	struct space *space = &access->spaces[target];
+	struct target_memory *memory = &access->memories[target];
 	uint64_t start = unit->start;
 
-	if (space->pidfd >= 0 &&
-	    sweeper_step(&access->sweeper, space, target, unit, now_ns) == -EINVAL)
+	if (memory->pidfd >= 0 &&
+	    sweeper_step(&access->sweeper, memory, target, unit, now_ns) == -EINVAL)
 		access_refused(access, target, start, NULL);
 	used = access_thread_ns() - begin;
 	sweeper_pay(&access->sweeper, used);
@@ -290,7 +290,7 @@ int access_bpf_turn(void *ctx, uint8_t *results, const struct access_sample *sam
 	if (err)
 		return err;
 	uint64_t now_ns = access_now_ns();
-	struct sweep_unit *unit = sweeper_due(&access->sweeper, access->spaces, access->nr_spaces,
+	struct sweep_unit *unit = sweeper_due(&access->sweeper, access->memories, access->nr_memories,
 					      now_ns, &target);
 
 	for (size_t i = 0; i < old; i++)

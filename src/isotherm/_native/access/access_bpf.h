@@ -7,7 +7,7 @@
 #include "access/access.h"
 #include "access/budget.h"
 #include "access/kpage.h"
-#include "access/space.h"
+#include "access/target_memory.h"
 #include "access/sweep.h"
 #include "walker/walker.h"
 
@@ -55,8 +55,8 @@ struct access_bpf {
 	struct kpage kpage;
 	struct sweeper sweeper;
 	struct budget budget;
-	struct space *spaces;
-	size_t nr_spaces;
+	struct target_memory *memories;
+	size_t nr_memories;
 	struct pending *pending;
 	size_t nr_pending;
 	// Scratch of a turn, all of the same capacity except the first two, which have twice that.

@@ -7,7 +7,7 @@
 #include "access/access_bpf.h"
 #include "access/clear.h"
 #include "sys/page_idle.h"
-#include "walker/seen.h"
+#include "walker/cleared_pages.h"
 #include "sys/vma.h"
 
 #define PAGE 4096ULL
@@ -18,7 +18,7 @@
 
 static bool unseen(struct access_bpf *access, struct pending *sample, enum unseen_reason reason)
 {
-	access->spaces[sample->target].unseen[reason]++;
+	access->memories[sample->target].unseen[reason]++;
 	sample->state = SAMPLE_UNSEEN;
 	return false;
 }
@@ -38,7 +38,7 @@ static bool judge_cold(struct access_bpf *access, struct pending *sample, const 
 		// A 2 MiB leaf is a folio of its own or refused as hugetlb; of a single page its folio's
 		// size is not known, unless there can be none but pages.
 		bool single = access->sweeper.thp.known && access->sweeper.thp.none &&
-			      space_unit(&access->spaces[sample->target], sample->addr);
+			      memory_unit(&access->memories[sample->target], sample->addr);
 
 		if (leaf->level == 0 && !single)
 			return unseen(access, sample, UNSEEN_FOLIO);
@@ -74,7 +74,7 @@ bool access_judge(struct access_bpf *access, struct pending *sample, struct leaf
 		  struct candidate *candidate)
 {
 	const struct refused_range *refused =
-		space_refused(&access->spaces[sample->target], sample->addr);
+		memory_refused(&access->memories[sample->target], sample->addr);
 	uint64_t size = leaf->level ? PMD_SIZE : PAGE;
 
 	if (leaf->level > 1)
@@ -91,7 +91,7 @@ bool access_judge(struct access_bpf *access, struct pending *sample, struct leaf
 	}
 	if (refused)
 		return unseen(access, sample, refused->reason);
-	if (access->spaces[sample->target].pidfd < 0)
+	if (access->memories[sample->target].pidfd < 0)
 		return missed(access, sample);
 	return judge_cold(access, sample, leaf, candidate);
 }
@@ -134,15 +134,15 @@ static void choose(struct access_bpf *access, struct candidate *candidates, size
 static bool large_is_whole(struct access_bpf *access, const struct candidate *candidate,
 			   uint32_t target)
 {
-	struct space *space = &access->spaces[target];
+	struct target_memory *memory = &access->memories[target];
 	uint64_t last = candidate->size - PAGE;
 	struct leaf_request ends[2] = {{candidate->start, target, 0}, {candidate->start + last, target, 0}};
 	struct leaf leaves[2];
 	struct vma vma;
 
-	if (space->maps_fd < 0)
-		space->maps_fd = vma_open(space->pid);
-	if (space->maps_fd < 0 || vma_query(space->maps_fd, candidate->start, &vma) < 0 ||
+	if (memory->maps_fd < 0)
+		memory->maps_fd = vma_open(memory->pid);
+	if (memory->maps_fd < 0 || vma_query(memory->maps_fd, candidate->start, &vma) < 0 ||
 	    vma.end < candidate->start + candidate->size)
 		return false;
 	if (walker_read(access->walker, ends, 2, leaves, false) < 0)
@@ -170,7 +170,7 @@ static int clear_ranges(struct access_bpf *access, uint32_t target, size_t nr)
 		moved = !sched_setaffinity(0, sizeof(there), &there);
 		access->stats.followed += moved;
 	}
-	int err = clear_cold(access->spaces[target].pidfd, access->ranges, nr, access->outcomes);
+	int err = clear_cold(access->memories[target].pidfd, access->ranges, nr, access->outcomes);
 
 	if (moved)
 		sched_setaffinity(0, sizeof(before), &before);
@@ -188,20 +188,21 @@ static void settle(struct access_bpf *access, struct candidate *candidate, int e
 	if (outcome == CLEAR_REFUSED) {
 		access_refused(access, sample->target, sample->addr, &candidate->leaf);
 		const struct refused_range *refused =
-			space_refused(&access->spaces[sample->target], sample->addr);
+			memory_refused(&access->memories[sample->target], sample->addr);
 
 		unseen(access, sample, refused ? refused->reason : UNSEEN_PFN);
 		return;
 	}
-	struct sweep_unit *unit = space_unit(&access->spaces[sample->target], sample->addr);
+	struct sweep_unit *unit = memory_unit(&access->memories[sample->target], sample->addr);
 
 	if (unit)
 		unit->cleared++;
 	sample->state = SAMPLE_CLEARED;
 	access->cleared++;
 	// Of a folio one page is enough: it is judged as a whole.
-	seen_note(walker_seen(access->walker), walker_targets(access->walker)[sample->target].pid,
-		  sample->addr, access_now_ns());
+	cleared_pages_note(walker_cleared_pages(access->walker),
+			   walker_targets(access->walker)[sample->target].pid, sample->addr,
+			   access_now_ns());
 }
 
 /** Clear the chosen candidates [from, to), all of one target; address order makes doubles neighbours. */
@@ -398,16 +399,16 @@ static enum unseen_reason reason_of(struct access_bpf *access, uint32_t target, 
 
 void access_refused(struct access_bpf *access, uint32_t target, uint64_t addr, const struct leaf *leaf)
 {
-	struct space *space = &access->spaces[target];
-	const struct mapping *mapping = space_mapping(space, addr);
+	struct target_memory *memory = &access->memories[target];
+	const struct mapping *mapping = memory_mapping(memory, addr);
 	struct vma vma = {.page_size = leaf && leaf->level ? PMD_SIZE : PAGE};
 
-	if (space->maps_fd < 0)
-		space->maps_fd = vma_open(space->pid);
-	if (space->maps_fd < 0 || vma_query(space->maps_fd, addr, &vma) < 0) {
+	if (memory->maps_fd < 0)
+		memory->maps_fd = vma_open(memory->pid);
+	if (memory->maps_fd < 0 || vma_query(memory->maps_fd, addr, &vma) < 0) {
 		// Refused ranges lie in one mapping, as far as the last look at the map knows.
 		vma.start = mapping ? mapping->start : addr & ~(PAGE - 1);
 		vma.end = mapping ? mapping->end : vma.start + PAGE;
 	}
-	space_refuse(space, vma.start, vma.end, reason_of(access, target, &vma), access_now_ns());
+	memory_refuse(memory, vma.start, vma.end, reason_of(access, target, &vma), access_now_ns());
 }

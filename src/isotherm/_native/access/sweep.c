@@ -3,7 +3,7 @@
 #include <sys/uio.h>
 #include "access/clear.h"
 #include "sys/page_idle.h"
-#include "walker/seen.h"
+#include "walker/cleared_pages.h"
 #include "access/sweep.h"
 #include "sys/vma.h"
 
@@ -43,27 +43,27 @@ bool sweep_unit_due(const struct sweep_unit *unit, uint64_t now_ns)
 	return age >= MAX_AGE_NS && unit->young && unit->hits * 2 <= unit->cleared;
 }
 
-/** On to the next space; a whole round without a due unit ends the first sweep. */
-static void next_space(struct sweeper *sweeper, const struct space *spaces, size_t nr)
+/** On to the next target; a whole round without a due unit ends the first sweep. */
+static void next_target(struct sweeper *sweeper, const struct target_memory *memories, size_t nr)
 {
 	size_t total = 0;
 
 	sweeper->unit = 0;
-	sweeper->space = sweeper->space + 1 < nr ? sweeper->space + 1 : 0;
-	if (sweeper->space || sweeper->first_done || !sweeper->steps)
+	sweeper->memory = sweeper->memory + 1 < nr ? sweeper->memory + 1 : 0;
+	if (sweeper->memory || sweeper->first_done || !sweeper->steps)
 		return;
 	for (size_t i = 0; i < nr; i++)
-		total += spaces[i].nr_units;
+		total += memories[i].nr_units;
 	if (sweeper->found_none >= total) {
 		sweeper->first_done = true;
 		sweeper->bucket.rate = sweeper->steady_rate;
 	}
 }
 
-struct sweep_unit *sweeper_due(struct sweeper *sweeper, struct space *spaces, size_t nr,
+struct sweep_unit *sweeper_due(struct sweeper *sweeper, struct target_memory *memories, size_t nr,
 			       uint64_t now_ns, size_t *target)
 {
-	if (seen_is_on(walker_seen(sweeper->walker))) {
+	if (cleared_pages_are_kept(walker_cleared_pages(sweeper->walker))) {
 		// Who asks for idle pages clears all memory in his own time, and a sweep in between would
 		// have pages in use take for idle.
 		sweeper->first_done = true;
@@ -73,18 +73,18 @@ struct sweep_unit *sweeper_due(struct sweeper *sweeper, struct space *spaces, si
 	if (sweeper->bucket.tokens <= 0 || !sweeper->bucket.rate)
 		return NULL;
 	for (size_t looked = 0, passed = 0; looked < LOOK_AHEAD;) {
-		if (sweeper->space >= nr || sweeper->unit >= spaces[sweeper->space].nr_units) {
+		if (sweeper->memory >= nr || sweeper->unit >= memories[sweeper->memory].nr_units) {
 			if (passed++ > nr)
 				return NULL;
-			next_space(sweeper, spaces, nr);
+			next_target(sweeper, memories, nr);
 			continue;
 		}
-		struct sweep_unit *unit = &spaces[sweeper->space].units[sweeper->unit++];
+		struct sweep_unit *unit = &memories[sweeper->memory].units[sweeper->unit++];
 
 		looked++;
 		if (sweep_unit_due(unit, now_ns)) {
 			sweeper->found_none = 0;
-			*target = sweeper->space;
+			*target = sweeper->memory;
 			return unit;
 		}
 		sweeper->found_none++;
@@ -101,15 +101,15 @@ void sweeper_pay(struct sweeper *sweeper, int64_t ns)
  * Shrink [start, end) to what is one private anonymous mapping right now; false if nothing is. A
  * kernel that cannot tell leaves it as it was when the map was read.
  */
-static bool confirm(struct space *space, uint64_t *start, uint64_t *end)
+static bool confirm(struct target_memory *memory, uint64_t *start, uint64_t *end)
 {
 	struct vma vma;
 
-	if (space->maps_fd < 0)
-		space->maps_fd = vma_open(space->pid);
-	if (space->maps_fd < 0)
+	if (memory->maps_fd < 0)
+		memory->maps_fd = vma_open(memory->pid);
+	if (memory->maps_fd < 0)
 		return false;
-	switch (vma_query(space->maps_fd, *start, &vma)) {
+	switch (vma_query(memory->maps_fd, *start, &vma)) {
 	case 0:
 		if (!vma.anonymous || vma.shared)
 			return false;
@@ -215,7 +215,7 @@ static int sweep_frames(struct sweeper *sweeper, size_t target, uint64_t start, 
 	return err;
 }
 
-int sweeper_step(struct sweeper *sweeper, struct space *space, size_t target,
+int sweeper_step(struct sweeper *sweeper, struct target_memory *memory, size_t target,
 		 struct sweep_unit *unit, uint64_t now_ns)
 {
 	struct iovec pieces[SWEEP_BLOCKS + 1];
@@ -224,7 +224,7 @@ int sweeper_step(struct sweeper *sweeper, struct space *space, size_t target,
 	size_t nr;
 
 	*unit = (struct sweep_unit){.start = start, .end = end, .swept_ns = now_ns};
-	if (!confirm(space, &start, &end) || space_refused(space, start))
+	if (!confirm(memory, &start, &end) || memory_refused(memory, start))
 		return 0;
 	sweeper->steps++;
 	if (sweeper->idle_fd >= 0)
@@ -235,7 +235,7 @@ int sweeper_step(struct sweeper *sweeper, struct space *space, size_t target,
 	} else {
 		nr = safe_pieces(sweeper, target, start, end, pieces);
 	}
-	int err = clear_cold(space->pidfd, pieces, nr, outcomes);
+	int err = clear_cold(memory->pidfd, pieces, nr, outcomes);
 
 	for (size_t i = 0; !err && i < nr; i++) {
 		if (outcomes[i] == CLEAR_DONE)

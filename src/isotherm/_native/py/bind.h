@@ -4,7 +4,7 @@
 
 /** Every part: add to @module; 0, or -1 with an exception set. */
 int bind_access(PyObject *module);
-int bind_touch(PyObject *module);
+int bind_workload(PyObject *module);
 int bind_formats(PyObject *module);
 int bind_walker(PyObject *module);
 int bind_rng(PyObject *module);

@@ -251,13 +251,13 @@ static PyObject *unobservable(PyObject *object, PyObject *index)
 
 	if (PyErr_Occurred())
 		return NULL;
-	if (target >= access->nr_spaces)
+	if (target >= access->nr_memories)
 		return raise_errno(-EINVAL);
-	const struct space *space = &access->spaces[target];
+	const struct target_memory *memory = &access->memories[target];
 
-	list = PyList_New(space->nr_refused);
-	for (size_t i = 0; list && i < space->nr_refused; i++) {
-		const struct refused_range *range = &space->refused[i];
+	list = PyList_New(memory->nr_refused);
+	for (size_t i = 0; list && i < memory->nr_refused; i++) {
+		const struct refused_range *range = &memory->refused[i];
 		PyObject *item = Py_BuildValue("(KKs)", range->start, range->end,
 					       unseen_reason_names[range->reason]);
 
@@ -291,8 +291,8 @@ static PyObject *unseen_counts(const struct access_bpf *access)
 	for (int reason = 0; counts && reason < NR_UNSEEN; reason++) {
 		uint64_t nr = 0;
 
-		for (size_t i = 0; i < access->nr_spaces; i++)
-			nr += access->spaces[i].unseen[reason];
+		for (size_t i = 0; i < access->nr_memories; i++)
+			nr += access->memories[i].unseen[reason];
 		PyObject *value = PyLong_FromUnsignedLongLong(nr);
 
 		if (!value || PyDict_SetItemString(counts, unseen_reason_names[reason], value))

@@ -8,7 +8,7 @@
 #include "sys/advise.h"
 #include "py/bind.h"
 #include "survey/survey.h"
-#include "sys/visit.h"
+#include "sys/fault_in.h"
 
 #define MAX_PAGES (1 << 20)	// of one survey: 4 GiB of memory, 26 MiB of ours
 
@@ -262,7 +262,7 @@ static PyObject *advise(PyObject *module, PyObject *args)
 	return outcomes;
 }
 
-static PyObject *visit(PyObject *module, PyObject *args)
+static PyObject *fault_in(PyObject *module, PyObject *args)
 {
 	Py_buffer ranges;
 	uint64_t pages;
@@ -272,7 +272,7 @@ static PyObject *visit(PyObject *module, PyObject *args)
 	if (!PyArg_ParseTuple(args, "iy*", &pid, &ranges))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	err = visit_pages(pid, ranges.buf, ranges.len / sizeof(struct iovec), &pages);
+	err = fault_in_pages(pid, ranges.buf, ranges.len / sizeof(struct iovec), &pages);
 	Py_END_ALLOW_THREADS
 	PyBuffer_Release(&ranges);
 	return err ? raise_errno(err) : PyLong_FromUnsignedLongLong(pages);
@@ -307,7 +307,7 @@ static PyType_Spec survey_spec = {
 
 static PyMethodDef functions[] = {
 	{"advise", advise, METH_VARARGS, NULL},
-	{"visit", visit, METH_VARARGS, NULL},
+	{"fault_in", fault_in, METH_VARARGS, NULL},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -10,7 +10,7 @@ static int module_exec(PyObject *module)
 {
 	static int (*const parts[])(PyObject *) = {
 		bind_access,
-		bind_touch,
+		bind_workload,
 		bind_formats,
 		bind_walker,
 		bind_rng,

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include "walker/seen.h"
+#include "walker/cleared_pages.h"
 #include "survey/survey.h"
 
 #define PAGE 4096ULL
@@ -351,20 +351,20 @@ static void read_cgroups(struct survey *survey)
 
 int survey_remember(struct survey *survey, uint64_t within_ns)
 {
-	survey->seen_within_ns = within_ns;
-	return within_ns && survey->walker ? seen_begin(walker_seen(survey->walker)) : 0;
+	survey->remember_ns = within_ns;
+	return within_ns && survey->walker ? cleared_pages_begin(walker_cleared_pages(survey->walker)) : 0;
 }
 
 /** Pages that only look old because the sampler cleared them are young. */
-static void read_seen(struct survey *survey, size_t target)
+static void add_cleared(struct survey *survey, size_t target)
 {
-	const struct seen *seen = walker_seen(survey->walker);
+	const struct cleared_pages *cleared = walker_cleared_pages(survey->walker);
 	int32_t pid = walker_targets(survey->walker)[target].pid;
 	uint64_t now = now_ns();
 
 	for (size_t i = 0; i < survey->nr; i++)
 		if ((survey->facts[i] & (PAGE_PRESENT | PAGE_YOUNG)) == PAGE_PRESENT &&
-		    seen_since(seen, pid, survey->start + i * PAGE, now, survey->seen_within_ns))
+		    cleared_pages_since(cleared, pid, survey->start + i * PAGE, now, survey->remember_ns))
 			survey->facts[i] |= PAGE_YOUNG;
 }
 
@@ -383,8 +383,8 @@ int survey_read(struct survey *survey, int pagemap_fd, size_t target, uint64_t s
 	}
 	if (detail >= SURVEY_FOLIOS)
 		read_flags(survey);
-	if (detail >= SURVEY_FOLIOS && survey->walker && survey->seen_within_ns)
-		read_seen(survey, target);
+	if (detail >= SURVEY_FOLIOS && survey->walker && survey->remember_ns)
+		add_cleared(survey, target);
 	if (detail >= SURVEY_CGROUPS && survey->cgroup_fd >= 0)
 		read_cgroups(survey);
 	return 0;

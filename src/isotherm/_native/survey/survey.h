@@ -32,7 +32,7 @@ struct survey {
 	struct walker *walker;	// not owned; NULL: accessed bits are unknown
 	int flags_fd, cgroup_fd;	// -1: not available
 	struct thp thp;
-	uint64_t seen_within_ns;	// survey_remember()
+	uint64_t remember_ns;	// survey_remember()
 	uint64_t start;
 	size_t nr, capacity;	// pages
 	uint16_t *facts;

@@ -12,9 +12,9 @@ const struct walker_facts *walker_facts(const struct walker *walker)
 	return &walker->facts;
 }
 
-struct seen *walker_seen(struct walker *walker)
+struct cleared_pages *walker_cleared_pages(struct walker *walker)
 {
-	return &walker->seen;
+	return &walker->cleared_pages;
 }
 
 const struct walker_target *walker_targets(const struct walker *walker)

@@ -56,7 +56,7 @@ struct walker_target {
 };
 
 struct walker;
-struct seen;
+struct cleared_pages;
 
 /** The BPF object files, as read from the package: isotherm/bpf/walk_{base,fast}.bpf.o. */
 struct walker_objects {
@@ -91,7 +91,7 @@ int walker_set_targets(struct walker *walker, const struct walker_target *target
 /** The walker's copy, brought up to date by every read. */
 const struct walker_target *walker_targets(const struct walker *walker);
 /** What the sampler, of all who read through this walker, found young and cleared. */
-struct seen *walker_seen(struct walker *walker);
+struct cleared_pages *walker_cleared_pages(struct walker *walker);
 /** Take a target that exec'd (or is new) as it is found at the next read. */
 void walker_accept(struct walker *walker, size_t target);
 

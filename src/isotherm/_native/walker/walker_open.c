@@ -267,6 +267,6 @@ void walker_close(struct walker *walker)
 	free(walker->slot_request);
 	free(walker->targets);
 	free(walker->tracked);
-	seen_end(&walker->seen);
+	cleared_pages_end(&walker->cleared_pages);
 	free(walker);
 }

@@ -5,7 +5,7 @@
 #pragma once
 #include "loader/bpf_load.h"
 #include "walker/page_table.h"
-#include "walker/seen.h"
+#include "walker/cleared_pages.h"
 #include "walker/walker.h"
 
 enum kernel_symbol {
@@ -48,7 +48,7 @@ struct walker {
 	uint64_t call;
 	uint32_t *local_target;		// max_targets: index of each target of this call
 	uint32_t *slot_request;		// max_slots: request of each slot of this call
-	struct seen seen;
+	struct cleared_pages cleared_pages;
 };
 
 /** Write a reason to @error; returns @code. */

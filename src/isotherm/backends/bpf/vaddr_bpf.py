@@ -46,7 +46,7 @@ _SECOND_NS = 1_000_000_000
 _MOST_SWEPT = 2 << 40
 #: The walker ignores the bits of an address above; those beyond are the kernel's.
 _USER_END = 1 << 47
-_SWEEP_FLAG = 1  # SPACE_SWEEP of _native/access/space.h
+_SWEEP_FLAG = 1  # MAPPING_SWEEPABLE of access/target_memory.h
 
 
 @dataclass(frozen=True, slots=True)

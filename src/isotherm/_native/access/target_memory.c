@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "access/space.h"
+#include "access/target_memory.h"
 
 #define REFUSAL_NS 30000000000ULL
 
@@ -17,24 +17,24 @@ const char *const unseen_reason_names[NR_UNSEEN] = {
 	[UNSEEN_STUCK] = "could not be cleared",
 };
 
-void space_init(struct space *space, uint32_t id, int pid, int pidfd)
+void memory_init(struct target_memory *memory, uint32_t id, int pid, int pidfd)
 {
-	*space = (struct space){.id = id, .pid = pid, .pidfd = pidfd, .maps_fd = -1};
+	*memory = (struct target_memory){.id = id, .pid = pid, .pidfd = pidfd, .maps_fd = -1};
 }
 
-void space_forget(struct space *space)
+void memory_forget(struct target_memory *memory)
 {
-	if (space->maps_fd >= 0)
-		close(space->maps_fd);
-	free(space->mappings);
-	free(space->units);
-	free(space->refused);
-	space_init(space, space->id, space->pid, space->pidfd);
+	if (memory->maps_fd >= 0)
+		close(memory->maps_fd);
+	free(memory->mappings);
+	free(memory->units);
+	free(memory->refused);
+	memory_init(memory, memory->id, memory->pid, memory->pidfd);
 }
 
-void space_deinit(struct space *space)
+void memory_deinit(struct target_memory *memory)
 {
-	space_forget(space);
+	memory_forget(memory);
 }
 
 /** Units of all sweepable mappings, cut at multiples of SWEEP_UNIT; only counts if @units is NULL. */
@@ -43,7 +43,7 @@ static size_t cut_units(const struct mapping *mappings, size_t nr, struct sweep_
 	size_t n = 0;
 
 	for (size_t i = 0; i < nr; i++) {
-		if (!(mappings[i].flags & SPACE_SWEEP))
+		if (!(mappings[i].flags & MAPPING_SWEEPABLE))
 			continue;
 		for (uint64_t at = mappings[i].start; at < mappings[i].end; n++) {
 			uint64_t end = (at / SWEEP_UNIT + 1) * SWEEP_UNIT;
@@ -76,23 +76,24 @@ static void keep_units(struct sweep_unit *units, size_t nr, const struct sweep_u
 	}
 }
 
-static void forget_refusals(struct space *space, uint64_t now_ns)
+static void forget_refusals(struct target_memory *memory, uint64_t now_ns)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < space->nr_refused; i++) {
-		const struct mapping *mapping = space_mapping(space, space->refused[i].start);
+	for (size_t i = 0; i < memory->nr_refused; i++) {
+		const struct mapping *mapping = memory_mapping(memory, memory->refused[i].start);
 
-		if (space->refused[i].until_ns > now_ns && mapping && mapping->end >= space->refused[i].end)
-			space->refused[kept++] = space->refused[i];
+		if (memory->refused[i].until_ns > now_ns && mapping && mapping->end >= memory->refused[i].end)
+			memory->refused[kept++] = memory->refused[i];
 	}
-	space->nr_refused = kept;
+	memory->nr_refused = kept;
 }
 
-int space_set_mappings(struct space *space, const struct mapping *mappings, size_t nr, uint64_t now_ns)
+int memory_set_mappings(struct target_memory *memory, const struct mapping *mappings, size_t nr,
+			uint64_t now_ns)
 {
-	if (nr == space->nr_mappings && nr && !memcmp(mappings, space->mappings, nr * sizeof(*mappings))) {
-		forget_refusals(space, now_ns);
+	if (nr == memory->nr_mappings && nr && !memcmp(mappings, memory->mappings, nr * sizeof(*mappings))) {
+		forget_refusals(memory, now_ns);
 		return 0;
 	}
 	size_t nr_units = cut_units(mappings, nr, NULL);
@@ -107,14 +108,14 @@ int space_set_mappings(struct space *space, const struct mapping *mappings, size
 	if (nr)
 		memcpy(copy, mappings, nr * sizeof(*copy));
 	cut_units(copy, nr, units);
-	keep_units(units, nr_units, space->units, space->nr_units);
-	free(space->mappings);
-	free(space->units);
-	space->mappings = copy;
-	space->nr_mappings = nr;
-	space->units = units;
-	space->nr_units = nr_units;
-	forget_refusals(space, now_ns);
+	keep_units(units, nr_units, memory->units, memory->nr_units);
+	free(memory->mappings);
+	free(memory->units);
+	memory->mappings = copy;
+	memory->nr_mappings = nr;
+	memory->units = units;
+	memory->nr_units = nr_units;
+	forget_refusals(memory, now_ns);
 	return 0;
 }
 
@@ -130,38 +131,38 @@ int space_set_mappings(struct space *space, const struct mapping *mappings, size
 	}										\
 	return low && (addr) < (items)[low - 1].end ? &(items)[low - 1] : NULL
 
-const struct mapping *space_mapping(const struct space *space, uint64_t addr)
+const struct mapping *memory_mapping(const struct target_memory *memory, uint64_t addr)
 {
-	FIND(space->mappings, space->nr_mappings, addr);
+	FIND(memory->mappings, memory->nr_mappings, addr);
 }
 
-struct sweep_unit *space_unit(struct space *space, uint64_t addr)
+struct sweep_unit *memory_unit(struct target_memory *memory, uint64_t addr)
 {
-	FIND(space->units, space->nr_units, addr);
+	FIND(memory->units, memory->nr_units, addr);
 }
 
-const struct refused_range *space_refused(const struct space *space, uint64_t addr)
+const struct refused_range *memory_refused(const struct target_memory *memory, uint64_t addr)
 {
-	FIND(space->refused, space->nr_refused, addr);
+	FIND(memory->refused, memory->nr_refused, addr);
 }
 
-void space_refuse(struct space *space, uint64_t start, uint64_t end, enum unseen_reason reason,
-		  uint64_t now_ns)
+void memory_refuse(struct target_memory *memory, uint64_t start, uint64_t end, enum unseen_reason reason,
+		   uint64_t now_ns)
 {
 	size_t at = 0, last;
 
-	while (at < space->nr_refused && space->refused[at].end <= start)
+	while (at < memory->nr_refused && memory->refused[at].end <= start)
 		at++;
-	for (last = at; last < space->nr_refused && space->refused[last].start < end; last++)
+	for (last = at; last < memory->nr_refused && memory->refused[last].start < end; last++)
 		;
 	// Whatever overlaps is older knowledge of the same place.
 	struct refused_range *refused = realloc(
-		space->refused, (space->nr_refused + 1) * sizeof(*refused));
+		memory->refused, (memory->nr_refused + 1) * sizeof(*refused));
 
 	if (!refused)
 		return;
-	space->refused = refused;
-	memmove(refused + at + 1, refused + last, (space->nr_refused - last) * sizeof(*refused));
+	memory->refused = refused;
+	memmove(refused + at + 1, refused + last, (memory->nr_refused - last) * sizeof(*refused));
 	refused[at] = (struct refused_range){start, end, now_ns + REFUSAL_NS, reason};
-	space->nr_refused += 1 - (last - at);
+	memory->nr_refused += 1 - (last - at);
 }

@@ -20,16 +20,16 @@ struct touch_area {
 struct touch_range {
 	uint8_t *start;
 	size_t bytes;
-	uint64_t period_ns;	// paced: between two sweeps; at least 1
-	bool random;		// order of the pages in a sweep; busy: random or sequential lines
+	uint64_t period_ns;	// paced: between two passes; at least 1
+	bool random;		// order of the pages in a pass; busy: random or sequential lines
 };
 
 /** Counters for another process to look at while the loop runs: shared memory, eight words. */
 struct touch_control {
 	uint64_t stop;		// set by the other side: return soon
 	uint64_t ops;		// bytes touched
-	uint64_t sweeps;	// sweeps over a range done
-	uint64_t overruns;	// sweeps that began a period or more late: the schedule was not kept
+	uint64_t passes;	// passes over a range done
+	uint64_t overruns;	// passes that began a period or more late: the schedule was not kept
 	uint64_t reserved[4];
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
-#include "workload/touch.h"
+#include "workload/workload.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -99,7 +99,7 @@ static uint64_t permute(uint64_t x, uint64_t mask)
 	return (x * 0xbf58476d1ce4e5b9ULL) & mask;
 }
 
-static void sweep(const struct touch_range *range, uint64_t seed)
+static void pass_over(const struct touch_range *range, uint64_t seed)
 {
 	const uint64_t pages = (range->bytes + TOUCH_PAGE - 1) / TOUCH_PAGE;
 	uint64_t mask = 0;
@@ -119,8 +119,8 @@ static void sweep(const struct touch_range *range, uint64_t seed)
 	}
 }
 
-/** Sweep what is due; return when the next is due. */
-static uint64_t sweep_due(const struct touch_range *ranges, uint64_t *due, size_t nr,
+/** Pass over what is due; return when the next is due. */
+static uint64_t pass_due(const struct touch_range *ranges, uint64_t *due, size_t nr,
 			  struct touch_control *control)
 {
 	uint64_t next = UINT64_MAX;
@@ -129,9 +129,9 @@ static uint64_t sweep_due(const struct touch_range *ranges, uint64_t *due, size_
 		const uint64_t now = now_ns(), period = ranges[i].period_ns;
 
 		if (due[i] <= now) {
-			sweep(&ranges[i], control->sweeps * 0x9e3779b9);
+			pass_over(&ranges[i], control->passes * 0x9e3779b9);
 			count(&control->ops, (ranges[i].bytes + TOUCH_PAGE - 1) / TOUCH_PAGE);
-			count(&control->sweeps, 1);
+			count(&control->passes, 1);
 			if (now - due[i] >= period) {
 				count(&control->overruns, 1);
 				due[i] += (now - due[i]) / period * period;
@@ -155,7 +155,7 @@ void touch_paced(const struct touch_range *ranges, size_t nr, uint64_t until_ns,
 	for (size_t i = 0; i < nr; i++)
 		due[i] = start;
 	for (uint64_t now = start; now < until_ns && !stopped(control); now = now_ns()) {
-		uint64_t wake = nr ? sweep_due(ranges, due, nr, control) : UINT64_MAX;
+		uint64_t wake = nr ? pass_due(ranges, due, nr, control) : UINT64_MAX;
 
 		if (wake > until_ns)
 			wake = until_ns;

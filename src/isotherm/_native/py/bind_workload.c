@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// TouchArea, touch_paced() and touch_busy(): see touch.h.
+// TouchArea, touch_paced() and touch_busy(): see workload.h.
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 #include <errno.h>
 #include <stdlib.h>
 #include "py/bind.h"
-#include "workload/touch.h"
+#include "workload/workload.h"
 
 struct area_object {
 	PyObject_HEAD
@@ -193,7 +193,7 @@ static PyMethodDef functions[] = {
 	{0},
 };
 
-int bind_touch(PyObject *module)
+int bind_workload(PyObject *module)
 {
 	area_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &area_spec, NULL);
 	if (!area_type || PyModule_AddType(module, area_type) < 0)

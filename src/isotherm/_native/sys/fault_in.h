@@ -10,4 +10,4 @@
  * leaves its accessed bit alone. What cannot be read is passed over; @pages: how many were read.
  * 0, or -ESRCH, -EPERM, -ENOSYS.
  */
-int visit_pages(int pid, const struct iovec *ranges, size_t nr, uint64_t *pages);
+int fault_in_pages(int pid, const struct iovec *ranges, size_t nr, uint64_t *pages);

@@ -19,7 +19,7 @@ enum unseen_reason {
 };
 extern const char *const unseen_reason_names[NR_UNSEEN];
 
-#define SPACE_SWEEP 1	// mapping flag: private and anonymous, may be swept by range
+#define MAPPING_SWEEPABLE 1	// mapping flag: private and anonymous, may be swept by range
 
 struct mapping {
 	uint64_t start, end, flags;
@@ -41,7 +41,7 @@ struct sweep_unit {
 	uint32_t hits;		// ... and then accessed
 };
 
-struct space {
+struct target_memory {
 	uint32_t id;
 	int pid, pidfd;
 	int maps_fd;		// -1: not open
@@ -54,16 +54,17 @@ struct space {
 	uint64_t unseen[NR_UNSEEN];	// samples, by reason
 };
 
-void space_init(struct space *space, uint32_t id, int pid, int pidfd);
-void space_deinit(struct space *space);
+void memory_init(struct target_memory *memory, uint32_t id, int pid, int pidfd);
+void memory_deinit(struct target_memory *memory);
 /** Replace the mappings (address ordered); units keep what they know. 0 or -ENOMEM. */
-int space_set_mappings(struct space *space, const struct mapping *mappings, size_t nr, uint64_t now_ns);
+int memory_set_mappings(struct target_memory *memory, const struct mapping *mappings, size_t nr,
+			uint64_t now_ns);
 /** After an exec: nothing of what was known holds. */
-void space_forget(struct space *space);
-const struct mapping *space_mapping(const struct space *space, uint64_t addr);
-struct sweep_unit *space_unit(struct space *space, uint64_t addr);
+void memory_forget(struct target_memory *memory);
+const struct mapping *memory_mapping(const struct target_memory *memory, uint64_t addr);
+struct sweep_unit *memory_unit(struct target_memory *memory, uint64_t addr);
 /** The refused range that holds @addr, or NULL. */
-const struct refused_range *space_refused(const struct space *space, uint64_t addr);
+const struct refused_range *memory_refused(const struct target_memory *memory, uint64_t addr);
 /** Remember [start, end) as refused for a while; without memory for that it is found again later. */
-void space_refuse(struct space *space, uint64_t start, uint64_t end, enum unseen_reason reason,
-		  uint64_t now_ns);
+void memory_refuse(struct target_memory *memory, uint64_t start, uint64_t end, enum unseen_reason reason,
+		   uint64_t now_ns);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
 #include <errno.h>
-#include "sys/visit.h"
+#include "sys/fault_in.h"
 
 #define PAGE 4096ULL
 #define BATCH 512		// below UIO_MAXIOV
 
 /** Read the byte at each of @nr places; the kernel stops at the first one that it cannot read. */
-static int visit(int pid, const struct iovec *places, size_t nr, uint64_t *pages)
+static int read_places(int pid, const struct iovec *places, size_t nr, uint64_t *pages)
 {
 	uint8_t bytes[BATCH];
 
@@ -29,7 +29,7 @@ static int visit(int pid, const struct iovec *places, size_t nr, uint64_t *pages
 	return 0;
 }
 
-int visit_pages(int pid, const struct iovec *ranges, size_t nr, uint64_t *pages)
+int fault_in_pages(int pid, const struct iovec *ranges, size_t nr, uint64_t *pages)
 {
 	struct iovec places[BATCH];
 	size_t n = 0;
@@ -42,10 +42,10 @@ int visit_pages(int pid, const struct iovec *ranges, size_t nr, uint64_t *pages)
 		for (uint64_t addr = start; addr < end && !err; addr += PAGE) {
 			places[n++] = (struct iovec){(void *)addr, 1};
 			if (n == BATCH) {
-				err = visit(pid, places, n, pages);
+				err = read_places(pid, places, n, pages);
 				n = 0;
 			}
 		}
 	}
-	return err || !n ? err : visit(pid, places, n, pages);
+	return err || !n ? err : read_places(pid, places, n, pages);
 }
