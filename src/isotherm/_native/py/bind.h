@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each part of the core adds its types and functions to the module. Needs Python.h before it.
+// Each part of the core adds its types and functions to the module.
 #pragma once
+#include "py/bind_util.h"
 
 /** Every part: add to @module; 0, or -1 with an exception set. */
 int bind_access(PyObject *module);

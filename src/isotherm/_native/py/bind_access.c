@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +12,6 @@ struct access_object {
 	struct access_bpf *access;
 	PyObject *walker;
 };
-
-static PyObject *raise_errno(int code)
-{
-	errno = -code;
-	return PyErr_SetFromErrno(PyExc_OSError);
-}
 
 static struct access_bpf *access_of(PyObject *object)
 {
@@ -88,14 +80,11 @@ static PyObject *access_close(PyObject *object, PyObject *unused)
 static void access_dealloc(PyObject *object)
 {
 	struct access_object *self = (struct access_object *)object;
-	PyTypeObject *type = Py_TYPE(object);
-	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
 	if (self->access)
 		access_bpf_destroy(self->access);
 	Py_XDECREF(self->walker);
-	release(object);
-	Py_DECREF(type);
+	free_object(object);
 }
 
 static PyObject *set_targets(PyObject *object, PyObject *list)
@@ -354,11 +343,8 @@ static PyType_Spec access_spec = {
 
 int bind_access(PyObject *module)
 {
-	PyObject *type = PyType_FromSpec(&access_spec);
-	int err = type ? PyModule_AddObjectRef(module, "AccessBpf", type) : -1;
+	PyTypeObject *type = add_type(module, "AccessBpf", &access_spec);
 
-	Py_XDECREF(type);
-	if (!err)
-		err = PyModule_AddStringConstant(module, "PAGE_IDLE_BITMAP", PAGE_IDLE_BITMAP);
-	return err;
+	Py_XDECREF((PyObject *)type);
+	return type ? PyModule_AddStringConstant(module, "PAGE_IDLE_BITMAP", PAGE_IDLE_BITMAP) : -1;
 }

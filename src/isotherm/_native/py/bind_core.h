@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the bindings of the monitoring core share. Needs Python.h before it.
+// What the bindings of the monitoring core share.
 #pragma once
+#include "py/bind_util.h"
 #include "table/regions.h"
 
 /** The generator inside a _core.Rng, or NULL with TypeError set. */
@@ -14,12 +15,6 @@ void region_table_set_busy(PyObject *object, bool busy);
 
 /** Translate a negative errno of regions.c; returns NULL. */
 PyObject *raise_table_error(int err);
-/** Add @spec's type to @module under @name; the type, or NULL. */
-PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec);
-/** Give the memory of @self and its type back. */
-void free_object(PyObject *self);
-/** An array.array of @typecode from @bytes, whose reference is taken; NULL if that is NULL. */
-PyObject *new_array(const char *typecode, PyObject *bytes);
 
 /** Read the rules off a core.profile.Profile, the newest if it is NULL; -1 with an exception. */
 int parse_rules(PyObject *profile, struct region_rules *rules);

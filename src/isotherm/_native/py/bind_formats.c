@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pure parts under the walker, bound so that tests can try them on made-up input.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,19 +8,6 @@
 #include "loader/bpf_object.h"
 #include "loader/btf.h"
 #include "walker/page_table.h"
-
-static PyObject *raise_text(int code, const char *text)
-{
-	const char *said = *text ? text : strerror(-code);
-	// names in a damaged file are any bytes
-	PyObject *reason = PyUnicode_DecodeUTF8(said, strlen(said), "replace");
-	PyObject *value = reason ? Py_BuildValue("(iN)", -code, reason) : NULL;
-
-	if (value)
-		PyErr_SetObject(PyExc_OSError, value);
-	Py_XDECREF(value);
-	return NULL;
-}
 
 static PyObject *format_walk(PyObject *module, PyObject *args)
 {

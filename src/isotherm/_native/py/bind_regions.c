@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // _core.RegionTable: see regions.h.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -20,22 +18,14 @@ static PyTypeObject *table_type;
 
 PyObject *raise_table_error(int err)
 {
-	PyObject *errors, *bad_value;
-
 	if (err == -ENOMEM)
 		return PyErr_NoMemory();
 	if (err == -ENOENT) {
 		PyErr_SetString(PyExc_KeyError, "no such target");
 		return NULL;
 	}
-	errors = PyImport_ImportModule("isotherm.errors");
-	bad_value = errors ? PyObject_GetAttrString(errors, "BadValueError") : NULL;
-	if (bad_value)
-		PyErr_SetString(bad_value, "ranges or regions are empty, out of order or overlap, "
-					   "or a target is listed twice");
-	Py_XDECREF(bad_value);
-	Py_XDECREF(errors);
-	return NULL;
+	return raise_own("BadValueError", "ranges or regions are empty, out of order or overlap, "
+					  "or a target is listed twice");
 }
 
 /** The table of @self, or NULL with an exception set while a sampler works on it. */
@@ -450,8 +440,6 @@ static PyObject *py_min_region(PyObject *self, void *closure)
 	(void)closure;
 	return PyLong_FromUnsignedLongLong(((struct table_object *)self)->table.min_region);
 }
-
-#define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef methods[] = {
 	{"load", py_load, METH_O, NULL},

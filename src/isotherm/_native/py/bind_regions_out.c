@@ -1,35 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What leaves a _core.RegionTable: columns and rows.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <stddef.h>
 #include "py/bind.h"
 #include "py/bind_core.h"
 
 // Columns: one array.array each.
-
-static PyObject *array_type(void)
-{
-	static PyObject *type;
-
-	if (!type) {
-		PyObject *module = PyImport_ImportModule("array");
-
-		type = module ? PyObject_GetAttrString(module, "array") : NULL;
-		Py_XDECREF(module);
-	}
-	return type;
-}
-
-PyObject *new_array(const char *typecode, PyObject *bytes)
-{
-	PyObject *type = array_type();
-	PyObject *result = type && bytes ? PyObject_CallFunction(type, "sO", typecode, bytes) : NULL;
-
-	Py_XDECREF(bytes);
-	return result;
-}
 
 /** The u32 at @offset of each region, or the target's index if it is negative. */
 static PyObject *column_u32(const struct region_table *table, ptrdiff_t offset)

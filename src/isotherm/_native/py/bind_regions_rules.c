@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A core.profile.Profile as struct region_rules.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <stddef.h>
 #include "py/bind_core.h"
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Methods of RegionTable that the scheme engine uses.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <errno.h>
 #include <stdlib.h>
 #include "py/bind_core.h"

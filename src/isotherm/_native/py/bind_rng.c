@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // _core.Rng: see rng.h.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <stdlib.h>
 #include <string.h>
 #include "py/bind.h"
@@ -15,27 +13,6 @@ struct rng_object {
 };
 
 static PyTypeObject *rng_type;
-
-PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec)
-{
-	PyObject *type = PyType_FromSpec(spec);
-
-	if (!type)
-		return NULL;
-	if (PyModule_AddObjectRef(module, name, type) < 0) {
-		Py_DECREF(type);
-		return NULL;
-	}
-	return (PyTypeObject *)type;
-}
-
-void free_object(PyObject *self)
-{
-	PyTypeObject *type = Py_TYPE(self);
-
-	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
-	Py_DECREF(type);
-}
 
 static int copy_draws(struct rng_object *self, PyObject *draws)
 {

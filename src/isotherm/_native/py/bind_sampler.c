@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // _core.Sampler (see sampler.h) and python_access(): a Python Ops as struct access_ops.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,23 +113,12 @@ static void sampler_dealloc(PyObject *object)
 /** Raise what @err of sampler_run() means; NULL. */
 static PyObject *raise_run_error(int err)
 {
-	PyObject *errors, *gone;
-
 	if (PyErr_Occurred())	// a signal handler, the clock or a Python ops raised
 		return NULL;
 	if (err == -ENOMEM)
 		return PyErr_NoMemory();
-	if (err != -ESRCH) {
-		errno = -err;
-		return PyErr_SetFromErrno(PyExc_OSError);
-	}
-	errors = PyImport_ImportModule("isotherm.errors");
-	gone = errors ? PyObject_GetAttrString(errors, "TargetGoneError") : NULL;
-	if (gone)
-		PyErr_SetString(gone, "every monitored process is gone");
-	Py_XDECREF(gone);
-	Py_XDECREF(errors);
-	return NULL;
+	return err == -ESRCH ? raise_own("TargetGoneError", "every monitored process is gone")
+			     : raise_errno(err);
 }
 
 static PyObject *py_run(PyObject *object, PyObject *args)

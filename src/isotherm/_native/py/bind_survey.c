@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +16,6 @@ struct survey_object {
 	PyObject *walker;	// NULL without one
 	bool open;
 };
-
-static PyObject *raise_errno(int code)
-{
-	errno = -code;
-	return PyErr_SetFromErrno(PyExc_OSError);
-}
 
 static struct survey *survey_of(PyObject *object)
 {
@@ -73,14 +65,11 @@ static PyObject *survey_close(PyObject *object, PyObject *unused)
 static void survey_dealloc(PyObject *object)
 {
 	struct survey_object *self = (struct survey_object *)object;
-	PyTypeObject *type = Py_TYPE(object);
-	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
 	if (self->open)
 		survey_deinit(&self->survey);
 	Py_XDECREF(self->walker);
-	release(object);
-	Py_DECREF(type);
+	free_object(object);
 }
 
 /** Whole pages, few enough; their number, or -1 with an exception set. */
@@ -283,8 +272,8 @@ static PyMethodDef survey_methods[] = {
 	{"remember", survey_remember_method, METH_VARARGS, NULL},
 	{"load", survey_load, METH_VARARGS, NULL},
 	{"facts", survey_facts, METH_NOARGS, NULL},
-	{"pick", (PyCFunction)(void (*)(void))survey_pick_method, METH_VARARGS | METH_KEYWORDS, NULL},
-	{"blocks", (PyCFunction)(void (*)(void))survey_blocks_method, METH_VARARGS | METH_KEYWORDS, NULL},
+	{"pick", WITH_KEYWORDS(survey_pick_method), METH_VARARGS | METH_KEYWORDS, NULL},
+	{"blocks", WITH_KEYWORDS(survey_blocks_method), METH_VARARGS | METH_KEYWORDS, NULL},
 	{"count", survey_count_method, METH_VARARGS, NULL},
 	{"sources", survey_sources, METH_NOARGS, NULL},
 	{"close", survey_close, METH_NOARGS, NULL},
@@ -313,9 +302,8 @@ static PyMethodDef functions[] = {
 
 int bind_survey(PyObject *module)
 {
-	PyObject *type = PyType_FromSpec(&survey_spec);
-	int err = type ? PyModule_AddObjectRef(module, "Survey", type) : -1;
+	PyTypeObject *type = add_type(module, "Survey", &survey_spec);
 
-	Py_XDECREF(type);
-	return err ? err : PyModule_AddFunctions(module, functions);
+	Py_XDECREF((PyObject *)type);
+	return type ? PyModule_AddFunctions(module, functions) : -1;
 }

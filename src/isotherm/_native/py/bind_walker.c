@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,19 +12,13 @@ struct walker_object {
 	Py_ssize_t nr_targets;
 };
 
-static PyObject *walker_type;
-
-static PyObject *raise_errno(int code)
-{
-	errno = -code;
-	return PyErr_SetFromErrno(PyExc_OSError);
-}
+static PyTypeObject *walker_type;
 
 struct walker *walker_of(PyObject *object)
 {
 	struct walker_object *self = (struct walker_object *)object;
 
-	if (!walker_type || !PyObject_TypeCheck(object, (PyTypeObject *)walker_type)) {
+	if (!walker_type || !PyObject_TypeCheck(object, walker_type)) {
 		PyErr_SetString(PyExc_TypeError, "a Walker is needed");
 		return NULL;
 	}
@@ -57,14 +49,8 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 	Py_END_ALLOW_THREADS
 	PyBuffer_Release(&base);
 	PyBuffer_Release(&fast);
-	if (!walker) {
-		PyObject *value = Py_BuildValue("(is)", code, error);
-
-		if (value)
-			PyErr_SetObject(PyExc_OSError, value);
-		Py_XDECREF(value);
-		return NULL;
-	}
+	if (!walker)
+		return raise_text(-code, error);
 	self = (struct walker_object *)PyType_GenericAlloc(type, 0);
 	if (!self) {
 		walker_close(walker);
@@ -86,12 +72,9 @@ static PyObject *walker_close_method(PyObject *object, PyObject *unused)
 
 static void walker_dealloc(PyObject *object)
 {
-	PyTypeObject *type = Py_TYPE(object);
-	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
 	walker_close(((struct walker_object *)object)->walker);
-	release(object);
-	Py_DECREF(type);
+	free_object(object);
 }
 
 static PyObject *set_targets(PyObject *object, PyObject *list)
@@ -308,9 +291,6 @@ static PyType_Spec walker_spec = {
 
 int bind_walker(PyObject *module)
 {
-	if (!walker_type)
-		walker_type = PyType_FromSpec(&walker_spec);
-	if (!walker_type)
-		return -1;
-	return PyModule_AddObjectRef(module, "Walker", walker_type);
+	walker_type = add_type(module, "Walker", &walker_spec);
+	return walker_type ? 0 : -1;
 }

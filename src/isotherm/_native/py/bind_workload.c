@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // TouchArea, touch_paced() and touch_busy(): see workload.h.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
-#include <errno.h>
+#include "py/bind_util.h"
 #include <stdlib.h>
 #include "py/bind.h"
 #include "workload/workload.h"
@@ -30,20 +27,16 @@ static PyObject *area_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	err = touch_area_init(&self->area, nbytes, huge);
 	if (err) {
 		Py_DECREF(self);
-		errno = -err;
-		return PyErr_SetFromErrno(PyExc_OSError);
+		return raise_errno(err);
 	}
 	return (PyObject *)self;
 }
 
 static void area_dealloc(PyObject *self)
 {
-	PyTypeObject *type = Py_TYPE(self);
-	freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
 
 	touch_area_deinit(&((struct area_object *)self)->area);
-	release(self);
-	Py_DECREF(type);
+	free_object(self);
 }
 
 static PyObject *area_populate(PyObject *self, PyObject *none)
@@ -195,8 +188,6 @@ static PyMethodDef functions[] = {
 
 int bind_workload(PyObject *module)
 {
-	area_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &area_spec, NULL);
-	if (!area_type || PyModule_AddType(module, area_type) < 0)
-		return -1;
-	return PyModule_AddFunctions(module, functions);
+	area_type = add_type(module, "TouchArea", &area_spec);
+	return area_type ? PyModule_AddFunctions(module, functions) : -1;
 }

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Module isotherm._core. Python.h is included in this folder only: each bind_*.c binds one part and
 // holds argument parsing and nothing else.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030b0000
-#include <Python.h>
+#include "py/bind_util.h"
 #include "py/bind.h"
 
 static int module_exec(PyObject *module)
