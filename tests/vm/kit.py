@@ -20,7 +20,8 @@ from isotherm.targets.watch import ProcessTargets
 
 MIB, PAGE = 1 << 20, 4096
 #: Debian 12's own kernel has none.
-by_kernel = pytest.mark.skipif(not KDAMONDS.exists(), reason="this kernel has no DAMON")
+WITHOUT_DAMON = "this kernel has no DAMON"
+by_kernel = pytest.mark.skipif(not KDAMONDS.exists(), reason=WITHOUT_DAMON)
 ATTRS = Attrs(10_000, 200_000, 1_000_000, 10, 200)
 
 
