@@ -16,6 +16,7 @@ from isotherm.demo.spec import fixed
 from isotherm.kernel.damon.files import ROOT as KDAMONDS
 from isotherm.model.attrs import Attrs
 from isotherm.model.target import Range
+from isotherm.targets.physical import system_ram
 from isotherm.targets.watch import ProcessTargets
 
 MIB, PAGE = 1 << 20, 4096
@@ -104,8 +105,19 @@ def span(*works):
 
 
 def memory():
-    """Physical memory of the guest, whose addresses begin at 0."""
-    return Range(0, os.sysconf("SC_PHYS_PAGES") * PAGE)
+    """
+    The physical addresses of the guest.
+
+    Far more than it has memory, in User-Mode Linux: memory begins after the kernel's own program,
+    which the host puts somewhere else at each boot.
+    """
+    ram = system_ram()
+    return Range(ram[0].start, ram[-1].end)
+
+
+def usable_bytes():
+    """Memory that processes may have."""
+    return os.sysconf("SC_PHYS_PAGES") * PAGE
 
 
 def nothing_left():
