@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from isotherm.core.act import Act
-from isotherm.core.reference.regions import RegionTable
+from isotherm.core.table import Table
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
 from isotherm.model.scheme_state import SchemeState
@@ -25,7 +25,7 @@ class Round:
     size_limit: of regions that are merged back, in bytes; now_ms: time, from any origin.
     """
 
-    table: RegionTable
+    table: Table
     act: Act
     attrs: Attrs
     sis: int
