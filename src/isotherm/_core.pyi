@@ -37,7 +37,7 @@ def touch_paced(ranges: tuple[_TouchRange, ...], until_ns: int, control: Buffer,
     Read a byte of every page of each range once per period, until CLOCK_MONOTONIC `until_ns`.
 
     A range is (area, offset, nbytes, period_ns, random order of the pages). `control` is eight
-    64-bit words of shared memory: stop (set by others), bytes touched, sweeps, overruns, unused.
+    64-bit words of shared memory: stop (set by others), bytes touched, passes, overruns, unused.
     Releases the interpreter lock; does not look at signals.
     """
 
@@ -355,5 +355,5 @@ def advise(pidfd: int, advice: int, max_bytes: int, ranges: Buffer, /) -> bytes:
     max_bytes: of one call, 0 for no limit; see advise_ranges().
     """
 
-def visit(pid: int, ranges: Buffer, /) -> int:
-    """Read a byte of each page of the runs; returns of how many. See visit_pages()."""
+def fault_in(pid: int, ranges: Buffer, /) -> int:
+    """Read a byte of each page of the runs; returns of how many. See fault_in_pages()."""

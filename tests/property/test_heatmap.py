@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from isotherm.analysis.heatmap import fold, heatmap
 from isotherm.model.ranges import Range
-from isotherm.report.heatmap_text import render
+from isotherm.terminal.heatmap import render
 from support.snapshots import snapshot
 
 ranges = st.lists(

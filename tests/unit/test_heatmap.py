@@ -10,7 +10,7 @@ from isotherm.analysis.heatmap import extent, fold, heatmap
 from isotherm.errors import BadValueError
 from isotherm.model.ranges import Range
 from isotherm.model.target import Target, Unobservable
-from isotherm.report.heatmap_text import plot_size, render
+from isotherm.terminal.heatmap import plot_size, render
 from support.snapshots import HEAP, MIB, STACK, T0, phases, snapshot
 
 HOT_APP = 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,8 +9,10 @@ from isotherm.analysis.accuracy import Summary, Truth, judge, predicted, summari
 from isotherm.demo.spec import Area, Hot, Phase, Spec
 from isotherm.model.ranges import Range, intersect, total
 from isotherm.model.snapshot import Snapshot
-from isotherm.terminal.picture import Layout, Picture, Style
+from isotherm.terminal.picture import Layout, Picture
 from isotherm.terminal.screen import Screen
+from isotherm.terminal.style import Style
+from isotherm.terminal.text import labelled
 from isotherm.units import format_duration, format_size
 
 MIB = 1 << 20
@@ -193,11 +194,6 @@ def closing(result: Result, style: Style, columns: int = 80) -> list[str]:
         *labelled("", ", ".join(times), columns),
         *labelled("cost", cost, columns),
     ]
-
-
-def labelled(label: str, text: str, columns: int = 80) -> list[str]:
-    """Lines of `text` beside a label, wrapped."""
-    return textwrap.wrap(text, columns, initial_indent=f" {label:<10}", subsequent_indent=" " * 11)
 
 
 def why(

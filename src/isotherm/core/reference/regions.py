@@ -1,5 +1,5 @@
 """
-The region table, readable: what `_core.RegionTable` (the fast twin, _native/regions.c) also does.
+The region table, readable: what `_core.RegionTable` (the fast twin, table/regions.c) also does.
 
 Rules and constants are those of mm/damon/core.c of Linux, by default of 7.3
 (`core.damon.profile` has what differs before); the docstrings name its functions.

@@ -1,4 +1,4 @@
-"""The tick loop, readable: what `_core.Sampler` (_native/sampler.c) does for a whole window."""
+"""The tick loop, readable: what `_core.Sampler` (table/sampler.c) does for a whole window."""
 
 from __future__ import annotations
 
