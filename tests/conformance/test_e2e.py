@@ -286,6 +286,6 @@ def test_scenario(engine, vectors, profile):
     assert {e["err"] for e in of_kind(expected, "commit_attrs")} <= {0}
     (end,) = of_kind(expected, "end")
     assert run.ops.sample == end["sis"]
-    assert monitor._rng.state == end["prng_state"]
+    assert monitor.policy.rng.state == end["prng_state"]
     assert run.clock.now_ns() == end["us"] * 1000
     assert list(run.final_stats()) == of_kind(expected, "final_stat")

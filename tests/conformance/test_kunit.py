@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from isotherm.core import schedule as intervals
+from isotherm.core.damon.arithmetic import evenly
 from isotherm.core.reference import region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
@@ -199,7 +200,7 @@ def split_evenly(_engine, case):
         if sub["region"] is None:
             continue
         want = sub["expect"] if isinstance(sub["expect"], list) else [sub["region"]]
-        assert regions.evenly(*sub["region"], sub["nr"], 1) == [tuple(piece) for piece in want]
+        assert evenly(*sub["region"], sub["nr"], 1) == [tuple(piece) for piece in want]
 
 
 def rand(engine, _case):

@@ -21,7 +21,7 @@ from isotherm.model.target import Mapping, Target, Unobservable
 
 
 class Check(IntEnum):
-    """What one check found: the bytes that `Ops.check` returns, and of _native/access.h."""
+    """What one check found: the bytes that `Ops.check` returns, and of _native/access/access.h."""
 
     IDLE = 0
     ACCESSED = 1
@@ -128,7 +128,7 @@ class Look(ABC):
 
     def native_access(self) -> object | None:
         """
-        Return a capsule "isotherm.access_ops" (struct access_ops of _native/access.h), or None.
+        Return a capsule "isotherm.access_ops" (struct access_ops of access/access.h), or None.
 
         With it, the C core runs all ticks of a window without the interpreter; `prepare` and
         `check` are then not called.

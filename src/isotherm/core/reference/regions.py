@@ -1,53 +1,30 @@
 """
-The region table, readable: what `_core.RegionTable` (the fast twin, _native/regions.c) also does.
+The region table, readable: what `_core.RegionTable` (the fast twin, table/regions.c) also does.
 
-Rules and constants are those of mm/damon/core.c of Linux, by default of 7.3 (`core.profile` has
-what differs before); the docstrings name its functions.
+Rules and constants are those of mm/damon/core.c of Linux, by default of 7.3
+(`core.damon.profile` has what differs before); the docstrings name its functions.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from isotherm.core.damon.arithmetic import mult_frac
 from isotherm.core.damon.profile import NEWEST, Profile
-from isotherm.core.reference.region import MAX_PROBES, Region, Window, mult_frac, weighted
+from isotherm.core.reference.region import MAX_PROBES, Region, Window, weighted
 from isotherm.core.reference.regions_schemes import SchemeTable
 from isotherm.core.reference.regions_split import SplitTable
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import UINT_MAX
-from isotherm.model.ranges import Range, aligned, meets, total
+from isotherm.model.ranges import Range, aligned, meets
 from isotherm.model.snapshot import Columns
 
 #: Addresses end here, so that sums and products of sizes fit 128 bits in C.
 MAX_ADDRESS = 2**62
 
 Row = tuple[int, int, int, int, int, tuple[int, ...], tuple[int, ...]]
-
-
-def evenly(start: int, end: int, nr: int, unit: int) -> list[tuple[int, int]]:
-    """
-    Divide a range into `nr` equal pieces, the last takes what is left over.
-
-    As damon_va_evenly_split_region(); a range that is too small for so many, or none, stays whole.
-    """
-    size = (end - start) // nr // unit * unit if nr else 0
-    if not size:
-        return [(start, end)]
-    return list(pairwise([*range(start, start + nr * size, size), end]))
-
-
-def divided(ranges: Sequence[tuple[int, int]], min_nr: int, unit: int) -> list[tuple[int, int]]:
-    """
-    Divide ranges, aligned outwards, into about `min_nr` pieces (__damon_va_init_regions of 6.12).
-
-    Each range for itself; one that is smaller than such a piece stays whole.
-    """
-    whole = [aligned(start, end, unit) for start, end in ranges]
-    piece = max(total(whole) // max(1, min_nr), unit)
-    return [part for a, b in whole for part in evenly(a, b, (b - a) // piece, unit)]
 
 
 def three_regions(mappings: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -380,3 +357,10 @@ class RegionTable(SchemeTable, SplitTable):
                     raise BadValueError("regions are empty, out of order or overlap")
                 end = region.end
         self._targets = table
+
+
+if TYPE_CHECKING:
+    from isotherm.core.table import Table
+
+    def _is_a_table(table: RegionTable) -> Table:
+        return table
