@@ -20,6 +20,7 @@ from isotherm.report.applied import live_lines, report_applied
 from isotherm.report.output import FORMATS
 from isotherm.report.views import views
 from isotherm.session.applying import Result
+from isotherm.terminal.output import Guarded
 from isotherm.terminal.progress import Progress
 from isotherm.terminal.screen import Screen
 from support.snapshots import MIB, snapshot
@@ -148,6 +149,18 @@ def test_progress_is_told_escaped():
     for text in EVIL:
         progress.show(text)
         assert clean(progress.line())
+
+
+def test_what_is_only_printed_is_escaped_too(capfd):
+    guarded = Guarded(sys.stderr)
+    print(f"warning: {EVIL[0]}", EVIL[2], file=guarded)
+    guarded.writelines([EVIL[3], "\n"])
+    guarded.flush()
+    err = capfd.readouterr().err
+    assert clean(err)
+    assert err.startswith("warning: \\x1b[2J\\x1b]0;owned\\x07 \\x9b31m")
+    assert main(["scheme", "check", "stat name=\x1b[2J"]) in (0, 2)
+    assert clean(capfd.readouterr().err)
 
 
 def test_errors_do_not_make_lines_of_their_own(tmp_path, capfd, monkeypatch):

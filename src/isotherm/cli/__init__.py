@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 import click
 
@@ -91,9 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Run one command; turn our errors into a line, a hint and the documented exit code.
 
     Output that nobody wants any more (`| head`) ends it quietly; output that has no room (a full
-    disk, /dev/full) is a failure.
+    disk, /dev/full) is a failure. What commands print to the standard error is escaped.
     """
+    from isotherm.terminal.output import Guarded
+
     out, complaints = sys.stdout, sys.stderr
+    sys.stderr = cast("TextIO", Guarded(complaints))
     try:
         status = _run(argv)
         out.flush()
@@ -101,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # That is how click takes a broken pipe, having replaced both streams.
         if sys.stdout is out:
             raise
-        sys.stdout, sys.stderr = out, complaints
+        sys.stdout = out
         _drop(out)
         return 0
     except BrokenPipeError:
@@ -113,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop(out)
         _complain(f"cannot write the output: {(err.strerror or '').lower()}", "")
         return 1
+    finally:
+        sys.stderr = complaints
     return status
 
 

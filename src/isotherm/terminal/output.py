@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from isotherm.errors import escaped
 from isotherm.terminal.style import Style, style_of
@@ -19,7 +19,7 @@ RESET = "\x1b[0m"
 #: What stands for the signs that not every stream can show: one character each.
 _ASCII = str.maketrans(
     "·░▒▓█▁▂▃▄▅▆▇▏▎▍▌▋▊▉┄…↑→–µ",
-    ".:+*#.:-=+*%   ####-~^>-u",
+    ".:+*#.:-=+*%   ####-*^>-u",
 )
 
 
@@ -60,6 +60,31 @@ def lines_of(lines: Iterable[str], style: Style) -> str:
     return "".join(f"{for_stream(line, style)}\n" for line in lines)
 
 
+class Guarded:
+    """
+    A text stream that escapes what is printed to it, but for line ends and `Painted` text.
+
+    What stands in front of people who only print: warnings, usage, tracebacks.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; returns its length."""
+        if not isinstance(text, Painted):
+            text = "\n".join(map(escaped, text.split("\n")))
+        return self._stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of the texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def tell(*lines: str, stream: TextIO | None = None) -> None:
     """
     Print lines for people, each on a line of its own whatever stands in it.
@@ -67,5 +92,5 @@ def tell(*lines: str, stream: TextIO | None = None) -> None:
     stream: the standard error by default, as data go to the standard output.
     """
     out = sys.stderr if stream is None else stream
-    out.write(lines_of(lines, style_of(out)))
+    out.write(Painted(lines_of(lines, style_of(out))))
     out.flush()

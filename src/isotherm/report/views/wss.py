@@ -8,7 +8,7 @@ from typing import Any
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.analysis.wss import WorkingSets
 from isotherm.report.view import Option, Options, Page, View
-from isotherm.terminal.text import bar, labelled
+from isotherm.terminal.text import bar, labelled, span
 from isotherm.units import format_size, percent
 
 PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
@@ -61,7 +61,9 @@ class WssView(View[Distribution]):
         width = max(1, min(_BAR_WIDTH, page.width - 20))
         least = value.min_access_percent
         rate = f" in {least:g}% of the samples or more" if least else ""
-        head = f"working set: bytes accessed{rate} in a window; {len(value.found)} windows"
+        lengths = [round(ns / 1e6) * 1000 for ns in value.found.weights]
+        windows = f"{len(lengths)} windows of {span(min(lengths), max(lengths))}"
+        head = f"working set: bytes accessed{rate} in a window; {windows}"
         lines = labelled("", head, page.width, 0)
         lines += [
             f" p{p:<4} {format_size(size):>9}  {bar(size / most, width)}"
