@@ -19,6 +19,8 @@ from isotherm.units import format_duration, format_size
 
 #: Rows of the table of mappings; the rest is summed up in one.
 MAX_ROWS = 12
+#: Missing less than this is not worth a word.
+_TOLD_SHARE = 0.0005
 #: Where values begin.
 _INDENT = 15
 #: The longest line of heat.
@@ -150,7 +152,7 @@ def _facts(value: Overview) -> Iterator[tuple[str, str]]:
     if missed > MISSED_SHARE:
         warning = f"{missed:.1%} of the samples were missed: idle may mean not looked at"
         yield "warning", warning
-    told = f", {missed:.1%} of samples missed" if summary.missed else ""
+    told = f", {missed:.1%} of samples missed" if missed >= _TOLD_SHARE else ""
     yield "monitoring", f"{summary.cost:.1%} of one CPU{told}"
 
 
