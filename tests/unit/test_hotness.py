@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from isotherm.analysis.hotness import UNKNOWN, Heat, by_mapping, total
 from isotherm.analysis.idleness import headline_ns, idle_ages
+from isotherm.analysis.suggestion import suggest
 from isotherm.analysis.summary import summarize
 from isotherm.model.target import Mapping, Unobservable
 from support.snapshots import MIB, phases, snapshot
@@ -14,8 +17,8 @@ def test_the_phases_by_mapping():
     rows = by_mapping(snapshots[-1], snapshots[0].mappings, long_idle_ns=1_000_000_000)
     quarter = MIB // 4
     assert rows == [
-        Heat("[heap]", 64 * MIB, 8 * MIB, 0, 56 * MIB, 0, 56 * MIB),
-        Heat("anonymous", 20 * MIB, 0, 0, 16 * MIB, 4 * MIB, 16 * MIB),
+        Heat("[heap]", 64 * MIB, 8 * MIB, 0, 56 * MIB, 0, 56 * MIB, 56 * MIB),
+        Heat("anonymous", 20 * MIB, 0, 0, 16 * MIB, 4 * MIB, 16 * MIB, 16 * MIB),
         Heat("[stack]", MIB, 0, 3 * quarter, 0, quarter, 0),
     ]
     assert total(rows).size == 85 * MIB
@@ -48,6 +51,21 @@ def test_unobservable_is_neither_hot_nor_cold():
     )
     assert by_mapping(one, {}) == [Heat(UNKNOWN, 3000, unobservable=3000)]
     assert sum(size for _, size in idle_ages(one)) == 0
+
+
+def test_nothing_is_promised_of_what_schemes_leave_alone():
+    made = phases()
+    assert suggest(summarize(made)).what == "[heap]"
+    for entries in made[0].mappings.values():
+        assert all(mapping.permissions == "rw-p" for mapping in entries)
+    shared = {
+        id_: tuple(replace(mapping, permissions="rw-s") for mapping in entries)
+        for id_, entries in made[0].mappings.items()
+    }
+    summary = summarize([replace(made[0], mappings=shared), *made[1:]])
+    assert summary.what[0].idle_long == 56 * MIB
+    assert summary.what[0].idle_own == 0
+    assert suggest(summary) is None
 
 
 def test_idle_ages():

@@ -24,7 +24,8 @@ class Heat:
     Bytes of a mapping by heat in one window.
 
     hot + warm + idle + unobservable = size, the monitored part of the mapping. idle_long:
-    bytes of `idle` not accessed for the asked time or longer.
+    bytes of `idle` not accessed for the asked time or longer; idle_own: those of them that are in
+    no shared mapping (MAP_SHARED), which schemes leave alone.
     """
 
     name: str
@@ -34,8 +35,11 @@ class Heat:
     idle: int = 0
     unobservable: int = 0
     idle_long: int = 0
+    idle_own: int = 0
 
-    def add(self, region: Region, overlap: int, most: int, *, long: bool) -> None:
+    def add(
+        self, region: Region, overlap: int, most: int, *, long: bool, shared: bool = False
+    ) -> None:
         """Account `overlap` bytes of a region of a window with at most `most` accesses."""
         unseen = min(overlap, overlap * region.unobservable // max(1, region.size))
         if region.nr_accesses is None:
@@ -46,6 +50,7 @@ class Heat:
         if not region.nr_accesses:
             self.idle += seen
             self.idle_long += seen if long else 0
+            self.idle_own += seen if long and not shared else 0
         elif region.nr_accesses >= HOT_SHARE * most:
             self.hot += seen
         else:
@@ -71,14 +76,14 @@ def by_mapping(
         long = idle_ns(region, snapshot.aggr_us) >= long_idle_ns
         if maps.get(id_):
             shares = [
-                (title(mapping), part.size)
+                (title(mapping), part.size, mapping.permissions.endswith("s"))
                 for mapping, part in parts(maps[id_], region.start, region.end)
             ]
         else:
-            shares = [(UNKNOWN, region.size)]
-        for name, shared in shares:
+            shares = [(UNKNOWN, region.size, False)]
+        for name, size, shared in shares:
             heat = found.setdefault(name, Heat(name))
-            heat.add(region, shared, snapshot.max_nr_accesses, long=long)
+            heat.add(region, size, snapshot.max_nr_accesses, long=long, shared=shared)
     return sorted(found.values(), key=lambda heat: (-heat.size, heat.name))
 
 
@@ -94,6 +99,6 @@ def total(heats: Iterable[Heat], name: str = "total") -> Heat:
     """Return the sum of rows."""
     result = Heat(name)
     for heat in heats:
-        for field in ("size", "hot", "warm", "idle", "unobservable", "idle_long"):
+        for field in ("size", "hot", "warm", "idle", "unobservable", "idle_long", "idle_own"):
             setattr(result, field, getattr(result, field) + getattr(heat, field))
     return result

@@ -34,17 +34,17 @@ def known_sum(values: Iterable[int | None]) -> int | None:
 
 
 def suggest(summary: Summary) -> Suggestion | None:
-    """Return the mapping from which the most could be paged out, if that is worth saying."""
-    best = max(summary.what, key=lambda heat: heat.idle_long, default=None)
+    """Return the mapping from which the most would be paged out, if that is worth saying."""
+    best = max(summary.what, key=lambda heat: heat.idle_own, default=None)
     everything = total(summary.what)
     resident = known_sum(target.resident_bytes for target in summary.targets)
     if best is None or resident is None or summary.missed_share > MISSED_SHARE:
         return None  # how much of it is in memory, and whose, is not known
     if summary.idle_after_ns < _LEAST_NS:
         return None
-    if best.idle_long < max(_WORTH_BYTES, _WORTH_SHARE * everything.size):
+    if best.idle_own < max(_WORTH_BYTES, _WORTH_SHARE * everything.size):
         return None
-    freed = min(best.idle_long, resident - everything.hot - everything.warm)
+    freed = min(best.idle_own, resident - everything.hot - everything.warm)
     if freed < _WORTH_BYTES:
         return None
     age = format_duration(summary.idle_after_ns)
