@@ -9,13 +9,16 @@ this package puts together itself, keeps its colour.
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable
 from typing import Any, TextIO
 
 from isotherm.errors import escaped
-from isotherm.terminal.style import Style, style_of
+from isotherm.terminal.style import Style, style_of, width_of
 
 RESET = "\x1b[0m"
+#: More columns than any terminal has.
+_WIDEST = 10_000
 #: What stands for the signs that not every stream can show: one character each.
 _ASCII = str.maketrans(
     "·░▒▓█▁▂▃▄▅▆▇▏▎▍▌▋▊▉┄…↑→–µ",
@@ -85,12 +88,29 @@ class Guarded:
         return getattr(self._stream, name)
 
 
+def _wrapped(line: Painted, width: int) -> list[str]:
+    """Return a line in parts that fit; words are left whole, and painted lines as they are."""
+    if len(line) <= width or RESET in line:
+        return [line]
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def tell(*lines: str, stream: TextIO | None = None) -> None:
     """
     Print lines for people, each on a line of its own whatever stands in it.
 
-    stream: the standard error by default, as data go to the standard output.
+    stream: the standard error by default, as data go to the standard output. On a terminal long
+    lines go on below, indented; a live screen would cut them off.
     """
     out = sys.stderr if stream is None else stream
+    if out.isatty():
+        width = width_of(out, most=_WIDEST)
+        lines = tuple(part for line in lines for part in _wrapped(joined(line), width))
     out.write(Painted(lines_of(lines, style_of(out))))
     out.flush()
