@@ -9,6 +9,7 @@ import json
 import pytest
 
 from isotherm.cli import main
+from isotherm.errors import BadValueError
 from isotherm.recording.writer import RecordingWriter
 from isotherm.report import views
 from isotherm.report.view import TARGET, Option, View, whole_number
@@ -59,7 +60,7 @@ def run(tmp_path, monkeypatch, capsys):
         return status, *capsys.readouterr()
 
     yield call
-    views.forget(view.name)
+    views.unregister(view.name)
 
 
 def test_it_is_printed_as_a_table(run):
@@ -104,15 +105,17 @@ def test_its_options_are_read_and_are_of_no_other_view(run):
     assert "Did you mean 'peaks'?" in run("peeks")[2]
 
 
-def test_what_is_taken_is_not_taken_again(run):
-    with pytest.raises(ValueError, match="there is a view 'peaks' already"):
-        views.register(Peaks())
+def test_the_options_of_the_command_are_its_own(run):
     clash = type("Clash", (Peaks,), {"name": "clash", "options": (Option("--format", "X", "x"),)})
-    with pytest.raises(ValueError, match="--format is an option of every view"):
+    with pytest.raises(BadValueError, match="cannot have the option --format"):
         views.register(clash())
 
 
 def test_without_it_nothing_is_left_of_it(run):
-    views.forget("peaks")
+    views.unregister("peaks")
     assert "peaks" not in run("--help")[1]
-    views.register(Peaks())
+
+
+def test_a_view_of_the_same_name_replaces_it(run):
+    views.register(type("Other", (Peaks,), {"schema": "example.peaks/2"})())
+    assert json.loads(run("peaks", "--format", "json")[1])["schema"] == "example.peaks/2"

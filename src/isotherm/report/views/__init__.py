@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from isotherm.errors import BadValueError, quoted
 from isotherm.report.view import View
 from isotherm.report.views.heatmap import HeatmapView
 from isotherm.report.views.info import InfoView
@@ -25,17 +26,22 @@ _VIEWS: dict[str, View[Any]] = {}
 
 
 def register(view: View[Any]) -> None:
-    """Add a view; raises `ValueError` for a name that is taken, or an option of the command."""
-    if view.name in _VIEWS:
-        raise ValueError(f"there is a view {view.name!r} already")
+    """
+    Make a view known; one of the same name is replaced.
+
+    Raises `BadValueError` for an option that the command has for all views.
+    """
     if taken := [option.name for option in view.options if option.name in RESERVED]:
-        raise ValueError(f"{taken[0]} is an option of every view")
+        raise BadValueError(
+            f"the view {quoted(view.name)} cannot have the option {taken[0]}",
+            hint="every view has it from the command",
+        )
     _VIEWS[view.name] = view
 
 
-def forget(name: str) -> None:
-    """Take a view away; raises `KeyError` if there is none of this name."""
-    del _VIEWS[name]
+def unregister(name: str) -> None:
+    """Forget a view; of no effect if there is none."""
+    _VIEWS.pop(name, None)
 
 
 def views() -> dict[str, View[Any]]:
