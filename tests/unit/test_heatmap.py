@@ -139,6 +139,14 @@ def test_many_folds_cost_no_lines():
     ]
 
 
+def test_addresses_of_57_bits_are_not_passed_off_as_others():
+    high = 0xFF_1234_5678_9000
+    (top, *_) = render(
+        heatmap([snapshot(0, [(0, high, high + MIB, 1, 0, 0)])], 10, 8), 23, 5, colour=False
+    )
+    assert top.startswith("ff12…6889000")
+
+
 def test_plain_picture_of_the_unseen_and_the_unmapped():
     unseen = (Unobservable(0, 200, 300, "shared"),)
     a = snapshot(0, [(0, 0, 100, 0, 0, 0), (0, 100, 200, 5, 0, 100)], unobservable=unseen)

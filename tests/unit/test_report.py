@@ -27,6 +27,7 @@ def write(path, snapshots):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
     return tmp_path
 
 
@@ -65,6 +66,33 @@ def test_summary(recording, run):
         " anonymous  20.0 MiB        -        -  16.0 MiB   4.0 MiB",
         " [stack]     1.0 MiB        -  768 KiB         -   256 KiB",
         " suggestion    [heap]: pageout access=0% age=10s.. could free 56.0 MiB",
+        " monitoring    0.5% of one CPU, 1.0% of samples missed",
+    ]
+
+
+def test_summary_of_sixty_columns(here, run, monkeypatch):
+    """Names are shortened, columns left out, and the name of the library stays readable."""
+    monkeypatch.setenv("COLUMNS", "60")
+    first, *others = phases(120)
+    library = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"
+    names = {7: replace(first.mappings[7][0], name=library)}
+    maps = first.mappings | {7: (names[7], *first.mappings[7][1:])}
+    write(here / "x.isotherm", [replace(first, mappings=maps), *others])
+    out = [line for line in run()[1].splitlines() if not line.startswith(" heat")]
+    assert out == [
+        "app 42 and 1 more",
+        " 12.0s   120 snapshots   5 regions at most",
+        " 100 MiB mapped, 70.0 MiB resident, 85.0 MiB monitored",
+        " 4.2 MiB not observable (shared)",
+        " windows       100ms each, sampled every 5ms",
+        " working set   p50 8.8 MiB   p95 8.8 MiB   max 8.8 MiB",
+        " idle > 10s    72.0 MiB (89% of what could be observed)",
+        " what                       size      hot     warm      idle",
+        " /usr/…/libcrypto.so.3  64.0 MiB  8.0 MiB        -  56.0 MiB",
+        " anonymous              20.0 MiB        -        -  16.0 MiB",
+        " [stack]                 1.0 MiB        -  768 KiB         -",
+        " suggestion    /u…/libcrypto.so.3: pageout access=0%",
+        "               age=10s.. could free 56.0 MiB",
         " monitoring    0.5% of one CPU, 1.0% of samples missed",
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -11,7 +11,7 @@ from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.errors import BadValueError, quoted
 from isotherm.report.output import Report
 from isotherm.terminal.style import PLAIN, WIDTH, Style
-from isotherm.terminal.text import columns_of, elide
+from isotherm.terminal.text import columns_of, elide, labelled
 
 T = TypeVar("T")
 
@@ -128,7 +128,9 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 TARGET = Option("--target", "ID", "only this target.", read=whole_number(0, 2**63 - 1))
 
 
-def fitted(head: str, rest: Iterable[str], width: int) -> str:
-    """Return a headline: what it is about, shortened as needed, and the rest if there is room."""
-    tail = "".join(f"   {part}" for part in rest)
-    return elide(head, max(12, width - columns_of(tail))) + tail
+def headline(title: str, facts: Sequence[str], width: int) -> list[str]:
+    """Return what a view is about and some facts: on one line, or on two where that is narrow."""
+    tail = "   ".join(facts)
+    if columns_of(title) + 3 + columns_of(tail) <= width:
+        return [f"{title}   {tail}"]
+    return [elide(title, width), *labelled("", tail, width, 1)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from isotherm.analysis.heatmap import Heatmap
 from isotherm.analysis.recorded import AnalysedRecording
-from isotherm.report.view import TARGET, Option, Options, Page, View, fitted, whole_number
+from isotherm.report.view import TARGET, Option, Options, Page, View, headline, whole_number
 from isotherm.terminal.heatmap import plot_size, render
 from isotherm.terminal.style import Style
 from isotherm.terminal.text import target_title
@@ -76,8 +76,7 @@ class HeatmapView(View[Drawing]):
         }
 
     def text(self, value: Drawing, page: Page) -> list[str]:
-        head = fitted(
-            target_title([value.grid.target]), ["heat by address ↑ and time →"], page.width
-        )
-        colour = _halves(page.style)
-        return [head, *render(value.grid, page.width, value.height - 1, colour=colour)]
+        title = target_title([value.grid.target])
+        head = headline(title, ["heat by address ↑ and time →"], page.width)
+        height = value.height - len(head)
+        return [*head, *render(value.grid, page.width, height, colour=_halves(page.style))]

@@ -11,7 +11,7 @@ from isotherm.analysis.hotness import UNKNOWN, Heat, total
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.analysis.suggestion import MISSED_SHARE, Suggestion, known_sum, suggest
 from isotherm.analysis.summary import Summary
-from isotherm.report.view import Options, Page, View, fitted
+from isotherm.report.view import Options, Page, View, headline
 from isotherm.terminal.heatmap import heat_line
 from isotherm.terminal.table import Column, names, table
 from isotherm.terminal.text import elide, labelled, short_size, span, target_title
@@ -58,7 +58,7 @@ class SummaryView(View[Overview]):
         return _document(value)
 
     def text(self, value: Overview, page: Page) -> list[str]:
-        lines = [_headline(value.summary, page.width)]
+        lines = _headline(value.summary, page.width)
         for label, text in _facts(value):
             if label or text:
                 lines += labelled(label, text, page.width, _INDENT if label else 1)
@@ -114,13 +114,13 @@ def _document(value: Overview) -> dict[str, Any]:
     }
 
 
-def _headline(summary: Summary, width: int) -> str:
+def _headline(summary: Summary, width: int) -> list[str]:
     facts = (
         f"{summary.duration_ns / 1e9:.1f}s",
         f"{summary.snapshots} snapshots",
         f"{summary.max_regions} regions at most",
     )
-    return fitted(target_title(summary.targets), facts, width)
+    return headline(target_title(summary.targets), facts, width)
 
 
 def _facts(value: Overview) -> Iterator[tuple[str, str]]:
