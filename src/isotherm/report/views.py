@@ -176,7 +176,7 @@ def report_info(recording: AnalysedRecording) -> Report:
     summary = recording.summary()
     document: dict[str, Any] = {
         "path": str(recording.path),
-        "bytes": recording.path.stat().st_size,
+        "bytes": recording.nbytes,
         "complete": recording.damage is None,
         "snapshots": summary.snapshots,
         "region_rows": summary.regions,
