@@ -11,6 +11,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
 from operator import le, lt
 from typing import Any, Protocol
 
@@ -18,8 +19,8 @@ from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.snapshot import Columns, Cost, IdleAge, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import format as layout
+from isotherm.recording.batch import Batch, Vector
 from isotherm.recording.flatbuffer import BadMessageError
-from isotherm.recording.messages import Batch, Vector
 from isotherm.recording.texts import decode_text
 
 
@@ -54,34 +55,32 @@ def _check_json(value: Any, depth: int) -> None:
 def rows(batch: Batch, context: Context) -> Iterator[Snapshot]:
     """Yield the snapshots of a block; `context` reads what is nested in them."""
     columns = batch.columns
-    scalars = [columns[name] for name in layout.SCALAR_CODES]
-    lists = columns["regions"]
-    for i in range(batch.length):
-        index, start, end, sample, aggr, *cost = (_number(column, i) for column in scalars)
+    scalars = [columns[name].numbers() for name in layout.SCALAR_CODES]
+    regions = columns["regions"]
+    members = [(code, regions.children[name].values) for name, code in layout.REGION_CODES.items()]
+    for i, values in enumerate(islice(zip(*scalars, strict=False), batch.length)):
+        index, start, end, sample, aggr, *cost = values
         nested = context.read(columns, i)
-        regions = _regions(lists, i, len(nested["targets"]))
+        low, high = regions.offsets[i : i + 2]
         yield Snapshot(
             index=index,
             start_ns=start,
             end_ns=end,
             sample_us=sample,
             aggr_us=aggr,
-            columns=regions,
+            columns=_regions(members, low, high, len(nested["targets"])),
             cost=Cost(*cost),
             **nested,
         )
 
 
-def _number(vector: Vector, i: int) -> Any:
-    return vector.values[i] if vector.has(i) else None
-
-
-def _regions(lists: Vector, i: int, nr_targets: int) -> Columns:
-    low, high = lists.offsets[i : i + 2]
+def _regions(
+    members: list[tuple[str, memoryview]], low: int, high: int, nr_targets: int
+) -> Columns:
     made = []
-    for name, code in layout.REGION_CODES.items():
+    for code, values in members:
         items = array(code)
-        items.frombytes(lists.children[name].values[low:high].tobytes())
+        items.frombytes(values[low:high].tobytes())
         made.append(items)
     columns = Columns(*made)
     check_regions(columns, nr_targets)
@@ -142,8 +141,8 @@ class Context2:
             "unobservable": self._unobservable,
             "mappings": _mappings(columns["mappings"], i),
             "schemes": _schemes(columns["schemes"], i, count),
-            "monotonic_ns": _number(columns["monotonic_ns"], i),
-            "running_ns": _number(columns["running_ns"], i),
+            "monotonic_ns": columns["monotonic_ns"].number(i),
+            "running_ns": columns["running_ns"].number(i),
             "idle_ages": _idle_ages(columns["idle_ages"], i, count),
         }
 
@@ -179,10 +178,10 @@ def _targets(lists: Vector, i: int) -> tuple[Target, ...]:
         Target(
             id=of["id"].values[at],
             name=_text(of["name"], at),
-            pid=_number(of["pid"], at),
-            mapped_bytes=_number(of["mapped_bytes"], at),
-            resident_bytes=_number(of["resident_bytes"], at),
-            proportional_bytes=_number(of["proportional_bytes"], at),
+            pid=of["pid"].number(at),
+            mapped_bytes=of["mapped_bytes"].number(at),
+            resident_bytes=of["resident_bytes"].number(at),
+            proportional_bytes=of["proportional_bytes"].number(at),
             group=_text(of["group"], at),
         )
         for at in _span(lists, i, layout.MAX_TARGETS)
@@ -230,7 +229,7 @@ def _schemes(lists: Vector, i: int, nr_targets: int) -> tuple[SchemeState, ...]:
     of = lists.children
     found = []
     for at in _span(lists, i, layout.MAX_SCHEMES):
-        score = _number(of["score"], at)
+        score = of["score"].number(at)
         if score is not None and not math.isfinite(score):
             raise BadMessageError("the score of a scheme is no number")
         found.append(
@@ -241,7 +240,7 @@ def _schemes(lists: Vector, i: int, nr_targets: int) -> tuple[SchemeState, ...]:
                     **{name: of[name].values[at] for name in layout.STATS},
                     errors=_errors(of["errors"], at),
                 ),
-                effective_bytes=_number(of["effective_bytes"], at),
+                effective_bytes=of["effective_bytes"].number(at),
                 charged_bytes=of["charged_bytes"].values[at],
                 score=score,
                 active=of["active"].is_true(at),

@@ -2,22 +2,18 @@
 Arrow IPC messages (Arrow columnar format 1.0, little endian) in bytes and back.
 
 Of the format's types those of `columns` are written and understood, others are passed over;
-dictionaries, compressed bodies, unions and views are refused. `Batch` gives columns whose every
-length, offset and bound has been checked; `BadMessageError` says what did not fit. This is pure
-Python on purpose: no input makes it read memory that is not the message's.
+dictionaries, unions and views are refused. `batch` takes record batches apart. `BadMessageError`
+says what did not fit.
 """
 
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from operator import le
+from dataclasses import dataclass
 from typing import Final
 
-from isotherm.recording.columns import BUFFERS, CODES, Column, Kind
+from isotherm.recording.columns import CODES, Column, Kind
 from isotherm.recording.flatbuffer import BadMessageError, Structs, Table, build, unpack
 
 #: Bounds of a schema that is read, its nested columns counted.
@@ -204,130 +200,3 @@ def _kind(number: int, details: Table | None) -> Kind:
     if number not in _KIND_OF:
         raise BadMessageError(f"a column is of Arrow's type {number}, which is not read")
     return _KIND_OF[number]
-
-
-def _view(code: str, data: memoryview, count: int) -> memoryview:
-    """Return `count` items of struct format `code` at the start of `data`."""
-    size = count * struct.calcsize(code)
-    if len(data) < size:
-        raise BadMessageError("a column is shorter than its length")
-    # Nothing has no address, and a view of it cannot be cast.
-    return data[:size].cast(code) if size else memoryview(array(code))  # type: ignore[call-overload]
-
-
-@dataclass(slots=True)
-class Vector:
-    """
-    The values of a column: `length` of them.
-
-    values: the items of a column of numbers, the bits of one of truth values; offsets: length + 1
-    of them, rising, of text into `text`, of lists into the child; children: by name, of lists the
-    members of their items; valid: a bit per value, None if none is null.
-    """
-
-    length: int
-    valid: memoryview | None = None
-    values: memoryview = field(default_factory=lambda: memoryview(b""))
-    offsets: memoryview = field(default_factory=lambda: memoryview(b""))
-    text: memoryview = field(default_factory=lambda: memoryview(b""))
-    children: dict[str, Vector] = field(default_factory=dict)
-
-    def has(self, i: int) -> bool:
-        """Whether value `i` is there, and not null."""
-        return self.valid is None or bool(self.valid[i >> 3] >> (i & 7) & 1)
-
-    def is_true(self, i: int) -> bool:
-        """Return truth value `i`."""
-        return bool(self.values[i >> 3] >> (i & 7) & 1)
-
-
-class Batch:
-    """
-    A record batch, taken apart by the columns of its schema.
-
-    message: that of the batch; columns: of the schema before. Raises `BadMessageError`.
-    """
-
-    def __init__(self, message: Message, columns: Sequence[Column]) -> None:
-        header = message.header
-        if header.table(3) is not None:
-            raise BadMessageError("a block is compressed inside")
-        self.length = header.number(0, "q")
-        self._body = message.body
-        nodes, buffers = header.structs(1, "qq", 16), header.structs(2, "qq", 16)
-        self._nodes, self._buffers = iter(nodes), iter(buffers)
-        if (len(nodes), len(buffers)) != _counts(columns) or self.length < 0:
-            raise BadMessageError("a block has not the columns of its schema")
-        self.columns = {column.name: self._read(column, self.length) for column in columns}
-
-    def _buffer(self) -> memoryview:
-        start, length = next(self._buffers)
-        if start < 0 or length < 0 or start + length > len(self._body):
-            raise BadMessageError("a column lies outside of its block")
-        return self._body[start : start + length]
-
-    def _read(self, column: Column, least: int) -> Vector:
-        """Read one column of at least so many values (a list may leave some of its items out)."""
-        length, nulls = next(self._nodes)
-        if length < least or not 0 <= nulls <= length:
-            raise BadMessageError("a column has an impossible length")
-        buffers = [self._buffer() for _ in range(BUFFERS[column.kind])]
-        vector = Vector(length)
-        if nulls and buffers:
-            vector.valid = _validity(buffers[0], length, nulls)
-            if not column.nullable:
-                raise BadMessageError(f"null where a value must be, in {column.name!r}")
-        if column.kind in CODES:
-            vector.values = _view(CODES[column.kind], buffers[1], length)
-        elif column.kind == "bool":
-            vector.values = _view("B", buffers[1], (length + 7) // 8)
-        elif column.kind == "utf8":
-            vector.text = buffers[2]
-            vector.offsets = _offsets(buffers[1], length, len(vector.text))
-        elif column.kind == "list":
-            self._read_items(column.children[0], vector, buffers[1])
-        else:
-            same = column.kind == "struct"
-            vector.children = {
-                child.name: self._read(child, length if same else 0) for child in column.children
-            }
-        return vector
-
-    def _read_items(self, items: Column, vector: Vector, offsets: memoryview) -> None:
-        child = self._read(items, 0)
-        vector.offsets = _offsets(offsets, vector.length, child.length)
-        vector.children = child.children
-
-
-def _counts(columns: Sequence[Column]) -> tuple[int, int]:
-    """Return how many nodes and buffers a batch of these columns has."""
-    nodes, buffers = len(columns), 0
-    for column in columns:
-        below = _counts(column.children)
-        nodes += below[0]
-        buffers += BUFFERS[column.kind] + below[1]
-    return nodes, buffers
-
-
-def _validity(bits: memoryview, length: int, nulls: int) -> memoryview:
-    size = (length + 7) // 8
-    if len(bits) < size:
-        raise BadMessageError("a column does not say which of its values are null")
-    known = int.from_bytes(bits[:size], "little") & (1 << length) - 1
-    if known.bit_count() != length - nulls:
-        raise BadMessageError("a column has not as many nulls as it says")
-    return bits[:size]
-
-
-def _offsets(data: memoryview, length: int, limit: int) -> memoryview:
-    """Return the offsets of `length` values into something of `limit` items or bytes."""
-    if not length and not data:
-        return memoryview(bytes(4)).cast("i")
-    offsets = _view("i", data, length + 1)
-    if offsets[0] < 0 or offsets[length] > limit or not _rises(offsets):
-        raise BadMessageError("offsets of a column run backwards, or out of it")
-    return offsets
-
-
-def _rises(values: memoryview) -> bool:
-    return all(map(le, values, islice(values, 1, None)))

@@ -19,11 +19,12 @@ from typing import Any, BinaryIO, Final
 from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording import format as layout
+from isotherm.recording.batch import Batch, Layout
 from isotherm.recording.columns import Column
 from isotherm.recording.decode import Context2, check_order, checked_info, rows
 from isotherm.recording.flatbuffer import BadMessageError
 from isotherm.recording.frames import Frames
-from isotherm.recording.messages import Batch, messages, read_schema
+from isotherm.recording.messages import messages, read_schema
 from isotherm.recording.version1 import Context1
 
 _HEADER: Final = re.compile(re.escape(layout.HEADER_TEXT) + rb"(\d{1,9})\n")
@@ -58,6 +59,7 @@ class _Stream:
         whole = Column("", "struct", children=self._columns)
         if not self._columns or not whole.fits(Column("", "struct", children=wanted)):
             raise BadMessageError("its columns are not those of a recording")
+        self._layout = Layout(self._columns, wanted)
 
     def snapshots(self) -> Iterator[Snapshot]:
         """Yield them until the stream ends, or something makes no sense: `BadMessageError`."""
@@ -73,7 +75,7 @@ class _Stream:
                     continue
                 if ended or message.is_schema:
                     raise BadMessageError("a message where none can be")
-                batch = Batch(message, self._columns)
+                batch = Batch(message, self._layout)
                 if not 0 < batch.length <= layout.MAX_BLOCK_ROWS:
                     raise BadMessageError("a block has an impossible number of snapshots")
                 for snapshot in rows(batch, context):

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import format as layout
+from isotherm.recording.batch import Vector
 from isotherm.recording.decode import check_range, check_targets
 from isotherm.recording.flatbuffer import BadMessageError
-from isotherm.recording.messages import Vector
 
 _U64: Final = 1 << 64
 
