@@ -44,6 +44,8 @@ MAX_TEXT_BYTES: Final = 1 << 14
 #: The longest `info`, as JSON, and how deep it may be nested.
 MAX_INFO_BYTES: Final = 1 << 20
 MAX_INFO_DEPTH: Final = 16
+#: The longest schema message, which holds it.
+MAX_SCHEMA_BYTES: Final = 2 << 20
 #: Of one snapshot.
 MAX_TARGETS: Final = 1 << 17
 MAX_MAPPINGS: Final = 1 << 20

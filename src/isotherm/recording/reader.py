@@ -37,57 +37,60 @@ def _again(file: BinaryIO) -> BinaryIO:
     return os.fdopen(os.dup(file.fileno()), "rb", buffering=0)
 
 
-class _Stream:
+class _Schema:
     """
-    The Arrow stream in the frames of a recording of version `version`.
+    What a recording begins with: what it says of itself, and how its blocks are laid out.
 
-    Reads the schema at once, into `info`. Raises `BadMessageError` for what makes no sense.
+    content: of its first frame; version: of the recording. Raises `BadMessageError`.
     """
 
-    def __init__(self, frames: Frames, version: int) -> None:
-        self._frames = frames
-        self._contents = iter(frames)
-        self._version = version
-        self._columns: tuple[Column, ...] = ()
-        self.info: dict[str, Any] = {}
-        for message in messages(memoryview(next(self._contents, b""))):
-            if message is None or not message.is_schema or self._columns:
-                raise BadMessageError("it does not begin with its columns")
-            self._columns, metadata = read_schema(message)
-            self.info = checked_info(metadata.get(layout.METADATA_KEY, ""))
+    def __init__(self, content: bytearray, version: int) -> None:
+        self.content = content
+        self.version = version
+        if len(content) > layout.MAX_SCHEMA_BYTES:
+            raise BadMessageError("its schema is too large")
+        found = messages(memoryview(content))
+        first = next(found, None)
+        if first is None or not first.is_schema or any(True for _ in found):
+            raise BadMessageError("it does not begin with its columns")
+        columns, metadata = read_schema(first)
+        self.info = checked_info(metadata.get(layout.METADATA_KEY, ""))
         wanted = layout.COLUMNS_1 if version == 1 else layout.COLUMNS
-        whole = Column("", "struct", children=self._columns)
-        if not self._columns or not whole.fits(Column("", "struct", children=wanted)):
+        if not Column("", "struct", children=columns).fits(Column("", "struct", children=wanted)):
             raise BadMessageError("its columns are not those of a recording")
-        self._layout = Layout(self._columns, wanted)
+        self.layout = Layout(columns, wanted)
 
-    def snapshots(self) -> Iterator[Snapshot]:
-        """Yield them until the stream ends, or something makes no sense: `BadMessageError`."""
-        context = Context1() if self._version == 1 else Context2()
-        before, ended = None, False
-        for content in self._contents:
-            if ended:
-                self._frames.note("data follow the end of its Arrow stream")
+
+def _snapshots(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
+    """Yield snapshots until the stream ends, or something makes no sense: `BadMessageError`."""
+    context = Context1() if schema.version == 1 else Context2()
+    before, ended = None, False
+    contents = iter(frames)
+    if next(contents, None) != schema.content:
+        raise BadMessageError("its beginning has changed")
+    for content in contents:
+        if ended:
+            frames.note("data follow the end of its Arrow stream")
+            continue
+        for message in messages(memoryview(content)):
+            if message is None:
+                ended = True
                 continue
-            for message in messages(memoryview(content)):
-                if message is None:
-                    ended = True
-                    continue
-                if ended or message.is_schema:
-                    raise BadMessageError("a message where none can be")
-                batch = Batch(message, self._layout)
-                if not 0 < batch.length <= layout.MAX_BLOCK_ROWS:
-                    raise BadMessageError("a block has an impossible number of snapshots")
-                for snapshot in rows(batch, context):
-                    before = check_order(before, snapshot)
-                    yield snapshot
+            if ended or message.is_schema:
+                raise BadMessageError("a message where none can be")
+            batch = Batch(message, schema.layout)
+            if not 0 < batch.length <= layout.MAX_BLOCK_ROWS:
+                raise BadMessageError("a block has an impossible number of snapshots")
+            for snapshot in rows(batch, context):
+                before = check_order(before, snapshot)
+                yield snapshot
 
 
 class Recording:
     """
     A recording on disk, or one that comes through a pipe.
 
-    path: where it is; info: where it comes from; nbytes: how large it is. Iterating yields its
+    path: where it is; nbytes: how large it is. Iterating yields its
     Snapshots. Each iteration reads the file anew, a block at a time. Iterating raises
     `DamagedRecordingError` after the last readable snapshot where anything is missing;
     `readable` ends quietly instead and leaves the error in `damage`.
@@ -102,9 +105,14 @@ class Recording:
             self.nbytes = os.fstat(file.fileno()).st_size
             frames = Frames(file.fileno(), at)
             try:
-                self.info: dict[str, Any] = _Stream(frames, version).info
+                self._schema = _Schema(next(iter(frames), bytearray()), version)
             except BadMessageError as err:
                 raise self._damaged(frames.damage or f"{err}", 0) from None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the recording says of itself (docs/recording-format.md)."""
+        return self._schema.info
 
     def __iter__(self) -> Iterator[Snapshot]:
         yield from self.readable()
@@ -115,11 +123,11 @@ class Recording:
         """Yield what can be read and believed; `damage` says afterwards what could not."""
         self.damage = None
         count = regions = 0
-        file, at, version = self._open()
+        file, at, _ = self._open()
         with file:
             frames = Frames(file.fileno(), at)
             try:
-                for snapshot in _Stream(frames, version).snapshots():
+                for snapshot in _snapshots(self._schema, frames):
                     count += 1
                     regions += len(snapshot.columns)
                     yield snapshot
