@@ -9,7 +9,10 @@ a documented error. What was read is reported in every form and written again no
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
+import json
 import os
 import struct
 import sys
@@ -22,7 +25,8 @@ sys.path.append(str(Path(__file__).parents[1]))  # support/, as pytest has it
 from harness import NASTY, Fuzzer, main, mutate
 
 from isotherm.analysis.recorded import AnalysedRecording
-from isotherm.errors import BadValueError, DamagedRecordingError, IsothermError
+from isotherm.cli import main as cli
+from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.snapshot import Columns, Cost, IdleAge
 from isotherm.model.target import Mapping, Target, Unobservable
@@ -30,10 +34,10 @@ from isotherm.recording import encode, zstd
 from isotherm.recording import format as layout
 from isotherm.recording.messages import END, schema_message
 from isotherm.recording.writer import RecordingWriter
-from isotherm.report import summary, views
 from isotherm.report.output import FORMATS
 from support.snapshots import HEAP, MIB, phases
 
+VIEWS = ("summary", "regions", "heatmap", "wss", "info")
 DATA = Path(__file__).parents[1] / "data" / "recordings"
 #: Of inputs that were read, one in so many is reported and written again.
 REPORTED = 16
@@ -171,7 +175,8 @@ def some_values(rng):
         at = rng.randrange(len(made))
         made[at] = changed_snapshot(rng, made[at])
     count = len(made) if rng.random() < 0.9 else rng.choice(NUMBERS)
-    info = '{{"version": 2, "start_ns": 7, "host": "{}"}}'.format(rng.choice(("a", "\x1b", "é")))
+    odd = rng.choice(("a", "\x1b", "é", "\udcff", 2**63, -0.5, None, [["x"]], {"\n": 1}))
+    info = json.dumps({"version": 2, "start_ns": 7, rng.choice(("host", "\x1b", "level")): odd})
     if rng.random() < 0.1:
         info = mutate(rng, info.encode()).decode("utf-8", "replace")
     begin = schema_message(layout.COLUMNS, {layout.METADATA_KEY: info})
@@ -270,7 +275,7 @@ def check(data):
         before = one.index
         check_snapshot(one)
     if sum(data) % REPORTED == 0:
-        check_use(found, read)
+        check_use(found.path, read)
     if found.damage is None:
         return "whole"
     assert found.damage.exit_code == 5
@@ -294,23 +299,19 @@ def check_snapshot(one):
         assert all(mapping.start <= mapping.end for mapping in mappings)
 
 
-def check_use(found, read):
+def check_use(path, read):
     """Report it in all forms, and write what was read: it must be read again."""
-    made = [
-        lambda: summary.report_summary(found),
-        lambda: views.report_regions(found),
-        lambda: views.report_wss(found, min_access_percent=5),
-        lambda: views.report_info(found),
-        lambda: views.report_heatmap(found, 60, 12, colour=True, target=None),
-    ]
-    for make in made:
-        try:
-            report = make()
-        except IsothermError:
-            continue
-        for form in FORMATS:
-            shown = report.render(form)
-            assert form != "table" or "\x1b[2J" not in shown
+    for view in VIEWS:
+        form = FORMATS[len(read) % len(FORMATS)]
+        for args in ([], ["--format", form]):
+            shown = io.TextIOWrapper(io.BytesIO(), "utf-8")
+            told = io.TextIOWrapper(io.BytesIO(), "utf-8")
+            with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told):
+                assert cli(["report", str(path), view, *args]) in {0, 2, 5}
+            told.flush()
+            shown.flush()
+            assert b"\x1b" not in told.buffer.getvalue()
+            assert args or b"\x1b" not in shown.buffer.getvalue()
     fd, path = scratch(os.getpid(), 1)
     os.ftruncate(fd, 0)
     os.lseek(fd, 0, os.SEEK_SET)

@@ -18,8 +18,11 @@ class BadMessageError(Exception):
     """A message that cannot be believed, and why."""
 
 
+_FORMS: Final = {
+    form: struct.Struct(f"<{form}") for form in ("b", "B", "?", "h", "H", "i", "I", "q")
+}
 #: Sizes in bytes of the fixed-size kinds, by their struct format.
-_SIZES: Final = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8}
+_SIZES: Final = {form: known.size for form, known in _FORMS.items()}
 
 
 def unpack(form: str, data: bytes | memoryview, at: int) -> Any:
@@ -28,9 +31,12 @@ def unpack(form: str, data: bytes | memoryview, at: int) -> Any:
 
     Raises `BadMessageError` beyond the bounds of `data`.
     """
-    if at < 0 or at + _SIZES[form] > len(data):
-        raise BadMessageError("an offset leads out of it")
-    return struct.unpack_from("<" + form, data, at)[0]
+    try:
+        if at >= 0:  # what is negative counts from the end
+            return _FORMS[form].unpack_from(data, at)[0]
+    except struct.error:
+        pass
+    raise BadMessageError("an offset leads out of it")
 
 
 class Table:
