@@ -26,7 +26,7 @@ class InfoView(View[dict[str, Any]]):
         summary = recording.summary()
         return {
             "path": str(recording.path),
-            "bytes": recording.path.stat().st_size,
+            "bytes": recording.nbytes,
             "complete": recording.damage is None,
             "snapshots": summary.snapshots,
             "region_rows": summary.regions,
