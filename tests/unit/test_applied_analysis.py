@@ -1,6 +1,7 @@
 """What schemes did, by mapping: each byte once, and nothing that no scheme did."""
 
-from isotherm.analysis.applied import Outcomes, title
+from isotherm.analysis.applied import Outcomes
+from isotherm.analysis.mappings import title
 from isotherm.core.act import Done
 from isotherm.core.look import TargetRanges
 from isotherm.model.ranges import Range, parts
