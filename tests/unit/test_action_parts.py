@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from isotherm.actions.memory import _may_be_acted_on, is_anonymous
+from isotherm.actions.memory import _may_be_acted_on
 from isotherm.actions.treat import weighted_node
 from isotherm.actions.ways import NEVER, WAYS
 from isotherm.errors import NotSupportedError
@@ -57,7 +57,7 @@ MAPS = b"""\
 
 def test_only_private_ordinary_mappings_may_be_acted_on():
     found = _may_be_acted_on(MAPS)
-    assert [(one.start, is_anonymous(one)) for one in found] == [
+    assert [(one.start, one.is_anonymous) for one in found] == [
         (0x1000, True),
         (0x4000, False),
         (0x7000, True),

@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 
 from isotherm.core.look import TargetRanges
 from isotherm.model.ranges import RangeSet, parts, total
-from isotherm.model.target import Mapping
 from isotherm.schemes.engine import Event
-
-
-def title(mapping: Mapping) -> str:
-    """Return the name of a mapping, "anonymous" where it has none."""
-    return mapping.name or "anonymous"
 
 
 @dataclass(slots=True)
@@ -44,7 +38,7 @@ class Outcomes:
         found = list(parts(targets[tried.target].mappings, tried.start, tried.end))
         mapped = total(part for _, part in found)
         for mapping, part in found:
-            name = title(mapping)
+            name = mapping.title
             one.asked[name] += part.size
             one.done[name] += done.applied_bytes * part.size // mapped
             if done.applied_bytes:

@@ -58,11 +58,6 @@ def idle_ns(region: Region, aggr_us: int) -> int:
     return 0 if region.nr_accesses != 0 else region.age * aggr_us * 1000
 
 
-def display_name(mapping: Mapping) -> str:
-    """Return what people call a mapping: its path, [heap], [anon:NAME], or "anonymous"."""
-    return mapping.name or "anonymous"
-
-
 def by_mapping(
     snapshot: Snapshot,
     mappings: MappingOf[int, Sequence[Mapping]],
@@ -82,7 +77,7 @@ def by_mapping(
         long = idle_ns(region, snapshot.aggr_us) >= long_idle_ns
         if maps.get(id_):
             shares = [
-                (display_name(mapping), part.size)
+                (mapping.title, part.size)
                 for mapping, part in parts(maps[id_], region.start, region.end)
             ]
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from isotherm.analysis.hotness import display_name, idle_ns
+from isotherm.analysis.hotness import idle_ns
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.errors import BadValueError, escaped
 from isotherm.model.ranges import parts
@@ -115,7 +115,7 @@ def report_regions(
             continue
         found = parts(maps.get(owner.id, []), region.start, region.end)
         widest = max(found, key=lambda piece: piece[1].size, default=None)
-        what = display_name(widest[0]) if widest else ""
+        what = widest[0].title if widest else ""
         rows.append(_region_row(snapshot, region, what))
     offset = snapshot.start_ns - begin
     document = {
