@@ -8,7 +8,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from isotherm.errors import IsothermError
-from isotherm.kernel.pages.pagemap import Fact, cgroup_inode
+from isotherm.kernel.cgroupfs import group_inode
+from isotherm.kernel.pages.pagemap import Fact
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.scheme import Filter, FilterType
 from isotherm.units import U64_MAX
@@ -54,7 +55,7 @@ def _test(one: Filter) -> tuple[int, int, int]:
     if one.type is FilterType.HUGEPAGE_SIZE and one.bounds:
         return RuleTest.SIZE, one.bounds[0], min(one.bounds[1], U64_MAX)
     if one.type is FilterType.MEMCG:
-        return RuleTest.CGROUP, cgroup_inode(one.memcg), 0
+        return RuleTest.CGROUP, group_inode(one.memcg), 0
     return RuleTest.ABSENT, 0, 0
 
 
@@ -71,7 +72,7 @@ def why_not(one: Filter, sources: SurveySources) -> str:
         if not sources["cgroups"]:
             return what + "needs /proc/kpagecgroup (root, and a kernel with CONFIG_MEMCG)"
         try:
-            cgroup_inode(one.memcg)
+            group_inode(one.memcg)
         except IsothermError as err:
             return what + str(err)
     return ""
