@@ -186,9 +186,7 @@ class Actor:
             if not job.idle_ns:
                 yield piece, Judged.DUE
                 continue
-            for part, judged in self._idle.parts(
-                process.target_id, piece, region, job.idle_ns, now_ns
-            ):
+            for part, judged in self._idle.parts(process, piece, region, job.idle_ns, now_ns):
                 if judged is not Judged.EARLY:
                     yield part, judged
 
@@ -200,7 +198,9 @@ class Actor:
         )
         if runs:
             advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, runs)
-        self._idle.note(place.process.target_id, piece, time.monotonic_ns())
+        self._idle.note(place.process, piece, time.monotonic_ns())
+        if self._idle.is_crowded(place.process):
+            self._idle.keep(place.process, self._maps.mappings(place.process))
 
     def _step(self, job: _Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
         place.read(piece.start, piece.end, job.detail)

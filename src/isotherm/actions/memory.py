@@ -60,6 +60,10 @@ class Maps:
             for part in subtract([whole], apart):
                 yield Piece(part.start, part.end, mapping.is_anonymous, mapping.start)
 
+    def mappings(self, process: Process) -> tuple[Mapping, ...]:
+        """Return the mappings that may be acted on, in address order; as `pieces`."""
+        return self._current(process).mappings
+
     def runs_guest(self, process: Process) -> bool:
         """Tell whether the process runs a virtual machine by now."""
         return process.kvm or self._current(process).guest
