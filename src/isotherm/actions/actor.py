@@ -336,7 +336,7 @@ class _Job:
     @classmethod
     def of(cls, scheme: Scheme, *, filtered: bool, look_again: bool, dry: bool) -> _Job:
         filters = scheme.ops_filters if filtered else ()
-        types = {one.type for one in filters}
+        types = {rule.type for rule in filters}
         way = WAYS[Action.STAT if scheme.own is not None else scheme.action]
         need, avoid = way.need, way.avoid
         if scheme.own is None and scheme.action is not Action.STAT:

@@ -29,8 +29,8 @@ _ADVICE_SINCE = {
 
 def why_not(scheme: Scheme, sources: SurveySources, *, look_again: bool) -> str:
     """Say why the scheme cannot be done to processes, and what would make it possible."""
-    for one in scheme.ops_filters:
-        if reason := action_filters.why_not(one, sources):
+    for rule in scheme.ops_filters:
+        if reason := action_filters.why_not(rule, sources):
             return reason
     if scheme.own is not None or scheme.action is Action.STAT:
         return ""
@@ -68,7 +68,7 @@ def _not_permitted(action: Action, way: Way) -> str:
 
 def _no_destination(scheme: Scheme) -> str:
     nodes = numa.memory_nodes()
-    wanted = {one.nid for one in scheme.destinations}
+    wanted = {destination.nid for destination in scheme.destinations}
     if scheme.target_nid is not None:
         wanted.add(scheme.target_nid)
     if len(nodes) < 2:
@@ -76,7 +76,7 @@ def _no_destination(scheme: Scheme) -> str:
             f"{scheme.action}: this machine has one memory node, so there is nowhere to migrate "
             "to; it needs a second one (another socket, CXL or persistent memory)"
         )
-    weight = sum(one.weight for one in scheme.destinations)
+    weight = sum(destination.weight for destination in scheme.destinations)
     if not wanted or (scheme.destinations and not weight):
         return f"{scheme.action}: no node is named (target_nid, or dests with weights)"
     if missing := sorted(wanted - set(nodes)):
