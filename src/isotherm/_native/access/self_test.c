@@ -162,7 +162,7 @@ int access_bpf_self_test(struct access_bpf *access, char *error, size_t error_si
 		snprintf(error, error_size, "out of memory");
 	else
 		err = run(access, &own, error, error_size);
-	walker_set_targets(access->walker, NULL, 0);
+	access_bpf_set_targets(access, NULL, 0);
 	munmap((void *)own.memory, PAGES * PAGE);
 	if (own.pidfd >= 0)
 		close(own.pidfd);
