@@ -1,9 +1,11 @@
 # Each target is one command a person could type; .ci/run calls the same ones.
-.PHONY: help check test test-kernel test-vm sanitize bench
+.PHONY: help check pins test test-kernel test-vm sanitize fuzz bench
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
-check:         ## format, lint, types, layers, spelling
-	uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests README.md ARCHITECTURE.md CONTRIBUTING.md
+check:         ## format, lint, types, layers, spelling, pins
+	uv run .ci/pins.py --check && uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests README.md ARCHITECTURE.md CONTRIBUTING.md
+pins:          ## pin every dependency to its newest version
+	uv run --no-project .ci/pins.py
 test:          ## fast tests: no root needed
 	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q
 test-kernel:   ## tests that touch the running kernel (root)
@@ -12,5 +14,7 @@ test-vm:       ## tests on other kernels, in guests; builds or fetches them at f
 	uv run python tests/vm/uml_guest.py --build && uv run python tests/vm/qemu_guest.py --make && ISOTHERM_VM_TESTS=require uv run pytest -q -rP tests/vm
 sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
 	tests/sanitize.sh
+fuzz:          ## COUNT=10000 hostile inputs for every reader, of seed SEED=0; see tests/fuzz/harness.py
+	@bad=0; for f in tests/fuzz/fuzz_*.py; do uv run python $$f --count $(or $(COUNT),10000) --seed $(or $(SEED),0) || bad=1; done; exit $$bad
 bench:         ## all figures of benchmarks/README.md (root, about 45 minutes)
 	for b in cost accuracy slowdown weight programs schemes; do uv run python benchmarks/$$b.py || exit 1; done

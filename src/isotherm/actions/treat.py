@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from isotherm._core import Survey, advise, fault_in
 from isotherm.actions.memory import Piece
 from isotherm.actions.ways import NOTHING, SPLITS_PER_CALL, VISITS
-from isotherm.core.look import PAGE
 from isotherm.kernel.pages import madvise
 from isotherm.kernel.pages.move_pages import move_pages
 from isotherm.kernel.pages.pagemap import Fact
+from isotherm.model.ranges import PAGE
 from isotherm.model.scheme import Action, Destination, Scheme
 from isotherm.targets.processes import Process
 

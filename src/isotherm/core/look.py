@@ -16,9 +16,8 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Mapping, Range, Target, Unobservable
-
-PAGE = 4096
+from isotherm.model.ranges import PAGE, Range
+from isotherm.model.target import Mapping, Target, Unobservable
 
 
 class Check(IntEnum):

@@ -25,8 +25,9 @@ from isotherm.core.ops import Ops
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
 from isotherm.kernel.privilege import root_hint
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import Scheme
-from isotherm.model.target import Mapping, Range, Unobservable
+from isotherm.model.target import Mapping, Unobservable
 from isotherm.targets.processes import Process, ProcessSet
 from isotherm.targets.ranges import target_ranges
 

@@ -12,15 +12,23 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from isotherm.analysis.heatmap import Heatmap, Segment
+from isotherm.terminal.cells import (
+    ABSENT,
+    COLD,
+    COLD_COLOUR,
+    HEIGHTS,
+    RAMP,
+    SHADES,
+    UNOBSERVABLE,
+    UNOBSERVABLE_COLOUR,
+    half_blocks,
+    level,
+    nearest_above,
+)
+from isotherm.terminal.output import joined, paint
+from isotherm.terminal.style import Style
 from isotherm.units import format_duration, format_size
 
-#: xterm colours from just above 0 to 100 % heat, dark violet over red to white.
-RAMP = (54, 90, 126, 161, 196, 202, 208, 214, 220, 226, 229, 231)
-COLD_COLOUR = 236
-UNOBSERVABLE_COLOUR = 31
-SHADES = "░▒▓█"
-COLD, UNOBSERVABLE, ABSENT = "·", "?", " "
-RESET = "\x1b[0m"
 #: Width of an address and the space after it.
 MARGIN = 13
 #: Lines for the time axis and the legend.
@@ -46,16 +54,12 @@ class _Cell:
 
     @property
     def shade(self) -> str:
-        return self.kind or SHADES[_level(self.heat or 0.0, len(SHADES))]
+        return self.kind or level(self.heat or 0.0, SHADES)
 
     @property
     def colour(self) -> int | None:
         fixed = {COLD: COLD_COLOUR, UNOBSERVABLE: UNOBSERVABLE_COLOUR, ABSENT: None}
-        return fixed[self.kind] if self.kind else RAMP[_level(self.heat or 0.0, len(RAMP))]
-
-
-def _level(heat: float, levels: int) -> int:
-    return min(levels - 1, int(heat * levels))
+        return fixed[self.kind] if self.kind else level(self.heat or 0.0, RAMP)
 
 
 def plot_size(width: int, height: int, *, colour: bool) -> tuple[int, int]:
@@ -82,7 +86,7 @@ def render(grid: Heatmap, width: int = 80, height: int = 20, *, colour: bool) ->
     for i in reversed(range(len(grid.segments))):
         segment = grid.segments[i]
         cells = _sample(grid, segment, columns, shares[i] * (2 if colour else 1))
-        body = _half_blocks(cells) if colour else ["".join(c.shade for c in row) for row in cells]
+        body = _drawn(cells, colour=colour)
         out += _labelled(segment, body, end=" " if roomy or i == 0 else "┄")
         if roomy and i:
             size = segment.start - grid.segments[i - 1].end
@@ -128,27 +132,12 @@ def _mean(grid: Heatmap, rows: range, columns: range) -> _Cell:
     return _Cell(heat / seen if seen else None, share)
 
 
-def _half_blocks(cells: list[list[_Cell]]) -> list[str]:
-    lines = []
-    for upper, lower in zip(cells[::2], cells[1::2], strict=True):
-        line, style = [], ""
-        for top, bottom in zip(upper, lower, strict=True):
-            block, wanted = _half_block(top.colour, bottom.colour)
-            if wanted != style:
-                line.append(wanted or RESET)
-                style = wanted
-            line.append(block)
-        lines.append("".join(line) + RESET)
-    return lines
-
-
-def _half_block(top: int | None, bottom: int | None) -> tuple[str, str]:
-    """Return the character and the escape sequence of two cells, one above the other."""
-    if top is None:
-        return (" ", "") if bottom is None else ("▄", f"{RESET}\x1b[38;5;{bottom}m")
-    if bottom is None:
-        return "▀", f"{RESET}\x1b[38;5;{top}m"
-    return "▀", f"\x1b[38;5;{top};48;5;{bottom}m"
+def _drawn(cells: list[list[_Cell]], *, colour: bool) -> list[str]:
+    """Return the lines of a segment: two rows on each with colour, one without."""
+    if not colour:
+        return ["".join(cell.shade for cell in row) for row in cells]
+    colours = [[cell.colour for cell in row] for row in cells]
+    return [*map(half_blocks, colours[::2], colours[1::2])]
 
 
 def _labelled(segment: Segment, lines: list[str], *, end: str) -> list[str]:
@@ -158,14 +147,14 @@ def _labelled(segment: Segment, lines: list[str], *, end: str) -> list[str]:
     labels[-1] = f"{segment.start:x}"
     marks = [" "] * (len(lines) - 1) + [end]
     return [
-        f"{label[-12:]:>12}{mark}{line}"
+        joined(f"{label[-12:]:>12}{mark}", line)
         for label, mark, line in zip(labels, marks, lines, strict=True)
     ]
 
 
 def _fold_line(size: int, columns: int, *, colour: bool) -> str:
     text = f"┄┄ {format_size(size)} not monitored "[:columns].ljust(columns, "┄")
-    return " " * MARGIN + (f"\x1b[2m{text}{RESET}" if colour else text)
+    return joined(" " * MARGIN, paint(text, "2", Style(colour=colour)))
 
 
 def _time_axis(grid: Heatmap, columns: int) -> str:
@@ -185,6 +174,18 @@ def _seconds(ns: float) -> str:
 def _legend(*, colour: bool) -> str:
     if not colour:
         return f"{' ' * MARGIN}{COLD} idle  {SHADES} ..100%  {UNOBSERVABLE} not observable"
-    ramp = "".join(f"\x1b[38;5;{c}m█" for c in RAMP)
-    cold, blind = (f"\x1b[38;5;{c}m█{RESET}" for c in (COLD_COLOUR, UNOBSERVABLE_COLOUR))
-    return f"{' ' * MARGIN}{cold} idle  {ramp}{RESET} ..100%  {blind} not observable"
+    cold, *ramp, blind = (
+        paint("█", f"38;5;{code}", Style(colour=True))
+        for code in (COLD_COLOUR, *RAMP, UNOBSERVABLE_COLOUR)
+    )
+    return joined(" " * MARGIN, cold, " idle  ", *ramp, " ..100%  ", blind, " not observable")
+
+
+def heat_line(grid: Heatmap) -> str:
+    """Return one character for each row of a heatmap of one column; "?" is unobservable."""
+    line = []
+    for (heat, *_), (blind, *_) in zip(grid.heat, grid.unobservable, strict=True):
+        kind = _Cell(heat, blind).kind
+        dark = kind in (UNOBSERVABLE, ABSENT)
+        line.append(kind if dark else nearest_above(heat or 0.0, HEIGHTS))
+    return "".join(line)
