@@ -18,9 +18,9 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemefile.classic import format_classic, parse_classic
 from isotherm.schemefile.files import InexpressibleError
-from isotherm.schemefile.line import format_line, parse_line
+from isotherm.schemefile.lines.classic import format_classic, parse_classic
+from isotherm.schemefile.lines.key_value import format_line, parse_line
 
 MIB = 2**20
 U64 = 2**64 - 1

@@ -27,10 +27,10 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemefile import damo_numbers as numbers
+from isotherm.schemefile.damo import numbers
 from isotherm.schemefile.draft import TUNERS, parse_action
+from isotherm.schemefile.draft import check_expressible as check_scheme
 from isotherm.schemefile.goals import OF_MEMCG, OF_NODE, check_expressible
-from isotherm.schemefile.line import check_expressible as check_scheme
 from isotherm.schemefile.source import InexpressibleError, Node, Word, unknown
 from isotherm.units import U64_MAX
 
@@ -171,7 +171,7 @@ def _watermarks(node: Node) -> Watermarks:
     pairs = node.known("watermarks", WATERMARK_KEYS)
     metric = pairs["metric"].scalar("metric") if "metric" in pairs else Word("none")
     if metric.text not in ("none", "free_mem_rate"):
-        raise metric.error(f"{metric.text!r} is no metric", hint="none or free_mem_rate")
+        raise metric.error(f"{metric.said} is no metric", hint="none or free_mem_rate")
     interval = numbers.us(pairs["interval_us"], "interval") if "interval_us" in pairs else 0
     marks = [
         numbers.share(pairs[key], key, 1000) if key in pairs else 0 for key in WATERMARK_KEYS[2:]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from isotherm.model.attrs import IntervalsGoal
-from isotherm.schemefile import damo_numbers as numbers
-from isotherm.schemefile.damo import decode_scheme, encode_scheme
-from isotherm.schemefile.document import decode_each
+from isotherm.schemefile.damo import numbers
+from isotherm.schemefile.damo.scheme import decode_scheme, encode_scheme
+from isotherm.schemefile.draft import decode_each
 from isotherm.schemefile.scheme_file import Monitor, SchemeFile, TargetSpec
 from isotherm.schemefile.source import InexpressibleError, Node
 

@@ -26,8 +26,7 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemefile.draft import parse_action
-from isotherm.schemefile.line import check_expressible
+from isotherm.schemefile.draft import check_expressible, parse_action
 from isotherm.schemefile.source import InexpressibleError, Word
 from isotherm.schemefile.values import count, exact_number, exact_percent, whole_ms
 from isotherm.units import duration_us, exact_duration, exact_size, size
@@ -115,7 +114,7 @@ def _quota(fields: list[Word]) -> Quota | None:
 def _watermarks(fields: list[Word]) -> Watermarks:
     metric, interval, *marks = fields
     if metric.text not in ("none", "free_mem_rate"):
-        raise metric.error(f"{metric.text!r} is no metric", hint="none or free_mem_rate")
+        raise metric.error(f"{metric.said} is no metric", hint="none or free_mem_rate")
     with interval.placed("watermark"):
         interval_us = duration_us(interval.text, bare="us")
     numbers = [count(word, "a watermark in 1/1,000") for word in marks]
@@ -183,5 +182,5 @@ def _check(scheme: Scheme) -> None:
         if there:
             raise InexpressibleError(
                 f"scheme {scheme.title}: classic lines have no field for {what}",
-                hint="key=value lines, yaml, toml and json do",
+                hint="key=value lines, yaml and json do",
             )
