@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from isotherm.errors import BadValueError
 from isotherm.model.scheme import Action, FilterType, Scheme
 from isotherm.schemefile import files
-from isotherm.schemefile.damo import kdamonds
-from isotherm.schemefile.damo import scheme as damo
+from isotherm.schemefile.damo import keys
 from isotherm.schemefile.documents import document
 from isotherm.schemefile.documents import scheme as document_scheme
 from isotherm.schemefile.lines.classic import format_classic, parse_classic
@@ -121,9 +120,9 @@ KEYS = sorted(
         *document.DOCUMENT_KEYS, *document.MONITOR_KEYS, *document.GOAL_KEYS,
         *document.TARGET_KEYS, *document_scheme.SCHEME_KEYS, *document_scheme.WHEN_KEYS,
         *document_scheme.QUOTA_KEYS, *document_scheme.GOAL_KEYS, *document_scheme.FILTER_KEYS,
-        *document_scheme.WATERMARK_KEYS, *damo.SCHEME_KEYS, *damo.PATTERN_KEYS,
-        *damo.QUOTA_KEYS, *damo.GOAL_KEYS, *damo.WATERMARK_KEYS, *damo.FILTER_KEYS,
-        *kdamonds.CONTEXT_KEYS, *kdamonds.INTERVAL_KEYS, "kdamonds", "min", "max", "start", "end",
+        *document_scheme.WATERMARK_KEYS, *keys.SCHEME, *keys.PATTERN,
+        *keys.QUOTAS, *keys.GOAL, *keys.WATERMARKS, *keys.FILTER,
+        *keys.CONTEXT, *keys.INTERVALS, "kdamonds", "min", "max", "start", "end",
     }
 )  # fmt: skip
 VALUES = ["", "0", "max", "5%", "5 %", "7 samples", "5s..", "4K", "stat", "memcg", "free:node0"]

@@ -62,7 +62,18 @@ def command() -> None:
 
 
 def _load(source: str) -> tuple[SchemeFile, Spelling]:
-    """Return what SCHEMES says, and how it is spelled."""
+    """Return what SCHEMES says, and how it is spelled; tells what was left out of it."""
+    file, spelling = _read(source)
+    _tell_notes(file)
+    return file, spelling
+
+
+def _tell_notes(file: SchemeFile) -> None:
+    for note in file.notes:
+        print(note, file=sys.stderr)
+
+
+def _read(source: str) -> tuple[SchemeFile, Spelling]:
     if source == "-":
         return files.read(_stdin(), "<stdin>")
     path = Path(source)
@@ -150,6 +161,7 @@ def fmt(source: str, *, only_check: bool) -> None:
     text = _text(source)
     name = "<stdin>" if source == "-" else source
     file, spelling = _load(source) if text is None else files.read(text, name)
+    _tell_notes(file if text is not None else SchemeFile())
     if text is not None and spelling in ("line", "classic"):
         formatted = files.format_lines(text, name)
     else:

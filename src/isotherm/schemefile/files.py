@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.scheme import Action, Scheme
 from isotherm.schemefile.bounds import MAX_LINE, MAX_TEXT, check_length
+from isotherm.schemefile.damo import keys as damo_keys
 from isotherm.schemefile.damo import scheme as damo
 from isotherm.schemefile.damo.kdamonds import decode_kdamonds, encode_kdamonds
 from isotherm.schemefile.documents.document import (
@@ -46,8 +47,8 @@ _SUFFIXES: dict[str, _Syntax] = {".yaml": "yaml", ".yml": "yaml", ".json": "json
 _TOML_BEGINS = re.compile(r"\[\[?[A-Za-z_.]{1,40}\]\]?\s*(#|$)")
 _YAML_BEGINS = re.compile(r"---|[A-Za-z_]+\s*:(\s|$)|-\s")
 #: What only damo's schemes hold, and what only ours do.
-_DAMO_ONLY = frozenset(damo.SCHEME_KEYS) - frozenset(SCHEME_KEYS)
-_OURS_ONLY = frozenset(SCHEME_KEYS) - frozenset(damo.SCHEME_KEYS)
+_DAMO_ONLY = frozenset(damo_keys.SCHEME) - frozenset(SCHEME_KEYS)
+_OURS_ONLY = frozenset(SCHEME_KEYS) - frozenset(damo_keys.SCHEME)
 
 
 def load(source: str) -> SchemeFile:
@@ -140,7 +141,9 @@ def read(
         return decode_kdamonds(root), "damo-kdamonds-yaml" if syntax == "yaml" else form
     if form == "damo":
         listed = root if root.pairs is None else root.pairs["schemes"]
-        return SchemeFile(decode_each(listed.sequence("schemes"), damo.decode_scheme)), form
+        notes = tuple(damo_keys.notes_on_keys(listed, "a scheme", damo_keys.SCHEME))
+        schemes = decode_each(listed.sequence("schemes"), damo.decode_scheme)
+        return SchemeFile(schemes, notes=notes), form
     return decode_document(root), syntax
 
 
@@ -333,4 +336,4 @@ _DEFAULTS: dict[str, tuple[object, ...]] = {
 
 
 def _is_default(key: str, value: object) -> bool:
-    return key in ("state", "pid") or value in _DEFAULTS.get(key, ())
+    return key in ("state", "pid", "name") or value in _DEFAULTS.get(key, ())

@@ -114,7 +114,7 @@ def _counted(word: Word, unit: str) -> int | None:
 
 def ends(node: Node, what: str) -> tuple[Word, Word]:
     """Return the words of min and max."""
-    pairs = node.known(what, ("min", "max"))
+    pairs = node.mapping(what)
     for key in ("min", "max"):
         if key not in pairs:
             raise node.word.error(f"{what} needs a {key}")
