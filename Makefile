@@ -1,9 +1,11 @@
 # Each target is one command a person could type; .ci/run calls the same ones.
-.PHONY: help check test test-kernel test-vm sanitize fuzz bench
+.PHONY: help check pins test test-kernel test-vm sanitize fuzz bench
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
-check:         ## format, lint, types, layers, spelling
-	uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests README.md ARCHITECTURE.md CONTRIBUTING.md
+check:         ## format, lint, types, layers, spelling, pins
+	uv run .ci/pins.py --check && uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests README.md ARCHITECTURE.md CONTRIBUTING.md
+pins:          ## pin every dependency to its newest version
+	uv run --no-project .ci/pins.py
 test:          ## fast tests: no root needed
 	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q
 test-kernel:   ## tests that touch the running kernel (root)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.wishes import demand, wish
+
 # The same examples in every run of CI: what it lets through must not depend on luck. A run by hand
 # searches on.
 settings.register_profile("ci", derandomize=True)
@@ -29,18 +31,11 @@ def pytest_addoption(parser):
     )
 
 
-def kernel_tests_wish():
-    wish = os.environ.get("ISOTHERM_KERNEL_TESTS", "auto")
-    if wish not in ("auto", "require", "off"):
-        raise pytest.UsageError(f"ISOTHERM_KERNEL_TESTS={wish}: must be auto, require or off")
-    return wish
-
-
 def pytest_collection_modifyitems(items):
-    wish = kernel_tests_wish()
-    if wish == "off":
+    asked = wish("kernel")
+    if asked == "off":
         reason = "ISOTHERM_KERNEL_TESTS=off"
-    elif wish == "auto" and os.geteuid() != 0:
+    elif asked == "auto" and os.geteuid() != 0:
         reason = "touches the running kernel: run as root, or set ISOTHERM_KERNEL_TESTS=require"
     else:
         return
@@ -51,13 +46,26 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Hold every skip to its reason; under `require`, a kernel test may not skip itself."""
+    """Hold skips and expected failures to a reason; what is demanded may be neither."""
     report = yield
-    if report.skipped and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2].removeprefix("Skipped").removeprefix(":").strip()
-        if reason in ("", "unconditional skip"):
-            report.outcome, report.longrepr = "failed", "skipped without a reason"
-        elif item.get_closest_marker("kernel") and kernel_tests_wish() == "require":
-            report.outcome = "failed"
-            report.longrepr = f"ISOTHERM_KERNEL_TESTS=require, but skipped: {reason}"
+    expected = hasattr(report, "wasxfail")
+    if not (report.skipped or expected):
+        return report
+    text = report.wasxfail.removeprefix("reason") if expected else report.longrepr[2]
+    reason = text.removeprefix("Skipped").removeprefix(":").strip()
+    what = "expected to fail" if expected else "skipped"
+    if reason in ("", "unconditional skip"):
+        report.outcome, report.longrepr = "failed", f"{what} without a reason"
+    elif demanded := demand(item, reason):
+        report.outcome, report.longrepr = "failed", f"{demanded}, but {what}: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """A file that skips itself is not seen by the rule above: its tests must say so one by one."""
+    report = yield
+    if report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"a whole file may not skip itself, but its tests: {report.longrepr[2]}"
     return report

@@ -72,6 +72,18 @@ class ThresholdError(IsothermError):
     exit_code = 6
 
 
+def escaped(text: str) -> str:
+    r"""
+    Return text with everything spelled out that does not print: "\x1b", "\n", "\u202e".
+
+    Control characters, line breaks, lone surrogates (bytes that are no UTF-8), and what turns the
+    direction of writing. What is escaped already stays as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def shown(text: str, most: int = 60) -> str:
     r"""
     Return a text from outside as an error message or a terminal may show it, on one line.
@@ -82,10 +94,7 @@ def shown(text: str, most: int = 60) -> str:
     """
     if len(text) > most:  # first, so that a text of megabytes costs nothing
         text = f"{text[:most]}…{text[-most:]}"
-    if not text.isprintable():
-        text = "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-        )
+    text = escaped(text)
     if len(text) <= most:
         return text
     tail = (most - 1) // 3

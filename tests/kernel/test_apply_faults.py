@@ -32,7 +32,7 @@ def child():
 def no_swap_of_others(ours):
     """Give the test up if there is more swap: that of others cannot be filled or turned off."""
     if len(Path("/proc/swaps").read_text().splitlines()) > 1 + ours:
-        pytest.xfail("this machine has swap of somebody else")
+        pytest.skip("this machine has swap of somebody else")
 
 
 @pytest.fixture

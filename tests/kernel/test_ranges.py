@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
 from isotherm.targets.processes import ProcessSet
 from isotherm.targets.ranges import target_ranges
+from support.waiting import wait_for
 
 SCRIPT = """
 import ctypes, json, mmap, os, sys
@@ -115,10 +115,8 @@ def test_exec_in_the_middle(child):
     assert covers(before, said[0] + (256 << 20))
     popen.stdin.write("\n")
     popen.stdin.flush()
-    end = time.monotonic() + 20
-    while (after := target_ranges(process)) is None or after.target.name != "sleep":
-        assert time.monotonic() < end, after
-        time.sleep(0.01)
+    wait_for(lambda: (seen := target_ranges(process)) and seen.target.name == "sleep")
+    after = target_ranges(process)
     assert after.target.id == before.target.id
     assert not covers(after, said[0] + (256 << 20))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from isotherm.recording.reader import open_recording
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.kernel
 
@@ -223,9 +224,7 @@ def test_kill_leaves_every_flushed_block_readable(toucher, tmp_path):
         [sys.executable, "-m", "isotherm", "record", "-p", str(toucher.pid), "-o", str(out)],
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 30
-    while not (out.exists() and out.stat().st_size > 4096) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for(lambda: out.exists() and out.stat().st_size > 4096)
     time.sleep(2)
     process.kill()
     process.wait()

@@ -1,6 +1,6 @@
 import pytest
 
-from isotherm.errors import quoted, shown
+from isotherm.errors import escaped, quoted, shown
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,9 @@ from isotherm.errors import quoted, shown
     ],
 )
 def test_what_does_not_print_is_spelled_out(text, seen):
-    assert shown(text) == seen
+    assert shown(text) == escaped(text) == seen
     assert shown(text).isprintable()
+    assert escaped(seen) == seen
 
 
 @pytest.mark.parametrize("text", ["9" * 5_000_000, "\0" * 5_000_000, "a" * 61, "\U0010ffff" * 60])

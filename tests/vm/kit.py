@@ -15,12 +15,14 @@ from isotherm.demo.runner import Workload
 from isotherm.demo.spec import fixed
 from isotherm.kernel.damon.files import ROOT as KDAMONDS
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
+from isotherm.targets.physical import system_ram
 from isotherm.targets.watch import ProcessTargets
 
 MIB, PAGE = 1 << 20, 4096
 #: Debian 12's own kernel has none.
-by_kernel = pytest.mark.skipif(not KDAMONDS.exists(), reason="this kernel has no DAMON")
+WITHOUT_DAMON = "this kernel has no DAMON"
+by_kernel = pytest.mark.skipif(not KDAMONDS.exists(), reason=WITHOUT_DAMON)
 ATTRS = Attrs(10_000, 200_000, 1_000_000, 10, 200)
 
 
@@ -103,8 +105,19 @@ def span(*works):
 
 
 def memory():
-    """Physical memory of the guest, whose addresses begin at 0."""
-    return Range(0, os.sysconf("SC_PHYS_PAGES") * PAGE)
+    """
+    The physical addresses of the guest.
+
+    Far more than it has memory, in User-Mode Linux: memory begins after the kernel's own program,
+    which the host puts somewhere else at each boot.
+    """
+    ram = system_ram()
+    return Range(ram[0].start, ram[-1].end)
+
+
+def usable_bytes():
+    """Memory that processes may have."""
+    return os.sysconf("SC_PHYS_PAGES") * PAGE
 
 
 def nothing_left():

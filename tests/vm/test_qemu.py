@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 import qemu_guest
+from kit import WITHOUT_DAMON
+
+from support.wishes import LACKS
 
 ROOT = Path(__file__).parents[2]
 INSIDE = Path(__file__).parent / "inside_qemu"
@@ -29,7 +32,8 @@ def test_two_nodes_huge_pages_and_side_by_side():
 
 @pytest.mark.timeout(1000)
 def test_a_kernel_without_damon():
-    run(*FILES, series="6.1", nodes_mib=(1024, 1024))
+    lacks = {LACKS: WITHOUT_DAMON}
+    run(*FILES, series="6.1", nodes_mib=(1024, 1024), env=lacks)
 
 
 @pytest.mark.timeout(1000)

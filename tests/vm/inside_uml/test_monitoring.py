@@ -24,7 +24,7 @@ from isotherm.demo.spec import moving
 from isotherm.kernel.damon.context import KdamondFiles
 from isotherm.kernel.damon.files import DamonFiles
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 from isotherm.targets.physical import PhysicalMemory
 
 SOURCES = ("tracepoint", "tried_regions")
@@ -53,6 +53,7 @@ def test_physical_memory_shows_the_frames_of_the_hot_area():
         cold = {frame for part in cold_of(work) for frame in frames(work.pid, part)}
         attrs = Attrs(10_000, 200_000, 1_000_000, 100, 1000)
         used, all_memory = span(work), memory()
+        assert all_memory.start <= used.start < used.end <= all_memory.end
         around = Range(max(0, used.start - 128 * MIB), min(all_memory.end, used.end + 128 * MIB))
         with Kdamond(PhysicalMemory([around]), attrs, operations="paddr") as backend:
             found = windows(backend, 80)[-10:]
