@@ -1,5 +1,5 @@
 # Each target is one command a person could type; .ci/run calls the same ones.
-.PHONY: help check pins test test-coverage test-kernel test-pythons guests test-vm sanitize bench
+.PHONY: help check pins test test-coverage test-kernel test-pythons guests test-vm sanitize fuzz bench
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 check:         ## format, lint, types, layers, spelling, pins
@@ -20,5 +20,7 @@ test-vm: guests ## tests on other kernels, in guests
 	ISOTHERM_VM_TESTS=require uv run pytest -q -rP tests/vm
 sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
 	tests/sanitize.sh
+fuzz:          ## COUNT=10000 hostile inputs for every reader, of seed SEED=0; see tests/fuzz/harness.py
+	@bad=0; for f in tests/fuzz/fuzz_*.py; do uv run python $$f --count $(or $(COUNT),10000) --seed $(or $(SEED),0) || bad=1; done; exit $$bad
 bench:         ## all figures of benchmarks/README.md (root, about 45 minutes)
 	for b in cost accuracy slowdown weight programs schemes; do uv run python benchmarks/$$b.py || exit 1; done

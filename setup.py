@@ -41,7 +41,18 @@ class BuildExt(build_ext):
             )
 
 
-cflags = ["-std=gnu11", "-O2", "-g", "-Wall", "-Wextra"]
+# -iquote finds "walker/walker.h" and "bpf/walk_abi.h", and keeps out of <sys/...>.
+cflags = [
+    "-std=gnu11",
+    "-O2",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-iquote",
+    str(NATIVE),
+    "-iquote",
+    "src/isotherm",
+]
 ldflags: list[str] = []
 if os.environ.get("ISOTHERM_WERROR"):
     cflags += ["-Werror"]
@@ -53,8 +64,10 @@ setup(
     ext_modules=[
         Extension(
             "isotherm._core",
-            [str(p) for p in sorted(NATIVE.glob("*.c"))],
-            depends=[str(p) for p in NATIVE.glob("*.h")],
+            [str(p) for p in sorted(NATIVE.glob("*/*.c"))],
+            depends=[
+                str(p) for p in (*NATIVE.glob("*/*.h"), *Path("src/isotherm/bpf").glob("*.h"))
+            ],
             extra_compile_args=cflags,
             extra_link_args=ldflags,
             py_limited_api=True,

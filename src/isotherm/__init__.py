@@ -16,6 +16,7 @@ from isotherm.errors import (
     ThresholdError,
 )
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -33,7 +34,7 @@ from isotherm.model.scheme import (
 )
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.snapshot import Columns, Cost, Region, Snapshot
-from isotherm.model.target import Mapping, Range, Target, Unobservable
+from isotherm.model.target import Mapping, Target, Unobservable
 
 __all__ = [
     "Access",

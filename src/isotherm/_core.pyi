@@ -1,4 +1,4 @@
-"""The C core. What it computes is defined by its readable twins in `core/`; this file types it."""
+"""The C core. What it computes is defined by its readable twins, `core/reference/`."""
 
 from array import array
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from typing_extensions import Buffer
 from isotherm.clock import Clock
 from isotherm.core.damon.profile import Profile
 from isotherm.core.look import Look
+from isotherm.core.policy import RngKind
 from isotherm.core.reference.regions import Row
-from isotherm.core.reference.rng import RngKind
 from isotherm.model.scheme import Limits
 from isotherm.model.snapshot import Columns
 
@@ -37,7 +37,7 @@ def touch_paced(ranges: tuple[_TouchRange, ...], until_ns: int, control: Buffer,
     Read a byte of every page of each range once per period, until CLOCK_MONOTONIC `until_ns`.
 
     A range is (area, offset, nbytes, period_ns, random order of the pages). `control` is eight
-    64-bit words of shared memory: stop (set by others), bytes touched, sweeps, overruns, unused.
+    64-bit words of shared memory: stop (set by others), bytes touched, passes, overruns, unused.
     Releases the interpreter lock; does not look at signals.
     """
 
@@ -90,7 +90,7 @@ class Walker:
     def close(self) -> None: ...
 
 class Rng:
-    """Random numbers; see `core.rng.Rng`."""
+    """Random numbers; see `core.reference.rng.Rng`."""
 
     def __new__(
         cls, kind: RngKind = "splitmix", seed: int = 0, draws: Sequence[int] = ()
@@ -101,7 +101,7 @@ class Rng:
     def range(self, l: int, r: int, /) -> int: ...
 
 class RegionTable:
-    """Fast twin of `core.regions.RegionTable`; counters are unsigned and wrap as C's do."""
+    """Fast twin of `core.reference.regions`; counters are unsigned and wrap as C's do."""
 
     def __new__(
         cls, min_region_bytes: int = 4096, profile: Profile = ..., samples: int = 1
@@ -159,7 +159,7 @@ class RegionTable:
 
 class Sampler:
     """
-    Fast twin of `core.sampler.PySampler`: whole windows without the interpreter lock.
+    Fast twin of `core.reference.sampler.PySampler`: whole windows without the interpreter lock.
 
     access: a capsule "isotherm.access_ops"; clock: None for CLOCK_MONOTONIC. Signal handlers run
     within 250 ms, at once if a signal ends a sleep.
@@ -355,5 +355,5 @@ def advise(pidfd: int, advice: int, max_bytes: int, ranges: Buffer, /) -> bytes:
     max_bytes: of one call, 0 for no limit; see advise_ranges().
     """
 
-def visit(pid: int, ranges: Buffer, /) -> int:
-    """Read a byte of each page of the runs; returns of how many. See visit_pages()."""
+def fault_in(pid: int, ranges: Buffer, /) -> int:
+    """Read a byte of each page of the runs; returns of how many. See fault_in_pages()."""

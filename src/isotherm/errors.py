@@ -70,3 +70,38 @@ class ThresholdError(IsothermError):
     """A check that the user asked for found its limit crossed."""
 
     exit_code = 6
+
+
+def escaped(text: str) -> str:
+    r"""
+    Return text with everything spelled out that does not print: "\x1b", "\n", "\u202e".
+
+    Control characters, line breaks, lone surrogates (bytes that are no UTF-8), and what turns the
+    direction of writing. What is escaped already stays as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def shown(text: str, most: int = 60) -> str:
+    r"""
+    Return a text from outside as an error message or a terminal may show it, on one line.
+
+    text: of any length and with anything in it; most: the length of the result, in characters.
+    Control characters, line breaks, lone surrogates and whatever else does not print are spelled
+    out ("\x1b", "\n"); of a longer text the beginning and the end are left, with "…" between.
+    """
+    if len(text) > most:  # first, so that a text of megabytes costs nothing
+        text = f"{text[:most]}…{text[-most:]}"
+    text = escaped(text)
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 3
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
+
+
+def quoted(text: str, most: int = 60) -> str:
+    """Return `shown(text)` between quotes, as messages have what somebody wrote."""
+    inside = shown(text, most)
+    return f'"{inside}"' if "'" in inside else f"'{inside}'"

@@ -12,6 +12,7 @@ from isotherm.core.look import TargetRanges
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -26,7 +27,7 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.model.target import Range, Target
+from isotherm.model.target import Target
 from isotherm.schemes.engine import Engine
 from isotherm.schemes.score import KERNEL_ORDER
 
@@ -285,6 +286,6 @@ def test_scenario(engine, vectors, profile):
     assert {e["err"] for e in of_kind(expected, "commit_attrs")} <= {0}
     (end,) = of_kind(expected, "end")
     assert run.ops.sample == end["sis"]
-    assert monitor._rng.state == end["prng_state"]
+    assert monitor.policy.rng.state == end["prng_state"]
     assert run.clock.now_ns() == end["us"] * 1000
     assert list(run.final_stats()) == of_kind(expected, "final_stat")

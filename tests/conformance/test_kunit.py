@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from isotherm.core import schedule as intervals
+from isotherm.core.damon.arithmetic import evenly
 from isotherm.core.reference import region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
+from isotherm.model.ranges import join_adjacent
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -169,7 +171,7 @@ def commit_target_regions(engine, case):
     for sub in case["cases"]:
         table = engine.table([sub["dst"]], case["src_min_region_sz"])
         if sub["src"]:
-            table.set_regions(0, regions.coalesce(map(tuple, sub["src"])))
+            table.set_regions(0, join_adjacent(map(tuple, sub["src"])))
         assert spans(table) == sub["expect"]
 
 
@@ -198,7 +200,7 @@ def split_evenly(_engine, case):
         if sub["region"] is None:
             continue
         want = sub["expect"] if isinstance(sub["expect"], list) else [sub["region"]]
-        assert regions.evenly(*sub["region"], sub["nr"], 1) == [tuple(piece) for piece in want]
+        assert evenly(*sub["region"], sub["nr"], 1) == [tuple(piece) for piece in want]
 
 
 def rand(engine, _case):

@@ -4,6 +4,7 @@ from isotherm.core import schedule as intervals
 from isotherm.core.reference import region, regions
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.ranges import join_adjacent
 from isotherm.model.scheme import (
     Filter,
     FilterType,
@@ -60,7 +61,7 @@ def set_regions(engine, case):
 
 def commit_target_regions(engine, case):
     table = engine.table([case["dst"]], case["src_min_region_sz"])
-    ranges = regions.coalesce((start, end) for start, end, *_ in case["src"])
+    ranges = join_adjacent((start, end) for start, end, *_ in case["src"])
     err = errno_of(table.set_regions, 0, ranges) if ranges else 0
     return (err, plain(table, [case["out"]])), (case["err"], [case["out"]])
 

@@ -1,4 +1,4 @@
-"""Range arithmetic against sets of pages, the definition it must agree with."""
+"""Scores against sets of pages, the definition they must agree with."""
 
 from array import array
 from itertools import pairwise
@@ -6,9 +6,10 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isotherm.analysis.accuracy import HOT_SHARE, disjoint, overlap, score, total
+from isotherm.analysis.accuracy import HOT_SHARE, score
+from isotherm.model.ranges import Range
 from isotherm.model.snapshot import Columns, Snapshot
-from isotherm.model.target import Range, Target
+from isotherm.model.target import Target
 
 SPAN = 40
 addresses = st.integers(0, SPAN)
@@ -37,21 +38,6 @@ def tables(draw):
         array("Q", nothing),
     )
     return Snapshot(0, 0, 1, 5000, 100_000, (Target(0, "w"),), columns)
-
-
-@given(ranges)
-def test_disjoint_covers_the_same_pages_in_order(some):
-    result = disjoint(some)
-    assert pages(result) == pages(some)
-    assert total(result) == len(pages(some))
-    assert all(left.end < right.start for left, right in pairwise(result))
-
-
-@given(ranges, ranges)
-def test_overlap_is_the_intersection(left, right):
-    common = overlap(disjoint(left), disjoint(right))
-    assert pages(common) == pages(left) & pages(right)
-    assert total(common) == len(pages(common))
 
 
 @given(tables(), ranges, ranges)

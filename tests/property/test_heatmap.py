@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isotherm.analysis.heatmap import fold, heatmap
-from isotherm.model.target import Range
-from isotherm.report.heatmap_text import render
+from isotherm.model.ranges import Range
+from isotherm.terminal.heatmap import render
 from support.snapshots import snapshot
 
 ranges = st.lists(

@@ -15,6 +15,7 @@ from isotherm.core.ops import Ops
 from isotherm.core.reference import region, regions, rng
 from isotherm.core.reference.sampler import PySampler
 from isotherm.errors import BadValueError
+from isotherm.model.ranges import join_adjacent
 from isotherm.model.scheme import Limits
 
 UNIT = 16
@@ -119,7 +120,7 @@ class Twins(RuleBasedStateMachine):
 
     def covered(self):
         """The union of regions per target."""
-        return [regions.coalesce(row[:2] for row in rows) for rows in self.native.rows()]
+        return [join_adjacent(row[:2] for row in rows) for rows in self.native.rows()]
 
     def unobservable(self):
         return sum(self.native.columns().unobservable)
@@ -149,7 +150,7 @@ class Twins(RuleBasedStateMachine):
             assert self.native.rows() == before
             return
         aligned = [(a // UNIT * UNIT, -(-b // UNIT) * UNIT) for a, b in wanted]
-        assert self.covered()[ids.index(target)] == regions.coalesce(aligned)
+        assert self.covered()[ids.index(target)] == join_adjacent(aligned)
 
     @rule(ticks=st.integers(0, 5), salt=st.integers(0, 3), kinds=st.integers(1, len(RESULTS)))
     def sample(self, ticks, salt, kinds):

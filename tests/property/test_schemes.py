@@ -12,6 +12,7 @@ from isotherm.core.ops import Ops
 from isotherm.core.reference import regions
 from isotherm.core.scheme_runner import Round
 from isotherm.model.attrs import Attrs
+from isotherm.model.ranges import join_adjacent
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -132,7 +133,7 @@ def as_of(profile, scheme):
 
 
 def covered(table):
-    return [regions.coalesce(row[:2] for row in rows) for rows in table.rows()]
+    return [join_adjacent(row[:2] for row in rows) for rows in table.rows()]
 
 
 @settings(deadline=None, max_examples=200)

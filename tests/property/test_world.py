@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isotherm.backends.sim.world import PAGE, Area, HotArea, Space, _hash
-from isotherm.model.target import Range, union
+from isotherm.backends.sim.world import Area, HotArea, Space, _hash
+from isotherm.model.ranges import PAGE, union
 
 AT = 64 * PAGE
 
@@ -83,10 +83,3 @@ def test_a_space_is_the_union_of_its_hot_areas_where_it_is_mapped(hots, window):
     for page in mapped:
         address = page * PAGE
         assert space.touched(address, address + PAGE, since, until) == (page in want)
-
-
-def test_union_joins_what_touches():
-    assert union([Range(3, 5), Range(0, 1), Range(1, 2), Range(4, 9)]) == (
-        Range(0, 2),
-        Range(3, 9),
-    )

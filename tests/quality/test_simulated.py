@@ -17,7 +17,7 @@ from isotherm.backends.sim.ops import SimOps
 from isotherm.clock import VirtualClock
 from isotherm.core.monitor import Monitor
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 
 SECOND = 1_000_000_000
 GIB, MIB = 1 << 30, 1 << 20

@@ -2,8 +2,9 @@
 
 from isotherm.core.look import TargetRanges
 from isotherm.model.attrs import Attrs
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import Action, Pattern, Quota, Scheme
-from isotherm.model.target import Mapping, Range, Target
+from isotherm.model.target import Mapping, Target
 
 ATTRS = Attrs(5_000, 100_000, 0, 10, 100)
 

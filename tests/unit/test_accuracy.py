@@ -5,14 +5,13 @@ import pytest
 from isotherm.analysis.accuracy import (
     HotPhase,
     Truth,
-    disjoint,
     judge,
-    overlap,
     score,
     summarize,
 )
+from isotherm.model.ranges import Range
 from isotherm.model.snapshot import Columns, Snapshot
-from isotherm.model.target import Range, Target
+from isotherm.model.target import Target
 
 MIB = 1 << 20
 SECOND = 1_000_000_000
@@ -149,8 +148,3 @@ def test_never_found():
 def test_nothing_scored_is_unknown():
     summary = summarize(judge([], two_phases()))
     assert (summary.f1, summary.f1_worst, summary.recall_at_k) == (None, None, None)
-
-
-def test_disjoint_and_overlap():
-    assert disjoint([(5, 7), (1, 3), (3, 4), (6, 9), (2, 2)]) == [(1, 4), (5, 9)]
-    assert overlap(disjoint([(0, 10)]), disjoint([(2, 3), (5, 12)])) == [(2, 3), (5, 10)]

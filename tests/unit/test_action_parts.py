@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from isotherm.actions.memory import _may_be_acted_on, _without, is_anonymous
+from isotherm.actions.memory import _may_be_acted_on, is_anonymous
 from isotherm.actions.treat import weighted_node
 from isotherm.actions.ways import NEVER, WAYS
 from isotherm.errors import NotSupportedError
@@ -13,7 +13,7 @@ from isotherm.kernel import numa
 from isotherm.kernel.pages import madvise
 from isotherm.kernel.pages.pagemap import cgroup_inode
 from isotherm.model.scheme import Action, Destination
-from isotherm.model.target import Mapping, Range
+from isotherm.model.target import Mapping
 
 
 def test_lists_of_nodes():
@@ -63,14 +63,6 @@ def test_only_private_ordinary_mappings_may_be_acted_on():
         (0x7000, True),
     ]
     assert isinstance(found[0], Mapping)
-
-
-def test_what_is_unobservable_is_cut_out():
-    holes = [Range(0, 3), Range(5, 6), Range(6, 8), Range(9, 20)]
-    assert list(_without(Range(2, 12), holes)) == [(3, 5), (8, 9)]
-    assert list(_without(Range(0, 3), holes)) == []
-    assert list(_without(Range(20, 30), holes)) == [(20, 30)]
-    assert list(_without(Range(0, 4), [])) == [(0, 4)]
 
 
 def test_a_cgroup_that_is_not_there_is_an_error():

@@ -9,9 +9,10 @@ import pytest
 from isotherm.analysis.applied import Outcomes
 from isotherm.core.act import Done
 from isotherm.core.look import TargetRanges
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import Action, Quota, Scheme
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
-from isotherm.model.target import Mapping, Range, Target
+from isotherm.model.target import Mapping, Target
 from isotherm.report.applied import HEADER, live_lines, quota_text, report_applied, state_row
 from isotherm.schemes.engine import Event
 from isotherm.session.applying import Result

@@ -9,9 +9,10 @@ import pytest
 from isotherm.core.act import Done
 from isotherm.core.look import TargetRanges
 from isotherm.errors import OutputError
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import Action, Scheme
 from isotherm.model.scheme_state import TriedRegion
-from isotherm.model.target import Mapping, Range, Target
+from isotherm.model.target import Mapping, Target
 from isotherm.recording import audit
 from isotherm.recording.audit import AuditLog
 from isotherm.schemes.engine import Event

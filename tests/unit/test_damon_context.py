@@ -7,6 +7,7 @@ from isotherm.kernel.damon.context import Context, DamonTarget, KdamondFiles, Pr
 from isotherm.kernel.damon.files import DamonFiles
 from isotherm.kernel.damon.versions import first_release, first_release_of
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -22,7 +23,6 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.model.target import Range
 from support.fake_damon import LAYOUT, FakeDamon, keywords
 
 MIB = 1 << 20

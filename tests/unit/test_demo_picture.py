@@ -7,10 +7,12 @@ import pytest
 
 from isotherm.analysis.accuracy import HotPhase, Truth
 from isotherm.demo.show import closing, demo_spec, watch, why
+from isotherm.model.ranges import Range
 from isotherm.model.snapshot import Columns, Cost, Snapshot
-from isotherm.model.target import Range, Target
-from isotherm.terminal.picture import Layout, Picture, Style
-from isotherm.terminal.screen import Screen, style_of
+from isotherm.model.target import Target
+from isotherm.terminal.picture import Layout, Picture
+from isotherm.terminal.screen import Screen
+from isotherm.terminal.style import Style, style_of
 
 MIB = 1 << 20
 SECOND = 1_000_000_000

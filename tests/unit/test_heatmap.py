@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from isotherm.analysis.heatmap import extent, fold, heatmap, merge_ranges
+from isotherm.analysis.heatmap import extent, fold, heatmap
 from isotherm.errors import BadValueError
-from isotherm.model.target import Range, Target, Unobservable
-from isotherm.report.heatmap_text import plot_size, render
+from isotherm.model.ranges import Range
+from isotherm.model.target import Target, Unobservable
+from isotherm.terminal.heatmap import plot_size, render
 from support.snapshots import HEAP, MIB, STACK, T0, phases, snapshot
 
 HOT_APP = 7
@@ -78,11 +79,6 @@ def test_fold_keeps_narrow_gaps_and_small_ranges():
     far = [Range(0, 1), Range(10**6, 10**6 + 1000)]
     assert [s.rows for s in fold(far, 10)] == [1, 9]
     assert len(fold([Range(i * 1000, i * 1000 + 1) for i in range(50)], 10)) <= 5
-
-
-def test_merge_ranges():
-    assert merge_ranges([(5, 7), (0, 2), (2, 3), (6, 9), (4, 4)]) == [(0, 3), (5, 9)]
-    assert merge_ranges([(0, 2), (4, 5)], 2) == [(0, 5)]
 
 
 def test_impossible_grids_are_refused():

@@ -17,7 +17,8 @@ from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops
 from isotherm.errors import TargetGoneError
 from isotherm.model.attrs import Attrs, IntervalsGoal
-from isotherm.model.target import Mapping, Range, Target
+from isotherm.model.ranges import Range
+from isotherm.model.target import Mapping, Target
 
 GIB = 1 << 30
 SLOW = Attrs(sample_us=3_600_000_000, aggr_us=3_600_000_000, update_us=10**12)

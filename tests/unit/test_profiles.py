@@ -4,6 +4,7 @@ import pytest
 
 from isotherm import _core
 from isotherm.clock import VirtualClock
+from isotherm.core.damon.arithmetic import divided
 from isotherm.core.damon.profile import NEWEST, PROFILES, profile_of
 from isotherm.core.look import WAS_YOUNG, Check, TargetRanges
 from isotherm.core.monitor import Monitor
@@ -11,7 +12,8 @@ from isotherm.core.ops import Ops
 from isotherm.core.reference import regions, rng, sampler
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Range, Target
+from isotherm.model.ranges import Range
+from isotherm.model.target import Target
 
 UNIT = 4096
 GIB = 1 << 30
@@ -174,8 +176,8 @@ def test_first_ranges_are_divided_evenly():
     # A piece is 10.3 units: nine of 11 units, the last with one more; the second is smaller.
     want = [(11 * i * UNIT, 11 * (i + 1) * UNIT) for i in range(8)]
     want += [(88 * UNIT, 100 * UNIT), (200 * UNIT, 203 * UNIT)]
-    assert regions.divided(ranges, 10, UNIT) == want
-    assert regions.divided([(1, 3 * UNIT - 1)], 10, UNIT) == [
+    assert divided(ranges, 10, UNIT) == want
+    assert divided([(1, 3 * UNIT - 1)], 10, UNIT) == [
         (0, UNIT),
         (UNIT, 2 * UNIT),
         (2 * UNIT, 3 * UNIT),

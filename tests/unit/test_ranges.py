@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isotherm.model.target import Mapping, Range
+from isotherm.model.ranges import Range
+from isotherm.model.target import Mapping
 from isotherm.targets.processes import ProcessSet
 from isotherm.targets.ranges import coalesce, target_ranges, why_unobservable
 from support.waiting import wait_for

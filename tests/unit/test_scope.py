@@ -9,8 +9,8 @@ from isotherm.backends.choose import TargetFacts, choose
 from isotherm.cli import main
 from isotherm.cli.apply import filled
 from isotherm.errors import BadValueError, NotSupportedError
+from isotherm.model.ranges import Range
 from isotherm.model.scope import Scope, scope_of
-from isotherm.model.target import Range
 from isotherm.schemefile.files import load
 from isotherm.session import opening
 from support.machines import ROOT, USER, kernel_damon

@@ -4,11 +4,11 @@ import pytest
 
 from isotherm.backends.sim import workloads
 from isotherm.backends.sim.ops import SimOps
-from isotherm.backends.sim.world import HUGE_PAGE, PAGE, Area, HotArea, Space, World
+from isotherm.backends.sim.world import HUGE_PAGE, Area, HotArea, Space, World
 from isotherm.clock import VirtualClock
 from isotherm.core.look import WAS_YOUNG, Check, Samples
 from isotherm.errors import BadValueError
-from isotherm.model.target import Range
+from isotherm.model.ranges import PAGE, Range
 
 MS = 1_000_000
 BASE = workloads.BASE

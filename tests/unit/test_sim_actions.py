@@ -3,18 +3,15 @@
 from array import array
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from isotherm.backends.sim.ops import SimOps
-from isotherm.backends.sim.residency import minus
 from isotherm.backends.sim.workloads import BASE
-from isotherm.backends.sim.world import HUGE_PAGE, PAGE, Area, HotArea, Space, World
+from isotherm.backends.sim.world import HUGE_PAGE, Area, HotArea, Space, World
 from isotherm.clock import VirtualClock
 from isotherm.core.act import Done
 from isotherm.core.look import Check, Samples
+from isotherm.model.ranges import PAGE
 from isotherm.model.scheme import Action, Filter, FilterType, Scheme
-from isotherm.model.target import Range
 
 MS = 1_000_000
 PAGES = 97
@@ -103,18 +100,3 @@ def test_what_cannot_be_simulated_is_said(opened):
     own = Scheme(Action.STAT, own=lambda target, start, end: target + end - start)
     assert ops.why_not(own) == ""
     assert act(ops, own, 3, 10) == Done(7 * PAGE)
-
-
-ranges = st.lists(st.integers(0, 60), max_size=8, unique=True).map(
-    lambda at: [Range(*pair) for pair in zip(*[iter(sorted(at))] * 2, strict=False)]
-)
-
-
-@given(ranges, ranges, ranges)
-def test_minus_is_the_difference_of_sets(some, holes, more):
-    def numbers(of):
-        return {n for one in of for n in range(one.start, one.end)}
-
-    found = list(minus(some, [*holes, *more]))
-    assert numbers(found) == numbers(some) - numbers(holes) - numbers(more)
-    assert all(one.start < one.end for one in found)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isotherm import units
-from isotherm.errors import BadValueError
+from isotherm.errors import BadValueError, shown
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,70 @@ def test_what_is_no_range_is_refused(text):
 
 def test_ranges():
     assert units.int_range("10..1000") == units.int_range((10, 1000)) == (10, 1000)
+
+
+HOSTILE = [
+    *("1e400", "1e9999999999", "9" * 5000, "0." + "9" * 5000, "1/" + "9" * 5000, "nan", "inf"),
+    *("-1", "-0.5", "-inf", "5\0s", "5\ns", "\x1b[2J", "٣", "²", "½", "5\u2028ms", "a" * 300),
+    *("5" + " " * 100_000 + "x", "0x10", "1e5", "5 %%", "\udc80", "5" * 99 + "q"),
+]
+
+
+@pytest.mark.parametrize("read", [units.size, units.duration_ns, units.duration_us])
+@pytest.mark.parametrize("text", HOSTILE, ids=shown)
+def test_what_makes_no_sense_is_refused_in_one_short_line_with_a_hint(read, text):
+    for reader in (read, units.percent, units.cpu_share, units.int_range):
+        with pytest.raises(BadValueError) as caught:
+            reader(text)
+        assert len(caught.value.message) < 200
+        assert caught.value.message.isprintable()
+        assert caught.value.hint.isprintable()
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "value",
+    [float("nan"), float("inf"), -1, -0.5, 10**5000, -(10**5000), 1e300, None, [], b"5s"],
+    ids=units.said,
+)
+def test_values_of_python_are_refused_likewise(value):
+    for read in (units.size, units.duration_ns, units.duration_us, units.cpu_share):
+        with pytest.raises(BadValueError) as caught:
+            read(value)
+        assert len(caught.value.message) < 200
+    with pytest.raises(BadValueError):
+        units.int_range((0, value))
+
+
+def test_a_number_alone_could_be_any_unit():
+    """5 µs between samples took 78 % of a CPU; who wrote 5 may have meant 5 ms."""
+    with pytest.raises(BadValueError) as caught:
+        units.duration_us("5")
+    assert caught.value.message == "'5' has no unit"
+    assert caught.value.hint == "5ms? 5us? 5s?"
+    assert units.duration_us(5) == units.duration_us("5us") == units.duration_us("5", bare="us")
+    assert units.duration_us("0") == 0
+
+
+def test_the_longest_times_are_those_that_64_bits_hold():
+    assert units.duration_ns("9223372036854775807ns") == 2**63 - 1
+    assert units.duration_us("18446744073709551615us") == 2**64 - 1
+    for read, text in ((units.duration_ns, "9223372037s"), (units.duration_us, "213503982335d")):
+        with pytest.raises(BadValueError, match="too long"):
+            read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("1%", 0.01), ("0.5 %", 0.005), ("200%", 2), (3, 0.03)]
+)
+def test_a_share_of_a_cpu(text, share):
+    assert units.cpu_share(text) == share
+
+
+@pytest.mark.parametrize("text", ["0", "0%", 0, "0.0000001%", "6401%", "1e3%"])
+def test_no_share_of_a_cpu(text):
+    with pytest.raises(BadValueError, match=r"CPU|percentage"):
+        units.cpu_share(text)
 
 
 @given(st.integers(0, 2**64 - 1))

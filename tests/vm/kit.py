@@ -15,7 +15,7 @@ from isotherm.demo.runner import Workload
 from isotherm.demo.spec import fixed
 from isotherm.kernel.damon.files import ROOT as KDAMONDS
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 from isotherm.targets.physical import system_ram
 from isotherm.targets.watch import ProcessTargets
 

@@ -36,8 +36,8 @@ from isotherm.core.act import Done
 from isotherm.errors import NotPermittedError, TargetGoneError
 from isotherm.kernel.pages import madvise, pagemap
 from isotherm.kernel.pages.pagemap import Fact
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import Action, FilterType, Scheme, rejects_rest
-from isotherm.model.target import Range
 from isotherm.targets.processes import Process
 
 _FOLIOS = 1  # enum survey_detail

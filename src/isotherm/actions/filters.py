@@ -23,7 +23,7 @@ NEEDS_BPF = (
 
 
 class RuleTest(IntEnum):
-    """What a rule asks of a folio: enum survey_test of _native/survey.h."""
+    """What a rule asks of a folio: enum survey_test of _native/survey/survey.h."""
 
     FACT = 0
     SIZE = 1

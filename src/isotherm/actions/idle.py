@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from enum import Enum
 
 from isotherm.actions.memory import Piece
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 
 #: Memory whose bits are cleared together.
 UNIT_BYTES = 2 << 20

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from isotherm.errors import TargetGoneError
 from isotherm.kernel import procfs
-from isotherm.model.target import Mapping, Range
+from isotherm.model.ranges import Range, parts, subtract, union
+from isotherm.model.target import Mapping
 from isotherm.targets.processes import Process
 from isotherm.targets.ranges import SPECIAL_NAMES, why_unobservable
 
@@ -54,11 +55,10 @@ class Maps:
         Left out are mappings that are shared (MAP_SHARED), without access rights, of the kernel
         ([vdso] and such), hugetlb, and devices. Raises `TargetGoneError`.
         """
-        for mapping in self._current(process).mappings:
-            if mapping.start < end and start < mapping.end:
-                whole = Range(max(start, mapping.start), min(end, mapping.end))
-                for part in _without(whole, avoid):
-                    yield Piece(part.start, part.end, is_anonymous(mapping), mapping.start)
+        apart = union(avoid)
+        for mapping, whole in parts(self._current(process).mappings, start, end):
+            for part in subtract([whole], apart):
+                yield Piece(part.start, part.end, is_anonymous(mapping), mapping.start)
 
     def runs_guest(self, process: Process) -> bool:
         """Tell whether the process runs a virtual machine by now."""
@@ -113,15 +113,3 @@ def _may_be_acted_on(text: bytes) -> tuple[Mapping, ...]:
             if not refused:
                 found.append(mapping)
     return tuple(found)
-
-
-def _without(whole: Range, avoid: Iterable[Range]) -> Iterator[Range]:
-    """Yield `whole` less the ranges of `avoid`, which are in address order."""
-    at = whole.start
-    for hole in avoid:
-        if hole.end > at and hole.start < whole.end:
-            if at < hole.start:
-                yield Range(at, hole.start)
-            at = hole.end
-    if at < whole.end:
-        yield Range(at, whole.end)

@@ -9,13 +9,13 @@ import os
 import struct
 from dataclasses import dataclass
 
-from isotherm._core import Survey, advise, visit
+from isotherm._core import Survey, advise, fault_in
 from isotherm.actions.memory import Piece
 from isotherm.actions.ways import NOTHING, SPLITS_PER_CALL, VISITS
-from isotherm.core.look import PAGE
 from isotherm.kernel.pages import madvise
 from isotherm.kernel.pages.move_pages import move_pages
 from isotherm.kernel.pages.pagemap import Fact
+from isotherm.model.ranges import PAGE
 from isotherm.model.scheme import Action, Destination, Scheme
 from isotherm.targets.processes import Process
 
@@ -114,7 +114,7 @@ def _willneed(place: Place, runs: bytes) -> Outcome:
     outside; a read of a byte each takes the pages from there.
     """
     errors = _advise(place, madvise.WILLNEED, runs)
-    visit(place.process.pid, runs)
+    fault_in(place.process.pid, runs)
     return place.recount(runs, Fact.PRESENT, NOTHING), errors
 
 
@@ -146,7 +146,7 @@ def _activate(place: Place, runs: bytes) -> Outcome:
     """
     before = place.survey.count(runs, Fact.REFERENCED, NOTHING)
     for _ in range(VISITS):
-        visit(place.process.pid, runs)
+        fault_in(place.process.pid, runs)
     _drain()
     active = place.recount(runs, Fact.ACTIVE, NOTHING, detail=_FOLIOS)
     referenced = place.survey.count(runs, Fact.REFERENCED, Fact.ACTIVE)

@@ -11,8 +11,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from isotherm.model.ranges import Range, intersect, total, union
 from isotherm.model.snapshot import Region, Snapshot
-from isotherm.model.target import Range, union
 
 #: A region counts as predicted hot from this share of the highest possible nr_accesses on.
 HOT_SHARE = 0.2
@@ -89,34 +89,12 @@ class Score:
         return self.predicted / self.hot if self.hot else None
 
 
-def disjoint(ranges: Iterable[tuple[int, int]]) -> list[Range]:
-    """Sort ranges and join those that overlap or touch; empty ones vanish."""
-    return list(union(Range(start, end) for start, end in ranges if start < end))
-
-
-def overlap(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
-    """Intersect two lists as `disjoint` returns them."""
-    common, i, j = [], 0, 0
-    while i < len(left) and j < len(right):
-        start, end = max(left[i].start, right[j].start), min(left[i].end, right[j].end)
-        if start < end:
-            common.append(Range(start, end))
-        if left[i].end < right[j].end:
-            i += 1
-        else:
-            j += 1
-    return common
-
-
-def total(ranges: Iterable[Range]) -> int:
-    """Bytes of ranges that do not overlap."""
-    return sum(one.size for one in ranges)
-
-
-def predicted(snapshot: Snapshot, *, hot_share: float = HOT_SHARE, target: int = 0) -> list[Range]:
+def predicted(
+    snapshot: Snapshot, *, hot_share: float = HOT_SHARE, target: int = 0
+) -> tuple[Range, ...]:
     """Ranges of regions with nr_accesses of at least `hot_share` of the possible, and above 0."""
     floor = max(1.0, hot_share * snapshot.max_nr_accesses)
-    return disjoint(
+    return union(
         (region.start, region.end)
         for region in snapshot.regions
         if region.target == target
@@ -138,12 +116,12 @@ def _top(regions: Iterable[Region], hot: Sequence[Range], areas: Sequence[Range]
             ranks.setdefault(region.nr_accesses, []).append(Range(region.start, region.end))
     left, found = total(hot), 0.0
     for count in sorted(ranks, reverse=True):
-        inside = overlap(disjoint(ranks[count]), areas)
+        inside = intersect(union(ranks[count]), areas)
         size = total(inside)
         if not size:
             continue
         taken = min(size, left)
-        found += total(overlap(inside, hot)) * taken / size
+        found += total(intersect(inside, hot)) * taken / size
         left -= taken
         if not left:
             break
@@ -163,14 +141,14 @@ def score(
 
     `target` is the index into `snapshot.targets` of the process that the truth speaks of.
     """
-    inside = disjoint(areas)
-    truth = overlap(disjoint(hot), inside)
-    claimed = overlap(predicted(snapshot, hot_share=hot_share, target=target), inside)
+    inside = union(areas)
+    truth = intersect(union(hot), inside)
+    claimed = intersect(predicted(snapshot, hot_share=hot_share, target=target), inside)
     regions = (region for region in snapshot.regions if region.target == target)
     return Score(
         predicted=total(claimed),
         hot=total(truth),
-        both=total(overlap(claimed, truth)),
+        both=total(intersect(claimed, truth)),
         top=_top(regions, truth, inside),
     )
 

@@ -16,8 +16,9 @@ from itertools import pairwise
 from operator import mul, sub
 
 from isotherm.errors import BadValueError
+from isotherm.model.ranges import Range, total, union
 from isotherm.model.snapshot import Snapshot
-from isotherm.model.target import Range, Target
+from isotherm.model.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Extent:
             # Most windows monitor exactly what the one before did.
             if self._last.get(id_) != ranges:
                 self._last[id_] = ranges
-                self.ranges[id_] = merge_ranges([*self.ranges.get(id_, ()), *ranges])
+                self.ranges[id_] = list(union([*self.ranges.get(id_, ()), *ranges]))
 
     def busiest(self) -> int:
         """The id of the target that was accessed most, else of the largest one."""
@@ -108,7 +109,7 @@ class Extent:
             raise BadValueError("the recording holds no regions, so there is nothing to draw")
 
         def weight(id_: int) -> tuple[float, int, int]:
-            return self.heat.get(id_, 0.0), sum(r.size for r in self.ranges[id_]), -id_
+            return self.heat.get(id_, 0.0), total(self.ranges[id_]), -id_
 
         return max(self.ranges, key=weight)
 
@@ -128,19 +129,6 @@ def _runs(start: array[int], end: array[int]) -> list[Range]:
     return left + right
 
 
-def merge_ranges(ranges: Iterable[Range], max_gap: int = 0) -> list[Range]:
-    """Return the ascending union of ranges; gaps of at most `max_gap` bytes are filled."""
-    merged: list[Range] = []
-    for start, end in sorted(ranges):
-        if start >= end:
-            continue
-        if merged and start - merged[-1].end <= max_gap:
-            merged[-1] = Range(merged[-1].start, max(merged[-1].end, end))
-        else:
-            merged.append(Range(start, end))
-    return merged
-
-
 def extent(snapshots: Iterable[Snapshot]) -> Extent:
     """Return where and when there are data."""
     found = Extent()
@@ -156,13 +144,13 @@ def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
     Gaps shorter than a row are not worth a fold, and with more ranges than half the rows the
     narrowest gaps go too. Raises `BadValueError` without ranges or rows.
     """
-    spans = merge_ranges(ranges)
+    spans = union(ranges)
     if not spans or rows < 1:
         raise BadValueError("a heatmap needs at least one address range and one row")
-    spans = merge_ranges(spans, sum(span.size for span in spans) // rows)
+    spans = union(spans, total(spans) // rows)
     while len(spans) > max(1, rows // 2):
         gaps = [b.start - a.end for a, b in pairwise(spans)]
-        spans = merge_ranges(spans, min(gaps))
+        spans = union(spans, min(gaps))
     shares = _apportion([span.size for span in spans], rows)
     segments, row = [], 0
     for span, share in zip(spans, shares, strict=True):
@@ -173,8 +161,8 @@ def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
 
 def _apportion(sizes: list[int], rows: int) -> list[int]:
     """Split `rows` in proportion to `sizes`, at least 1 each (largest remainder)."""
-    spare, total = rows - len(sizes), sum(sizes)
-    exact = [spare * size / total for size in sizes]
+    spare, whole = rows - len(sizes), sum(sizes)
+    exact = [spare * size / whole for size in sizes]
     shares = [int(share) for share in exact]
     by_remainder = sorted(range(len(sizes)), key=lambda i: shares[i] - exact[i])
     for i in by_remainder[: spare - sum(shares)]:

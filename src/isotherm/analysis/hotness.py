@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
+from isotherm.model.ranges import parts
 from isotherm.model.snapshot import Region, Snapshot
 from isotherm.model.target import Mapping
 
@@ -57,18 +58,6 @@ def idle_ns(region: Region, aggr_us: int) -> int:
     return 0 if region.nr_accesses != 0 else region.age * aggr_us * 1000
 
 
-def overlaps(
-    start: int, end: int, maps: Sequence[Mapping], starts: Sequence[int]
-) -> Iterator[tuple[Mapping, int]]:
-    """Yield the mappings that [start, end) meets, and by how many bytes; `starts` are theirs."""
-    for i in range(max(0, bisect_right(starts, start) - 1), len(maps)):
-        if maps[i].start >= end:
-            return
-        shared = min(end, maps[i].end) - max(start, maps[i].start)
-        if shared > 0:
-            yield maps[i], shared
-
-
 def display_name(mapping: Mapping) -> str:
     """Return what people call a mapping: its path, [heap], [anon:NAME], or "anonymous"."""
     return mapping.name or "anonymous"
@@ -88,18 +77,17 @@ def by_mapping(
     Known unobservable ranges count as unobservable bytes of their mapping.
     """
     maps = {id_: sorted(entries, key=lambda m: m.start) for id_, entries in mappings.items()}
-    starts = {id_: [m.start for m in entries] for id_, entries in maps.items()}
     found: dict[str, Heat] = {}
     for id_, region in _all_regions(snapshot):
         long = idle_ns(region, snapshot.aggr_us) >= long_idle_ns
         if maps.get(id_):
-            parts = [
-                (display_name(mapping), shared)
-                for mapping, shared in overlaps(region.start, region.end, maps[id_], starts[id_])
+            shares = [
+                (display_name(mapping), part.size)
+                for mapping, part in parts(maps[id_], region.start, region.end)
             ]
         else:
-            parts = [(UNKNOWN, region.size)]
-        for name, shared in parts:
+            shares = [(UNKNOWN, region.size)]
+        for name, shared in shares:
             heat = found.setdefault(name, Heat(name))
             heat.add(region, shared, snapshot.max_nr_accesses, long=long)
     return sorted(found.values(), key=lambda heat: (-heat.size, heat.name))

@@ -18,8 +18,8 @@ from isotherm.core.ops import Ops
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.features import KernelSupport
 from isotherm.kernel.privilege import root_hint
+from isotherm.model.ranges import Range
 from isotherm.model.scope import Operations
-from isotherm.model.target import Range
 from isotherm.targets.processes import Process, ProcessSet, other_watchers
 
 Backend = Literal["kdamond", "bpf", "idle", "clear-refs", "sim"]

@@ -28,12 +28,13 @@ from typing import ClassVar
 
 from isotherm.actions.actor import Actor
 from isotherm.core.act import Done
-from isotherm.core.look import PAGE, Check, Samples, TargetRanges
+from isotherm.core.look import Check, Samples, TargetRanges
 from isotherm.core.ops import Ops
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.procfs import clear_refs, statm
 from isotherm.kernel.smaps import SmapsEntry, smaps
 from isotherm.model.attrs import Attrs
+from isotherm.model.ranges import PAGE
 from isotherm.model.scheme import Scheme
 from isotherm.targets.processes import Process, ProcessSet
 from isotherm.targets.ranges import target_ranges

@@ -21,7 +21,7 @@ from isotherm.core.ops import Ops
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.pages.page_frames import PageFrames
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 from isotherm.targets.processes import ProcessSet
 from isotherm.targets.ranges import target_ranges
 

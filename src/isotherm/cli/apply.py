@@ -24,7 +24,8 @@ from isotherm.report.output import FORMATS
 from isotherm.schemefile.files import load
 from isotherm.schemefile.scheme_file import SchemeFile
 from isotherm.session.applying import Applying, resident_bytes
-from isotherm.terminal.screen import Screen, can_redraw
+from isotherm.terminal.screen import Screen
+from isotherm.terminal.style import can_redraw
 from isotherm.units import exact_duration, format_duration, format_size
 
 

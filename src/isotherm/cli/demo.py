@@ -9,12 +9,13 @@ import click
 from isotherm.backends.choose import choose
 from isotherm.cli.signals import stopping_on_signals
 from isotherm.demo.runner import Workload
-from isotherm.demo.show import closing, demo_spec, labelled, watch, why
+from isotherm.demo.show import closing, demo_spec, watch, why
 from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.kernel.features import probe
 from isotherm.session.session import MonitorSession, monitor
-from isotherm.terminal.picture import Style
-from isotherm.terminal.screen import MARGIN, Screen, can_redraw, space, style_of
+from isotherm.terminal.screen import MARGIN, Screen, space
+from isotherm.terminal.style import Style, can_redraw, style_of
+from isotherm.terminal.text import labelled
 
 #: How long to watch with a backend that sees single pages, and with one of whole mappings.
 SECONDS, COARSE_SECONDS = 15.0, 30.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
@@ -36,7 +35,8 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
 
     Works without root, and then says what root would add. Exit code 4 if no backend can be used.
     """
-    from isotherm.report.doctor import Diagnosis, as_json, print_table
+    from isotherm.report.doctor import Diagnosis, report_diagnosis
+    from isotherm.terminal.style import style_of, width_of
 
     support = probe()
     target = look_at([pid]) if pid is not None else None
@@ -53,11 +53,6 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
         error.message if error else "",
         error.hint if error else "",
     )
-    if output == "json":
-        json.dump(as_json(found), sys.stdout, indent=2)
-        print()
-    else:
-        from rich.console import Console
-
-        print_table(found, Console(highlight=False))
+    report = report_diagnosis(found, width_of(sys.stdout), style_of(sys.stdout))
+    report.write(output)
     return error.exit_code if error else 0

@@ -16,13 +16,12 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Mapping, Range, Target, Unobservable
-
-PAGE = 4096
+from isotherm.model.ranges import PAGE, Range
+from isotherm.model.target import Mapping, Target, Unobservable
 
 
 class Check(IntEnum):
-    """What one check found: the bytes that `Ops.check` returns, and of _native/access.h."""
+    """What one check found: the bytes that `Ops.check` returns, and of _native/access/access.h."""
 
     IDLE = 0
     ACCESSED = 1
@@ -129,7 +128,7 @@ class Look(ABC):
 
     def native_access(self) -> object | None:
         """
-        Return a capsule "isotherm.access_ops" (struct access_ops of _native/access.h), or None.
+        Return a capsule "isotherm.access_ops" (struct access_ops of access/access.h), or None.
 
         With it, the C core runs all ticks of a window without the interpreter; `prepare` and
         `check` are then not called.

@@ -1,4 +1,4 @@
-"""The monitor: DAMON's loop over a Look, giving a Snapshot per aggregation window."""
+"""The monitor: DAMON's loop over a Look and a policy, giving a Snapshot per aggregation window."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self
 
-from isotherm import _core
 from isotherm.clock import Clock, SystemClock
 from isotherm.core.act import Act, CountOnly
-from isotherm.core.damon.profile import Profile, ProfileName, profile_of
+from isotherm.core.damon.profile import ProfileName, profile_of
 from isotherm.core.look import Look, TargetRanges
-from isotherm.core.reference.regions import RegionTable, divided
-from isotherm.core.reference.rng import Rng, RngKind
-from isotherm.core.reference.sampler import PySampler, Sampler
+from isotherm.core.overhead import Governor
+from isotherm.core.policies import DEFAULT, policy_named
+from isotherm.core.policy import PolicyFactory, RngKind, Setting
 from isotherm.core.schedule import Due, Schedule, left_window_bp, tuned
 from isotherm.core.scheme_runner import Round, SchemeRunner
 from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
+from isotherm.model.scheme_state import SchemeState
 from isotherm.model.snapshot import Cost, Snapshot
 from isotherm.model.target import Mapping
 
@@ -32,17 +32,18 @@ _REST_NS = 100_000_000
 
 class Monitor:
     """
-    Monitors the targets of a Look with DAMON's algorithm (policy "damon").
+    Monitors the targets of a Look, a `core.backend.Backend`.
 
-    look: where memory is looked at; closed with the monitor. attrs: intervals and bounds. clock:
-    the machine's by default. seed: of the random numbers (random by default): with the same look,
-    clock and seed, the snapshots are the same. native: run on the C core (default), or on its
-    readable twins. profile: the Linux release whose rules hold, a key of `core.profile.PROFILES`.
-    prng: see `core.rng.Rng`. schemes: what is done to the regions found, by an engine of the same
-    profile; act: does it to memory, by default the look itself if it can.
+    look: where memory is looked at; closed with the monitor. attrs: intervals and bounds. policy:
+    what is worth looking at next, a name that `core.policies` knows or what makes one. clock: the
+    machine's by default. seed: of the random numbers (random by default): with the same look,
+    policy, clock and seed, the snapshots are the same. profile: the Linux release whose rules
+    hold, a key of `core.damon.profile.PROFILES`. native, prng: see `core.policy.Setting`.
+    schemes: what is done to the regions found, by an engine of the same profile; act: does it to
+    memory, by default the look itself if it can. governor: keeps the cost that `charge` is told.
 
-    Iterate `snapshots()` in one thread. `commit` and `stop` may be called from anywhere, signal
-    handlers included. Use as a context manager, or `close` it.
+    Iterate `snapshots()` in one thread. `commit`, `throttle` and `stop` may be called from
+    anywhere, signal handlers included. Use as a context manager, or `close` it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Monitor:
         look: Look,
         attrs: Attrs | None = None,
         *,
+        policy: str | PolicyFactory = DEFAULT,
         clock: Clock | None = None,
         seed: int | None = None,
         native: bool | None = None,
@@ -57,24 +59,27 @@ class Monitor:
         prng: RngKind = "splitmix",
         schemes: SchemeRunner | None = None,
         act: Act | None = None,
+        governor: Governor | None = None,
     ) -> None:
         self._profile = profile_of(profile)
         self._look = look
         self._act: Act = act or (look if isinstance(look, Act) else CountOnly(look.name))
         self._attrs = attrs or Attrs()
         self._clock = clock or SystemClock()
-        if seed is None:
-            seed = int.from_bytes(os.urandom(8), "little")
-        self._table: RegionTable
-        self._rng: Rng
-        self._sampler: Sampler
-        if native is None or native:
-            self._build_native(seed, prng)
-        else:
-            self._build_python(seed, prng)
+        self.policy = (policy_named(policy) if isinstance(policy, str) else policy)(
+            Setting(
+                look=look,
+                clock=self._clock,
+                attrs=self._attrs,
+                seed=int.from_bytes(os.urandom(8), "little") if seed is None else seed,
+                prng=prng,
+                native=native is None or native,
+                profile=self._profile,
+            )
+        )
         self._schedule = Schedule(self._attrs)
         self._schemes = schemes
-        self._size_limit = 0
+        self._governor = governor
         self._targets: dict[int, TargetRanges] = {}
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
         self._mappings_changed = False
@@ -83,23 +88,6 @@ class Monitor:
         self._closed = False
         self._index = 0
         self._window_start_ns = self._cpu_ns = 0
-
-    def _table_options(self) -> tuple[int, Profile, int]:
-        return self._look.min_region_bytes, self._profile, self._attrs.samples_per_aggr
-
-    def _build_native(self, seed: int, prng: RngKind) -> None:
-        table = _core.RegionTable(*self._table_options())
-        rng = _core.Rng(prng, seed)
-        access = self._look.native_access() or _core.python_access(self._look)
-        clock = None if isinstance(self._clock, SystemClock) else self._clock
-        self._sampler = _core.Sampler(table, rng, access, clock)
-        # The twins behave, and so are typed, as what they are twins of.
-        self._table, self._rng = cast("RegionTable", table), cast("Rng", rng)
-
-    def _build_python(self, seed: int, prng: RngKind) -> None:
-        table, rng = RegionTable(*self._table_options()), Rng(prng, seed)
-        self._table, self._rng = table, rng
-        self._sampler = PySampler(table, rng, self._look, self._clock)
 
     # The backend's face.
 
@@ -111,7 +99,7 @@ class Monitor:
         schemes rest, by their watermarks, there are no windows: then `until_ns`, of the clock's
         monotonic time, ends the waiting.
         """
-        schedule, table = self._schedule, self._table
+        schedule, policy = self._schedule, self.policy
         self._start()
         while self._targets and not self._stopping:
             due = schedule.latch()
@@ -119,7 +107,7 @@ class Monitor:
                 break
             window_ended = schedule.sis >= due.aggr
             if window_ended:
-                self._merge()
+                policy.end_window(self._attrs)
             self._run_control_calls()
             self._apply_schemes()
             if window_ended:
@@ -129,15 +117,17 @@ class Monitor:
                 yield snapshot
                 # What the reader does with a snapshot is not a cost of monitoring.
                 self._cpu_ns += time.thread_time_ns() - given_ns
-                table.reset()
-                table.split(self._attrs.max_nr_regions, self._rng)
+                policy.begin_window(self._attrs)
             if schedule.sis >= due.update:
                 schedule.end_update(self._attrs)
-                self._update_targets()
-                if not self._profile.enforces_min_regions:
-                    self._size_limit = table.enforce_min(self._attrs.min_nr_regions)
+                policy.update(self._look_for_targets(), self._attrs)
             if window_ended and not self._look.alive():
                 break
+
+    @property
+    def name(self) -> str:
+        """The short name of the look."""
+        return self._look.name
 
     @property
     def targets(self) -> tuple[TargetRanges, ...]:
@@ -154,6 +144,18 @@ class Monitor:
         """The Linux release whose rules hold."""
         return self._profile.name
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know of the schemes here, each thing once."""
+        schemes = self._schemes.schemes if self._schemes is not None else ()
+        found = (text for scheme in schemes for text in self._act.warnings_for(scheme))
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def stretches(self) -> bool:
+        """Tell whether intervals become longer where the share of CPU asks for it."""
+        return self._governor is not None
+
     def commit(self, attrs: Attrs | None = None, schemes: Sequence[Scheme] | None = None) -> None:
         """
         Change attributes, schemes (by position), or both while monitoring; acts within a tick.
@@ -166,12 +168,39 @@ class Monitor:
                 raise BadValueError("this monitor was started without schemes")
             self._schemes.check(self._act, schemes)
         self._control.append((0, lambda: self._take(attrs, schemes)))
-        self._sampler.stop()
+        self.policy.stop()
+
+    def charge(self, snapshot: Snapshot, thread_cpu_ns: int) -> None:
+        """
+        Account for CPU time since the snapshot before, and stretch the intervals if need be.
+
+        What acting cost is no cost of looking, and work of the start says nothing of what follows.
+        """
+        if self._schemes is not None:
+            thread_cpu_ns -= self._schemes.take_acted_ns()
+        if self._governor is None or self._look.warming_up():
+            return
+        changed = self._governor.observe(snapshot, max(0, thread_cpu_ns), self._attrs)
+        if changed is not None:
+            self.commit(changed)
+
+    def throttle(self, share: float) -> None:
+        """Let schemes use this share (0..1) of their quotas from now on."""
+        if self._schemes is not None:
+            self._schemes.throttle(share)
+
+    def scheme_states(self) -> tuple[SchemeState, ...]:
+        """Return what came of each scheme so far, without the regions tried."""
+        return self._schemes.states() if self._schemes is not None else ()
+
+    def alive(self) -> bool:
+        """Tell whether any target still exists."""
+        return self._look.alive()
 
     def stop(self) -> None:
         """End monitoring soon, without a snapshot of the unfinished window."""
         self._stopping = True
-        self._sampler.stop()
+        self.policy.stop()
 
     def close(self) -> None:
         """Give everything back; after the last snapshot, in the thread that iterated."""
@@ -195,8 +224,7 @@ class Monitor:
 
     def _start(self) -> None:
         self._cpu_ns = time.thread_time_ns()
-        self._update_targets()
-        self._size_limit = self._table.enforce_min(self._attrs.min_nr_regions)
+        self.policy.begin(self._look_for_targets(), self._attrs)
         if self._schemes is not None:
             self._schemes.begin(self._attrs, self._schedule.sis)
         self._window_start_ns = self._clock.wall_ns()
@@ -221,12 +249,12 @@ class Monitor:
         attrs, sis = self._attrs, self._schedule.sis
         self._schemes.apply(
             Round(
-                table=self._table,
+                table=self.policy.table,
                 act=self._act,
                 attrs=attrs,
                 sis=sis,
                 left_bp=left_window_bp(sis, self._schedule.next_aggr, attrs.samples_per_aggr),
-                size_limit=self._size_limit,
+                size_limit=self.policy.size_limit,
                 now_ms=self._clock.now_ns() // 1_000_000,
             )
         )
@@ -238,20 +266,12 @@ class Monitor:
             at.append(max(self._schedule.sis + 1, next_due))
         until = min(due.aggr, due.update, *at)
         try:
-            self._schedule.sis += self._sampler.run(
-                max(0, until - self._schedule.sis), self._attrs.sample_us * 1000
+            self._schedule.sis += self.policy.sample(
+                max(0, until - self._schedule.sis), self._attrs.sample_us
             )
         except TargetGoneError:
             return False
         return not self._stopping
-
-    def _merge(self) -> None:
-        table, attrs = self._table, self._attrs
-        samples = attrs.samples_per_aggr
-        highest = table.end_window(samples)
-        # A tenth of the hottest region's count is not a difference (kdamond_fn).
-        table.merge_to(attrs.max_nr_regions, highest // 10, self._size_limit, samples)
-        self._size_limit = table.enforce_min(attrs.min_nr_regions)
 
     def _run_control_calls(self) -> None:
         for call in [call for call in self._control if call[0] <= self._schedule.sis]:
@@ -269,13 +289,7 @@ class Monitor:
 
     def _set_attrs(self, new: Attrs, *, aggregating: bool) -> None:
         old, self._attrs = self._attrs, new
-        self._table.rescale(
-            old.samples_per_aggr,
-            new.samples_per_aggr,
-            old.aggr_us,
-            new.aggr_us,
-            aggregating=aggregating,
-        )
+        self.policy.rescale(old, new, aggregating=aggregating)
         if self._schemes is not None:
             self._schemes.begin(new, self._schedule.sis)
 
@@ -283,7 +297,7 @@ class Monitor:
         schedule = self._schedule
         if not schedule.tune_due(due, self._attrs):
             return
-        events, size_bytes = self._table.access_events()
+        events, size_bytes = self.policy.access_events()
         new = tuned(self._attrs, schedule.aggr_samples, events, size_bytes)
         if new is not None:
             schedule.retime(self._attrs, new)
@@ -292,7 +306,6 @@ class Monitor:
     def _publish(self) -> Snapshot:
         started, self._window_start_ns = self._window_start_ns, self._clock.wall_ns()
         cpu_ns, self._cpu_ns = self._cpu_ns, time.thread_time_ns()
-        ticks, checks, missed, cleared, late_ns = self._sampler.take()
         snapshot = Snapshot(
             index=self._index,
             start_ns=started,
@@ -300,10 +313,10 @@ class Monitor:
             sample_us=self._attrs.sample_us,
             aggr_us=self._attrs.aggr_us,
             targets=tuple(known.target for known in self._targets.values()),
-            columns=self._table.columns(),
+            columns=self.policy.columns(),
             unobservable=tuple(u for known in self._targets.values() for u in known.unobservable),
             # Negative if the iterating thread changed.
-            cost=Cost(max(0, self._cpu_ns - cpu_ns), ticks, checks, missed, cleared, late_ns),
+            cost=Cost(max(0, self._cpu_ns - cpu_ns), *self.policy.take_cost()),
             mappings=self._mappings if self._mappings_changed else None,
             schemes=self._schemes.take_states() if self._schemes is not None else (),
         )
@@ -311,21 +324,18 @@ class Monitor:
         self._mappings_changed = False
         return snapshot
 
-    def _update_targets(self) -> None:
-        """Take the living targets and their ranges from the look, by target id."""
-        known = {found.target.id: found for found in self._look.targets()}
-        if list(known) != list(self._targets):
-            self._table.set_targets(list(known))
-        for target_id, found in known.items():
-            before = self._targets.get(target_id)
-            ranges: Sequence[tuple[int, int]] = found.ranges
-            if before is None and not self._profile.enforces_min_regions:
-                unit = self._look.min_region_bytes
-                ranges = divided(ranges, self._attrs.min_nr_regions, unit)
-            if before is None or before.ranges != found.ranges:
-                self._table.set_regions(target_id, ranges)
-        self._targets = known
-        mappings = {target_id: found.mappings for target_id, found in known.items()}
+    def _look_for_targets(self) -> tuple[TargetRanges, ...]:
+        """Take the living targets and their address maps from the look, by target id."""
+        self._targets = {found.target.id: found for found in self._look.targets()}
+        mappings = {target_id: found.mappings for target_id, found in self._targets.items()}
         if mappings != self._mappings:
             self._mappings = mappings
             self._mappings_changed = True
+        return self.targets
+
+
+if TYPE_CHECKING:
+    from isotherm.core.backend import Backend
+
+    def _is_a_backend(monitor: Monitor) -> Backend:
+        return monitor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
-from isotherm.core.reference.region import mult_frac
+from isotherm.core.damon.arithmetic import mult_frac
 from isotherm.model.attrs import Attrs
 
 _BP = 10_000

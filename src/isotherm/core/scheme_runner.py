@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from isotherm.core.act import Act
-from isotherm.core.reference.regions import RegionTable
+from isotherm.core.table import Table
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
 from isotherm.model.scheme_state import SchemeState
@@ -25,7 +25,7 @@ class Round:
     size_limit: of regions that are merged back, in bytes; now_ms: time, from any origin.
     """
 
-    table: RegionTable
+    table: Table
     act: Act
     attrs: Attrs
     sis: int
@@ -37,6 +37,10 @@ class Round:
 class SchemeRunner(Protocol):
     """Applies schemes to a region table, when they are due."""
 
+    @property
+    def schemes(self) -> tuple[Scheme, ...]:
+        """The schemes, in their order."""
+
     def check(self, act: Act, schemes: Sequence[Scheme]) -> None:
         """Raise `NotSupportedError` for the first scheme that cannot be done here, and say why."""
 
@@ -45,6 +49,13 @@ class SchemeRunner(Protocol):
 
     def commit(self, schemes: Sequence[Scheme], attrs: Attrs, sis: int) -> None:
         """Change the schemes, by position."""
+
+    def throttle(self, share: float) -> None:
+        """
+        Leave this share (0..1) of each quota; from any thread.
+
+        At 0 nothing is done; between, schemes without a quota go on as they are.
+        """
 
     def wait_us(self) -> int:
         """Return how long all schemes want to rest, in µs; 0: go on monitoring."""
@@ -57,3 +68,9 @@ class SchemeRunner(Protocol):
 
     def take_states(self) -> tuple[SchemeState, ...]:
         """Return what came of each scheme; tried regions since the last call."""
+
+    def states(self) -> tuple[SchemeState, ...]:
+        """Return what came of each scheme, without the tried regions; from any thread."""
+
+    def take_acted_ns(self) -> int:
+        """Return the CPU time of actions since the last call: no cost of monitoring."""

@@ -15,7 +15,7 @@ from isotherm.analysis.accuracy import HotPhase, Truth
 from isotherm.demo.spec import Spec
 from isotherm.demo.workload import ALL, CONTROL_BYTES, NEXT, OPS, OVERRUNS, STOP, SWEEPS
 from isotherm.errors import IsothermError
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 
 
 class Workload:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from isotherm.analysis.accuracy import Summary, Truth, judge, overlap, predicted, summarize
+from isotherm.analysis.accuracy import Summary, Truth, judge, predicted, summarize
 from isotherm.demo.spec import Area, Hot, Phase, Spec
+from isotherm.model.ranges import Range, intersect, total
 from isotherm.model.snapshot import Snapshot
-from isotherm.model.target import Range
-from isotherm.terminal.picture import Layout, Picture, Style
+from isotherm.terminal.picture import Layout, Picture
 from isotherm.terminal.screen import Screen
+from isotherm.terminal.style import Style
+from isotherm.terminal.text import labelled
 from isotherm.units import format_duration, format_size
 
 MIB = 1 << 20
@@ -111,11 +112,11 @@ def watch(
 
 def _status(snapshot: Snapshot, truth: Truth) -> str:
     hot = hot_at(truth, snapshot.end_ns)
-    claimed = sum(one.size for one in overlap(predicted(snapshot), sorted(truth.areas)))
+    claimed = total(intersect(predicted(snapshot), sorted(truth.areas)))
     elapsed = (snapshot.end_ns - truth.phases[0].start_ns) // 100_000_000 / 10
     return (
         f"{'':10}{elapsed:.1f}s  {len(snapshot.columns)} regions  "
-        f"hot {format_size(claimed)}, truth {format_size(sum(one.size for one in hot))}"
+        f"hot {format_size(claimed)}, truth {format_size(total(hot))}"
     )
 
 
@@ -123,13 +124,13 @@ def _places(result: Result) -> list[str]:
     """A line per hot place of the last window: how much of it was found, what was too much."""
     last, hot = result.snapshots[-1], hot_at(result.truth, result.snapshots[-1].end_ns)
     areas = sorted(result.truth.areas)
-    claimed = overlap(predicted(last), areas)
+    claimed = intersect(predicted(last), areas)
     layout = Layout(areas, 1)
     lines, inside = [], 0
     for one in sorted(hot):
-        found = sum(part.size for part in overlap(claimed, [one]))
+        found = total(intersect(claimed, [one]))
         inside += found
-        base = sum(area.size for area in areas if area.end <= one.start)
+        base = total(area for area in areas if area.end <= one.start)
         base += next(
             one.start - area.start for area in areas if area.start <= one.start < area.end
         )
@@ -137,7 +138,7 @@ def _places(result: Result) -> list[str]:
             f"   at {format_size(base):>8} of {format_size(layout.nbytes)}:"
             f" found {format_size(found):>8} of {format_size(one.size):>8} hot"
         )
-    beyond = sum(part.size for part in claimed) - inside
+    beyond = total(claimed) - inside
     return [*lines, f"   called hot but idle:   {format_size(beyond):>8}"]
 
 
@@ -193,11 +194,6 @@ def closing(result: Result, style: Style, columns: int = 80) -> list[str]:
         *labelled("", ", ".join(times), columns),
         *labelled("cost", cost, columns),
     ]
-
-
-def labelled(label: str, text: str, columns: int = 80) -> list[str]:
-    """Lines of `text` beside a label, wrapped."""
-    return textwrap.wrap(text, columns, initial_indent=f" {label:<10}", subsequent_indent=" " * 11)
 
 
 def why(

@@ -10,8 +10,8 @@ from typing import Any, Literal, get_args
 
 from isotherm import units
 from isotherm.errors import BadValueError
+from isotherm.model.ranges import PAGE
 
-PAGE = 4096
 Pages = Literal["4k", "thp"]
 Order = Literal["sequential", "random"]
 Mode = Literal["paced", "busy"]

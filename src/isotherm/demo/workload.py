@@ -24,7 +24,7 @@ from isotherm import _core
 from isotherm.demo.spec import Phase, Spec
 from isotherm.errors import IsothermError
 
-#: Words of the control block, as struct touch_control of _native/touch.h.
+#: Words of the control block, as struct touch_control of workload/workload.h.
 STOP, OPS, SWEEPS, OVERRUNS = range(4)
 #: Values of STOP: end all phases; end the phase that runs and go on with the next.
 ALL, NEXT = 1, 2

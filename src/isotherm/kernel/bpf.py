@@ -1,7 +1,7 @@
 """
 The page-table walker: opening it with the BPF objects of the package, and facts for `doctor`.
 
-The walker itself is C (`isotherm._core.Walker`, _native/walker.h says what it offers).
+The walker itself is C (`isotherm._core.Walker`, _native/walker/walker.h says what it offers).
 """
 
 import errno

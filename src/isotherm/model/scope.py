@@ -8,12 +8,10 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from isotherm.errors import BadValueError
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range, aligned
 
 Operations = Literal["vaddr", "fvaddr", "paddr"]
 OPERATIONS: tuple[Operations, ...] = get_args(Operations)
-
-_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +49,21 @@ def scope_of(
                 f"{start:#x}-{end:#x} is no range of addresses",
                 hint="it ends above its start, and below 2^64",
             )
-    aligned = tuple(Range(start & -_PAGE, -(-end // _PAGE) * _PAGE) for start, end in given)
-    for before, after in pairwise(aligned):
+    pages = tuple(aligned(start, end) for start, end in given)
+    for before, after in pairwise(pages):
         if before.end > after.start:
             raise BadValueError(
                 f"ranges overlap: {before.start:#x}-{before.end:#x} and "
                 f"{after.start:#x}-{after.end:#x}, in whole pages"
             )
-    if name == "vaddr" and aligned:
+    if name == "vaddr" and pages:
         raise BadValueError(
             "vaddr follows the address maps of processes: it takes no ranges",
             hint="fvaddr stays within ranges of a process, paddr within those of physical memory",
         )
-    if name == "fvaddr" and not aligned:
+    if name == "fvaddr" and not pages:
         raise BadValueError(
             "fvaddr stays within given ranges, and there are none",
             hint="give some, such as 0x7f0000000000-0x7f0010000000",
         )
-    return Scope(name, aligned)
+    return Scope(name, pages)

@@ -1,30 +1,6 @@
 """What is monitored: a process (or any address space) and its mappings."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
-
-
-class Range(NamedTuple):
-    """Addresses [start, end), in bytes."""
-
-    start: int
-    end: int
-
-    @property
-    def size(self) -> int:
-        return self.end - self.start
-
-
-def union(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """Sort ranges and join those that touch or overlap."""
-    joined: list[Range] = []
-    for one in sorted(ranges):
-        if joined and one.start <= joined[-1].end:
-            joined[-1] = Range(joined[-1].start, max(joined[-1].end, one.end))
-        else:
-            joined.append(one)
-    return tuple(joined)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from isotherm.core.look import TargetRanges
 from isotherm.errors import OutputError
+from isotherm.model.ranges import meets
 from isotherm.model.scheme import Scheme
 from isotherm.schemes.engine import Event
 
@@ -90,7 +91,7 @@ class AuditLog:
 
 
 def _names(known: TargetRanges, start: int, end: int) -> list[str]:
-    names = (m.name or "anonymous" for m in known.mappings if m.start < end and start < m.end)
+    names = (m.name or "anonymous" for m in known.mappings if meets(m, start, end))
     return list(dict.fromkeys(names))
 
 

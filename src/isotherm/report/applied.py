@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,7 +11,9 @@ from isotherm.model.scheme import Quota, Scheme
 from isotherm.model.scheme_state import SchemeState
 from isotherm.report.output import Report
 from isotherm.session.applying import Result
-from isotherm.terminal.text import elide, short_size, table
+from isotherm.terminal.style import width_of
+from isotherm.terminal.table import Column, names, table
+from isotherm.terminal.text import labelled, short_size
 from isotherm.units import (
     U64_MAX,
     exact_duration,
@@ -20,7 +23,6 @@ from isotherm.units import (
 )
 
 SCHEMA = "isotherm.apply/1"
-_NAME_WIDTH = 30
 _MAX_MAPPINGS = 8
 _MAX_ERRORS = 3
 
@@ -47,7 +49,7 @@ def state_row(scheme: Scheme, state: SchemeState) -> list[str]:
         how = f"{stats.qt_exceeds}x full" if stats.qt_exceeds else "-"
     limit = "-" if allowed is None or allowed >= U64_MAX // 10_000 else short_size(allowed)
     return [
-        elide(state.title, _NAME_WIDTH),
+        state.title,
         short_size(stats.sz_tried),
         short_size(stats.sz_applied),
         str(sum(stats.errors.values()) or "-"),
@@ -57,17 +59,36 @@ def state_row(scheme: Scheme, state: SchemeState) -> list[str]:
     ]
 
 
+#: Which columns are left out first where there is no room.
+_RANK = {"quota": 1, "goal": 2}
 HEADER = ["scheme", "tried", "applied", "errors", "quota", "goal", "state"]
 
 
-def live_lines(schemes: Sequence[Scheme], states: Sequence[SchemeState], footer: str) -> list[str]:
-    """Return the table of schemes, and a line about the targets."""
+def _state_table(
+    schemes: Sequence[Scheme], states: Sequence[SchemeState], width: int
+) -> list[str]:
     rows = [state_row(scheme, state) for scheme, state in zip(schemes, states, strict=False)]
-    return [*table(HEADER, rows), f" {footer}"]
+    columns = [
+        names(HEADER[0]),
+        *(Column(title, rank=_RANK.get(title, 0)) for title in HEADER[1:]),
+    ]
+    return table(columns, rows, width)
 
 
-def report_applied(result: Result, *, dry_run: bool) -> Report:
-    """Return what came of it."""
+def live_lines(
+    schemes: Sequence[Scheme],
+    states: Sequence[SchemeState],
+    footer: str,
+    width: int | None = None,
+) -> list[str]:
+    """Return the table of schemes, and a line about the targets; width: of the standard error."""
+    width = width_of(sys.stderr) if width is None else width
+    return [*_state_table(schemes, states, width), *labelled("", footer, width, indent=1)]
+
+
+def report_applied(result: Result, *, dry_run: bool, width: int | None = None) -> Report:
+    """Return what came of it; width: columns of the text, those of the standard output."""
+    width = width_of(sys.stdout) if width is None else width
     rows = [
         {
             "scheme": scheme.title,
@@ -87,36 +108,35 @@ def report_applied(result: Result, *, dry_run: bool) -> Report:
         "schemes": rows,
         "mappings": _mappings(result),
     }
-    return Report(SCHEMA, document, rows, _text(result, dry_run=dry_run))
+    return Report(SCHEMA, document, rows, _text(result, width, dry_run=dry_run))
 
 
 def _mappings(result: Result) -> list[dict[str, Any]]:
     """What was done, by scheme and mapping, the most first."""
     found = []
-    for index, one in result.outcomes.by_scheme.items():
+    for index, outcome in result.outcomes.by_scheme.items():
         found += [
             {
                 "scheme": result.schemes[index].title,
                 "mapping": name,
                 "asked": asked,
-                "done": one.done[name],
-                "different": one.different[name].size if name in one.different else 0,
+                "done": outcome.done[name],
+                "different": outcome.different[name].size if name in outcome.different else 0,
             }
-            for name, asked in one.asked.items()
+            for name, asked in outcome.asked.items()
         ]
     return sorted(found, key=lambda row: (-row["done"], -row["asked"], row["mapping"]))
 
 
-def _text(result: Result, *, dry_run: bool) -> list[str]:
-    lines = table(
-        HEADER, [state_row(*pair) for pair in zip(result.schemes, result.states, strict=False)]
-    )
+def _text(result: Result, width: int, *, dry_run: bool) -> list[str]:
+    lines = _state_table(result.schemes, result.states, width)
     rows = _mappings(result)
     if rows:
         done = "would be done" if dry_run else "done"
-        lines += ["", *_mapping_table(rows, done)]
-    lines += _errors(result)
-    return [*lines, "", f" {_summary(result, dry_run=dry_run)}"]
+        lines += ["", *_mapping_table(rows, done, width)]
+    for error in _errors(result):
+        lines += labelled("", error, width, indent=1)
+    return [*lines, "", *labelled("", _summary(result, dry_run=dry_run), width, indent=1)]
 
 
 def _summary(result: Result, *, dry_run: bool) -> str:
@@ -134,21 +154,22 @@ def _summary(result: Result, *, dry_run: bool) -> str:
     return f"{what}; {seconds}, {count}{moved}"
 
 
-def _mapping_table(rows: Sequence[dict[str, Any]], done: str) -> list[str]:
+def _mapping_table(rows: Sequence[dict[str, Any]], done: str, width: int) -> list[str]:
     shown = rows[:_MAX_MAPPINGS]
     cells = [
         [
-            elide(row["mapping"], _NAME_WIDTH),
-            elide(row["scheme"], _NAME_WIDTH),
+            row["mapping"],
+            row["scheme"],
             short_size(row["asked"]),
             short_size(row["done"]),
             short_size(row["different"]),
         ]
         for row in shown
     ]
-    header = ["mapping", "scheme", "tried", done, "different"]
+    columns = [names("mapping"), names("scheme", least=8)]
+    columns += [Column("tried"), Column(done), Column("different", rank=1)]
     more = len(rows) - len(shown)
-    return [*table(header, cells, left=2), *([f" and {more} more"] if more else [])]
+    return [*table(columns, cells, width), *([f" and {more} more"] if more else [])]
 
 
 def _errors(result: Result) -> list[str]:
@@ -156,7 +177,7 @@ def _errors(result: Result) -> list[str]:
     for scheme, state in zip(result.schemes, result.states, strict=False):
         worst = sorted(state.stats.errors.items(), key=lambda item: -item[1])
         for reason, count in worst[:_MAX_ERRORS]:
-            lines.append(f" {scheme.title}: {count} times {reason}")
+            lines.append(f"{scheme.title}: {count} times {reason}")
         if len(worst) > _MAX_ERRORS:
-            lines.append(f" {scheme.title}: and {len(worst) - _MAX_ERRORS} more kinds of errors")
+            lines.append(f"{scheme.title}: and {len(worst) - _MAX_ERRORS} more kinds of errors")
     return lines

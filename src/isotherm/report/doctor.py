@@ -7,19 +7,17 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from rich.console import Console, Group
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
-
 from isotherm.backends.bpf.self_test import SelfTest
-from isotherm.backends.choose import BACKENDS, Choice
+from isotherm.backends.choose import Choice
 from isotherm.kernel.damon.sysfs import KernelDamon
 from isotherm.kernel.features import KernelSupport
+from isotherm.report.output import Report
+from isotherm.terminal.output import paint
+from isotherm.terminal.style import Style
+from isotherm.terminal.text import labelled
 from isotherm.units import format_size
 
 SCHEMA = "isotherm.doctor/1"
-_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +31,16 @@ class Diagnosis:
     hint: str = ""
 
 
+def report_diagnosis(found: Diagnosis, width: int, style: Style) -> Report:
+    """Return what was found, its text `width` columns wide; in JSON unknown is null."""
+    return Report(SCHEMA, as_json(found), text=_text(found, width, style))
+
+
 def as_json(found: Diagnosis) -> dict[str, Any]:
-    """Return plain data for JSON; sizes in bytes, times in microseconds, unknown is null."""
+    """Return plain data; sizes in bytes, times in microseconds."""
     facts = asdict(found.support)
     facts["capabilities"] = sorted(found.support.capabilities)
     return {
-        "schema": SCHEMA,
         "version": version("isotherm"),
         "facts": facts,
         "choice": asdict(found.choice) if found.choice else None,
@@ -48,28 +50,16 @@ def as_json(found: Diagnosis) -> dict[str, Any]:
     }
 
 
-def print_table(found: Diagnosis, console: Console) -> None:
-    """Print for people, at most 80 columns wide."""
-    support = found.support
-    console.print(
-        Group(
-            Text(_machine(support), style="bold"),
-            Text(""),
-            _two_columns(_facts(support)),
-            Text(""),
-            _two_columns(_choice(found)),
-        ),
-        width=min(_WIDTH, console.width),
-    )
-
-
-def _two_columns(rows: Iterator[tuple[str, str]]) -> Padding:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, style="cyan")
-    table.add_column(overflow="fold")
-    for name, text in rows:
-        table.add_row(name, Text(text))
-    return Padding(table, (0, 0, 0, 1))
+def _text(found: Diagnosis, width: int, style: Style) -> list[str]:
+    facts, choice = [*_facts(found.support)], [*_choice(found)]
+    indent = max(len(name) for name, _ in (*facts, *choice)) + 3
+    machine = labelled("", _machine(found.support), width, indent=0)
+    lines: list[str] = [paint(line, "1", style) for line in machine]
+    for rows in (facts, choice):
+        lines.append("")
+        for name, text in rows:
+            lines += labelled(name, text, width, indent, "36", style=style)
+    return lines
 
 
 def _machine(support: KernelSupport) -> str:
@@ -173,19 +163,13 @@ def _choice(found: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "backend", f"{choice.backend}: {choice.reason}"
     if found.self_test:
         yield "self-test", _self_test(found.self_test)
-    for backend in BACKENDS:
-        if backend in choice.why_not:
-            yield f"not {backend}", choice.why_not[backend]
-    yield "cannot see", "; ".join(choice.cannot_see[choice.backend])
-    for backend in BACKENDS:
-        if backend not in (choice.backend, "sim", "kdamond"):
-            extra = [
-                one
-                for one in choice.cannot_see[backend]
-                if one not in choice.cannot_see[choice.backend]
-            ]
-            if extra:
-                yield f"  {backend} also", "; ".join(extra)
+    for backend, why in choice.why_not.items():
+        yield f"not {backend}", why
+    blind = choice.cannot_see[choice.backend]
+    yield "cannot see", "; ".join(blind)
+    for backend, unseen in choice.cannot_see.items():
+        if more := [what for what in unseen if what not in blind]:
+            yield f"  {backend} also", "; ".join(more)
     for warning in choice.warnings:
         yield "warning", warning
 

@@ -9,8 +9,12 @@ from isotherm.analysis.heatmap import heatmap
 from isotherm.analysis.hotness import UNKNOWN, Heat, total
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.analysis.summary import Summary
+from isotherm.errors import escaped
 from isotherm.report.output import Report
-from isotherm.terminal.text import elide, heat_line, printable, short_size, table, target_title
+from isotherm.terminal.heatmap import heat_line
+from isotherm.terminal.style import WIDTH
+from isotherm.terminal.table import Column, names, table
+from isotherm.terminal.text import elide, short_size, target_title
 from isotherm.units import format_duration, format_size
 
 SCHEMA = "isotherm.report.summary/1"
@@ -163,7 +167,7 @@ def _sizes(summary: Summary) -> list[str]:
     parts.append(f"{format_size(everything.size)} monitored")
     lines = [" " + ", ".join(parts)]
     if everything.unobservable:
-        why = {printable(u.reason) for u in summary.last.unobservable} if summary.last else set()
+        why = {escaped(u.reason) for u in summary.last.unobservable} if summary.last else set()
         reason = f" ({', '.join(sorted(why))})" if 0 < len(why) <= 2 else ""
         lines.append(f" {format_size(everything.unobservable)} not observable{reason}")
     return lines
@@ -174,7 +178,14 @@ def _what_table(summary: Summary) -> list[str]:
     if rest := summary.what[MAX_ROWS:]:
         shown = [*shown, total(rest, f"{len(rest)} others")]
     blind = any(heat.unobservable for heat in shown)
-    header = ["what", "size", "hot", "warm", "idle", *(["not seen"] if blind else [])]
+    columns = [
+        names("what"),
+        *(
+            Column(title, rank=rank)
+            for title, rank in (("size", 1), ("hot", 0), ("warm", 2), ("idle", 0))
+        ),
+        *([Column("not seen", rank=3)] if blind else []),
+    ]
 
     def row(heat: Heat) -> list[str]:
         sizes = [heat.size, heat.hot, heat.warm, heat.idle]
@@ -182,4 +193,4 @@ def _what_table(summary: Summary) -> list[str]:
         name = "memory" if heat.name == UNKNOWN else heat.name
         return [elide(name, _NAME_WIDTH), *(short_size(size) for size in sizes)]
 
-    return table(header, [row(heat) for heat in shown])
+    return table(columns, [row(heat) for heat in shown], WIDTH)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from isotherm.analysis.hotness import display_name, idle_ns, overlaps
+from isotherm.analysis.hotness import display_name, idle_ns
 from isotherm.analysis.recorded import AnalysedRecording
-from isotherm.errors import BadValueError
+from isotherm.errors import BadValueError, escaped
+from isotherm.model.ranges import parts
 from isotherm.model.snapshot import Region, Snapshot
 from isotherm.model.target import Mapping
-from isotherm.report.heatmap_text import plot_size, render
 from isotherm.report.output import Report
-from isotherm.terminal.text import bar, elide, printable, short_size, table, target_title
+from isotherm.terminal.heatmap import plot_size, render
+from isotherm.terminal.style import WIDTH
+from isotherm.terminal.table import Column, names, table
+from isotherm.terminal.text import bar, short_size, target_title
 from isotherm.units import format_duration, format_size
 
 PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
@@ -105,16 +108,13 @@ def report_regions(
     """Return the regions of the last window, or of the one at `at_ns` after the beginning."""
     snapshot, mappings, begin = _pick(recording, at_ns)
     maps = {id_: sorted(entries, key=lambda m: m.start) for id_, entries in mappings.items()}
-    starts = {id_: [m.start for m in entries] for id_, entries in maps.items()}
     rows = []
     for region in snapshot.columns:
         owner = snapshot.targets[region.target]
         if target is not None and owner.id != target:
             continue
-        parts = overlaps(
-            region.start, region.end, maps.get(owner.id, []), starts.get(owner.id, [])
-        )
-        widest = max(parts, key=lambda part: part[1], default=None)
+        found = parts(maps.get(owner.id, []), region.start, region.end)
+        widest = max(found, key=lambda piece: piece[1].size, default=None)
         what = display_name(widest[0]) if widest else ""
         rows.append(_region_row(snapshot, region, what))
     offset = snapshot.start_ns - begin
@@ -149,10 +149,13 @@ def _region_row(snapshot: Snapshot, region: Region, what: str) -> dict[str, Any]
 
 def _regions_table(rows: list[dict[str, Any]], *, several: bool) -> list[str]:
     blind = any(row["unobservable_bytes"] for row in rows)
-    header = [
-        *(["target"] if several else []),
-        *("start", "end", "size", "access", "age"),
-        *(["not seen"] if blind else []),
+    columns = [
+        *([Column("target", rank=2)] if several else []),
+        Column("start"),
+        Column("end", rank=3),
+        *(Column(title) for title in ("size", "access", "age")),
+        *([Column("not seen", rank=4)] if blind else []),
+        names("what", least=8, rank=1),
     ]
     cells = [
         [
@@ -163,12 +166,11 @@ def _regions_table(rows: list[dict[str, Any]], *, several: bool) -> list[str]:
             "?" if row["access_percent"] is None else f"{row['access_percent']:.0f}%",
             format_duration(row["age_ns"]) if row["age_ns"] else "0s",
             *([short_size(row["unobservable_bytes"])] if blind else []),
+            row["what"],
         ]
         for row in rows
     ]
-    lines = table(header, cells, left=0)
-    names = ["what", *(elide(row["what"], max(8, 77 - len(lines[0]))) for row in rows)]
-    return [f"{line}  {name}" for line, name in zip(lines, names, strict=True)]
+    return table(columns, cells, WIDTH)
 
 
 def report_info(recording: AnalysedRecording) -> Report:
@@ -195,7 +197,7 @@ def report_info(recording: AnalysedRecording) -> Report:
     rows = [{"name": key, "value": value} for key, value in flat.items()]
     width = max(len(key) for key in flat)
     text = [
-        f" {_label(key):<{width}}  {printable(_plain(key, value))}" for key, value in flat.items()
+        f" {_label(key):<{width}}  {escaped(_plain(key, value))}" for key, value in flat.items()
     ]
     return Report("isotherm.report.info/1", document, rows, text)
 

@@ -93,7 +93,7 @@ def _age(word: Word) -> int | None:
     if text in ("min", "max"):
         return 0 if text == "min" else None
     with word.placed("age"):
-        return duration_us(text)
+        return duration_us(text, bare="us")
 
 
 def _ms(word: Word) -> int:
@@ -117,7 +117,7 @@ def _watermarks(fields: list[Word]) -> Watermarks:
     if metric.text not in ("none", "free_mem_rate"):
         raise metric.error(f"{metric.text!r} is no metric", hint="none or free_mem_rate")
     with interval.placed("watermark"):
-        interval_us = duration_us(interval.text)
+        interval_us = duration_us(interval.text, bare="us")
     numbers = [count(word, "a watermark in 1/1,000") for word in marks]
     return Watermarks("none" if metric.text == "none" else "free_mem_rate", interval_us, *numbers)
 

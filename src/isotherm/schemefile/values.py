@@ -165,7 +165,7 @@ def whole_ms(word: Word, what: str) -> int:
     if word.text == "max":
         return U64_MAX
     with word.placed(what):
-        us = duration_us(word.text)
+        us = duration_us(word.text, most=U64_MAX * 1000)
     if us % 1000:
         raise word.error(f"{what} {word.text!r} is not a whole number of milliseconds")
     return us // 1000

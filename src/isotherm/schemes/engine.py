@@ -121,7 +121,6 @@ class Engine:
             self._running[-1].plan(attrs, sis)
 
     def throttle(self, share: float) -> None:
-        """Leave this share of each quota; at 0 nothing is done, below 1 only with a quota."""
         for one in self._running:
             one.quota.share = max(0.0, min(1.0, share))
 
@@ -139,8 +138,10 @@ class Engine:
     def take_states(self) -> tuple[SchemeState, ...]:
         return tuple(one.take_state() for one in self._running)
 
+    def states(self) -> tuple[SchemeState, ...]:
+        return tuple(one.state() for one in self._running)
+
     def take_acted_ns(self) -> int:
-        """Return the CPU time of actions since the last call: no cost of monitoring."""
         acted, self._acted_ns = self._acted_ns, 0
         return acted
 

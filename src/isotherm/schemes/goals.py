@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from isotherm.core.damon.arithmetic import mult_frac
 from isotherm.core.damon.profile import NEWEST, Profile
-from isotherm.core.reference.region import mult_frac
 from isotherm.core.schedule import feed
 from isotherm.model.scheme import Goal, Metric, Quota, Tuner
 from isotherm.units import U64_MAX

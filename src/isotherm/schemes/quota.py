@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from isotherm.core.damon.arithmetic import mult_frac
 from isotherm.core.damon.profile import NEWEST, Profile
-from isotherm.core.reference.region import mult_frac
 from isotherm.model.scheme import Quota
 from isotherm.schemes.goals import GoalState, Metrics, score_bp, tuned_bp
 from isotherm.units import U64_MAX

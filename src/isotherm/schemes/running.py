@@ -82,9 +82,13 @@ class Running:
         self._tried.append(tried)
 
     def take_state(self) -> SchemeState:
-        """Return what came of it; the regions tried since the last call."""
-        quota, tried = self.quota, tuple(self._tried)
-        self._tried = []
+        """Return what came of it, and the regions tried since the last call."""
+        tried, self._tried = tuple(self._tried), []
+        return self.state(tried)
+
+    def state(self, tried: tuple[TriedRegion, ...] = ()) -> SchemeState:
+        """Return what came of it."""
+        quota = self.quota
         return SchemeState(
             title=self.scheme.title,
             action=str(self.scheme.action),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from isotherm.core.reference.region import mult_frac
+from isotherm.core.damon.arithmetic import mult_frac
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Action, Weights
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from isotherm.core.reference.regions import RegionTable
+from isotherm.core.table import Table
 
 
 class Visit:
     """A region under a visitor's hands; `place` is where it stands, cut or not."""
 
-    def __init__(self, table: RegionTable, target: int, place: int, last: int) -> None:
+    def __init__(self, table: Table, target: int, place: int, last: int) -> None:
         self.target = target
         self.place = place
         self._table = table
@@ -28,7 +28,7 @@ class Visit:
         return self.place == self._last + self.cuts
 
 
-def visit(table: RegionTable, places: Sequence[int]) -> Iterator[Visit]:
+def visit(table: Table, places: Sequence[int]) -> Iterator[Visit]:
     """
     Visit the regions at `places` (ascending), target by target.
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from isotherm.core.look import TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.privilege import root_hint
-from isotherm.model.target import Mapping, Range, Target, union
+from isotherm.model.ranges import Range, union
+from isotherm.model.target import Mapping, Target
 
 NAME = "physical memory"
 _IOMEM = Path("/proc/iomem")

@@ -13,7 +13,8 @@ from itertools import pairwise
 from isotherm.core.look import TargetRanges
 from isotherm.errors import TargetGoneError
 from isotherm.kernel import procfs
-from isotherm.model.target import Mapping, Range, Target, Unobservable
+from isotherm.model.ranges import Range
+from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.targets.processes import Process
 
 #: Pages that the kernel shows to every process: nothing that the process uses memory for.

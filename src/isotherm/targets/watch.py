@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from isotherm.core.look import TargetRanges
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 from isotherm.targets.processes import ProcessSet
 from isotherm.targets.ranges import target_ranges
 

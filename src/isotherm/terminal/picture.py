@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import TypeVar
 
+from isotherm.model.ranges import Range
 from isotherm.model.snapshot import Snapshot
-from isotherm.model.target import Range
+from isotherm.terminal.cells import COLD_COLOUR, HEIGHTS, RAMP, SHADES, half_blocks, nearest
+from isotherm.terminal.output import Painted, in_ascii, joined
+from isotherm.terminal.style import Style
 from isotherm.units import format_duration, format_size
 
-#: Heat from none to most: xterm's 256 colours, and characters where there is no colour.
-COLOURS = (234, 17, 18, 54, 90, 126, 161, 196, 202, 208, 214, 220, 229)
-SHADES = " ·░▒▓█"
-ASCII_SHADES = " .:+*#"
-BARS = "▁▂▃▄▅▆▇█"
-RESET = "\x1b[0m"
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """What the terminal can show."""
-
-    colour: bool = False
-    unicode: bool = True
+_COLOURS = (COLD_COLOUR, *RAMP)
+_SHADES = f" ·{SHADES}"
 
 
 class Layout:
@@ -68,8 +56,8 @@ class Layout:
     def covered(self, ranges: Iterable[Range]) -> list[float]:
         """Share of each cell that the ranges cover."""
         cells = [0.0] * self.cells
-        for one in ranges:
-            for cell, share in self.shares(one.start, one.end):
+        for start, end in ranges:
+            for cell, share in self.shares(start, end):
                 cells[cell] += share
         return cells
 
@@ -128,24 +116,25 @@ class Picture:
         for row in reversed(range(self.rows)):
             label = format_size(self.layout.nbytes * (row + 1) // self.rows)
             mark = f"{label:>9} " if (self.rows - 1 - row) % 4 == 0 else " " * 10
-            drawn.append(f"{mark}{self._row(row, columns)} {self._row(row, strip)}")
+            drawn.append(joined(mark, self._row(row, columns), " ", self._row(row, strip)))
         return [*drawn, self._axis()]
 
-    def _row(self, row: int, columns: Sequence[Sequence[float] | None]) -> str:
+    def _row(self, row: int, columns: Sequence[Sequence[float] | None]) -> Painted:
         if not self._halves:
-            shades = SHADES if self.style.unicode else ASCII_SHADES
-            text = (" " if cells is None else _pick(shades, cells[row]) for cells in columns)
-            return "".join(text)
-        parts, before = [], ""
-        for cells in columns:
-            if cells is None:
-                code, char = RESET, " "
-            else:
-                upper, lower = (_pick(COLOURS, cells[2 * row + half]) for half in (1, 0))
-                code, char = f"\x1b[38;5;{upper};48;5;{lower}m", "▀"
-            parts.append(char if code == before else code + char)
-            before = code
-        return "".join(parts) + RESET
+            shades = (" " if cells is None else self._shade(cells[row]) for cells in columns)
+            return joined("".join(shades))
+        upper, lower = (
+            [
+                None if cells is None else nearest(cells[2 * row + half], _COLOURS)
+                for cells in columns
+            ]
+            for half in (1, 0)
+        )
+        return half_blocks(upper, lower)
+
+    def _shade(self, heat: float) -> str:
+        shade = nearest(heat, _SHADES)
+        return shade if self.style.unicode else in_ascii(shade)
 
     def _axis(self) -> str:
         end = format_duration(self._duration_ns)
@@ -153,10 +142,6 @@ class Picture:
 
     def strip(self, heat: Sequence[float]) -> str:
         """One line of cells, lowest address first."""
-        shades = BARS if self.style.unicode else ASCII_SHADES
-        return "".join(_pick(shades, cell) for cell in heat)
-
-
-def _pick(scale: Sequence[_T], rate: float) -> _T:
-    """The step of a scale for a rate of 0..1: the first is for (nearly) none."""
-    return scale[min(len(scale) - 1, round(rate * (len(scale) - 1)))]
+        if not self.style.unicode:
+            return "".join(map(self._shade, heat))
+        return "".join(nearest(cell, HEIGHTS) for cell in heat)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
-from isotherm.terminal.picture import Style
+from isotherm.terminal.output import for_stream, lines_of
+from isotherm.terminal.style import LEAST_WIDTH, height_of, style_of, width_of
 
 REDRAW_PERIOD_S = 0.2
 #: Columns beside the picture: addresses, truth, a little air.
@@ -19,26 +19,14 @@ _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 _CLEAR_LINE = "\x1b[K"
 
 
-def can_redraw(stream: TextIO) -> bool:
-    """Whether `stream` is a terminal that moves its cursor."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-
-
-def style_of(stream: TextIO, *, plain: bool = False) -> Style:
-    """What `stream` can show; honours NO_COLOR and TERM=dumb."""
-    unicode = (stream.encoding or "ascii").lower().startswith("utf")
-    colour = not plain and can_redraw(stream) and not os.environ.get("NO_COLOR")
-    return Style(colour=colour, unicode=unicode)
-
-
 def space() -> tuple[int, int]:
     """
     Columns and rows for a picture of at most 80 columns with a few lines around it.
 
     A power of two of rows gives each a round size.
     """
-    size = shutil.get_terminal_size((80, 24))
-    return max(20, min(80, size.columns) - MARGIN), 16 if size.lines >= 20 else 8
+    columns = max(LEAST_WIDTH, width_of(sys.stdout) - MARGIN)
+    return columns, 16 if height_of(sys.stdout) >= 20 else 8
 
 
 class Screen:
@@ -51,6 +39,7 @@ class Screen:
     def __init__(self, stream: TextIO | None = None, *, live: bool) -> None:
         self._stream = sys.stdout if stream is None else stream
         self._live = live
+        self._style = style_of(self._stream)
         self._height = 0
         self._next = 0.0
 
@@ -76,17 +65,21 @@ class Screen:
         """Whether it is time to draw again."""
         return self._live and time.monotonic() >= self._next
 
-    def draw(self, lines: list[str]) -> None:
-        """Replace what was drawn before."""
+    def draw(self, lines: Sequence[str]) -> None:
+        """Replace what was drawn before; of more lines than the terminal has, the last is kept."""
+        room = height_of(self._stream) - 1
+        if len(lines) > room:
+            lines = [*lines[: room - 2], f" {len(lines) - room + 1} lines more", lines[-1]]
         up = f"\x1b[{self._height}A\r" if self._height else ""
-        self._put(up + "".join(f"{line}{_CLEAR_LINE}\n" for line in lines) + "\x1b[J")
+        shown = (for_stream(line, self._style) for line in lines)
+        self._put(up + "".join(f"{line}{_CLEAR_LINE}\n" for line in shown) + "\x1b[J")
         self._height = len(lines)
         self._next = time.monotonic() + REDRAW_PERIOD_S
 
-    def last(self, lines: list[str]) -> None:
+    def last(self, lines: Sequence[str]) -> None:
         """Draw for good."""
         if self._live:
             self.draw(lines)
         else:
-            self._put("".join(f"{line}\n" for line in lines))
+            self._put(lines_of(lines, self._style))
         self._height = 0

@@ -1,15 +1,18 @@
-"""Small things that reports in text are made of."""
+"""Small things that text for people is made of: widths, long names, bars, labelled paragraphs."""
 
 from __future__ import annotations
 
+import textwrap
+import unicodedata
 from collections.abc import Sequence
 
-from isotherm.analysis.heatmap import Heatmap
+from isotherm.errors import escaped
 from isotherm.model.target import Target
+from isotherm.terminal.output import joined, paint
+from isotherm.terminal.style import PLAIN, Style
 from isotherm.units import format_size
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_HEIGHTS = "▁▂▃▄▅▆▇█"
 
 
 def short_size(nbytes: int) -> str:
@@ -24,51 +27,80 @@ def bar(share: float, width: int) -> str:
     return "█" * full + (_EIGHTHS[rest] if rest else "")
 
 
-def heat_line(grid: Heatmap) -> str:
-    """Return one character for each row of a heatmap of one column; "?" is unobservable."""
-    line = []
-    for (heat, *_), (blind, *_) in zip(grid.heat, grid.unobservable, strict=True):
-        if heat is None:
-            line.append("?" if blind else " ")
-        elif heat == 0 and blind >= 0.5:
-            line.append("?")
-        else:
-            line.append(_HEIGHTS[min(7, int(heat * 7 + 0.999))])
-    return "".join(line)
+def columns_of(text: str) -> int:
+    """Return how many columns of a terminal a text without escape sequences takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_width(char) for char in text)
 
 
-def printable(text: str) -> str:
-    """Spell out control characters: names come from outside, and terminals obey escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _width(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """Return the beginning of a text that fits `width` columns."""
+    taken = 0
+    for at, char in enumerate(text):
+        taken += _width(char)
+        if taken > width:
+            return text[:at]
+    return text
 
 
 def elide(text: str, width: int) -> str:
-    """Cut the middle of a long name or path: its end tells more than its middle."""
-    text = printable(text)
-    if len(text) <= width:
+    """
+    Return a name or path within `width` columns: its end tells more than its middle.
+
+    Of a longer text a third is its beginning, or less where the name of a file needs the room.
+    """
+    text = escaped(text)
+    if columns_of(text) <= width:
         return text
+    if width < 2:
+        return "…"[:width]
     head = width // 3
-    return f"{text[:head]}…{text[len(text) - (width - head - 1) :]}"
+    file = columns_of(text[text.rfind("/") :]) if "/" in text else 0
+    if file < width:
+        head = min(head, width - 1 - file)
+    start = cut(text, head)
+    end = cut(text[::-1], width - 1 - columns_of(start))[::-1]
+    return f"{start}…{end}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
-    """Align columns: the first `left` to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    return [
-        " "
-        + "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (header, *rows)
-    ]
+def pad(text: str, width: int, *, right: bool = False) -> str:
+    """Return text filled up with blanks, which go before it if it is to stand on the right."""
+    blanks = " " * (width - columns_of(text))
+    return blanks + text if right else text + blanks
+
+
+def labelled(
+    label: str,
+    text: str,
+    width: int = 80,
+    indent: int = 11,
+    code: str = "",
+    *,
+    style: Style = PLAIN,
+) -> list[str]:
+    """
+    Return lines of at most `width` columns: a text beside its label, wrapped.
+
+    indent: where the text begins; code: how the label is painted.
+    """
+    lines = textwrap.wrap(escaped(text), max(10, width - indent), break_on_hyphens=False) or [""]
+    head = f" {escaped(label)}" if label else ""
+    if label and len(head) >= indent:
+        return [paint(head, code, style), *labelled("", text, width, indent)]
+    first = joined(paint(head, code, style), " " * (indent - len(head)), lines[0])
+    return [first, *(f"{'':{indent}}{line}" for line in lines[1:])]
 
 
 def target_title(targets: Sequence[Target]) -> str:
     """Return "redis-server 4242", and how many more there are."""
     if not targets:
         return "nothing"
-    title = printable(targets[0].title)
-    return title + (f" and {len(targets) - 1} more" if len(targets) > 1 else "")
+    more = f" and {len(targets) - 1} more" if len(targets) > 1 else ""
+    return escaped(targets[0].title) + more

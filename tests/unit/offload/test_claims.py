@@ -9,7 +9,7 @@ from isotherm.backends.kdamond.claim import SLOTS, Claim, claimed
 from isotherm.errors import NotSupportedError
 from isotherm.kernel import undo
 from isotherm.kernel.damon.context import Context, DamonTarget, KdamondFiles
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 from support.offload import Watched, take
 
 

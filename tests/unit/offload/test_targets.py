@@ -8,7 +8,7 @@ import pytest
 from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.errors import NotSupportedError, TargetGoneError
 from isotherm.kernel.damon.context import DamonTarget, KdamondFiles
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 from isotherm.targets.physical import PhysicalMemory, system_ram
 from support.fake_damon import FakeDamon
 from support.offload import ATTRS, Watched, take

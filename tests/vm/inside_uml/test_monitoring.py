@@ -24,7 +24,7 @@ from isotherm.demo.spec import moving
 from isotherm.kernel.damon.context import KdamondFiles
 from isotherm.kernel.damon.files import DamonFiles
 from isotherm.model.attrs import Attrs
-from isotherm.model.target import Range
+from isotherm.model.ranges import Range
 from isotherm.targets.physical import PhysicalMemory
 
 SOURCES = ("tracepoint", "tried_regions")

@@ -3,8 +3,8 @@ The operations set `bpf`: processes' memory, page by page, on a stock kernel.
 
 Accessed bits are read from the page tables through BPF (kernel/bpf.py) and cleared with
 process_madvise(MADV_COLD), or through the page_idle bitmap where the kernel has one. Everything
-between targets() and close() happens in C (_native/access_bpf.h): read first, clear only what is
-young and only whole folios, within a budget of CPU time.
+between targets() and close() happens in C (_native/access/access_bpf.h): read first, clear only
+what is young and only whole folios, within a budget of CPU time.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from isotherm.core.ops import Ops
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
 from isotherm.kernel.privilege import root_hint
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import Scheme
-from isotherm.model.target import Mapping, Range, Unobservable
+from isotherm.model.target import Mapping, Unobservable
 from isotherm.targets.processes import Process, ProcessSet
 from isotherm.targets.ranges import target_ranges
 
@@ -46,7 +47,7 @@ _SECOND_NS = 1_000_000_000
 _MOST_SWEPT = 2 << 40
 #: The walker ignores the bits of an address above; those beyond are the kernel's.
 _USER_END = 1 << 47
-_SWEEP_FLAG = 1  # SPACE_SWEEP of _native/space.h
+_SWEEP_FLAG = 1  # MAPPING_SWEEPABLE of access/target_memory.h
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from isotherm.backends.sim.residency import Residency
-from isotherm.backends.sim.world import PAGE, Space, World
+from isotherm.backends.sim.world import Space, World
 from isotherm.clock import Clock
 from isotherm.core.act import Done
 from isotherm.core.look import WAS_YOUNG, Check, Samples, TargetRanges
 from isotherm.core.ops import Ops
+from isotherm.model.ranges import union
 from isotherm.model.scheme import Action, Scheme
-from isotherm.model.target import Mapping, Range, Target, Unobservable, union
+from isotherm.model.target import Mapping, Target, Unobservable
 
 
 class _Prepared(NamedTuple):
@@ -187,12 +188,9 @@ def _target_ranges(index: int, space: Space, now: int, absent: int) -> TargetRan
     size = _mapped_bytes(space, now)
     return TargetRanges(
         target=Target(index, space.name, None, size, size - absent),
-        ranges=union([Range(area.start, area.end) for area in areas if not area.hidden]),
+        ranges=union((area.start, area.end) for area in areas if not area.hidden),
         mappings=tuple(Mapping(area.start, area.end, "rw-p", area.name) for area in areas),
         unobservable=tuple(
             Unobservable(index, area.start, area.end, area.hidden) for area in areas if area.hidden
         ),
     )
-
-
-assert SimOps.min_region_bytes == PAGE  # noqa: S101 - one page size on both sides of the seam

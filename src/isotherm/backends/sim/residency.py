@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from isotherm.backends.sim.world import Area, Space
-from isotherm.model.target import Range, union
+from isotherm.model.ranges import Range, aligned, meets, subtract, union
 
 
 class _Out(NamedTuple):
@@ -41,7 +41,7 @@ class Residency:
         gone = 0
         for area in self._areas(now_ns):
             used = self._touched(area, used_since_ns, now_ns)
-            for piece in minus([_whole_pages(area, start, end)], [*out, *used]):
+            for piece in subtract([_whole_pages(area, start, end)], [*out, *used]):
                 self._out.append(_Out(*piece, now_ns))
                 gone += piece.size
         self._out.sort()
@@ -80,20 +80,15 @@ class Residency:
         """Return the pages of an area that were touched in the time (since, now]."""
         size = area.page_bytes
         return union(
-            [
-                Range(
-                    max(area.start, one.start) // size * size,
-                    -(-min(area.end, one.end) // size) * size,
-                )
-                for one in self._space.truth(since_ns, now_ns)
-                if one.start < area.end and area.start < one.end
-            ]
+            aligned(max(area.start, one.start), min(area.end, one.end), size)
+            for one in self._space.truth(since_ns, now_ns)
+            if meets(one, area.start, area.end)
         )
 
     def _bring_back(self, now_ns: int) -> None:
         areas = self._areas(now_ns)
         mapped = [Range(area.start, area.end) for area in areas]
-        self._keep([(one, minus([Range(one.start, one.end)], mapped)) for one in self._out])
+        self._keep([(one, subtract([Range(one.start, one.end)], mapped)) for one in self._out])
         before = self.out_bytes
         touched = {
             since: [page for area in areas for page in self._touched(area, since, now_ns)]
@@ -107,22 +102,8 @@ class Residency:
         self._out = [
             _Out(*piece, one.since_ns)
             for one, holes in less
-            for piece in minus([Range(one.start, one.end)], holes)
+            for piece in subtract([Range(one.start, one.end)], holes)
         ]
-
-
-def minus(ranges: Iterable[Range], holes: Iterable[Range]) -> Iterator[Range]:
-    """Yield what of `ranges` (in order, disjoint) is in none of `holes`."""
-    joined = union(list(holes))
-    for one in ranges:
-        at = one.start
-        for hole in joined:
-            if hole.end > at and hole.start < one.end:
-                if at < hole.start:
-                    yield Range(at, hole.start)
-                at = hole.end
-        if at < one.end:
-            yield Range(at, one.end)
 
 
 def _whole_pages(area: Area, start: int, end: int) -> Range:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from isotherm.backends.sim.world import FOREVER, PAGE, Area, HotArea, Order, Space, World
+from isotherm.backends.sim.world import FOREVER, Area, HotArea, Order, Space, World
+from isotherm.model.ranges import PAGE
 
 MIB = 1 << 20
 MS = 1_000_000

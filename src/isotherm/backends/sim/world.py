@@ -16,9 +16,8 @@ from itertools import pairwise
 from typing import Literal
 
 from isotherm.errors import BadValueError
-from isotherm.model.target import Range, union
+from isotherm.model.ranges import PAGE, Range, intersect, union
 
-PAGE = 4096
 HUGE_PAGE = 2 << 20
 FOREVER = 2**63 - 1
 
@@ -193,13 +192,7 @@ class Space:
         """
         mapped = [a for a in self.areas if a.from_ns <= until_ns < a.until_ns]
         touched = union(piece for hot in self.hot for piece in hot.truth(since_ns, until_ns))
-        found = []
-        for piece in touched:
-            for area in mapped:
-                start, end = max(piece.start, area.start), min(piece.end, area.end)
-                if start < end:
-                    found.append(Range(start, end))
-        return list(union(found))
+        return intersect(touched, union((area.start, area.end) for area in mapped))
 
     @cached_property
     def _starts(self) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from isotherm.core.damon.arithmetic import mult_frac
 from isotherm.core.look import WAS_YOUNG, Check
 from isotherm.model.attrs import UINT_MAX
 
@@ -142,11 +143,6 @@ class Region:
 def weighted(hits: Sequence[int], weights: Sequence[int]) -> int:
     """Sum of probe hits, weighted."""
     return sum(hit * weight for hit, weight in zip(hits, weights, strict=False))
-
-
-def mult_frac(x: int, n: int, d: int) -> int:
-    """Return n/d of x, rounded as the kernel's helper of this name does."""
-    return x // d * n + x % d * n // d
 
 
 def moving_sum(current: int, last: int, samples: int, new: int) -> int:

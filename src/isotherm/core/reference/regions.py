@@ -1,63 +1,30 @@
 """
-The region table, readable: what `_core.RegionTable` (the fast twin, _native/regions.c) also does.
+The region table, readable: what `_core.RegionTable` (the fast twin, table/regions.c) also does.
 
-Rules and constants are those of mm/damon/core.c of Linux, by default of 7.3 (`core.profile` has
-what differs before); the docstrings name its functions.
+Rules and constants are those of mm/damon/core.c of Linux, by default of 7.3
+(`core.damon.profile` has what differs before); the docstrings name its functions.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from isotherm.core.damon.arithmetic import mult_frac
 from isotherm.core.damon.profile import NEWEST, Profile
-from isotherm.core.reference.region import MAX_PROBES, Region, Window, mult_frac, weighted
+from isotherm.core.reference.region import MAX_PROBES, Region, Window, weighted
 from isotherm.core.reference.regions_schemes import SchemeTable
 from isotherm.core.reference.regions_split import SplitTable
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import UINT_MAX
+from isotherm.model.ranges import Range, aligned, meets
 from isotherm.model.snapshot import Columns
 
 #: Addresses end here, so that sums and products of sizes fit 128 bits in C.
 MAX_ADDRESS = 2**62
 
 Row = tuple[int, int, int, int, int, tuple[int, ...], tuple[int, ...]]
-
-
-def coalesce(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join adjacent ranges, as a commit of targets does before set_regions."""
-    joined: list[tuple[int, int]] = []
-    for start, end in ranges:
-        if joined and joined[-1][1] == start:
-            joined[-1] = (joined[-1][0], end)
-        else:
-            joined.append((start, end))
-    return joined
-
-
-def evenly(start: int, end: int, nr: int, unit: int) -> list[tuple[int, int]]:
-    """
-    Divide a range into `nr` equal pieces, the last takes what is left over.
-
-    As damon_va_evenly_split_region(); a range that is too small for so many, or none, stays whole.
-    """
-    size = (end - start) // nr // unit * unit if nr else 0
-    if not size:
-        return [(start, end)]
-    return list(pairwise([*range(start, start + nr * size, size), end]))
-
-
-def divided(ranges: Sequence[tuple[int, int]], min_nr: int, unit: int) -> list[tuple[int, int]]:
-    """
-    Divide ranges, aligned outwards, into about `min_nr` pieces (__damon_va_init_regions of 6.12).
-
-    Each range for itself; one that is smaller than such a piece stays whole.
-    """
-    aligned = [(start // unit * unit, -(-end // unit) * unit) for start, end in ranges]
-    piece = max(sum(end - start for start, end in aligned) // max(1, min_nr), unit)
-    return [part for a, b in aligned for part in evenly(a, b, (b - a) // piece, unit)]
 
 
 def three_regions(mappings: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -151,13 +118,11 @@ class RegionTable(SchemeTable, SplitTable):
         not sorted, or overlaps another.
         """
         regions = self._targets[target_id]
-        aligned = self._align(ranges)
-        old = [
-            r for r in regions if any(r.start < end and start < r.end for start, end in aligned)
-        ]
+        whole = self._align(ranges)
+        old = [r for r in regions if any(meets(r, start, end) for start, end in whole)]
         new: list[Region] = []
         at = 0
-        for start, end in aligned:
+        for start, end in whole:
             inside: list[Region] = []
             while at < len(old) and old[at].start < end:
                 if old[at].end > start:
@@ -176,17 +141,16 @@ class RegionTable(SchemeTable, SplitTable):
             region.unobservable = min(region.unobservable, region.size)
         self._targets[target_id] = new
 
-    def _align(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        unit = self.min_region_bytes
-        aligned = [(start // unit * unit, -(-end // unit) * unit) for start, end in ranges]
+    def _align(self, ranges: Sequence[tuple[int, int]]) -> list[Range]:
+        whole = [aligned(start, end, self.min_region_bytes) for start, end in ranges]
         previous = 0
-        for start, end in aligned:
+        for start, end in whole:
             if not previous <= start < end <= MAX_ADDRESS:
                 raise BadValueError(
                     f"range {start:#x}..{end:#x} is empty, out of order or overlaps the one before"
                 )
             previous = end
-        return aligned
+        return whole
 
     # The end of a window.
 
@@ -393,3 +357,10 @@ class RegionTable(SchemeTable, SplitTable):
                     raise BadValueError("regions are empty, out of order or overlap")
                 end = region.end
         self._targets = table
+
+
+if TYPE_CHECKING:
+    from isotherm.core.table import Table
+
+    def _is_a_table(table: RegionTable) -> Table:
+        return table

@@ -12,7 +12,7 @@ from isotherm.model.scheme import Limits
 
 class SchemeTable:
     """
-    The part of `core.regions.RegionTable` that the scheme engine works through.
+    The part of `core.reference.regions.RegionTable` that the scheme engine works through.
 
     Regions are named by their place among the regions of all targets. A cut moves those behind it
     by one; nothing else here moves any, but for `rejoin`.

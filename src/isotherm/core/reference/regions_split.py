@@ -16,7 +16,7 @@ class RandomRange(Protocol):
 
 
 class SplitTable:
-    """The part of `core.regions.RegionTable` that splits."""
+    """The part of `core.reference.regions.RegionTable` that splits."""
 
     profile: Profile
     min_region_bytes: int

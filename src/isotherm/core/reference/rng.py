@@ -1,9 +1,8 @@
 """Random numbers of the monitor; `_core.Rng` draws the same sequences."""
 
 from collections.abc import Sequence
-from typing import Literal
 
-RngKind = Literal["splitmix", "lcg", "draws"]
+from isotherm.core.policy import RngKind
 
 _U32 = 2**32 - 1
 _U64 = 2**64 - 1

@@ -9,10 +9,10 @@ from isotherm.errors import BadValueError
 from isotherm.kernel.damon.files import DamonFiles, lacks
 from isotherm.kernel.damon.scheme import get_schemes, get_stats, put_goal_value, put_schemes
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.ranges import Range
 from isotherm.model.scheme import Filter, FilterType, Metric, Scheme
 from isotherm.model.scheme_state import SchemeStats, TriedRegion
 from isotherm.model.scope import OPERATIONS, Operations
-from isotherm.model.target import Range
 
 #: What the kernel itself starts with.
 DEFAULT_ATTRS = Attrs(update_us=60_000_000, min_nr_regions=10)

@@ -1,7 +1,7 @@
 """
 process_madvise(2): advice on the memory of another process, and what its refusals mean.
 
-The loop over ranges is C (`isotherm._core.advise`, _native/advise.h).
+The loop over ranges is C (`isotherm._core.advise`, _native/sys/advise.h).
 """
 
 import errno

@@ -14,7 +14,7 @@ from isotherm.kernel.meminfo import meminfo
 
 
 class Fact(IntFlag):
-    """What a survey tells of a page: enum page_fact of _native/survey.h, which explains them."""
+    """What a survey tells of a page: enum page_fact of survey/survey.h, which explains them."""
 
     PRESENT = 1
     SWAPPED = 2

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "access/access_bpf.h"
+#include "sys/page_idle.h"
+
+#define GONE UINT32_MAX
+
+static int64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+int64_t access_thread_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+uint64_t access_now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+static uint64_t take_cleared(void *ctx)
+{
+	struct access_bpf *access = ctx;
+	uint64_t cleared = access->cleared;
+
+	access->cleared = 0;
+	return cleared;
+}
+
+static int reserve(struct access_bpf *access, size_t nr)
+{
+	if (nr <= access->capacity)
+		return 0;
+#define GROW(member, count)									\
+	do {											\
+		void *grown = realloc(access->member, (count) * sizeof(*access->member));	\
+		if (!grown)									\
+			return -ENOMEM;								\
+		access->member = grown;								\
+	} while (0)
+	GROW(pending, nr);
+	GROW(requests, 2 * nr);
+	GROW(leaves, 2 * nr);
+	GROW(candidates, nr);
+	GROW(ranges, nr);
+	GROW(pfns, nr);
+	GROW(outcomes, nr);
+#undef GROW
+	access->capacity = nr;
+	return 0;
+}
+
+struct access_bpf *access_bpf_create(struct walker *walker, const struct access_settings *settings,
+				     char *error, size_t error_size)
+{
+	struct access_bpf *access = calloc(1, sizeof(*access));
+
+	if (!access) {
+		snprintf(error, error_size, "out of memory");
+		return NULL;
+	}
+	access->walker = walker;
+	access->settings = *settings;
+	access->settings.page_idle = NULL;	// the caller's string
+	access->idle_fd = settings->page_idle ? page_idle_open(settings->page_idle) : -1;
+	access->random = clock_ns(CLOCK_MONOTONIC) | 1;
+	access->ops = (struct access_ops){access_bpf_turn, take_cleared, access};
+	kpage_open(&access->kpage);
+	sweeper_init(&access->sweeper, walker, &access->kpage, access->idle_fd,
+		     settings->first_sweep_ns, settings->steady_sweep_ns);
+	if (settings->page_idle && access->idle_fd < 0) {
+		snprintf(error, error_size, "%s: %s", settings->page_idle, strerror(-access->idle_fd));
+		goto fail;
+	}
+	if (access_bpf_self_test(access, error, error_size) < 0)
+		goto fail;
+	budget_init(&access->budget, settings->overhead_ns, access->clear_ns);
+	return access;
+fail:
+	access_bpf_destroy(access);
+	return NULL;
+}
+
+void access_bpf_destroy(struct access_bpf *access)
+{
+	for (size_t i = 0; i < access->nr_memories; i++)
+		memory_deinit(&access->memories[i]);
+	sweeper_deinit(&access->sweeper);
+	kpage_close(&access->kpage);
+	if (access->idle_fd >= 0)
+		close(access->idle_fd);
+	free(access->memories);
+	free(access->pending);
+	free(access->requests);
+	free(access->leaves);
+	free(access->candidates);
+	free(access->ranges);
+	free(access->pfns);
+	free(access->outcomes);
+	free(access);
+}
+
+static uint32_t index_of(const struct access_process *processes, size_t nr, uint32_t id)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (processes[i].id == id)
+			return i;
+	return GONE;
+}
+
+int access_bpf_set_targets(struct access_bpf *access, const struct access_process *processes, size_t nr)
+{
+	const struct walker_target *known = walker_targets(access->walker);
+	struct walker_target *targets = calloc(nr + 1, sizeof(*targets));
+	struct target_memory *memories = calloc(nr + 1, sizeof(*memories));
+	uint32_t *moved = malloc((access->nr_memories + 1) * sizeof(*moved));
+	int err = targets && memories && moved ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !err && i < nr; i++) {
+		targets[i].pid = processes[i].pid;
+		memory_init(&memories[i], processes[i].id, processes[i].pid, processes[i].pidfd);
+	}
+	for (size_t i = 0; !err && i < access->nr_memories; i++) {
+		moved[i] = index_of(processes, nr, access->memories[i].id);
+		if (moved[i] == GONE)
+			continue;
+		targets[moved[i]] = known[i];
+		// The memory after an exec is taken as it is found.
+		if (known[i].state == WALKER_EXECED) {
+			targets[moved[i]].mm = 0;
+			memory_forget(&access->memories[i]);
+		}
+	}
+	if (!err)
+		err = walker_set_targets(access->walker, targets, nr);
+	if (err) {
+		free(targets);
+		free(memories);
+		free(moved);
+		return err;
+	}
+	for (size_t i = 0; i < access->nr_memories; i++) {
+		if (moved[i] == GONE) {
+			memory_deinit(&access->memories[i]);
+			continue;
+		}
+		memories[moved[i]] = access->memories[i];
+		memories[moved[i]].pidfd = processes[moved[i]].pidfd;
+	}
+	for (size_t i = 0; i < access->nr_pending; i++)
+		if (access->pending[i].target != GONE)
+			access->pending[i].target = moved[access->pending[i].target];
+	free(access->memories);
+	access->memories = memories;
+	access->nr_memories = nr;
+	free(targets);
+	free(moved);
+	return 0;
+}
+
+int access_bpf_set_mappings(struct access_bpf *access, size_t target, const struct mapping *mappings,
+			    size_t nr)
+{
+	if (target >= access->nr_memories)
+		return -EINVAL;
+	return memory_set_mappings(&access->memories[target], mappings, nr, access_now_ns());
+}
+
+/** What the look at an earlier sample says. */
+static uint8_t result_of(struct access_bpf *access, const struct pending *sample,
+			 const struct leaf *leaf)
+{
+	if (sample->state == SAMPLE_UNSEEN)
+		return CHECK_UNOBSERVABLE;
+	if (sample->state == SAMPLE_MISSED || sample->target == GONE || leaf->state == LEAF_UNREAD)
+		return CHECK_MISSED;
+	bool hit = leaf->state == LEAF_PRESENT && leaf->young;
+
+	if (sample->state == SAMPLE_OLD)
+		return hit ? CHECK_ACCESSED : CHECK_IDLE;
+	struct sweep_unit *unit = memory_unit(&access->memories[sample->target], sample->addr);
+
+	if (unit && hit)
+		unit->hits++;
+	return (hit ? CHECK_ACCESSED : CHECK_IDLE) | CHECK_WAS_YOUNG;
+}
+
+static bool all_gone(const struct access_bpf *access)
+{
+	const struct walker_target *targets = walker_targets(access->walker);
+
+	for (size_t i = 0; i < access->nr_memories; i++)
+		if (targets[i].state == WALKER_ALIVE || targets[i].state == WALKER_EXECED)
+			return false;
+	return true;
+}
+
+static void check_pending(struct access_bpf *access, uint8_t *results, const struct leaf *leaves)
+{
+	for (size_t i = 0; i < access->nr_pending; i++) {
+		uint8_t result = result_of(access, &access->pending[i], &leaves[i]);
+
+		if (results)
+			results[i] = result;
+	}
+	access->nr_pending = 0;
+}
+
+static void request(struct access_bpf *access, size_t at, uint64_t addr, uint32_t target, bool plain)
+{
+	// A target that is gone is read as another one; the answer is not looked at.
+	access->requests[at] = (struct leaf_request){
+		addr, target < access->nr_memories ? target : 0, plain};
+}
+
+static int read_leaves(struct access_bpf *access, size_t from, size_t nr)
+{
+	access->stats.reads += nr;
+	return nr && access->nr_memories ? walker_read(access->walker, access->requests + from, nr,
+						     access->leaves + from, true) : 0;
+}
+
+/** Take the new batch: old pages need nothing, young ones are judged and, if paid for, cleared. */
+static void prepare(struct access_bpf *access, struct leaf *leaves,
+		    const struct access_sample *samples, size_t nr)
+{
+	size_t nr_candidates = 0;
+
+	for (size_t i = 0; i < nr; i++) {
+		struct pending *sample = &access->pending[i];
+		struct candidate *candidate = &access->candidates[nr_candidates];
+
+		*sample = (struct pending){samples[i].addr, samples[i].target, SAMPLE_OLD};
+		if (sample->target >= access->nr_memories) {
+			sample->target = GONE;
+			continue;
+		}
+		if (leaves[i].state == LEAF_UNREAD)
+			sample->state = SAMPLE_MISSED;
+		if (leaves[i].state != LEAF_PRESENT || !leaves[i].young)
+			continue;
+		access->stats.young++;
+		if (access_judge(access, sample, &leaves[i], candidate)) {
+			struct sweep_unit *unit = memory_unit(&access->memories[sample->target], sample->addr);
+
+			if (unit)
+				unit->young++;
+			candidate->sample = i;
+			candidate->checked = samples[i].checked;
+			nr_candidates++;
+		}
+	}
+	access->nr_pending = nr;
+	access_clear(access, access->candidates, nr_candidates);
+}
+
+static void sweep(struct access_bpf *access, struct sweep_unit *unit, size_t target, uint64_t now_ns)
+{
+	int64_t begin = access_thread_ns(), used;
+	struct target_memory *memory = &access->memories[target];
+	uint64_t start = unit->start;
+
+	if (memory->pidfd >= 0 &&
+	    sweeper_step(&access->sweeper, memory, target, unit, now_ns) == -EINVAL)
+		access_refused(access, target, start, NULL);
+	used = access_thread_ns() - begin;
+	sweeper_pay(&access->sweeper, used);
+	// The first sweep has its own allowance, later ones come out of the overhead target.
+	if (!access->sweeper.first_done)
+		access->cpu_mark += used;
+}
+
+int access_bpf_turn(void *ctx, uint8_t *results, const struct access_sample *samples, size_t nr)
+{
+	struct access_bpf *access = ctx;
+	size_t old = access->nr_pending, target;
+	int err = reserve(access, nr > old ? nr : old);
+
+	if (err)
+		return err;
+	uint64_t now_ns = access_now_ns();
+	struct sweep_unit *unit = sweeper_due(&access->sweeper, access->memories, access->nr_memories,
+					      now_ns, &target);
+
+	for (size_t i = 0; i < old; i++)
+		request(access, i, access->pending[i].addr, access->pending[i].target, true);
+	for (size_t i = 0; i < nr; i++)
+		request(access, old + i, samples[i].addr, samples[i].target, false);
+	if (unit) {
+		// Between the two reads: it must take neither a hit from the old batch nor leave stale bits.
+		err = read_leaves(access, 0, old);
+		if (!err)
+			sweep(access, unit, target, now_ns);
+		if (!err)
+			err = read_leaves(access, old, nr);
+	} else {
+		err = read_leaves(access, 0, old + nr);
+	}
+	if (err) {
+		access->nr_pending = 0;
+		return err;
+	}
+	check_pending(access, results, access->leaves);
+	if (all_gone(access))
+		return -ESRCH;
+	prepare(access, access->leaves + old, samples, nr);
+	return 0;
+}

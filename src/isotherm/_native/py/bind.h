@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each part of the core adds its types and functions to the module.
+#pragma once
+#include "py/bind_util.h"
+
+/** Every part: add to @module; 0, or -1 with an exception set. */
+int bind_access(PyObject *module);
+int bind_workload(PyObject *module);
+int bind_formats(PyObject *module);
+int bind_walker(PyObject *module);
+int bind_rng(PyObject *module);
+int bind_regions(PyObject *module);
+int bind_sampler(PyObject *module);
+int bind_survey(PyObject *module);
+
+struct walker;
+/** The walker inside a _core.Walker, or NULL with an exception set (TypeError, or it is closed). */
+struct walker *walker_of(PyObject *object);

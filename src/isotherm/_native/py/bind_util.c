@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "py/bind_util.h"
+#include <errno.h>
+#include <string.h>
+
+PyObject *raise_errno(int code)
+{
+	errno = -code;
+	return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+PyObject *raise_text(int code, const char *text)
+{
+	const char *said = *text ? text : strerror(-code);
+	// names in a damaged file are any bytes
+	PyObject *reason = PyUnicode_DecodeUTF8(said, strlen(said), "replace");
+	PyObject *value = reason ? Py_BuildValue("(iN)", -code, reason) : NULL;
+
+	if (value)
+		PyErr_SetObject(PyExc_OSError, value);
+	Py_XDECREF(value);
+	return NULL;
+}
+
+PyObject *raise_own(const char *name, const char *text)
+{
+	PyObject *errors = PyImport_ImportModule("isotherm.errors");
+	PyObject *type = errors ? PyObject_GetAttrString(errors, name) : NULL;
+
+	if (type)
+		PyErr_SetString(type, text);
+	Py_XDECREF(type);
+	Py_XDECREF(errors);
+	return NULL;
+}
+
+PyTypeObject *add_type(PyObject *module, const char *name, PyType_Spec *spec)
+{
+	PyObject *type = PyType_FromSpec(spec);
+
+	if (!type)
+		return NULL;
+	if (PyModule_AddObjectRef(module, name, type) < 0) {
+		Py_DECREF(type);
+		return NULL;
+	}
+	return (PyTypeObject *)type;
+}
+
+void free_object(PyObject *self)
+{
+	PyTypeObject *type = Py_TYPE(self);
+
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+	Py_DECREF(type);
+}
+
+static PyObject *array_type(void)
+{
+	static PyObject *type;
+
+	if (!type) {
+		PyObject *module = PyImport_ImportModule("array");
+
+		type = module ? PyObject_GetAttrString(module, "array") : NULL;
+		Py_XDECREF(module);
+	}
+	return type;
+}
+
+PyObject *new_array(const char *typecode, PyObject *bytes)
+{
+	PyObject *type = array_type();
+	PyObject *result = type && bytes ? PyObject_CallFunction(type, "sO", typecode, bytes) : NULL;
+
+	Py_XDECREF(bytes);
+	return result;
+}

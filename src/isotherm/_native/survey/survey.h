@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a piece of another process' memory consists of, page by page, and which of it an action may
+// be done to: only whole folios, of this process alone.
+//
+// Accessed bits and huge mappings come from page tables (walker), sharing from /proc/PID/pagemap,
+// folios and their state from /proc/kpageflags. Where one of them is missing, less is known, and
+// what cannot be told to be harmless is not chosen.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "sys/thp.h"
+#include "walker/walker.h"
+
+enum page_fact {
+	PAGE_PRESENT = 1,
+	PAGE_SWAPPED = 2,	// swapped out, or under migration
+	PAGE_YOUNG = 4,		// accessed since its bit was cleared
+	PAGE_ANON = 8,
+	PAGE_SHARED = 16,	// not known to be mapped here only
+	PAGE_HUGE = 32,		// mapped as one piece of 2 MiB
+	PAGE_ACTIVE = 64,
+	PAGE_REFERENCED = 128,
+	PAGE_LOCKED = 256,	// mlocked or unevictable
+	PAGE_ZERO = 512,	// the kernel's page of zeros
+	PAGE_SPECIAL = 1024,	// hugetlb, reserved, poisoned
+	PAGE_JOINED = 2048,	// of the same folio as the page before
+	PAGE_TORN = 4096,	// its folio reaches beyond what was surveyed, is mapped in part, or unknown
+};
+
+struct survey {
+	struct walker *walker;	// not owned; NULL: accessed bits are unknown
+	int flags_fd, cgroup_fd;	// -1: not available
+	struct thp thp;
+	uint64_t remember_ns;	// survey_remember()
+	uint64_t start;
+	size_t nr, capacity;	// pages
+	uint16_t *facts;
+	uint64_t *frames;	// 0: none, or hidden from us
+	uint64_t *words;	// scratch, one more than pages
+	uint64_t *cgroups;	// inode of the cgroup that pays for each present page; 0 unknown
+};
+
+/** What may be chosen: of folios in [from, to), those with all facts @need and none of @avoid. */
+struct survey_wish {
+	uint64_t from, to;
+	uint16_t need, avoid;
+	bool strict;		// wholly inside [from, to); else the middle of the folio decides
+	bool reject_rest;	// what no rule matches is left out
+	const struct survey_rule *rules;
+	size_t nr_rules;
+	uint64_t max_run;	// bytes of a run, unless one folio is larger; 0: no limit
+	size_t min_present;	// survey_blocks(): pages of a block that must be there
+};
+
+enum survey_test {
+	TEST_FACT,	// (facts & low) != 0
+	TEST_SIZE,	// bytes of the folio in [low, high]
+	TEST_CGROUP,	// its cgroup has inode low
+	TEST_ABSENT,	// neither present nor swapped: not mapped by any entry
+};
+
+/** A filter of the ops layer: the first one whose test equals @matching decides (@allow). */
+struct survey_rule {
+	uint64_t test;		// enum survey_test
+	uint64_t low, high;
+	uint64_t matching, allow;
+};
+
+struct survey_run {
+	uint64_t start, size;	// laid out as struct iovec
+};
+
+void survey_init(struct survey *survey, struct walker *walker);
+void survey_deinit(struct survey *survey);
+/** Make room for @nr pages from @start, nothing known of any. 0 or -ENOMEM. */
+int survey_reset(struct survey *survey, uint64_t start, size_t nr);
+
+enum survey_detail {
+	SURVEY_ENTRIES,	// what entries say: no folios, nothing of their state
+	SURVEY_FOLIOS,
+	SURVEY_CGROUPS,	// also who pays
+};
+
+/**
+ * From now on a page counts as young in survey_read() with SURVEY_FOLIOS or more also if it was so
+ * for the sampler in the last @within_ns, which cleared it; 0: only by its accessed bit. The first
+ * call makes the sampler remember, and leave sweeps to the caller. 0 or -ENOMEM.
+ */
+int survey_remember(struct survey *survey, uint64_t within_ns);
+/**
+ * Look at @nr pages from @start, of the memory that @pagemap_fd is open on and that target @target
+ * of the walker is. 0, -ESRCH if that memory is gone, or -errno.
+ */
+int survey_read(struct survey *survey, int pagemap_fd, size_t target, uint64_t start, size_t nr,
+		enum survey_detail detail);
+
+/**
+ * The chosen folios as runs of neighbours, at most survey.nr; their number. @passed: bytes that the
+ * rules let through, of what is present or was chosen; 0 without rules.
+ */
+size_t survey_pick(const struct survey *survey, const struct survey_wish *wish,
+		   struct survey_run *runs, uint64_t *passed);
+/**
+ * The same for aligned blocks of 2 MiB, a run each: chosen if no page of it has a fact of @avoid,
+ * one at least has all of @need, and all folios in it pass the rules.
+ */
+size_t survey_blocks(const struct survey *survey, const struct survey_wish *wish,
+		     struct survey_run *runs, uint64_t *passed);
+/** Bytes of @runs, of pages surveyed now, with all facts @need and none of @avoid. */
+uint64_t survey_count(const struct survey *survey, const struct survey_run *runs, size_t nr,
+		      uint16_t need, uint16_t avoid);

@@ -1,0 +1,30 @@
+"""The policies there are, by name."""
+
+from __future__ import annotations
+
+from isotherm.core.damon.policy import DamonPolicy
+from isotherm.core.policy import PolicyFactory
+from isotherm.errors import BadValueError
+
+DEFAULT = "damon"
+_factories: dict[str, PolicyFactory] = {}
+
+
+def register(name: str, factory: PolicyFactory) -> None:
+    """
+    Have `name` stand for a policy, as in `isotherm.monitor(policy=name)`.
+
+    Raises `BadValueError` if the name is taken by another one.
+    """
+    if _factories.setdefault(name, factory) is not factory:
+        raise BadValueError(f"there is a policy {name!r} already")
+
+
+def policy_named(name: str) -> PolicyFactory:
+    """Return what makes the policy of this name; raises `BadValueError` if there is none."""
+    if name not in _factories:
+        raise BadValueError(f"no policy {name!r}", hint=f"there are {', '.join(_factories)}")
+    return _factories[name]
+
+
+register(DEFAULT, DamonPolicy)
