@@ -1,7 +1,7 @@
 """
 What `import isotherm` offers beside the nouns: monitor, record, open, apply.
 
-Apart from `session`, because a recording needs nanoarrow and zstandard and monitoring does not.
+Apart from `session`, because a recording needs zstd and monitoring does not.
 """
 
 from __future__ import annotations
@@ -12,23 +12,10 @@ from typing import Any
 
 from isotherm.analysis.recorded import AnalysedRecording, open_recording
 from isotherm.model.snapshot import Snapshot
-from isotherm.recording.writer import RecordingWriter
+from isotherm.recording.sink import RecordingSink
 from isotherm.session.session import MonitorSession, default_path, monitor
 
 __all__ = ["MonitorSession", "default_path", "monitor", "open", "record", "write_recording"]
-
-
-def recording_info(session: MonitorSession) -> dict[str, Any]:
-    """Return what the session adds to what every recording says of itself."""
-    choice = session.choice
-    return {
-        "backend": session.backend,
-        "backend_reason": choice.reason if choice is not None else "",
-        "attrs": session.attrs,
-        "profile": session.profile,
-        "operations": session.operations,
-        "targets": list(session.targets),
-    }
 
 
 def write_recording(
@@ -45,16 +32,16 @@ def write_recording(
     `each` is called with every snapshot after it was taken over. Without any snapshot no file is
     left behind.
     """
-    count = 0
-    with RecordingWriter(path, recording_info(session), force=force) as writer:
+    sink = RecordingSink(path, force=force)
+    sink.open(session)
+    try:
         for snapshot in session.snapshots(duration):
-            writer.write(snapshot)
-            count += 1
+            sink.take(snapshot)
             if each is not None:
                 each(snapshot)
-    if not count:
-        path.unlink()
-    return count
+    finally:
+        sink.close()
+    return sink.nr_snapshots
 
 
 def record(

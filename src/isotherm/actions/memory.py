@@ -58,7 +58,11 @@ class Maps:
         apart = union(avoid)
         for mapping, whole in parts(self._current(process).mappings, start, end):
             for part in subtract([whole], apart):
-                yield Piece(part.start, part.end, is_anonymous(mapping), mapping.start)
+                yield Piece(part.start, part.end, mapping.is_anonymous, mapping.start)
+
+    def mappings(self, process: Process) -> tuple[Mapping, ...]:
+        """Return the mappings that may be acted on, in address order; as `pieces`."""
+        return self._current(process).mappings
 
     def runs_guest(self, process: Process) -> bool:
         """Tell whether the process runs a virtual machine by now."""
@@ -91,12 +95,6 @@ def is_held(process: Process) -> bool:
     poll = select.poll()
     poll.register(process.pidfd, select.POLLIN)
     return not poll.poll(0)
-
-
-def is_anonymous(mapping: Mapping) -> bool:
-    """Tell by its name whether a mapping has no file."""
-    name = mapping.name
-    return not name or name in ("[heap]", "[stack]") or name.startswith("[anon:")
 
 
 def _may_be_acted_on(text: bytes) -> tuple[Mapping, ...]:

@@ -194,6 +194,8 @@ def command(
     """
     length = length_of(duration)
     file = load(schemes)
+    for note in file.notes:
+        print(note, file=sys.stderr)
     if file.others:
         raise BadValueError(
             f"{schemes!r} has {len(file.contexts)} contexts, and one is applied at a time",

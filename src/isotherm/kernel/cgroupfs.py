@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+from isotherm.errors import NotSupportedError
 from isotherm.kernel.procfs import read_file
+from isotherm.model.ranges import PAGE
 
 
 @cache
@@ -26,12 +28,37 @@ def memory_root() -> Path | None:
 
 
 def memory_group(path: str) -> Path | None:
-    """Return the folder of a cgroup, "/app", under the memory controller; None if not there."""
+    """
+    Return the folder of a cgroup under the memory controller; None if it is not there.
+
+    path: as the kernel writes it, "/app", or of the folder itself. What leads outside of the
+    hierarchy is no cgroup.
+    """
     root = memory_root()
     if root is None:
         return None
-    folder = root / path.lstrip("/")
-    return folder if folder.is_dir() else None
+    root, given = root.resolve(), Path(path)
+    try:
+        folder = (given if given.is_relative_to(root) else root / path.lstrip("/")).resolve()
+        inside = folder.is_relative_to(root) and folder.is_dir()
+    except (OSError, ValueError):  # longer than names can be; with a NUL
+        return None
+    return folder if inside else None
+
+
+def group_inode(path: str) -> int:
+    """
+    Return what /proc/kpagecgroup calls a memory cgroup: its inode.
+
+    Raises `NotSupportedError` if there is none at `path`, which is as for `memory_group`.
+    """
+    folder = memory_group(path)
+    if folder is None:
+        raise NotSupportedError(
+            f"there is no memory cgroup {path!r}",
+            hint="its path below the memory controller, such as /app",
+        )
+    return folder.stat().st_ino
 
 
 def group_pids(path: str) -> list[int] | None:
@@ -79,5 +106,5 @@ def parse_numa_stat(text: str, nid: int) -> int | None:
         for value in values:
             node, _, count = value.partition("=")
             if node == f"N{nid}":
-                total = (total or 0) + int(count) * (4096 if equals else 1)
+                total = (total or 0) + int(count) * (PAGE if equals else 1)
     return total

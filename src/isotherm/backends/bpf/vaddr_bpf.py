@@ -288,12 +288,11 @@ def _sweepable(mapping: Mapping) -> bool:
 
     That of a file may hold page-cache folios of any size, and terabytes are a reservation.
     """
-    name = mapping.name
     return (
-        mapping.permissions[3] == "p"
+        mapping.is_anonymous
+        and mapping.permissions[3] == "p"
         and mapping.permissions[:3] != "---"
         and mapping.size <= _MOST_SWEPT
-        and (not name or name in ("[heap]", "[stack]") or name.startswith("[anon:"))
     )
 
 
