@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from isotherm.analysis.mappings import title
 from isotherm.core.look import TargetRanges
 from isotherm.model.ranges import RangeSet, parts, total
 from isotherm.schemes.engine import Event
@@ -39,7 +38,7 @@ class Outcomes:
         found = list(parts(targets[tried.target].mappings, tried.start, tried.end))
         mapped = total(part for _, part in found)
         for mapping, part in found:
-            name = title(mapping)
+            name = mapping.title
             outcome.asked[name] += part.size
             outcome.done[name] += done.applied_bytes * part.size // mapped
             if done.applied_bytes:

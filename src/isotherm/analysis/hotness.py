@@ -7,7 +7,6 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
 from isotherm.analysis.idleness import idle_ns
-from isotherm.analysis.mappings import title
 from isotherm.model.ranges import parts
 from isotherm.model.snapshot import Region, Snapshot
 from isotherm.model.target import Mapping
@@ -76,7 +75,7 @@ def by_mapping(
         long = idle_ns(region, snapshot.aggr_us) >= long_idle_ns
         if maps.get(id_):
             shares = [
-                (title(mapping), part.size, mapping.permissions.endswith("s"))
+                (mapping.title, part.size, mapping.permissions.endswith("s"))
                 for mapping, part in parts(maps[id_], region.start, region.end)
             ]
         else:

@@ -8,12 +8,7 @@ from isotherm.model.ranges import parts
 from isotherm.model.target import Mapping
 
 
-def title(mapping: Mapping) -> str:
-    """Return what people call a mapping: its path, [heap], [anon:NAME], or "anonymous"."""
-    return mapping.name or "anonymous"
-
-
 def title_of_most(mappings: Sequence[Mapping], start: int, end: int) -> str:
     """Return the title of the mapping with most of [start, end); "" where nothing is mapped."""
     shares = [(part.size, mapping) for mapping, part in parts(mappings, start, end)]
-    return title(max(shares, key=lambda share: share[0])[1]) if shares else ""
+    return max(shares, key=lambda share: share[0])[1].title if shares else ""

@@ -7,49 +7,42 @@ from dataclasses import replace
 from typing import Any
 
 from isotherm.model.attrs import IntervalsGoal
-from isotherm.schemefile import damo_numbers as numbers
-from isotherm.schemefile.damo import decode_scheme, encode_scheme
-from isotherm.schemefile.document import decode_each
+from isotherm.schemefile.damo import keys, numbers
+from isotherm.schemefile.damo.keys import notes_on_keys
+from isotherm.schemefile.damo.scheme import decode_scheme, encode_scheme
+from isotherm.schemefile.draft import decode_each
 from isotherm.schemefile.scheme_file import Monitor, SchemeFile, TargetSpec
 from isotherm.schemefile.source import InexpressibleError, Node
 
-KDAMOND_KEYS = ("state", "pid", "refresh_ms", "contexts")
-CONTEXT_KEYS = (
-    "ops", "addr_unit", "targets", "intervals", "nr_regions", "probes", "sample_control", "pause",
-    "schemes",
-)  # fmt: skip
-INTERVAL_KEYS = ("sample_us", "aggr_us", "ops_update_us", "intervals_goal")
-GOAL_KEYS = ("access_bp", "aggrs", "min_sample_us", "max_sample_us")
-TARGET_KEYS = ("pid", "obsolete", "regions")
-_KEPT_OF_KDAMOND = ("state", "pid", "refresh_ms")
-_KEPT_OF_CONTEXT = ("addr_unit", "probes", "sample_control", "pause")
+INTERVAL_KEYS = ("sample_us", "aggr_us", "ops_update_us")
 
 
 def decode_kdamonds(root: Node) -> SchemeFile:
     """Return all contexts of a kdamonds file; raises `SchemeError`."""
-    node = root
-    if root.pairs is not None:
-        root.known("a kdamonds file", ("kdamonds",))
-        node = root.pairs["kdamonds"]
+    notes = tuple(notes_on_keys(root, "the file", keys.KDAMONDS) if root.pairs is not None else ())
+    node = root.pairs["kdamonds"] if root.pairs is not None else root
     contexts: list[SchemeFile] = []
     for index, kdamond in enumerate(node.sequence("kdamonds")):
-        pairs = kdamond.known("a kdamond", KDAMOND_KEYS)
+        pairs = kdamond.mapping("a kdamond")
+        if root.pairs is None:
+            notes += tuple(notes_on_keys(kdamond, "a kdamond", keys.KDAMOND))
         if "contexts" not in pairs:
             raise kdamond.word.error("a kdamond needs contexts")
-        kept = _kept(kdamond, _KEPT_OF_KDAMOND)
+        kept = _kept(kdamond, ("contexts",))
         listed = pairs["contexts"].sequence("contexts")
         contexts += [_context(context, index, kept) for context in listed]
     if not contexts:
         raise node.word.error("there is no context in this file")
-    return replace(contexts[0], others=tuple(contexts[1:]))
+    return replace(contexts[0], others=tuple(contexts[1:]), notes=notes)
 
 
-def _kept(node: Node, keys: tuple[str, ...]) -> dict[str, object]:
-    return {key: node.pairs[key].native() for key in keys if key in (node.pairs or {})}  # type: ignore[index]
+def _kept(node: Node, used: tuple[str, ...]) -> dict[str, object]:
+    """Return what is not used, as it stands."""
+    return {key: value.native() for key, value in (node.pairs or {}).items() if key not in used}
 
 
 def _context(node: Node, kdamond: int, kdamond_kept: Mapping[str, object]) -> SchemeFile:
-    pairs = node.known("a context", CONTEXT_KEYS)
+    pairs = node.mapping("a context")
     schemes = pairs["schemes"].sequence("schemes") if "schemes" in pairs else ()
     targets = pairs["targets"].sequence("targets") if "targets" in pairs else ()
     return SchemeFile(
@@ -58,14 +51,14 @@ def _context(node: Node, kdamond: int, kdamond_kept: Mapping[str, object]) -> Sc
         tuple(map(_target, targets)),
         kdamond,
         kdamond_kept,
-        _kept(node, _KEPT_OF_CONTEXT),
+        _kept(node, ("ops", "targets", "intervals", "nr_regions", "schemes")),
     )
 
 
 def _monitor(pairs: Mapping[str, Node]) -> Monitor:
     found: dict[str, Any] = {}
     if "intervals" in pairs:
-        known = pairs["intervals"].known("intervals", INTERVAL_KEYS)
+        known = pairs["intervals"].mapping("intervals")
         names = {"sample_us": "sample_us", "aggr_us": "aggr_us", "ops_update_us": "update_us"}
         found = {ours: numbers.us(known[key], key) for key, ours in names.items() if key in known}
         if "intervals_goal" in known:
@@ -79,23 +72,23 @@ def _monitor(pairs: Mapping[str, Node]) -> Monitor:
 
 
 def _intervals_goal(node: Node) -> IntervalsGoal:
-    pairs = node.known("intervals_goal", GOAL_KEYS)
+    pairs = node.mapping("intervals_goal")
     readers = {
-        "access_bp": lambda one: numbers.share(one, "access_bp", 10_000),
-        "aggrs": lambda one: numbers.whole(one, "aggrs"),
-        "min_sample_us": lambda one: numbers.us(one, "min_sample_us"),
-        "max_sample_us": lambda one: numbers.us(one, "max_sample_us"),
+        "access_bp": lambda value: numbers.share(value, "access_bp", 10_000),
+        "aggrs": lambda value: numbers.whole(value, "aggrs"),
+        "min_sample_us": lambda value: numbers.us(value, "min_sample_us"),
+        "max_sample_us": lambda value: numbers.us(value, "max_sample_us"),
     }
-    return IntervalsGoal(*(readers[key](pairs[key]) if key in pairs else 0 for key in GOAL_KEYS))
+    return IntervalsGoal(*(readers[key](pairs[key]) if key in pairs else 0 for key in readers))
 
 
 def _target(node: Node) -> TargetSpec:
-    pairs = node.known("a target", TARGET_KEYS)
+    pairs = node.mapping("a target")
     regions = pairs["regions"].sequence("regions") if "regions" in pairs else ()
     bounds = []
     for region in regions:
-        known = region.known("a region", ("start", "end"))
-        if len(known) != 2:
+        known = region.mapping("a region")
+        if "start" not in known or "end" not in known:
             raise region.word.error("a region needs start and end")
         bounds.append(
             (numbers.nbytes(known["start"], "start"), numbers.nbytes(known["end"], "end"))
@@ -128,10 +121,10 @@ def _encode_context(file: SchemeFile) -> dict[str, Any]:
                 "monitor: damo needs the three intervals together",
                 hint="give sample, aggr and update",
             )
-        found["intervals"] = dict(zip(INTERVAL_KEYS[:3], times, strict=True))
+        found["intervals"] = dict(zip(INTERVAL_KEYS, times, strict=True))
         if monitor.goal is not None:
             found["intervals"]["intervals_goal"] = {
-                key: getattr(monitor.goal, key) for key in GOAL_KEYS
+                key: getattr(monitor.goal, key) for key in keys.INTERVALS_GOAL
             }
     bounds = (monitor.min_nr_regions, monitor.max_nr_regions)
     if bounds != (None, None):

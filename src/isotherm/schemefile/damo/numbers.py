@@ -31,7 +31,7 @@ def bare(text: str) -> Fraction | None:
 def _number(word: Word, what: str, example: str, text: str | None = None) -> Fraction:
     number = bare(word.text if text is None else text)
     if number is None or number < 0:
-        raise word.error(f"{word.text!r} is not {what}", hint=f"write it as {example}")
+        raise word.error(f"{word.said} is not {what}", hint=f"write it as {example}")
     return number
 
 
@@ -40,7 +40,7 @@ def whole(node: Node, what: str) -> int:
     word = node.scalar(what)
     number = _number(word, what, "12345")
     if number.denominator != 1:
-        raise word.error(f"{word.text!r} is not a whole number, as {what} must be")
+        raise word.error(f"{word.said} is not a whole number, as {what} must be")
     return int(number)
 
 
@@ -49,7 +49,7 @@ def signed(node: Node, what: str) -> int:
     word = node.scalar(what)
     number = bare(word.text)
     if number is None or number.denominator != 1:
-        raise word.error(f"{word.text!r} is not {what}")
+        raise word.error(f"{word.said} is not {what}")
     return int(number)
 
 
@@ -72,7 +72,7 @@ def _time(node: Node, what: str, unit_ns: int, unit: str) -> int:
         with word.placed(what):
             number = Fraction(duration_ns(word.text.replace(",", "")), unit_ns)
     if number < 0 or number.denominator != 1:
-        raise word.error(f"{what} {word.text!r} is not a whole number of {unit}")
+        raise word.error(f"{what} {word.said} is not a whole number of {unit}")
     return min(U64_MAX, int(number))
 
 
@@ -100,7 +100,7 @@ def flag(node: Node, what: str) -> bool:
     word = node.scalar(what)
     text = word.text.lower()
     if text not in ("true", "yes", "y", "false", "no", "n"):
-        raise word.error(f"{what} must be true or false, not {word.text!r}")
+        raise word.error(f"{what} must be true or false, not {word.said}")
     return text in ("true", "yes", "y")
 
 
@@ -114,7 +114,7 @@ def _counted(word: Word, unit: str) -> int | None:
 
 def ends(node: Node, what: str) -> tuple[Word, Word]:
     """Return the words of min and max."""
-    pairs = node.known(what, ("min", "max"))
+    pairs = node.mapping(what)
     for key in ("min", "max"):
         if key not in pairs:
             raise node.word.error(f"{what} needs a {key}")
@@ -135,7 +135,7 @@ def access(node: Node) -> Access:
             number = bare(text.removesuffix("%"))
             if number is None or number < 0:
                 raise word.error(
-                    f"{word.text!r} is not an access rate",
+                    f"{word.said} is not an access rate",
                     hint='"5 %" or "3 samples", both ends in one unit',
                 )
             bounds.append(number)
@@ -157,7 +157,7 @@ def age(node: Node) -> Age:
                 times.append(us(Node(word, word.text), "age"))
             except BadValueError:
                 raise word.error(
-                    f"{word.text!r} is not an age",
+                    f"{word.said} is not an age",
                     hint='"5 s" or "7 aggr_intervals", both ends in one unit',
                 ) from None
         return Age(times[0], None if times[1] >= U64_MAX else times[1])

@@ -8,6 +8,7 @@ and only the bare one comes back unchanged.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -27,39 +28,20 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemefile import damo_numbers as numbers
+from isotherm.schemefile.damo import keys, numbers
 from isotherm.schemefile.draft import TUNERS, parse_action
+from isotherm.schemefile.draft import check_expressible as check_scheme
 from isotherm.schemefile.goals import OF_MEMCG, OF_NODE, check_expressible
-from isotherm.schemefile.line import check_expressible as check_scheme
 from isotherm.schemefile.source import InexpressibleError, Node, Word, unknown
 from isotherm.units import U64_MAX
 
-#: What the kernel reports and nobody asks for; read and dropped.
-STATUS_KEYS = ("stats", "tried_regions", "tried_bytes")
-SCHEME_KEYS = (
-    "name", "action", "dests", "target_nid", "access_pattern", "apply_interval_us", "quotas",
-    "watermarks", "filters", "max_nr_snapshots", "comment", "comments", *STATUS_KEYS,
-)  # fmt: skip
-PATTERN_KEYS = ("sz_bytes", "nr_accesses", "age")
-QUOTA_KEYS = (
-    "time_ms", "sz_bytes", "reset_interval_ms", "fail_charge_num", "fail_charge_denom", "goals",
-    "goal_tuner", "effective_sz_bytes", "weights",
-)  # fmt: skip
-WEIGHT_KEYS = ("sz_permil", "nr_accesses_permil", "age_permil")
-GOAL_KEYS = (
-    "metric", "complement", "nid", "memcg_path", "target_value", "current_value",
-    "target_value_bp", "current_value_bp",
-)  # fmt: skip
-WATERMARK_KEYS = ("metric", "interval_us", "high_permil", "mid_permil", "low_permil")
-FILTER_KEYS = (
-    "filter_type", "matching", "allow", "filter_pass", "memcg_path", "address_range",
-    "damon_target_idx", "hugepage_size", "probe_hits_wsum_range",
-)  # fmt: skip
+WEIGHT_KEYS = tuple(keys.WEIGHTS)
+WATERMARK_KEYS = tuple(keys.WATERMARKS)
 
 
 def decode_scheme(node: Node) -> Scheme:
     """Return the scheme of damo's mapping; raises `SchemeError`."""
-    pairs = node.known("a scheme of damo", SCHEME_KEYS)
+    pairs = node.mapping("a scheme of damo")
     words = {key: pairs[key].scalar(key) for key in ("name", "action") if key in pairs}
     every = (
         numbers.us(pairs["apply_interval_us"], "interval") if "apply_interval_us" in pairs else 0
@@ -84,7 +66,7 @@ def decode_scheme(node: Node) -> Scheme:
 
 
 def _pattern(node: Node) -> Pattern:
-    pairs = node.known("access_pattern", PATTERN_KEYS)
+    pairs = _with_ends(node.mapping("access_pattern"), node.word)
     sizes = (0, U64_MAX)
     if "sz_bytes" in pairs:
         low, high = numbers.ends(pairs["sz_bytes"], "sz_bytes")
@@ -100,8 +82,38 @@ def _pattern(node: Node) -> Pattern:
         )
 
 
+def _with_ends(pairs: Mapping[str, Node], place: Word) -> Mapping[str, Node]:
+    """
+    Return a pattern with the mappings of today, of flat keys of damo's first years if need be.
+
+    There the units had keys of their own: where they are "samples" or "aggr_intervals", a bare
+    number counts those.
+    """
+    found = dict(pairs)
+    units = {"nr_accesses": ("nr_accesses_unit", "samples"), "age": ("age_unit", "aggr_intervals")}
+    for key in ("sz_bytes", "nr_accesses", "age"):
+        ends = {end: pairs[f"{end}_{key}"] for end in ("min", "max") if f"{end}_{key}" in pairs}
+        if key in pairs or not ends:
+            continue
+        name, counted = units.get(key, ("", ""))
+        if name in pairs and pairs[name].scalar(name).text == counted:
+            ends = {end: _counted(value, counted) for end, value in ends.items()}
+        missing = {end: Node(replace(place, text=end), end) for end in ("min", "max")}
+        found[key] = Node(place, pairs=missing | ends)
+    return found
+
+
+def _counted(node: Node, unit: str) -> Node:
+    """Return a bare number with its unit; "max" stays."""
+    word = node.scalar("a bound")
+    if numbers.bare(word.text) is None or word.text == "max":
+        return node
+    text = f"{0 if word.text == 'min' else word.text} {unit}"
+    return Node(replace(word, text=text), text)
+
+
 def _destination(node: Node) -> Destination:
-    pairs = node.known("a destination", ("id", "weight"))
+    pairs = node.mapping("a destination")
     if "id" not in pairs:
         raise node.word.error("a destination needs an id")
     weight = numbers.whole(pairs["weight"], "weight") if "weight" in pairs else 1
@@ -109,8 +121,10 @@ def _destination(node: Node) -> Destination:
 
 
 def _quota(node: Node) -> Quota:
-    pairs = node.known("quotas", QUOTA_KEYS)
-    weights = pairs["weights"].known("weights", WEIGHT_KEYS) if "weights" in pairs else {}
+    pairs = node.mapping("quotas")
+    weights = {key: pairs[f"weight_{key}"] for key in WEIGHT_KEYS if f"weight_{key}" in pairs}
+    if "weights" in pairs:
+        weights |= pairs["weights"].mapping("weights")
     tuner = pairs["goal_tuner"].scalar("goal_tuner") if "goal_tuner" in pairs else Word("consist")
     if tuner.text not in TUNERS:
         raise unknown(tuner, "there is no tuner", tuner.text, list(TUNERS))
@@ -134,7 +148,7 @@ def _whole(pairs: Mapping[str, Node], key: str) -> int:
 
 
 def _goal(node: Node) -> Goal:
-    pairs = node.known("a goal", GOAL_KEYS)
+    pairs = node.mapping("a goal")
     metric = Metric.USER_INPUT
     if "metric" in pairs:
         word = pairs["metric"].scalar("metric")
@@ -168,10 +182,10 @@ def _goal_value(node: Node, metric: Metric) -> int:
 
 
 def _watermarks(node: Node) -> Watermarks:
-    pairs = node.known("watermarks", WATERMARK_KEYS)
+    pairs = node.mapping("watermarks")
     metric = pairs["metric"].scalar("metric") if "metric" in pairs else Word("none")
     if metric.text not in ("none", "free_mem_rate"):
-        raise metric.error(f"{metric.text!r} is no metric", hint="none or free_mem_rate")
+        raise metric.error(f"{metric.said} is no metric", hint="none or free_mem_rate")
     interval = numbers.us(pairs["interval_us"], "interval") if "interval_us" in pairs else 0
     marks = [
         numbers.share(pairs[key], key, 1000) if key in pairs else 0 for key in WATERMARK_KEYS[2:]
@@ -181,7 +195,7 @@ def _watermarks(node: Node) -> Watermarks:
 
 
 def _filter(node: Node) -> Filter:
-    pairs = node.known("a filter", FILTER_KEYS)
+    pairs = node.mapping("a filter")
     if "filter_type" not in pairs:
         raise node.word.error("a filter needs a filter_type")
     word = pairs["filter_type"].scalar("filter_type")
@@ -203,8 +217,8 @@ def _filter(node: Node) -> Filter:
 
 def _bounds(pairs: Mapping[str, Node], kind: FilterType) -> tuple[int, int] | None:
     if kind is FilterType.ADDR and "address_range" in pairs:
-        known = pairs["address_range"].known("address_range", ("start", "end"))
-        if len(known) == 2:
+        known = pairs["address_range"].mapping("address_range")
+        if "start" in known and "end" in known:
             return numbers.nbytes(known["start"], "start"), numbers.nbytes(known["end"], "end")
     key = {
         FilterType.HUGEPAGE_SIZE: "hugepage_size",

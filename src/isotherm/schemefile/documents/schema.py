@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from isotherm.model.scheme import Action
-from isotherm.schemefile import document, document_scheme
+from isotherm.schemefile.documents import document
+from isotherm.schemefile.documents import scheme as document_scheme
 from isotherm.schemefile.draft import TUNERS
 from isotherm.schemefile.goals import METRICS
 

@@ -17,10 +17,16 @@ The key=value spelling: "pageout access=0% age=2m.. quota=128M/s,10ms/s".
 from __future__ import annotations
 
 from isotherm.model.scheme import NO_WEIGHTS, Age, Pattern, Quota, Scheme, Watermarks
-from isotherm.schemefile.draft import REPEATABLE, SETTERS, Draft, parse_action
+from isotherm.schemefile.draft import (
+    REPEATABLE,
+    SETTERS,
+    Draft,
+    check_expressible,
+    parse_action,
+)
 from isotherm.schemefile.filters import format_filter
 from isotherm.schemefile.goals import format_goal
-from isotherm.schemefile.source import InexpressibleError, Word, quote, unknown
+from isotherm.schemefile.source import Word, quote, unknown
 from isotherm.schemefile.values import (
     format_access,
     format_age,
@@ -59,9 +65,9 @@ def parse_line(text: str | Word) -> Scheme:
 
 def _second_action(word: Word) -> Exception:
     if word.text in SETTERS:
-        return word.error(f"{word.text!r} has no value", hint=f"write {word.text}=...")
+        return word.error(f"{word.said} has no value", hint=f"write {word.text}=...")
     return word.error(
-        f"{word.text!r} is a second action", hint="one scheme a line; ; separates schemes"
+        f"{word.said} is a second action", hint="one scheme a line; ; separates schemes"
     )
 
 
@@ -110,11 +116,3 @@ def _quota_parts(quota: Quota) -> list[str]:
     if limited or not rest:
         rest.insert(0, f"quota={format_quota(quota.size_bytes, quota.time_ms, quota.reset_ms)}")
     return rest
-
-
-def check_expressible(scheme: Scheme) -> None:
-    """Raise `InexpressibleError` for an own action."""
-    if scheme.own is not None:
-        raise InexpressibleError(
-            f"scheme {scheme.title}: a Python callable cannot be written to a file"
-        )

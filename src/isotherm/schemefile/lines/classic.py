@@ -6,19 +6,22 @@ The classic lines of DAMON's first years, of 7, 9, 12, 17 and 18 fields.
         [quota-time quota-size quota-reset weights... watermarks...]         18 fields
 
 Where no unit stands, frequencies are percent, ages microseconds and quotas milliseconds; weights
-and watermarks are 1/1,000.
+and watermarks are 1/1,000. `null`, of the lines of 2019 to 2021, is no bound and no limit; an
+action may be a number. Where all is numbers it is a line of debugfs, in the kernel's units.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import TypeVar
 
 from isotherm.model.scheme import (
     NO_WEIGHTS,
     Access,
+    Action,
     Age,
     Pattern,
     Quota,
@@ -26,8 +29,14 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemefile.draft import parse_action
-from isotherm.schemefile.line import check_expressible
+from isotherm.schemefile.draft import check_expressible, parse_action
+from isotherm.schemefile.lines.debugfs import (
+    format_debugfs,
+    is_debugfs,
+    numbered_action,
+    parse_debugfs,
+    wants_debugfs,
+)
 from isotherm.schemefile.source import InexpressibleError, Word
 from isotherm.schemefile.values import count, exact_number, exact_percent, whole_ms
 from isotherm.units import duration_us, exact_duration, exact_size, size
@@ -35,7 +44,7 @@ from isotherm.units import duration_us, exact_duration, exact_size, size
 _T = TypeVar("_T")
 
 FIELD_COUNTS = (7, 9, 12, 17, 18)
-_BEGINS = re.compile(r"\s*(min|max|[0-9.])", re.IGNORECASE)
+_BEGINS = re.compile(r"\s*(min|max|null|[0-9.])", re.IGNORECASE)
 
 
 def looks_classic(text: str) -> bool:
@@ -47,6 +56,8 @@ def parse_classic(text: str | Word) -> Scheme:
     """Return the scheme of one classic line; raises `SchemeError`."""
     word = text if isinstance(text, Word) else Word(text)
     fields = word.words()
+    if is_debugfs(fields):
+        return parse_debugfs(word, fields)
     if len(fields) not in FIELD_COUNTS:
         raise word.error(
             f"a classic line has {', '.join(map(str, FIELD_COUNTS))} fields, this one "
@@ -55,17 +66,28 @@ def parse_classic(text: str | Word) -> Scheme:
         )
     with word.placed():
         pattern = Pattern(
-            _size(fields[0]),
-            _size(fields[1]),
-            Access(_least(fields[2], _freq), _freq(fields[3])),
-            Age(_least(fields[4], _age), _age(fields[5])),
+            _size(_bound(fields[0], "min")),
+            _size(_bound(fields[1], "max")),
+            Access(_least(fields[2], _freq), _freq(_bound(fields[3], "max"))),
+            Age(_least(fields[4], _age), _age(_bound(fields[5], "max"))),
         )
         return Scheme(
-            parse_action(fields[6]),
+            _action(fields[6]),
             pattern,
             quota=_quota(fields[7:]),
             watermarks=_watermarks(fields[-5:]) if len(fields) > 12 else Watermarks(),
         )
+
+
+def _action(word: Word) -> Action:
+    if word.text.isascii() and word.text.isdecimal():
+        return numbered_action(word)
+    return parse_action(word)
+
+
+def _bound(word: Word, instead: str) -> Word:
+    """Return `instead` for null."""
+    return replace(word, text=instead) if word.text.lower() == "null" else word
 
 
 def _size(word: Word) -> int:
@@ -75,7 +97,7 @@ def _size(word: Word) -> int:
 
 
 def _least(word: Word, read: Callable[[Word], _T | None]) -> _T:
-    value = read(word)
+    value = read(_bound(word, "min"))
     if value is None:
         raise word.error("max is no lower bound", hint="write min, or a number")
     return value
@@ -97,6 +119,7 @@ def _age(word: Word) -> int | None:
 
 
 def _ms(word: Word) -> int:
+    word = _bound(word, "0")
     if word.text.isdecimal():
         return count(word, "a time")
     return whole_ms(word, "quota")
@@ -108,27 +131,30 @@ def _quota(fields: list[Word]) -> Quota | None:
     time_ms = _ms(fields.pop(0)) if len(fields) > 10 else 0
     weights = NO_WEIGHTS
     if len(fields) > 2:
-        weights = Weights(*(count(word, "a weight") for word in fields[2:5]))
-    return Quota(time_ms, _size(fields[0]), _ms(fields[1]), weights)
+        weights = Weights(*(count(_bound(word, "0"), "a weight") for word in fields[2:5]))
+    return Quota(time_ms, _size(_bound(fields[0], "min")), _ms(fields[1]), weights)
 
 
 def _watermarks(fields: list[Word]) -> Watermarks:
     metric, interval, *marks = fields
-    if metric.text not in ("none", "free_mem_rate"):
-        raise metric.error(f"{metric.text!r} is no metric", hint="none or free_mem_rate")
+    if metric.text not in ("none", "free_mem_rate", "null", "0", "1"):
+        raise metric.error(f"{metric.said} is no metric", hint="none or free_mem_rate")
     with interval.placed("watermark"):
-        interval_us = duration_us(interval.text, bare="us")
-    numbers = [count(word, "a watermark in 1/1,000") for word in marks]
-    return Watermarks("none" if metric.text == "none" else "free_mem_rate", interval_us, *numbers)
+        interval_us = duration_us(_bound(interval, "0").text, bare="us")
+    numbers = [count(_bound(word, "0"), "a watermark in 1/1,000") for word in marks]
+    free = metric.text in ("free_mem_rate", "1")
+    return Watermarks("free_mem_rate" if free else "none", interval_us, *numbers)
 
 
 def format_classic(scheme: Scheme) -> str:
     """
-    Return the shortest classic line of a scheme.
+    Return the shortest classic line of a scheme; in samples and windows, the one of debugfs.
 
     Raises `InexpressibleError` that names what these lines have no field for.
     """
     _check(scheme)
+    if wants_debugfs(scheme):
+        return format_debugfs(scheme)
     pattern, quota = scheme.pattern, scheme.quota
     age = pattern.age
     fields = [
@@ -166,10 +192,11 @@ def _quota_fields(quota: Quota, marks: Watermarks) -> list[str]:
 def _check(scheme: Scheme) -> None:
     check_expressible(scheme)
     quota = scheme.quota or Quota()
+    kernels = wants_debugfs(scheme)
     missing = {
         "a name": scheme.name,
-        "access in samples": scheme.pattern.access.unit != "percent",
-        "age in aggregation intervals": scheme.pattern.age.unit != "us",
+        "access in samples": scheme.pattern.access.unit != "percent" and not kernels,
+        "age in aggregation intervals": scheme.pattern.age.unit != "us" and not kernels,
         "every": scheme.apply_interval_us,
         "goals": quota.goals,
         "tuner": quota.tuner != "consist",
@@ -183,5 +210,5 @@ def _check(scheme: Scheme) -> None:
         if there:
             raise InexpressibleError(
                 f"scheme {scheme.title}: classic lines have no field for {what}",
-                hint="key=value lines, yaml, toml and json do",
+                hint="key=value lines, yaml and json do",
             )

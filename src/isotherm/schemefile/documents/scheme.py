@@ -15,8 +15,7 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemefile.classic import looks_classic, parse_classic
-from isotherm.schemefile.draft import Draft, parse_action
+from isotherm.schemefile.draft import Draft, check_expressible, parse_action
 from isotherm.schemefile.filters import parse_detail, parse_filter, parse_type, say_filter
 from isotherm.schemefile.goals import (
     Aim,
@@ -26,7 +25,8 @@ from isotherm.schemefile.goals import (
     parse_aim,
     parse_value,
 )
-from isotherm.schemefile.line import check_expressible, parse_line
+from isotherm.schemefile.lines.classic import looks_classic, parse_classic
+from isotherm.schemefile.lines.key_value import parse_line
 from isotherm.schemefile.source import Node, Word
 from isotherm.schemefile.values import (
     Limits,
@@ -143,7 +143,7 @@ def _goal(draft: Draft, node: Node) -> None:
 
 def _truth(word: Word) -> bool:
     if word.text not in ("true", "false"):
-        raise word.error(f"{word.text!r} is neither true nor false")
+        raise word.error(f"{word.said} is neither true nor false")
     return word.text == "true"
 
 
@@ -172,7 +172,7 @@ def _watermarks(draft: Draft, node: Node) -> None:
     if "metric" in words and words["metric"].text not in ("free", "free_mem_rate"):
         if words["metric"].text != "none":
             raise words["metric"].error(
-                f"there is no watermark metric {words['metric'].text!r}", hint="free_mem_rate"
+                f"there is no watermark metric {words['metric'].said}", hint="free_mem_rate"
             )
         metric = "none"
     marks = [

@@ -1,21 +1,15 @@
-"""The document spelling, YAML, TOML or JSON: monitor, targets and schemes spelled out."""
+"""The document spelling, YAML or JSON: monitor, targets and schemes spelled out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from isotherm.model.attrs import IntervalsGoal
-from isotherm.model.scheme import Scheme
-from isotherm.schemefile.document_scheme import decode_scheme, encode_scheme
+from isotherm.schemefile.documents.scheme import decode_scheme, encode_scheme
+from isotherm.schemefile.draft import decode_each
 from isotherm.schemefile.filters import format_addresses, parse_addresses
 from isotherm.schemefile.scheme_file import Monitor, SchemeFile, TargetSpec
-from isotherm.schemefile.source import (
-    InexpressibleError,
-    Node,
-    SchemeError,
-    first_with_others,
-)
+from isotherm.schemefile.source import InexpressibleError, Node
 from isotherm.schemefile.values import count, format_share, split_range, whole_share
 from isotherm.units import duration_us, exact_duration
 
@@ -24,22 +18,6 @@ DOCUMENT_KEYS = ("version", "monitor", "targets", "schemes")
 MONITOR_KEYS = ("sample", "aggr", "update", "regions", "goal", "ops")
 GOAL_KEYS = ("access", "aggrs", "sample")
 TARGET_KEYS = ("pid", "name", "cgroup", "regions", "obsolete")
-
-_T = TypeVar("_T")
-
-
-def decode_each(nodes: Iterable[_T], decode: Callable[[_T], Scheme]) -> tuple[Scheme, ...]:
-    """Decode all; raises the first `SchemeError`, with the others, when all were looked at."""
-    schemes: list[Scheme] = []
-    errors: list[SchemeError] = []
-    for node in nodes:
-        try:
-            schemes.append(decode(node))
-        except SchemeError as err:
-            errors.append(err)
-    if errors:
-        raise first_with_others(errors)
-    return tuple(schemes)
 
 
 def decode_document(root: Node) -> SchemeFile:
@@ -63,7 +41,7 @@ def decode_document(root: Node) -> SchemeFile:
 def _duration(node: Node, what: str) -> int:
     word = node.scalar(what)
     if word.text.isdecimal() and word.text != "0":
-        raise word.error(f"{what} {word.text!r} has no unit", hint="write 5ms or 1s")
+        raise word.error(f"{what} {word.said} has no unit", hint="write 5ms or 1s")
     with word.placed(what):
         return duration_us(word.text)
 
@@ -118,7 +96,7 @@ def decode_bool(node: Node, what: str) -> bool:
     word = node.scalar(what)
     text = word.text.lower()
     if text not in ("true", "yes", "y", "false", "no", "n"):
-        raise word.error(f"{what} must be true or false, not {word.text!r}")
+        raise word.error(f"{what} must be true or false, not {word.said}")
     return text in ("true", "yes", "y")
 
 
