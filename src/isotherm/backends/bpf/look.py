@@ -162,6 +162,7 @@ class BpfLook(ProcessLook):
 
     def close(self) -> None:
         self._access.close()
+        self.walker.close()
 
 
 def _open(
