@@ -120,5 +120,3 @@ bool access_judge(struct access_bpf *access, struct pending *sample, struct leaf
 void access_clear(struct access_bpf *access, struct candidate *candidates, size_t nr);
 /** The kernel refused to clear at @addr: find out how far that goes and why, and remember it. */
 void access_refused(struct access_bpf *access, uint32_t target, uint64_t addr, const struct leaf *leaf);
-int64_t access_thread_ns(void);
-uint64_t access_now_ns(void);

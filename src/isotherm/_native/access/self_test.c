@@ -9,11 +9,12 @@
 #include <unistd.h>
 #include "access/access_bpf.h"
 #include "access/clear.h"
+#include "sys/clock.h"
+#include "sys/page.h"
 #include "sys/page_idle.h"
 #include "sys/vma.h"
 
 #define PAGES 64
-#define PAGE 4096
 #define ENOUGH 16	// pages on the LRU lists
 #define TRIES 5
 
@@ -72,9 +73,9 @@ static int prepare(struct access_bpf *access, struct own *own)
 	own->nr = PAGES;
 	for (size_t i = 0; i < PAGES; i++)
 		own->requests[i].addr = (uint64_t)own->memory + i * PAGE;
-	begin = access_thread_ns();
+	begin = thread_ns();
 	young = count_young(access, own, true);
-	access->read_ns = (double)(access_thread_ns() - begin) / PAGES;
+	access->read_ns = (double)(thread_ns() - begin) / PAGES;
 	if (young != PAGES)
 		return young;
 	own->nr = 0;
@@ -121,9 +122,9 @@ static int round_trip(struct access_bpf *access, struct own *own, struct found *
 	*found = (struct found){.of_all = prepare(access, own), .nr = own->nr};
 	if (found->of_all != PAGES || own->nr < ENOUGH)
 		return found->of_all < 0 ? found->of_all : 0;
-	begin = access_thread_ns();
+	begin = thread_ns();
 	err = clear_own(access, own);
-	access->clear_ns = (double)(access_thread_ns() - begin) / own->nr;
+	access->clear_ns = (double)(thread_ns() - begin) / own->nr;
 	if (err)
 		return err;
 	found->cleared = count_young(access, own, false);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "py/bind.h"
 #include "sys/gate.h"
+#include "sys/page.h"
 #include "walker/walker.h"
 
 struct walker_object {
@@ -263,7 +264,7 @@ static PyObject *read_tables(PyObject *object, PyObject *args)
 		return NULL;
 	if (nr < 0 || nr > WALKER_MAX_TABLES)
 		return raise_errno(-E2BIG);
-	tables = PyBytes_FromStringAndSize(NULL, nr * 4096);
+	tables = PyBytes_FromStringAndSize(NULL, nr * PAGE);
 	pmds = PyBytes_FromStringAndSize(NULL, nr * 8);
 	walker = tables && pmds ? enter(object) : NULL;
 	if (walker) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opening: the maps, the fast programs or else the base ones, then what they find.
 #define _GNU_SOURCE
+#include "sys/page.h"
 #include "walker/walker_private.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -188,7 +189,7 @@ static int walker_init(struct walker *walker, const struct walker_objects *objec
 	void *memory = NULL;
 	int ret;
 
-	if (sysconf(_SC_PAGESIZE) != 4096)
+	if (sysconf(_SC_PAGESIZE) != (long)PAGE)
 		return walker_fail(error, error_size, -ENOTSUP, "pages of %ld bytes are not supported",
 			    sysconf(_SC_PAGESIZE));
 	ret = bpf_shared_map("isotherm_area", sizeof(*walker->area), &memory);

@@ -5,8 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TOUCH_PAGE 4096
-
 /** Private anonymous memory, 2 MiB aligned, with inaccessible memory around it so that the kernel
  *  never merges its mapping with a neighbour's. */
 struct touch_area {
