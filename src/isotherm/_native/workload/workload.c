@@ -126,7 +126,7 @@ static uint64_t pass_due(const struct touch_range *ranges, uint64_t *due, size_t
 			count(&control->ops, (ranges[i].bytes + PAGE - 1) / PAGE);
 			count(&control->passes, 1);
 			if (now - due[i] >= period) {
-				count(&control->overruns, 1);
+				count(&control->overruns, (now - due[i]) / period);
 				due[i] += (now - due[i]) / period * period;
 			}
 			due[i] += period;
