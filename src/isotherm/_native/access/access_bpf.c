@@ -49,14 +49,13 @@ static int reserve(struct access_bpf *access, size_t nr)
 }
 
 struct access_bpf *access_bpf_create(struct walker *walker, const struct access_settings *settings,
-				     char *error, size_t error_size)
+				     struct failure *failure)
 {
 	struct access_bpf *access = calloc(1, sizeof(*access));
 
-	if (!access) {
-		snprintf(error, error_size, "out of memory");
+	*failure = (struct failure){.code = FAIL_OTHER, .err = ENOMEM, .text = "out of memory"};
+	if (!access)
 		return NULL;
-	}
 	access->walker = walker;
 	access->settings = *settings;
 	access->settings.page_idle = NULL;	// the caller's string
@@ -67,10 +66,14 @@ struct access_bpf *access_bpf_create(struct walker *walker, const struct access_
 	sweeper_init(&access->sweeper, walker, &access->kpage, access->idle_fd,
 		     settings->first_sweep_ns, settings->steady_sweep_ns);
 	if (settings->page_idle && access->idle_fd < 0) {
-		snprintf(error, error_size, "%s: %s", settings->page_idle, strerror(-access->idle_fd));
+		failure->err = -access->idle_fd;
+		if (failure->err == EPERM || failure->err == EACCES)
+			failure->code = FAIL_PRIVILEGE;
+		snprintf(failure->text, sizeof(failure->text), "%s: %s", settings->page_idle,
+			 strerror(failure->err));
 		goto fail;
 	}
-	if (access_bpf_self_test(access, error, error_size) < 0)
+	if (access_bpf_self_test(access, failure) < 0)
 		goto fail;
 	budget_init(&access->budget, settings->overhead_ns, access->clear_ns);
 	return access;

@@ -2,6 +2,7 @@
 // The self-test of the access check, on pages of our own.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -134,6 +135,18 @@ static int round_trip(struct access_bpf *access, struct own *own, struct found *
 	return found->cleared == 0 && found->touched == (int)own->nr;
 }
 
+static void __attribute__((format(printf, 4, 5)))
+fail(struct failure *failure, enum failure_code code, int err, const char *format, ...)
+{
+	va_list args;
+
+	failure->code = code;
+	failure->err = -err;
+	va_start(args, format);
+	vsnprintf(failure->text, sizeof(failure->text), format, args);
+	va_end(args);
+}
+
 /** The frame that reads of untouched memory show. */
 static void find_zero_page(struct access_bpf *access, struct own *own)
 {
@@ -149,7 +162,7 @@ static void find_zero_page(struct access_bpf *access, struct own *own)
 	munmap((void *)page, PAGE);
 }
 
-static int run(struct access_bpf *access, struct own *own, char *error, size_t error_size)
+static int run(struct access_bpf *access, struct own *own, struct failure *failure)
 {
 	struct found found = {0};
 	struct vma vma;
@@ -159,14 +172,15 @@ static int run(struct access_bpf *access, struct own *own, char *error, size_t e
 	for (int i = 0; !ok && i < TRIES; i++)
 		ok = round_trip(access, own, &found);
 	if (ok < 0)
-		snprintf(error, error_size, "clearing the accessed bits of our own pages failed: %s",
-			 strerror(-ok));
+		fail(failure, ok == -EPERM || ok == -EACCES ? FAIL_PRIVILEGE : FAIL_SELF_TEST, ok,
+		     "clearing the accessed bits of our own pages failed: %s",
+		     strerror(-ok));
 	else if (!ok && found.nr < ENOUGH)
-		snprintf(error, error_size, "of %d own pages, %d read as accessed after a touch, and "
-			 "%zu came onto the kernel's lists", PAGES, found.of_all, found.nr);
+		fail(failure, FAIL_SELF_TEST, -ENOTSUP, "of %d own pages, %d read as accessed after a "
+		     "touch, and %zu came onto the kernel's lists", PAGES, found.of_all, found.nr);
 	else if (!ok)
-		snprintf(error, error_size, "of %zu own pages, %d read as accessed after clearing, and %d "
-			 "after another touch", found.nr, found.cleared, found.touched);
+		fail(failure, FAIL_SELF_TEST, -ENOTSUP, "of %zu own pages, %d read as accessed after "
+		     "clearing, and %d after another touch", found.nr, found.cleared, found.touched);
 	int fd = vma_open(getpid());
 
 	// The kernel that can be asked for one mapping (6.11) also clears whole large folios without
@@ -178,15 +192,15 @@ static int run(struct access_bpf *access, struct own *own, char *error, size_t e
 	return ok > 0 ? 0 : -ENOTSUP;
 }
 
-int access_bpf_self_test(struct access_bpf *access, char *error, size_t error_size)
+int access_bpf_self_test(struct access_bpf *access, struct failure *failure)
 {
 	struct own own = {.pidfd = syscall(SYS_pidfd_open, getpid(), 0)};
 	struct walker_target self = {.pid = getpid()};
-	int err = -ENOTSUP;
+	int err = -ENOTSUP, pidfd_error = errno;
 
 	own.memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (own.memory == MAP_FAILED) {
-		snprintf(error, error_size, "out of memory");
+		fail(failure, FAIL_OTHER, -ENOMEM, "out of memory");
 		if (own.pidfd >= 0)
 			close(own.pidfd);
 		return -ENOTSUP;
@@ -194,11 +208,11 @@ int access_bpf_self_test(struct access_bpf *access, char *error, size_t error_si
 	madvise((void *)own.memory, PAGES * PAGE, MADV_NOHUGEPAGE);
 	access_bpf_set_targets(access, NULL, 0);
 	if (own.pidfd < 0)
-		snprintf(error, error_size, "pidfd_open: %s", strerror(errno));
+		fail(failure, FAIL_OTHER, -pidfd_error, "pidfd_open: %s", strerror(pidfd_error));
 	else if (walker_set_targets(access->walker, &self, 1) < 0)
-		snprintf(error, error_size, "out of memory");
+		fail(failure, FAIL_OTHER, -ENOMEM, "out of memory");
 	else
-		err = run(access, &own, error, error_size);
+		err = run(access, &own, failure);
 	access_bpf_set_targets(access, NULL, 0);
 	munmap((void *)own.memory, PAGES * PAGE);
 	if (own.pidfd >= 0)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "py/bind.h"
+#include "sys/failure.h"
 #include "sys/gate.h"
 #include "sys/page.h"
 #include "walker/walker.h"
@@ -42,9 +43,8 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 	struct walker_objects objects;
 	struct walker_object *self;
 	struct walker *walker;
+	struct failure failure;
 	Py_buffer base, fast;
-	char error[512];
-	int code;
 
 	if (kwargs && PyDict_Size(kwargs)) {
 		PyErr_SetString(PyExc_TypeError, "Walker takes no keyword arguments");
@@ -54,13 +54,12 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 		return NULL;
 	objects = (struct walker_objects){base.buf, fast.buf, base.len, fast.len};
 	Py_BEGIN_ALLOW_THREADS
-	walker = walker_open(&objects, error, sizeof(error));
-	code = errno;
+	walker = walker_open(&objects, &failure);
 	Py_END_ALLOW_THREADS
 	PyBuffer_Release(&base);
 	PyBuffer_Release(&fast);
 	if (!walker)
-		return raise_text(-code, error);
+		return raise_failure(&failure);
 	self = (struct walker_object *)PyType_GenericAlloc(type, 0);
 	if (!self) {
 		walker_free(walker);
