@@ -40,7 +40,7 @@ from support.snapshots import HEAP, MIB, phases
 VIEWS = ("summary", "regions", "heatmap", "wss", "info")
 DATA = Path(__file__).parents[1] / "data" / "recordings"
 #: Of inputs that were read, one in so many is reported and written again.
-REPORTED = 16
+REPORTED = 64
 NUMBERS = (
     0,
     1,

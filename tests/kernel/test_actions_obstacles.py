@@ -18,6 +18,7 @@ from action_kit import (
 )
 from bpf_kit import HUGE, PAGE, Child
 
+from isotherm.actions.memory import SHARED
 from isotherm.actions.obstacles import NO_HUGE_PAGES, NOT_ADVISED
 from isotherm.core.act import Done
 from isotherm.model.scheme import Action
@@ -106,3 +107,16 @@ def test_a_filter_that_hides_advice_is_named(child):
     assert "seccomp" in why_not
     assert [sum(one.values()) for one in errors] == [1, 0, 0]
     assert "system call" in next(iter(errors[0]))
+
+
+def test_shared_mappings_are_left_alone_for_a_reason(child):
+    """A region over them and others: the others are done."""
+    at = child.make(f"memory.map({3 * PAGE}, kit.PRIVATE | kit.ANON)")
+    child.run(f"kit.write({at}, {3 * PAGE})")
+    shared = child.make(f"memory.map({5 * PAGE}, kit.SHARED | kit.ANON)")
+    child.run(f"kit.write({shared}, {5 * PAGE})")
+    cold = scheme(Action.COLD)
+    with acting(child) as (_, act):
+        assert act(cold, at, 3 * PAGE) == Done(3 * PAGE)
+        assert act(cold, shared, 5 * PAGE) == Done(errors={SHARED: 1})
+        assert act(cold, shared, 5 * PAGE) == Done()

@@ -3,7 +3,7 @@
 import errno
 from collections import Counter
 
-from isotherm.actions.memory import _may_be_acted_on
+from isotherm.actions.memory import SHARED, _sorted_out
 from isotherm.actions.treat import weighted_node
 from isotherm.actions.ways import NEVER, WAYS
 from isotherm.kernel import numa
@@ -52,10 +52,16 @@ MAPS = b"""\
 
 
 def test_only_private_ordinary_mappings_may_be_acted_on():
-    found = _may_be_acted_on(MAPS)
+    found, left = _sorted_out(MAPS)
     assert [(one.start, one.is_anonymous) for one in found] == [
         (0x1000, True),
         (0x4000, False),
         (0x7000, True),
     ]
     assert isinstance(found[0], Mapping)
+    # Without access rights there is no memory, and that of the kernel is nobody's.
+    assert [(mapping.start, why) for mapping, why in left] == [
+        (0x2000, SHARED),
+        (0x5000, "device memory: left alone"),
+        (0x8000, "kernel memory: left alone"),
+    ]

@@ -34,6 +34,7 @@ EVIL = (
     "/" + "x" * 3000 + "/\x1b[5m" + "y" * 300,
     '"},{"quote": `$(id)` \t',
     "日本語\x1b[0m" * 40,
+    "no UTF-8: \udcff\udc1b",
 )
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -6,6 +6,7 @@ from isotherm.actions.idle import _FEW_UNITS, UNIT_BYTES, IdleLedger, Judged
 from isotherm.actions.memory import Piece
 from isotherm.model.ranges import Range
 from isotherm.targets.processes import Process
+from isotherm.targets.sources import PidSource
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def ledger():
 
 def process(number, pidfd=3):
     """A process as the ledger knows it; nothing is asked of the kernel."""
-    return Process(number, 1000 + number, 0, "p", pidfd)
+    return Process(number, 1000 + number, 0, "p", pidfd, PidSource([1000 + number]))
 
 
 def units(first, last):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -88,3 +89,37 @@ def test_every_view_fits_the_terminal(here, view, width):
     done = isotherm(here, ["report", view], stdout=subprocess.PIPE, env={"COLUMNS": str(width)})
     assert done.returncode == 0
     assert max(map(len, done.stdout.splitlines())) <= min(width, 80)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdin"])
+@pytest.mark.parametrize("view", ["summary", "heatmap", "info"])
+def test_a_recording_comes_through_a_pipe(here, name, view):
+    whole = (here / "run.isotherm").read_bytes()
+    command = [sys.executable, "-m", "isotherm", "report", name, view, "--format", "json"]
+    done = subprocess.run(command, input=whole, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    found = json.loads(done.stdout)
+    expected = isotherm(
+        here, ["report", "run.isotherm", view, "--format", "json"], stdout=subprocess.PIPE
+    )
+    assert found == json.loads(expected.stdout) | (
+        {"path": "/dev/stdin"} if view == "info" else {}
+    )
+
+
+def test_a_recording_comes_through_a_fifo(here):
+    fifo = here / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["cp", "run.isotherm", "fifo"], cwd=here) as writer:
+        done = isotherm(here, ["report", "fifo", "wss"], stdout=subprocess.PIPE)
+    assert writer.returncode == 0
+    assert done.returncode == 0
+    assert done.stdout.startswith("working set: bytes accessed in a window; 30 windows of 100ms\n")
+
+
+@pytest.mark.parametrize("given", [b"", b"no recording", b"\0" * 100_000])
+def test_other_things_in_a_pipe_are_told(here, given):
+    command = [sys.executable, "-m", "isotherm", "report", "-"]
+    done = subprocess.run(command, input=given, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"isotherm: /dev/stdin is not a recording")

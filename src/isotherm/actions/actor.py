@@ -146,6 +146,8 @@ class Actor:
         try:
             if why := self._obstacle(job, process):
                 return Done(errors=self._obstacles.tell(scheme, process, why))
+            for why in self._maps.left_alone(process, start, end):
+                total.count(self._obstacles.tell(scheme, process, why))
             self._on_region(job, process, target, Range(start, end), avoid=avoid, total=total)
         except (TargetGoneError, ProcessLookupError):
             pass

@@ -1,4 +1,4 @@
-"""What keeps an action from a whole process: said once of each, not once per region."""
+"""What keeps an action from a process, or a kind of its memory: said once, not per region."""
 
 from __future__ import annotations
 

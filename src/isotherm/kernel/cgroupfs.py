@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from isotherm.errors import NotSupportedError
+from isotherm.errors import BadValueError, NotSupportedError, quoted
 from isotherm.kernel.procfs import read_file
 from isotherm.model.ranges import PAGE
 
@@ -25,6 +26,32 @@ def memory_root() -> Path | None:
         if "memory" in controllers:
             return unified
     return None
+
+
+#: A line of /proc/PID/cgroup: hierarchy number, controllers, path.
+_PROC_LINE = re.compile(r"\d+:[^:]*:(/.*)")
+
+
+def normal_path(text: str) -> str:
+    """
+    Return the path of a cgroup, "/app", of any spelling that people use.
+
+    "app", "/app/", "/sys/fs/cgroup/app" below a mounted hierarchy, "0::/app" of /proc/PID/cgroup.
+    Raises `BadValueError` for what leads out of the hierarchy, and for what is no path.
+    """
+    if not text or "\0" in text or "\n" in text or len(text) > 4096:
+        raise BadValueError(f"{quoted(text)} is no path of a cgroup", hint="such as /app")
+    line = _PROC_LINE.fullmatch(text)
+    path = line[1] if line else text
+    root = memory_root()
+    if root is not None and (path == str(root) or path.startswith(f"{root}/")):
+        path = path.removeprefix(str(root))
+    parts = PurePosixPath("/", path).parts[1:]
+    if ".." in parts:
+        raise BadValueError(
+            f"{quoted(text)} leads out of the hierarchy of cgroups", hint="a path such as /app"
+        )
+    return "/" + "/".join(parts)
 
 
 def memory_group(path: str) -> Path | None:
@@ -55,7 +82,7 @@ def group_inode(path: str) -> int:
     folder = memory_group(path)
     if folder is None:
         raise NotSupportedError(
-            f"there is no memory cgroup {path!r}",
+            f"there is no memory cgroup {quoted(path)}",
             hint="its path below the memory controller, such as /app",
         )
     return folder.stat().st_ino

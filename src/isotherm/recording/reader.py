@@ -12,6 +12,7 @@ import re
 import stat
 import struct
 import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -154,6 +155,7 @@ class Recording:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 with file:
                     self._kept = self._keep(file)
+                weakref.finalize(self, self._kept.close)
                 return self._open()
             return file, *self._header(os.pread(file.fileno(), _HEAD_BYTES, 0))
         except BaseException as err:
