@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 import time
@@ -40,13 +41,9 @@ _HINTS = {
 
 def default_info() -> dict[str, Any]:
     """Return what every recording says about where it comes from (docs/recording-format.md)."""
-    try:
-        version = metadata.version("isotherm")
-    except metadata.PackageNotFoundError:
-        version = "unknown"
     return {
         "version": layout.VERSION,
-        "isotherm": version,
+        "isotherm": _our_version(),
         "host": platform.node(),
         "kernel": platform.release(),
         "machine": platform.machine(),
@@ -56,6 +53,17 @@ def default_info() -> dict[str, Any]:
         "level": 0,
         "weight": 1,
     }
+
+
+def _our_version() -> str:
+    """Return the version of the program; metadata.version() parses it as a mail, in 4 MB."""
+    try:
+        found_at = metadata.distribution("isotherm")
+        text = found_at.read_text("METADATA") or found_at.read_text("PKG-INFO")
+    except metadata.PackageNotFoundError:
+        text = None
+    found = re.search(r"^Version: (.*)$", text or "", re.MULTILINE)
+    return found[1] if found else "unknown"
 
 
 def _plain(value: object) -> object:
