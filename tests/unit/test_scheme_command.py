@@ -98,6 +98,14 @@ def test_explain_takes_the_intervals_of_options_or_file(run, tmp_path):
     assert "longer than" in err
 
 
+@pytest.mark.parametrize("command", [["explain", "ethp"], ["explain", "prcl"]])
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_sentences_fit_the_terminal(run, monkeypatch, command, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = run(*command)
+    assert max(map(len, out.splitlines())) <= min(width, 80)
+
+
 def test_explain_in_json(run):
     document = json.loads(run("explain", "ethp", "--format", "json")[1])
     assert document["schema"] == "isotherm.schemefile/1"
@@ -171,6 +179,6 @@ def test_lines_are_read_without_yaml():
     """Heavy parts are imported when they are used."""
     code = (
         "import sys; from isotherm.cli import main; main(['scheme', 'explain', 'prcl']);"
-        "sys.exit(bool({'yaml', 'tomllib', 'numpy'} & set(sys.modules)))"
+        "sys.exit(bool({'yaml', 'numpy'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

@@ -17,7 +17,7 @@ import pytest
 from isotherm.cli import main
 from isotherm.model.scheme import Access, Action, Age, FilterType
 from isotherm.schemefile import files
-from isotherm.schemefile.line import format_line, parse_line
+from isotherm.schemefile.lines.key_value import format_line, parse_line
 
 
 @pytest.mark.parametrize("spelling", [one for one in files.SPELLINGS if "kdamonds" not in one])

@@ -18,9 +18,9 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemefile.classic import format_classic, parse_classic
-from isotherm.schemefile.files import InexpressibleError
-from isotherm.schemefile.line import format_line, parse_line
+from isotherm.schemefile.files import InexpressibleError, read, write
+from isotherm.schemefile.lines.classic import format_classic, parse_classic
+from isotherm.schemefile.lines.key_value import format_line, parse_line
 
 MIB = 2**20
 U64 = 2**64 - 1
@@ -244,6 +244,109 @@ def test_classic_lines_of_all_lengths(classic, line):
     again = format_classic(scheme)
     assert parse_classic(again) == scheme
     assert len(again.split()) == len(classic.split("#")[0].split())
+
+
+@pytest.mark.parametrize(
+    ("classic", "line"),
+    [
+        ("2M\tnull\t5\tnull\tnull\tnull\thugepage", "hugepage size=2M.. access=5%.."),
+        ("2M null null 5 13s null nohugepage", "nohugepage size=2M.. access=0%..5% age=13s.."),
+        ("null null null null null null stat", "stat"),
+        ("NULL 4K Null null null 5s cold", "cold size=0..4K age=0us..5s"),
+        ("null null 0 0 5s null pageout null 1s", "pageout access=0% age=5s.. quota=none"),
+        (
+            "4K max 0 0 5s max pageout 1G 1s null 3 null",
+            ("pageout size=4K.. access=0% age=5s.. quota=1G/s weights=0/3/0"),
+        ),
+        (
+            "4K max 0 0 5s max 2 1G null 0 3 7 null null null null null",
+            ("pageout size=4K.. access=0% age=5s.. quota=1G/0ms weights=0/3/7"),
+        ),
+        ("min max 5 max min max 3", "hugepage access=5%.."),
+        ("4K null 0 5 1s 2s 5", "stat size=4K.. access=0%..5% age=1s..2s"),
+    ],
+)
+def test_null_and_numbered_actions_of_the_first_lines(classic, line):
+    scheme = parse_classic(classic)
+    assert format_line(scheme) == line
+    assert parse_classic(format_classic(scheme)) == scheme
+
+
+@pytest.mark.parametrize(
+    ("numbers", "line"),
+    [
+        (
+            "0 18446744073709551615 1 20 0 42949 3",
+            ("hugepage access=1samples..20samples age=0aggr..42949aggr"),
+        ),
+        (
+            "4096 18446744073709551615 0 0 50 4294967295 2",
+            ("pageout size=4K.. access=0samples age=50aggr.."),
+        ),
+        (
+            f"4096 {2**64 - 1} 0 0 600 4294967295 2 10 134217728 1000 0 0 1 1 5000000 500 400 200",
+            (
+                "pageout size=4K.. access=0samples age=600aggr.. quota=128M/s,10ms/s "
+                "weights=0/0/1 watermark=free:50%/40%/20%"
+            ),
+        ),
+        (
+            "0 100 0 7 0 9 5 0 0 0 0 0 0 0 0 0 0 0 12 34567 12 34567 0",
+            ("stat size=..100 access=0samples..7samples age=0aggr..9aggr quota=none/0ms"),
+        ),
+        (
+            "0 100 0 7 0 9 0 4096 1000",
+            ("willneed size=..100 access=0samples..7samples age=0aggr..9aggr quota=4K/s"),
+        ),
+    ],
+)
+def test_lines_of_debugfs_are_in_the_kernels_units(numbers, line):
+    scheme = parse_classic(numbers)
+    assert scheme == parse_line(line)
+    again = format_classic(scheme)
+    assert parse_classic(again) == scheme
+    assert again.split() == numbers.split()[: len(again.split())] or len(numbers.split()) == 9
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "said"),
+    [
+        ("0 100 0 7 0 9 6", 15, "5 stat"),
+        ("4K null 0 null 1s null 77", 24, "0 willneed"),
+        ("0 9 0 7 0 9 5 0 0 0 0 0 0 2 0 0 0 0", 27, "1 free_mem_rate"),
+        ("0 9 5 4 0 9 5", 1, "upside down"),
+        (f"0 {2**64} 0 4 0 9 5", 3, "2^64"),
+        ("4K null 0 null 1s null null", 24, "no action"),
+        ("0 9 0 7 0 9 ٣", 13, "no action"),
+    ],
+)
+def test_errors_of_lines_of_numbers(line, column, said):
+    with pytest.raises(BadValueError) as caught:
+        parse_classic(line)
+    assert caught.value.message.startswith(f"<schemes>:1:{column}: ")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("collapse access=3samples age=3aggr", "no number"),
+        (f"stat access=0samples..{2**32}samples age=3aggr", "bound"),
+        ("stat name=x access=3samples age=3aggr", "a name"),
+    ],
+)
+def test_what_lines_of_debugfs_cannot_say_is_named(line, said):
+    with pytest.raises(InexpressibleError, match=said):
+        format_classic(parse_line(line))
+
+
+def test_a_file_of_the_first_lines_is_classic():
+    text = "# <min/max size> <frequency> <age> <action>\nnull null 5 null null null hugepage\n"
+    file, spelling = read(text)
+    assert spelling == "classic"
+    assert write(file, "yaml") == (
+        "version: 1\nschemes:\n- action: hugepage\n  when:\n    access: 5%..\n"
+    )
 
 
 @pytest.mark.parametrize(

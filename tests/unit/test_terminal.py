@@ -111,11 +111,22 @@ def test_tell_keeps_a_text_on_its_line():
     assert out.getvalue() == f"{SHOWN}\nsecond\n"
 
 
+def test_tell_wraps_words_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    text = "warning: aa bb cc dd /a/long/path/that/stays/whole"
+    for out, told in (
+        (Terminal(), "warning: aa bb cc dd\n  /a/long/path/that/stays/whole\n"),
+        (io.StringIO(), f"{text}\n"),
+    ):
+        tell(text, stream=out)
+        assert out.getvalue() == told
+
+
 def test_what_a_stream_cannot_show_is_ascii():
-    assert in_ascii("▁▂▃▄▅▆▇█ ·░▒▓█ a…b é") == ".:-=+*%# .:+*# a~b \\xe9"
+    assert in_ascii("▁▂▃▄▅▆▇█ ·░▒▓█ a…b é") == ".:-=+*%# .:+*# a*b \\xe9"
     out = io.TextIOWrapper(io.BytesIO(), "ascii")
     tell("▁█ …", stream=out)
-    assert out.buffer.getvalue() == b".# ~\n"
+    assert out.buffer.getvalue() == b".# *\n"
 
 
 @pytest.mark.parametrize(
@@ -173,6 +184,24 @@ def test_progress_is_one_line_within_the_terminal(monkeypatch):
         assert len(line.rstrip("\n")) < 40
         assert line.rstrip("\n").isprintable()
     assert "working set" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (100, " " + " " * 16 + " 0s/1s  12 regions  working set 1.0 GiB  cost 1%"),
+        (60, " " + " " * 10 + " 0s/1s  12 regions  working set 1.0 GiB  cost 1%"),
+        (50, " 0s/1s  12 regions  working set 1.0 GiB  cost 1%"),
+        (40, " 0s/1s  12 regions  working set 1.0 GiB"),
+        (20, " 0s/1s  12 regions"),
+    ],
+)
+def test_progress_leaves_out_whole_parts(monkeypatch, width, line):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(Progress, "elapsed_s", 0.0)
+    progress = Progress(Terminal(), 10**9)
+    progress.show("12 regions  working set 1.0 GiB  cost 1%")
+    assert progress.line() == line
 
 
 def test_progress_without_a_terminal_is_silent():

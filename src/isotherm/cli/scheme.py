@@ -11,20 +11,27 @@ from pathlib import Path
 import click
 
 from isotherm.cli import did_you_mean
-from isotherm.errors import BadValueError, NotSupportedError, ThresholdError
+from isotherm.errors import (
+    BadValueError,
+    NotSupportedError,
+    ThresholdError,
+    escaped,
+    shown,
+)
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
 from isotherm.report.output import FORMATS, Report
 from isotherm.schemefile import explain, files
+from isotherm.schemefile.bounds import MAX_TEXT
 from isotherm.schemefile.files import SPELLINGS, Spelling
-from isotherm.schemefile.line import format_line
+from isotherm.schemefile.lines.key_value import format_line
 from isotherm.schemefile.presets import PRESETS
 from isotherm.schemefile.scheme_file import SchemeFile
 from isotherm.schemefile.source import SchemeError
 from isotherm.session.here import feasible_here
+from isotherm.terminal.style import width_of
 from isotherm.units import duration_us
 
-WIDTH = 80
 COMMANDS = ("check", "fmt", "convert", "explain", "list", "schema")
 
 
@@ -46,7 +53,7 @@ class SchemeGroup(click.Group):
 @click.group(
     cls=SchemeGroup,
     epilog="""\b
-SCHEMES is a preset, a file (lines, YAML, TOML, JSON, damo's), the lines
+SCHEMES is a preset, a file (lines, YAML, JSON, damo's), the lines
 themselves, or - for the standard input.
 \b
 Examples:
@@ -61,13 +68,29 @@ def command() -> None:
 
 
 def _load(source: str) -> tuple[SchemeFile, Spelling]:
-    """Return what SCHEMES says, and how it is spelled."""
+    """Return what SCHEMES says, and how it is spelled; tells what was left out of it."""
+    file, spelling = _read(source)
+    _tell_notes(file)
+    return file, spelling
+
+
+def _tell_notes(file: SchemeFile) -> None:
+    for note in file.notes:
+        print(note, file=sys.stderr)
+
+
+def _read(source: str) -> tuple[SchemeFile, Spelling]:
     if source == "-":
-        return files.read(sys.stdin.read(), "<stdin>")
+        return files.read(_stdin(), "<stdin>")
     path = Path(source)
     if source not in PRESETS and files.is_file(source):
         return files.load_path(path)
     return files.load(source), "line"
+
+
+def _stdin() -> str:
+    """Return the text of the standard input, no more of it than a scheme file can have."""
+    return sys.stdin.read(MAX_TEXT + 1)
 
 
 def _attrs(file: SchemeFile, sample: str | None, aggr: str | None) -> Attrs:
@@ -96,6 +119,7 @@ def check(sources: tuple[str, ...], sample: str | None, aggr: str | None, *, her
     """
     mistakes, impossible = 0, 0
     for source in sources:
+        name = shown(source, 200)
         try:
             file, spelling = _load(source)
             count = sum(len(one.schemes) for one in file.contexts)
@@ -103,19 +127,19 @@ def check(sources: tuple[str, ...], sample: str | None, aggr: str | None, *, her
                 attrs = _attrs(one, sample, aggr)
                 for scheme in one.schemes:
                     for warning in explain.warnings(scheme, attrs):
-                        print(f"{source}: {scheme.title}: {warning}", file=sys.stderr)
-                impossible += _tell_what_fails_here(source, one.schemes)
+                        print(f"{name}: {scheme.title}: {warning}", file=sys.stderr)
+                impossible += _tell_what_fails_here(name, one.schemes)
         except BadValueError as err:
             found = [err, *err.others] if isinstance(err, SchemeError) else [err]
             mistakes += len(found)
             for mistake in found:
-                placed = isinstance(mistake, SchemeError) or source in mistake.message
-                place = "" if placed else f"{source}: "
+                placed = isinstance(mistake, SchemeError) or name in mistake.message
+                place = "" if placed else f"{name}: "
                 print(f"isotherm: {place}{mistake.message}", file=sys.stderr)
                 if mistake.hint:
                     print(f"hint: {mistake.hint}", file=sys.stderr)
         else:
-            print(f"{source}: {count} scheme{'' if count == 1 else 's'}, {spelling}")
+            print(f"{name}: {count} scheme{'' if count == 1 else 's'}, {spelling}")
     if mistakes:
         raise BadValueError(f"{mistakes} mistake{'' if mistakes == 1 else 's'}")
     if here and impossible:
@@ -143,6 +167,7 @@ def fmt(source: str, *, only_check: bool) -> None:
     text = _text(source)
     name = "<stdin>" if source == "-" else source
     file, spelling = _load(source) if text is None else files.read(text, name)
+    _tell_notes(file if text is not None else SchemeFile())
     if text is not None and spelling in ("line", "classic"):
         formatted = files.format_lines(text, name)
     else:
@@ -153,14 +178,15 @@ def fmt(source: str, *, only_check: bool) -> None:
         sys.stdout.write(formatted)
     elif text != formatted:
         raise ThresholdError(
-            f"{source} is written differently", hint=f"isotherm scheme fmt {source} shows how"
+            f"{shown(source, 200)} is written differently",
+            hint=f"isotherm scheme fmt {shown(source, 200)} shows how",
         )
 
 
 def _text(source: str) -> str | None:
     """Return the text of a file or of the standard input; None for presets and lines."""
     if source == "-":
-        return sys.stdin.read()
+        return _stdin()
     if source not in PRESETS and files.is_file(source):
         return files.read_text(Path(source))
     return None
@@ -203,12 +229,20 @@ def explain_command(source: str, sample: str | None, aggr: str | None, form: str
         attrs = _attrs(one, sample, aggr)
         for scheme in one.schemes:
             rows.append(_explained(scheme, attrs))
-            text += [f"{scheme.title}: {rows[-1]['sentence']}", f"  {rows[-1]['kernel']}"]
-            text += [f"  warning: {warning}" for warning in explain.warnings(scheme, attrs)]
+            text += _wrapped(f"{scheme.title}: {rows[-1]['sentence']}")
+            text += _wrapped(f"  {rows[-1]['kernel']}")
+            for warning in explain.warnings(scheme, attrs):
+                text += _wrapped(f"  warning: {warning}")
     if source in PRESETS:
-        text = [*textwrap.wrap(PRESETS[source].about, WIDTH), "", *text]
+        text = [*_wrapped(PRESETS[source].about, indent=""), "", *text]
     report = Report("isotherm.schemefile/1", {"schemes": rows}, rows, text)
     sys.stdout.write(report.render(form))
+
+
+def _wrapped(text: str, indent: str = "  ") -> list[str]:
+    """Return prose in lines that fit the standard output; those that go on are indented."""
+    width = width_of(sys.stdout)
+    return textwrap.wrap(escaped(text), width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _explained(scheme: Scheme, attrs: Attrs) -> dict[str, object]:
@@ -233,7 +267,7 @@ def list_command(form: str) -> None:
     ]
     text: list[str] = []
     for name, preset in PRESETS.items():
-        text += textwrap.wrap(f"{name}: {preset.about}", WIDTH, subsequent_indent="  ")
+        text += _wrapped(f"{name}: {preset.about}")
         text += [f"    {line}" for line in preset.lines.split("\n")]
     sys.stdout.write(Report("isotherm.presets/1", {"presets": rows}, rows, text).render(form))
 
@@ -241,6 +275,6 @@ def list_command(form: str) -> None:
 @command.command("schema")
 def schema() -> None:
     """Print the JSON Schema of scheme documents, for editors."""
-    from isotherm.schemefile.schema import json_schema
+    from isotherm.schemefile.documents.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))

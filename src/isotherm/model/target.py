@@ -16,6 +16,16 @@ class Mapping:
     def size(self) -> int:
         return self.end - self.start
 
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether it has no file, by its name; shared memory has one, even without a path."""
+        return self.name in ("", "[heap]", "[stack]") or self.name.startswith("[anon:")
+
+    @property
+    def title(self) -> str:
+        """Return what people call it: its path, [heap], [anon:NAME], or "anonymous"."""
+        return self.name or "anonymous"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

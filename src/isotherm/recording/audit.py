@@ -98,7 +98,7 @@ class AuditLog:
 
 
 def _names(known: TargetRanges, start: int, end: int) -> list[str]:
-    names = (m.name or "anonymous" for m in known.mappings if meets(m, start, end))
+    names = (m.title for m in known.mappings if meets(m, start, end))
     return list(dict.fromkeys(names))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from isotherm.errors import BadValueError
 from isotherm.model.scheme import (
     NO_WEIGHTS,
     Access,
@@ -20,9 +22,16 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
+from isotherm.schemefile.bounds import MAX_MISTAKES, MAX_SCHEMES
 from isotherm.schemefile.filters import parse_filter
 from isotherm.schemefile.goals import parse_goal
-from isotherm.schemefile.source import Word, unknown
+from isotherm.schemefile.source import (
+    InexpressibleError,
+    SchemeError,
+    Word,
+    first_with_others,
+    unknown,
+)
 from isotherm.schemefile.values import (
     Limits,
     count,
@@ -40,6 +49,8 @@ from isotherm.units import U64_MAX, duration_us
 #: A goal is read last, when the interval of the quota is known.
 LateGoal = Callable[[int], Goal]
 
+_T = TypeVar("_T")
+
 TUNERS: dict[str, Tuner] = {"consist": "consist", "temporal": "temporal"}
 
 
@@ -49,6 +60,38 @@ def parse_action(word: Word) -> Action:
     if name not in list(Action):
         raise unknown(word, "there is no action", word.text, [str(one) for one in Action])
     return Action(name)
+
+
+def decode_each(nodes: Iterable[_T], decode: Callable[[_T], Scheme]) -> tuple[Scheme, ...]:
+    """
+    Decode all; raises the first `SchemeError`, with the others, when all were looked at.
+
+    More than `MAX_SCHEMES` are an error; after `MAX_MISTAKES` no more are looked for.
+    """
+    schemes: list[Scheme] = []
+    errors: list[SchemeError] = []
+    for node in nodes:
+        try:
+            schemes.append(decode(node))
+        except SchemeError as err:
+            errors.append(err)
+        if len(errors) == MAX_MISTAKES:
+            break
+        if len(schemes) > MAX_SCHEMES:
+            raise BadValueError(
+                f"there are more than {MAX_SCHEMES:,} schemes", hint="nobody needs so many"
+            )
+    if errors:
+        raise first_with_others(errors)
+    return tuple(schemes)
+
+
+def check_expressible(scheme: Scheme) -> None:
+    """Raise `InexpressibleError` for an own action."""
+    if scheme.own is not None:
+        raise InexpressibleError(
+            f"scheme {scheme.title}: a Python callable cannot be written to a file"
+        )
 
 
 @dataclass(slots=True)
@@ -136,7 +179,7 @@ def _set_age(draft: Draft, word: Word) -> None:
 
 def _set_every(draft: Draft, word: Word) -> None:
     if word.text.isdecimal() and word.text != "0":
-        raise word.error(f"interval {word.text!r} has no unit", hint="write 1s or 100ms")
+        raise word.error(f"interval {word.said} has no unit", hint="write 1s or 100ms")
     with word.placed("every"):
         draft.every_us = duration_us(word.text)
 

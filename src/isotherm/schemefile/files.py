@@ -9,37 +9,46 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from isotherm.errors import BadValueError
+from isotherm.errors import BadValueError, quoted
 from isotherm.model.scheme import Action, Scheme
-from isotherm.schemefile import damo
-from isotherm.schemefile.classic import format_classic, looks_classic, parse_classic
-from isotherm.schemefile.document import (
+from isotherm.schemefile.bounds import MAX_LINE, MAX_TEXT, check_length
+from isotherm.schemefile.damo import keys as damo_keys
+from isotherm.schemefile.damo import scheme as damo
+from isotherm.schemefile.damo.kdamonds import decode_kdamonds, encode_kdamonds
+from isotherm.schemefile.documents.document import (
     check_nothing_kept,
     decode_document,
-    decode_each,
     encode_document,
 )
-from isotherm.schemefile.document_scheme import SCHEME_KEYS
-from isotherm.schemefile.kdamonds import decode_kdamonds, encode_kdamonds
-from isotherm.schemefile.line import format_line, parse_line
+from isotherm.schemefile.documents.json_tree import read_json
+from isotherm.schemefile.documents.scheme import SCHEME_KEYS
+from isotherm.schemefile.documents.yaml_tree import read_yaml
+from isotherm.schemefile.draft import decode_each
+from isotherm.schemefile.lines.classic import format_classic, looks_classic, parse_classic
+from isotherm.schemefile.lines.key_value import format_line, parse_line
 from isotherm.schemefile.presets import PRESETS
 from isotherm.schemefile.scheme_file import Monitor, SchemeFile
-from isotherm.schemefile.source import COMMAND_LINE, InexpressibleError, Node, Word, unknown
-from isotherm.schemefile.toml_text import dump_toml
-from isotherm.schemefile.trees import READERS
+from isotherm.schemefile.source import (
+    COMMAND_LINE,
+    InexpressibleError,
+    Node,
+    SchemeError,
+    Word,
+    unknown,
+)
 
 Spelling = Literal[
-    "line", "classic", "yaml", "toml", "json", "damo", "damo-kdamonds", "damo-kdamonds-yaml"
+    "line", "classic", "yaml", "json", "damo", "damo-kdamonds", "damo-kdamonds-yaml"
 ]
 SPELLINGS: tuple[Spelling, ...] = get_args(Spelling)
 _BREAKS = ("\n", "\r", "\x85", "\u2028", "\u2029")
-_Syntax = Literal["line", "yaml", "toml", "json"]
-_SUFFIXES: dict[str, _Syntax] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
-_TOML_BEGINS = re.compile(r"\[\[?[A-Za-z_]+\]|[A-Za-z_]+\s*=")
+_Syntax = Literal["line", "yaml", "json"]
+_SUFFIXES: dict[str, _Syntax] = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+_TOML_BEGINS = re.compile(r"\[\[?[A-Za-z_.]{1,40}\]\]?\s*(#|$)")
 _YAML_BEGINS = re.compile(r"---|[A-Za-z_]+\s*:(\s|$)|-\s")
 #: What only damo's schemes hold, and what only ours do.
-_DAMO_ONLY = frozenset(damo.SCHEME_KEYS) - frozenset(SCHEME_KEYS)
-_OURS_ONLY = frozenset(SCHEME_KEYS) - frozenset(damo.SCHEME_KEYS)
+_DAMO_ONLY = frozenset(damo_keys.SCHEME) - frozenset(SCHEME_KEYS)
+_OURS_ONLY = frozenset(SCHEME_KEYS) - frozenset(damo_keys.SCHEME)
 
 
 def load(source: str) -> SchemeFile:
@@ -56,8 +65,10 @@ def load(source: str) -> SchemeFile:
     path = Path(source)
     if is_file(source):
         return load_path(path)[0]
-    if len(source.split()) == 1 and ("/" in source or path.suffix in _SUFFIXES):
-        raise BadValueError(f"there is no scheme file {source!r}")
+    if len(source.split()) == 1 and ("/" in source or path.suffix in (*_SUFFIXES, ".toml")):
+        raise BadValueError(
+            f"there is no scheme file {quoted(source, 200)}", hint=f"presets: {', '.join(PRESETS)}"
+        )
     return SchemeFile(decode_each(_given_lines(source), _parse_any_line))
 
 
@@ -75,13 +86,32 @@ def load_path(path: Path, spelling: Spelling | None = None) -> tuple[SchemeFile,
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file; raises `BadValueError` if it cannot be read or is none."""
+    """
+    Return the text of a file.
+
+    path: of a file or of anything else that ends, "/dev/stdin" as well.
+
+    Raises `BadValueError` if it cannot be read, is no text, or is longer than any scheme file.
+    """
+    name = quoted(str(path), 200)
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as stream:
+            return decode_text(stream.read(4 * MAX_TEXT + 1), str(path))
     except OSError as err:
-        raise BadValueError(f"cannot read {path}: {err.strerror}") from None
+        raise BadValueError(f"cannot read {name}: {err.strerror}") from None
+
+
+def decode_text(data: bytes, file: str) -> str:
+    """Return the text of bytes; raises `BadValueError` if they are none, or too many."""
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as err:
-        raise BadValueError(f"{path} is no text: byte {err.start} is not UTF-8") from None
+        if len(data) > 4 * MAX_TEXT:  # cut off in the middle of a character
+            check_length("." * len(data), file)
+        name = quoted(file, 200)
+        raise BadValueError(f"{name} is no text: byte {err.start} is not UTF-8") from None
+    check_length(text, file)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read(
@@ -92,39 +122,52 @@ def read(
 
     Raises `SchemeError`, which holds the mistakes of all schemes of the text.
     """
+    check_length(text, file)
     syntax = spelling or detect(text, file)
     if syntax in ("line", "classic"):
-        lines = [Word(line, file, at) for at, line in enumerate(text.split("\n"), start=1)]
-        schemes = decode_each([line for line in lines if line.words()], _parse_any_line)
+        lines = [line for line in split_lines(text, file) if line.words()]
+        schemes = decode_each(lines, _parse_any_line)
         if not schemes:
             raise Word("", file).error("there is no scheme in this file")
-        classic = all(looks_classic(line.text) for line in lines if line.words())
+        classic = all(looks_classic(line.text) for line in lines)
         return SchemeFile(schemes), "classic" if classic else "line"
     if syntax == "damo-kdamonds-yaml":
         syntax = "yaml"
     elif syntax in ("damo", "damo-kdamonds"):
         syntax = "yaml" if file.endswith((".yaml", ".yml")) else "json"
-    root = READERS[syntax](text, file)
+    root = read_yaml(text, file) if syntax == "yaml" else read_json(text, file)
     form = _form(root)
     if form == "damo-kdamonds":
         return decode_kdamonds(root), "damo-kdamonds-yaml" if syntax == "yaml" else form
     if form == "damo":
         listed = root if root.pairs is None else root.pairs["schemes"]
-        return SchemeFile(decode_each(listed.sequence("schemes"), damo.decode_scheme)), form
+        notes = tuple(damo_keys.notes_on_keys(listed, "a scheme", damo_keys.SCHEME))
+        schemes = decode_each(listed.sequence("schemes"), damo.decode_scheme)
+        return SchemeFile(schemes, notes=notes), form
     return decode_document(root), syntax
 
 
 def detect(text: str, file: str = COMMAND_LINE) -> _Syntax:
     """Return the syntax of a text, by the suffix of its name, else by how it begins."""
-    suffix = _SUFFIXES.get(Path(file).suffix.lower())
-    if suffix is not None:
-        return suffix
-    first = next((one for one in map(str.strip, text.split("\n")) if one and one[0] != "#"), "")
+    suffix = Path(file).suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    if suffix == ".toml":
+        raise _no_toml(file)
+    lines = map(str.strip, text.split("\n"))
+    first = next((line for line in lines if line and line[0] != "#"), "")
     if _TOML_BEGINS.match(first):
-        return "toml"
+        raise _no_toml(file)
     if first[:1] in ("{", "["):
         return "json"
     return "yaml" if _YAML_BEGINS.match(first) else "line"
+
+
+def _no_toml(file: str) -> SchemeError:
+    return Word("", file).error(
+        "schemes are not written in TOML",
+        hint="they are in lines, YAML (.yaml, .yml), JSON (.json), or damo's JSON and kdamonds",
+    )
 
 
 def _form(root: Node) -> Literal["document", "damo", "damo-kdamonds"]:
@@ -156,9 +199,20 @@ def _is_damo(node: Node | None) -> bool:
     return bool(keys & _DAMO_ONLY) or any("filter_type" in (one.pairs or ()) for one in filters)
 
 
+def split_lines(text: str, file: str) -> list[Word]:
+    """Return the lines of a text; raises `SchemeError` for one that is too long to be one."""
+    lines = [Word(line, file, at) for at, line in enumerate(text.split("\n"), start=1)]
+    for line in lines:
+        if len(line.text) > MAX_LINE:
+            raise line.error(
+                f"the line has {len(line.text):,} characters", hint=f"{MAX_LINE:,} are the most"
+            )
+    return lines
+
+
 def _given_lines(source: str) -> list[Word]:
-    lines = [Word(line, COMMAND_LINE, at) for at, line in enumerate(source.split("\n"), start=1)]
-    parts = [part for line in lines for part in line.split(";")]
+    check_length(source, COMMAND_LINE)
+    parts = [part for line in split_lines(source, COMMAND_LINE) for part in line.split(";")]
     return [part for part in parts if part.words()]
 
 
@@ -196,7 +250,7 @@ def _bare_schemes(file: SchemeFile) -> tuple[Scheme, ...]:
         if there:
             raise InexpressibleError(
                 f"this spelling has no words for {what}",
-                hint="yaml, toml and json do; --schemes-only drops it",
+                hint="yaml and json do; --schemes-only drops it",
             )
     check_nothing_kept(file)
     return file.schemes
@@ -232,7 +286,6 @@ _WRITERS: dict[Spelling, Callable[[SchemeFile], str]] = {
     "line": lambda file: _lines(file, format_line),
     "classic": lambda file: _lines(file, format_classic),
     "yaml": lambda file: _yaml(encode_document(file)),
-    "toml": lambda file: dump_toml(encode_document(file)),
     "json": lambda file: _json(encode_document(file)),
     "damo": lambda file: _json([damo.encode_scheme(scheme) for scheme in _bare_schemes(file)]),
     "damo-kdamonds": lambda file: _json(encode_kdamonds(file)),
@@ -243,12 +296,11 @@ _WRITERS: dict[Spelling, Callable[[SchemeFile], str]] = {
 def format_lines(text: str, file: str = COMMAND_LINE) -> str:
     """Return the lines of a text in their shortest form, comments and empty lines kept."""
     formatted = []
-    for at, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
-        word = Word(line, file, at)
+    for word in split_lines(text.removesuffix("\n"), file):
         if not word.words():
-            formatted.append(line.strip())
+            formatted.append(word.text.strip())
             continue
-        form = format_classic if looks_classic(line) else format_line
+        form = format_classic if looks_classic(word.text) else format_line
         comment = word.comment()
         formatted.append(form(_parse_any_line(word)) + (f"  {comment}" if comment else ""))
     return "".join(f"{line}\n" for line in formatted)
@@ -284,4 +336,4 @@ _DEFAULTS: dict[str, tuple[object, ...]] = {
 
 
 def _is_default(key: str, value: object) -> bool:
-    return key in ("state", "pid") or value in _DEFAULTS.get(key, ())
+    return key in ("state", "pid", "name") or value in _DEFAULTS.get(key, ())

@@ -25,6 +25,7 @@ FILTERS = {
 _SHORT = {kind: name for name, kind in FILTERS.items()}
 _ALSO = {str(kind): kind for kind in FILTERS.values()}
 PLAIN = frozenset({FilterType.ANON, FilterType.ACTIVE, FilterType.YOUNG, FilterType.UNMAPPED})
+_HEX = re.compile(r"0[xX][0-9a-fA-F]{1,16}")
 _WORDS = re.compile(r"(allow|reject)\s+(?:(not|none)\s+)?")
 
 
@@ -39,8 +40,11 @@ def parse_type(word: Word) -> FilterType:
 def parse_address(word: Word) -> int:
     """Return the address of "0x7f0000", "4G" or "4096"."""
     if word.text.lower().startswith("0x"):
-        with word.placed(f"address {word.text!r}"):
-            return int(word.text, 16)
+        if not _HEX.fullmatch(word.text):
+            raise word.error(
+                f"address {word.said} is no number of 64 bits", hint="write it as 0x7f0000"
+            )
+        return int(word.text, 16)
     with word.placed("address"):
         return size(word.text)
 
@@ -50,7 +54,7 @@ def parse_addresses(word: Word) -> tuple[int, int]:
     separator = ".." if ".." in word.text else "-"
     at = word.text.find(separator)
     if at < 0:
-        raise word.error(f"{word.text!r} is no range of addresses", hint="write 0x1000-0x2000")
+        raise word.error(f"{word.said} is no range of addresses", hint="write 0x1000-0x2000")
     low, high = word.part(0, at), word.part(at + len(separator))
     bounds = parse_address(low), parse_address(high)
     if bounds[0] > bounds[1]:
@@ -73,7 +77,7 @@ def parse_detail(word: Word, kind: FilterType, *, matching: bool, allow: bool) -
     """Return the filter of this type whose further words are `word`."""
     if kind in PLAIN:
         if word.text:
-            raise word.error(f"filter {_SHORT[kind]} takes no {word.text!r}")
+            raise word.error(f"filter {_SHORT[kind]} takes no {word.said}")
     elif not word.text:
         raise word.error(f"filter {_SHORT[kind]} needs a value", hint=_EXAMPLES[kind])
     with word.placed():

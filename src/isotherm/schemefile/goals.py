@@ -56,14 +56,14 @@ def parse_aim(word: Word) -> Aim:
     name, _, rest = word.partition(":")
     if name.text == "psi":
         if rest.text != "some":
-            raise word.error(f"goal metric {word.text!r} is unknown", hint="write psi:some")
+            raise word.error(f"goal metric {word.said} is unknown", hint="write psi:some")
         return Aim(Metric.SOME_MEM_PSI_US)
     metric = METRICS.get(name.text) or _LONG.get(name.text)
     if metric is None:
         raise unknown(name, "goal metric", name.text, [*METRICS, *_LONG])
     node, _, path = rest.partition(":")
     if metric not in OF_NODE and rest.text:
-        raise rest.error(f"goal {name.text} takes no {rest.text!r}")
+        raise rest.error(f"goal {name.text} takes no {rest.said}")
     nid = parse_node(node) if node.text else None
     return Aim(metric, nid, path.plain() if path.text else "")
 
@@ -92,17 +92,17 @@ def parse_value(word: Word, metric: Metric, reset_ms: int) -> int:
         return whole_share(word, 10_000, "a goal")
     amount, slash, interval = word.partition("/")
     if amount.text.isdecimal():
-        raise word.error(f"goal {word.text!r} has no unit", hint="write 10ms/s")
+        raise word.error(f"goal {word.said} has no unit", hint="write 10ms/s")
     with amount.placed("goal"):
         target = Fraction(duration_us(amount.text))
     if slash:
         per = parse_interval_ms(interval, "goal")
         if not per or reset_ms in (0, U64_MAX):
-            raise interval.error(f"goal {word.text!r}: the quota has no interval to match")
+            raise interval.error(f"goal {word.said}: the quota has no interval to match")
         target = target * reset_ms / per
     if target.denominator != 1:
         raise word.error(
-            f"goal {word.text!r} is no whole number of µs per {format_interval_ms(reset_ms)}, "
+            f"goal {word.said} is no whole number of µs per {format_interval_ms(reset_ms)}, "
             "the interval of the quota",
             hint="give both the same interval",
         )
@@ -113,7 +113,7 @@ def parse_goal(word: Word, reset_ms: int) -> Goal:
     """Return the goal of "[!]METRIC=VALUE[:CURRENT]" of a quota of this interval."""
     left, equals, right = word.partition("=", last=True)
     if not equals:
-        raise word.error(f"goal {word.text!r} has no value", hint="as in psi:some=10ms/s")
+        raise word.error(f"goal {word.said} has no value", hint="as in psi:some=10ms/s")
     complement = left.text.startswith("!")
     aim = parse_aim(left.part(1) if complement else left)
     check_aim(left, aim)

@@ -55,7 +55,8 @@ class SchemeFile:
     One context: schemes, in order, with what stands beside them.
 
     kdamond: number of the kdamond it belongs to; kdamond_kept, context_kept: what damo's files say
-    and isotherm does not use, as it stood; others: the further contexts of the same file.
+    and isotherm does not use, as it stood; others: the further contexts of the same file; notes:
+    sentences about what was left out of it, with file:line:column.
     """
 
     schemes: tuple[Scheme, ...] = ()
@@ -65,6 +66,7 @@ class SchemeFile:
     kdamond_kept: Mapping[str, object] = field(default_factory=dict)
     context_kept: Mapping[str, object] = field(default_factory=dict)
     others: tuple[SchemeFile, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def contexts(self) -> tuple[SchemeFile, ...]:

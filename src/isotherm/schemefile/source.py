@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from isotherm.errors import BadValueError
+from isotherm.errors import BadValueError, quoted, shown
 
 #: The file of what was written on the command line.
 COMMAND_LINE = "<schemes>"
@@ -42,6 +42,16 @@ class Word:
     file: str = COMMAND_LINE
     line: int = 1
     column: int = 1
+
+    @property
+    def said(self) -> str:
+        """The text as messages quote it."""
+        return quoted(self.text)
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as file:line:column."""
+        return f"{shown(self.file, 200)}:{self.line}:{self.column}"
 
     def part(self, start: int, end: int | None = None) -> Word:
         """Return text[start:end] without the spaces around it."""
@@ -99,11 +109,11 @@ class Word:
         try:
             return str(json.loads(self.text, strict=False))
         except ValueError:
-            raise self.error(f"{self.text} is not quoted right", hint='write "..."') from None
+            raise self.error(f"{self.said} is not quoted right", hint='write "..."') from None
 
     def error(self, message: str, *, hint: str = "") -> SchemeError:
-        """Return the error that `message` is about this place."""
-        return SchemeError(f"{self.file}:{self.line}:{self.column}: {message}", hint=hint)
+        """Return the error that `message` is about this place, on one line whatever it quotes."""
+        return SchemeError(f"{self.place}: {shown(message, 400)}", hint=shown(hint, 1000))
 
     @contextmanager
     def placed(self, what: str = "") -> Iterator[None]:
@@ -167,7 +177,7 @@ class Node:
             return "a mapping"
         if self.items is not None:
             return "a list"
-        return "nothing" if self.value is None else repr(self.word.text)
+        return "nothing" if self.value is None else self.word.said
 
     def mapping(self, what: str) -> Mapping[str, Node]:
         """Return the pairs that are not null; raises `SchemeError` if this is no mapping."""
@@ -213,9 +223,10 @@ def unknown(place: Word, problem: str, word: str, known: Sequence[str]) -> Schem
     """Return the error for a word that is none of `known`, with the nearest of them."""
     import difflib
 
-    near = difflib.get_close_matches(word.lower(), known, n=1)
+    # Long words are near to nothing, and comparing takes the square of their length.
+    near = difflib.get_close_matches(word.lower(), known, n=1) if len(word) < 50 else []
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    return place.error(f"{problem} {word!r}", hint=hint)
+    return place.error(f"{problem} {quoted(word)}", hint=hint)
 
 
 def first_with_others(errors: Sequence[SchemeError]) -> SchemeError:

@@ -7,15 +7,14 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from isotherm.model.scheme import Access, Age, Destination, Watermarks, Weights
+from isotherm.schemefile.bounds import MAX_DIGITS
 from isotherm.schemefile.source import Word
 from isotherm.units import U64_MAX, duration_us, exact_duration, exact_size, percent, size
 
-_ACCESS = re.compile(r"(.*?)\s*(%|percent|samples?|)")
-_AGE = re.compile(r"(.*?)\s*(aggrs?|aggr_intervals?|windows?)")
-_NODE = re.compile(r"(?:node)?(-?[0-9]+)")
+_ACCESS_UNITS = ("%", "percent", "samples", "sample")
+_AGE_UNITS = ("aggr_intervals", "aggr_interval", "aggrs", "aggr", "windows", "window")
+_NODE = re.compile(r"(?:node)?(-?[0-9]{1,9})")
 _INTERVAL_UNITS = ("ms", "s", "m", "h", "d")
-#: Longer numbers are no sizes, times or counts, only work.
-MAX_DIGITS = 40
 _PERCENT = re.compile(r"[0-9][0-9.]{0,40}(?:/[0-9]{1,40})?")
 DEFAULT_WATERMARK_US = 5_000_000
 
@@ -25,7 +24,7 @@ def split_range(word: Word, example: str) -> tuple[Word, Word]:
     at = word.text.find("..")
     low, high = (word.part(0, at), word.part(at + 2)) if at >= 0 else (word, word)
     if not low.text and not high.text:
-        raise word.error(f"{word.text!r} is not a range", hint=f"write it as {example}")
+        raise word.error(f"{word.said} is not a range", hint=f"write it as {example}")
     if low.text == "max":
         raise low.error("max is no lower bound", hint=f"write it as {example}")
     return low, high
@@ -41,7 +40,9 @@ def format_range(low: str, high: str | None) -> str:
 def count(word: Word, what: str) -> int:
     """Return a whole number, 0 or more."""
     if not (word.text.isascii() and word.text.isdecimal() and len(word.text) <= MAX_DIGITS):
-        raise word.error(f"{word.text!r} is not {what}", hint="write a whole number")
+        raise word.error(f"{word.said} is not {what}", hint="write a whole number")
+    if int(word.text) > U64_MAX:
+        raise word.error(f"{word.said} is not {what}: it is above 2^64", hint=f"most: {U64_MAX}")
     return int(word.text)
 
 
@@ -58,7 +59,7 @@ def exact_number(value: Fraction | int) -> str:
 def exact_percent(word: Word, number: str, what: str) -> Fraction:
     """Return the percentage of "5", "0.3" or "1/3", exactly; raises `SchemeError`."""
     if not _PERCENT.fullmatch(number):
-        raise word.error(f"{word.text!r} is not {what}", hint="write it in percent, as 5%")
+        raise word.error(f"{word.said} is not {what}", hint="write it in percent, as 5%")
     with word.placed(what):
         return percent(number) * 100
 
@@ -66,7 +67,7 @@ def exact_percent(word: Word, number: str, what: str) -> Fraction:
 def whole_share(word: Word, scale: int, what: str) -> int:
     """Return "50%" in units of 1/scale; the percent sign is needed."""
     if not word.text.endswith("%"):
-        raise word.error(f"{word.text!r} is not {what}", hint="write it in percent, as 50%")
+        raise word.error(f"{word.said} is not {what}", hint="write it in percent, as 50%")
     share = exact_percent(word, word.text[:-1].strip(), what) * scale / 100
     if share.denominator != 1:
         raise word.error(f"{word.text} is finer than 1/{scale}, which {what} cannot be")
@@ -93,8 +94,8 @@ def format_sizes(low: int, high: int) -> str:
 def _access_end(word: Word) -> tuple[Fraction | None, str]:
     if word.text in ("", "max", "min"):
         return (Fraction(0) if word.text == "min" else None), ""
-    match = _ACCESS.fullmatch(word.text)
-    number, unit = (match[1], match[2]) if match else (word.text, "")
+    unit = next(filter(word.text.endswith, _ACCESS_UNITS), "")
+    number = word.text.removesuffix(unit).rstrip()
     return exact_percent(word, number, "an access rate"), {"%": "percent"}.get(unit, unit)
 
 
@@ -105,14 +106,14 @@ def parse_access(word: Word) -> Access:
     unit = low_unit or high_unit
     if not unit and (low or high):
         raise word.error(
-            f"access {word.text!r} has no unit", hint=f"write {low_word.text or high_word.text}% "
+            f"access {word.said} has no unit", hint=f"write {low_word.text or high_word.text}% "
             f"of the samples, or {low_word.text or high_word.text}samples",
         )  # fmt: skip
     samples = unit.startswith("sample")
     if low_unit and high_unit and samples != high_unit.startswith("sample"):
-        raise word.error(f"access {word.text!r} mixes percent and samples")
+        raise word.error(f"access {word.said} mixes percent and samples")
     if samples and any(end is not None and end.denominator != 1 for end in (low, high)):
-        raise word.error(f"access {word.text!r}: there are no fractions of samples")
+        raise word.error(f"access {word.said}: there are no fractions of samples")
     with word.placed("access"):
         return Access(low or 0, high, "samples" if samples else "percent")
 
@@ -126,11 +127,12 @@ def format_access(access: Access) -> str:
 def _age_end(word: Word) -> tuple[int | None, Literal["us", "windows", ""]]:
     if word.text in ("", "max", "min", "0"):
         return (0 if word.text in ("min", "0") else None), ""
-    match = _AGE.fullmatch(word.text)
-    if match:
-        return count(word.part(0, match.end(1)), "a number of aggregation intervals"), "windows"
+    unit = next(filter(word.text.endswith, _AGE_UNITS), "")
+    if unit:
+        number = word.part(0, len(word.text) - len(unit))
+        return count(number, "a number of aggregation intervals"), "windows"
     if word.text.isdecimal():
-        raise word.error(f"age {word.text!r} has no unit", hint="write 5s, 2m or 7aggr")
+        raise word.error(f"age {word.said} has no unit", hint="write 5s, 2m or 7aggr")
     with word.placed("age"):
         return duration_us(word.text), "us"
 
@@ -140,7 +142,7 @@ def parse_age(word: Word) -> Age:
     low_word, high_word = split_range(word, "2m.., 5s..10s or 7aggr..")
     (low, low_unit), (high, high_unit) = _age_end(low_word), _age_end(high_word)
     if low_unit and high_unit and low_unit != high_unit:
-        raise word.error(f"age {word.text!r} mixes times and aggregation intervals")
+        raise word.error(f"age {word.said} mixes times and aggregation intervals")
     with word.placed("age"):
         return Age(low or 0, high, low_unit or high_unit or "us")
 
@@ -167,7 +169,7 @@ def whole_ms(word: Word, what: str) -> int:
     with word.placed(what):
         us = duration_us(word.text, most=U64_MAX * 1000)
     if us % 1000:
-        raise word.error(f"{what} {word.text!r} is not a whole number of milliseconds")
+        raise word.error(f"{what} {word.said} is not a whole number of milliseconds")
     return us // 1000
 
 
@@ -189,7 +191,7 @@ def _is_time(word: Word) -> bool:
     unit = word.text.lstrip("0123456789.,_ ").rstrip()
     if unit == "m":
         raise word.error(
-            f"quota {word.text!r} could be bytes or minutes", hint="write 128M, or 120s"
+            f"quota {word.said} could be bytes or minutes", hint="write 128M, or 120s"
         )
     return unit.lower() in ("ns", "us", "µs", "ms", "s", "m", "h", "d") and unit != "M"
 
@@ -209,7 +211,7 @@ def parse_time_limit(word: Word) -> int:
 def _above_zero(word: Word, value: int) -> int:
     if not value:
         raise word.error(
-            f"quota {word.text!r} would be no limit at all", hint="write quota=none for that"
+            f"quota {word.said} would be no limit at all", hint="write quota=none for that"
         )
     return value
 
@@ -226,13 +228,13 @@ def parse_quota(word: Word) -> Limits:
         else:
             kind, value = "size_bytes", parse_size_limit(amount)
         if not slash and kind != "none":
-            raise part.error(f"quota {part.text!r} has no interval", hint=f"write {part.text}/s")
+            raise part.error(f"quota {part.said} has no interval", hint=f"write {part.text}/s")
         reset = parse_interval_ms(interval, "quota") if slash else 1000
         if kind in limits or (kind == "none" and limits) or "none" in limits:
-            raise part.error(f"quota {word.text!r} limits the same twice")
+            raise part.error(f"quota {word.said} limits the same twice")
         if limits.get("reset_ms", reset) != reset:
             raise interval.error(
-                f"quota {word.text!r} has two intervals", hint="one interval serves both limits"
+                f"quota {word.said} has two intervals", hint="one interval serves both limits"
             )
         limits.update({kind: value, "reset_ms": reset})
     limits.pop("none", None)
@@ -259,13 +261,13 @@ def parse_weights(word: Word) -> Weights:
     if "/" in word.text:
         numbers = [count(part, "a weight") for part in word.split("/")]
         if len(numbers) != len(Weights._fields):
-            raise word.error(f"weights {word.text!r} are not three", hint="size/access/age: 0/3/1")
+            raise word.error(f"weights {word.said} are not three", hint="size/access/age: 0/3/1")
         return Weights(*numbers)
     weights: dict[str, int] = {}
     for part in word.split(","):
         name, colon, value = part.partition(":")
         if name.text not in Weights._fields or not colon or name.text in weights:
-            raise part.error(f"{part.text!r} is not a weight", hint="write size:0,access:3,age:1")
+            raise part.error(f"{part.said} is not a weight", hint="write size:0,access:3,age:1")
         weights[name.text] = count(value, "a weight")
     return Weights(**weights)
 
@@ -278,11 +280,11 @@ def parse_watermark(word: Word) -> Watermarks:
     """Return the watermarks of "free:50%/40%/20%@5s"; 5 s is the default."""
     name, colon, rest = word.partition(":")
     if name.text not in ("free", "free_mem_rate", "none") or not colon:
-        raise word.error(f"{word.text!r} are no watermarks", hint="write free:50%/40%/20%@5s")
+        raise word.error(f"{word.said} are no watermarks", hint="write free:50%/40%/20%@5s")
     shares, at, interval = rest.partition("@")
     marks = [whole_share(part, 1000, "a watermark") for part in shares.split("/")]
     if len(marks) != 3:
-        raise shares.error(f"{shares.text!r} are not three watermarks", hint="high/middle/low")
+        raise shares.error(f"{shares.said} are not three watermarks", hint="high/middle/low")
     free = name.text != "none"
     us = DEFAULT_WATERMARK_US if free else 0
     with word.placed("watermark"):
@@ -307,7 +309,7 @@ def parse_node(word: Word) -> int:
     """Return the number of "node1"."""
     match = _NODE.fullmatch(word.text)
     if not match:
-        raise word.error(f"{word.text!r} is not a node", hint="write node1")
+        raise word.error(f"{word.said} is not a node", hint="write node1")
     return int(match[1])
 
 
@@ -318,7 +320,7 @@ def parse_to(word: Word) -> tuple[int | None, tuple[Destination, ...]]:
     for part in word.split(","):
         if ":" not in part.text and "+" not in part.text:
             if nid is not None:
-                raise part.error(f"{word.text!r} has two target nodes", hint="node0:3+node1:1")
+                raise part.error(f"{word.said} has two target nodes", hint="node0:3+node1:1")
             nid = parse_node(part)
             continue
         for one in part.split("+"):
@@ -339,5 +341,5 @@ def parse_fail_charge(word: Word) -> tuple[int, int]:
     """Return numerator and denominator of "1/4"."""
     parts = [count(part, "a share") for part in word.split("/")]
     if len(parts) != 2:
-        raise word.error(f"{word.text!r} is not a share", hint="write 1/4")
+        raise word.error(f"{word.said} is not a share", hint="write 1/4")
     return parts[0], parts[1]

@@ -4,37 +4,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "access/access_bpf.h"
+#include "sys/clock.h"
+#include "sys/gate.h"
 #include "sys/page_idle.h"
 
 #define GONE UINT32_MAX
 
-static int64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-int64_t access_thread_ns(void)
-{
-	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
-}
-
-uint64_t access_now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
 static uint64_t take_cleared(void *ctx)
 {
 	struct access_bpf *access = ctx;
-	uint64_t cleared = access->cleared;
+	uint64_t cleared;
 
+	if (gate_enter(walker_gate(access->walker), true))
+		return 0;
+	cleared = access->cleared;
 	access->cleared = 0;
+	gate_leave(walker_gate(access->walker));
 	return cleared;
 }
 
@@ -62,28 +49,31 @@ static int reserve(struct access_bpf *access, size_t nr)
 }
 
 struct access_bpf *access_bpf_create(struct walker *walker, const struct access_settings *settings,
-				     char *error, size_t error_size)
+				     struct failure *failure)
 {
 	struct access_bpf *access = calloc(1, sizeof(*access));
 
-	if (!access) {
-		snprintf(error, error_size, "out of memory");
+	*failure = (struct failure){.code = FAIL_OTHER, .err = ENOMEM, .text = "out of memory"};
+	if (!access)
 		return NULL;
-	}
 	access->walker = walker;
 	access->settings = *settings;
 	access->settings.page_idle = NULL;	// the caller's string
 	access->idle_fd = settings->page_idle ? page_idle_open(settings->page_idle) : -1;
-	access->random = clock_ns(CLOCK_MONOTONIC) | 1;
+	access->random = monotonic_ns() | 1;
 	access->ops = (struct access_ops){access_bpf_turn, take_cleared, access};
 	kpage_open(&access->kpage);
 	sweeper_init(&access->sweeper, walker, &access->kpage, access->idle_fd,
 		     settings->first_sweep_ns, settings->steady_sweep_ns);
 	if (settings->page_idle && access->idle_fd < 0) {
-		snprintf(error, error_size, "%s: %s", settings->page_idle, strerror(-access->idle_fd));
+		failure->err = -access->idle_fd;
+		if (failure->err == EPERM || failure->err == EACCES)
+			failure->code = FAIL_PRIVILEGE;
+		snprintf(failure->text, sizeof(failure->text), "%s: %s", settings->page_idle,
+			 strerror(failure->err));
 		goto fail;
 	}
-	if (access_bpf_self_test(access, error, error_size) < 0)
+	if (access_bpf_self_test(access, failure) < 0)
 		goto fail;
 	budget_init(&access->budget, settings->overhead_ns, access->clear_ns);
 	return access;
@@ -92,8 +82,11 @@ fail:
 	return NULL;
 }
 
-void access_bpf_destroy(struct access_bpf *access)
+void access_bpf_close(struct access_bpf *access)
 {
+	if (access->closed)
+		return;
+	access->closed = true;
 	for (size_t i = 0; i < access->nr_memories; i++)
 		memory_deinit(&access->memories[i]);
 	sweeper_deinit(&access->sweeper);
@@ -108,6 +101,11 @@ void access_bpf_destroy(struct access_bpf *access)
 	free(access->ranges);
 	free(access->pfns);
 	free(access->outcomes);
+}
+
+void access_bpf_destroy(struct access_bpf *access)
+{
+	access_bpf_close(access);
 	free(access);
 }
 
@@ -121,7 +119,8 @@ static uint32_t index_of(const struct access_process *processes, size_t nr, uint
 
 int access_bpf_set_targets(struct access_bpf *access, const struct access_process *processes, size_t nr)
 {
-	const struct walker_target *known = walker_targets(access->walker);
+	const struct walker_target *known = walker_targets(access->walker, NULL);
+	bool stale = walker_targets_epoch(access->walker) != access->targets_epoch;
 	struct walker_target *targets = calloc(nr + 1, sizeof(*targets));
 	struct target_memory *memories = calloc(nr + 1, sizeof(*memories));
 	uint32_t *moved = malloc((access->nr_memories + 1) * sizeof(*moved));
@@ -133,7 +132,7 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 	}
 	for (size_t i = 0; !err && i < access->nr_memories; i++) {
 		moved[i] = index_of(processes, nr, access->memories[i].id);
-		if (moved[i] == GONE)
+		if (moved[i] == GONE || stale)
 			continue;
 		targets[moved[i]] = known[i];
 		// The memory after an exec is taken as it is found.
@@ -164,6 +163,7 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 	free(access->memories);
 	access->memories = memories;
 	access->nr_memories = nr;
+	access->targets_epoch = walker_targets_epoch(access->walker);
 	free(targets);
 	free(moved);
 	return 0;
@@ -174,7 +174,7 @@ int access_bpf_set_mappings(struct access_bpf *access, size_t target, const stru
 {
 	if (target >= access->nr_memories)
 		return -EINVAL;
-	return memory_set_mappings(&access->memories[target], mappings, nr, access_now_ns());
+	return memory_set_mappings(&access->memories[target], mappings, nr, monotonic_ns());
 }
 
 /** What the look at an earlier sample says. */
@@ -198,7 +198,7 @@ static uint8_t result_of(struct access_bpf *access, const struct pending *sample
 
 static bool all_gone(const struct access_bpf *access)
 {
-	const struct walker_target *targets = walker_targets(access->walker);
+	const struct walker_target *targets = walker_targets(access->walker, NULL);
 
 	for (size_t i = 0; i < access->nr_memories; i++)
 		if (targets[i].state == WALKER_ALIVE || targets[i].state == WALKER_EXECED)
@@ -267,29 +267,29 @@ static void prepare(struct access_bpf *access, struct leaf *leaves,
 
 static void sweep(struct access_bpf *access, struct sweep_unit *unit, size_t target, uint64_t now_ns)
 {
-	int64_t begin = access_thread_ns(), used;
+	int64_t begin = thread_ns(), used;
 	struct target_memory *memory = &access->memories[target];
 	uint64_t start = unit->start;
 
 	if (memory->pidfd >= 0 &&
 	    sweeper_step(&access->sweeper, memory, target, unit, now_ns) == -EINVAL)
 		access_refused(access, target, start, NULL);
-	used = access_thread_ns() - begin;
+	used = thread_ns() - begin;
 	sweeper_pay(&access->sweeper, used);
 	// The first sweep has its own allowance, later ones come out of the overhead target.
 	if (!access->sweeper.first_done)
 		access->cpu_mark += used;
 }
 
-int access_bpf_turn(void *ctx, uint8_t *results, const struct access_sample *samples, size_t nr)
+static int turn(struct access_bpf *access, uint8_t *results, const struct access_sample *samples,
+		size_t nr)
 {
-	struct access_bpf *access = ctx;
 	size_t old = access->nr_pending, target;
 	int err = reserve(access, nr > old ? nr : old);
 
 	if (err)
 		return err;
-	uint64_t now_ns = access_now_ns();
+	uint64_t now_ns = monotonic_ns();
 	struct sweep_unit *unit = sweeper_due(&access->sweeper, access->memories, access->nr_memories,
 					      now_ns, &target);
 
@@ -316,4 +316,23 @@ int access_bpf_turn(void *ctx, uint8_t *results, const struct access_sample *sam
 		return -ESRCH;
 	prepare(access, access->leaves + old, samples, nr);
 	return 0;
+}
+
+int access_bpf_turn(void *ctx, uint8_t *results, size_t nr_results,
+		    const struct access_sample *samples, size_t nr)
+{
+	struct access_bpf *access = ctx;
+	int err = gate_enter(walker_gate(access->walker), true);
+
+	if (err)
+		return err;
+	if (access->closed)
+		err = -ESHUTDOWN;
+	else if ((results && nr_results != access->nr_pending) ||
+		 walker_targets_epoch(access->walker) != access->targets_epoch)
+		err = -ESTALE;
+	else
+		err = turn(access, results, samples, nr);
+	gate_leave(walker_gate(access->walker));
+	return err;
 }

@@ -8,6 +8,7 @@
 #include "access/budget.h"
 #include "access/kpage.h"
 #include "access/target_memory.h"
+#include "sys/failure.h"
 #include "access/sweep.h"
 #include "walker/walker.h"
 
@@ -51,6 +52,8 @@ struct access_stats {
 struct access_bpf {
 	struct access_ops ops;
 	struct walker *walker;	// not owned
+	bool closed;
+	uint64_t targets_epoch;	// of the walker's targets that the memories belong to
 	struct access_settings settings;
 	struct kpage kpage;
 	struct sweeper sweeper;
@@ -76,9 +79,15 @@ struct access_bpf {
 	double read_ns, clear_ns;	// of the self-test
 };
 
-/** @walker must outlive it. NULL and @error set on failure. Runs the self-test. */
+/**
+ * @walker must outlive it; all of this is called from inside the walker's gate. NULL and @failure set
+ * on failure. Runs the self-test.
+ */
 struct access_bpf *access_bpf_create(struct walker *walker, const struct access_settings *settings,
-				     char *error, size_t error_size);
+				     struct failure *failure);
+/** Give all back but the structure itself: turns and calls of its ops end with -ESHUTDOWN. */
+void access_bpf_close(struct access_bpf *access);
+/** Once nobody knows it any more. */
 void access_bpf_destroy(struct access_bpf *access);
 
 /** A process to watch; @pidfd stays the caller's and must stay open. */
@@ -94,13 +103,15 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 /** Tell the mappings of a target. 0 or -errno. */
 int access_bpf_set_mappings(struct access_bpf *access, size_t target, const struct mapping *mappings,
 			    size_t nr);
-int access_bpf_turn(void *access, uint8_t *results, const struct access_sample *samples, size_t nr);
+/** See struct access_ops. The only one here that goes through the walker's gate by itself. */
+int access_bpf_turn(void *access, uint8_t *results, size_t nr_results,
+		    const struct access_sample *samples, size_t nr);
 
 /**
  * On a page of our own: it must read as accessed, be cleared, and read as accessed again after a
- * touch. Measures reads and young clears. Loses all targets. 0, or -ENOTSUP with @error set.
+ * touch. Measures reads and young clears. Loses all targets. 0, or -ENOTSUP with @failure set.
  */
-int access_bpf_self_test(struct access_bpf *access, char *error, size_t error_size);
+int access_bpf_self_test(struct access_bpf *access, struct failure *failure);
 
 // Shared between access_bpf.c and access_clear.c.
 /** Decide about a young leaf: true if it may be cleared (then @candidate is filled), else @state is set. */
@@ -110,5 +121,3 @@ bool access_judge(struct access_bpf *access, struct pending *sample, struct leaf
 void access_clear(struct access_bpf *access, struct candidate *candidates, size_t nr);
 /** The kernel refused to clear at @addr: find out how far that goes and why, and remember it. */
 void access_refused(struct access_bpf *access, uint32_t target, uint64_t addr, const struct leaf *leaf);
-int64_t access_thread_ns(void);
-uint64_t access_now_ns(void);

@@ -4,6 +4,8 @@
 #include "py/bind_util.h"
 
 /** Every part: add to @module; 0, or -1 with an exception set. */
+int bind_constants(PyObject *module);
+int bind_failure(PyObject *module);
 int bind_access(PyObject *module);
 int bind_workload(PyObject *module);
 int bind_formats(PyObject *module);
@@ -14,5 +16,5 @@ int bind_sampler(PyObject *module);
 int bind_survey(PyObject *module);
 
 struct walker;
-/** The walker inside a _core.Walker, or NULL with an exception set (TypeError, or it is closed). */
+/** The walker inside a _core.Walker, closed or not, or NULL with TypeError set. */
 struct walker *walker_of(PyObject *object);

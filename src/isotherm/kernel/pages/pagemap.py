@@ -6,29 +6,28 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntFlag
-from pathlib import Path
 
-from isotherm.errors import NotSupportedError
+from isotherm import _core
 from isotherm.kernel import procfs
 from isotherm.kernel.meminfo import meminfo
 
 
 class Fact(IntFlag):
-    """What a survey tells of a page: enum page_fact of survey/survey.h, which explains them."""
+    """What a survey tells of a page: survey/survey.h explains each."""
 
-    PRESENT = 1
-    SWAPPED = 2
-    YOUNG = 4
-    ANON = 8
-    SHARED = 16
-    HUGE = 32
-    ACTIVE = 64
-    REFERENCED = 128
-    LOCKED = 256
-    ZERO = 512
-    SPECIAL = 1024
-    JOINED = 2048
-    TORN = 4096
+    PRESENT = _core.PAGE_PRESENT
+    SWAPPED = _core.PAGE_SWAPPED
+    YOUNG = _core.PAGE_YOUNG
+    ANON = _core.PAGE_ANON
+    SHARED = _core.PAGE_SHARED
+    HUGE = _core.PAGE_HUGE
+    ACTIVE = _core.PAGE_ACTIVE
+    REFERENCED = _core.PAGE_REFERENCED
+    LOCKED = _core.PAGE_LOCKED
+    ZERO = _core.PAGE_ZERO
+    SPECIAL = _core.PAGE_SPECIAL
+    JOINED = _core.PAGE_JOINED
+    TORN = _core.PAGE_TORN
 
 
 _PAGEMAP_SCAN = 0xC0606610  # _IOWR('f', 16, struct pm_scan_arg) of linux/fs.h, Linux 6.7
@@ -71,19 +70,3 @@ def opened(pid: int) -> Iterator[int]:
 def free_swap_bytes() -> int:
     """Return how much swap space is free on this machine; 0 without any."""
     return meminfo().get("SwapFree", 0)
-
-
-def cgroup_inode(path: str) -> int:
-    """
-    Return what /proc/kpagecgroup calls the memory cgroup `path`: its inode.
-
-    path: of a directory, or as the kernel writes it, below the root of the hierarchy that accounts
-    memory. Raises `NotSupportedError` if there is none.
-    """
-    for root in ("", "/sys/fs/cgroup/memory", "/sys/fs/cgroup"):
-        folder = Path(root + "/" + path.lstrip("/"))
-        if folder.is_dir() and (folder / "cgroup.procs").exists():
-            return folder.stat().st_ino
-    raise NotSupportedError(
-        f"there is no memory cgroup {path!r}", hint="name a directory below /sys/fs/cgroup"
-    )

@@ -1,0 +1,239 @@
+"""
+The look of the backend `bpf`: processes' memory, page by page, on a stock kernel.
+
+Accessed bits are read from the page tables through BPF (kernel/bpf.py) and cleared with
+process_madvise(MADV_COLD), or through the page_idle bitmap where the kernel has one. Everything
+between targets() and close() happens in C (_native/access/access_bpf.h): read first, clear only
+what is young and only whole folios, within a budget of CPU time.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from isotherm._core import (
+    FAIL_PRIVILEGE,
+    MAPPING_SWEEPABLE,
+    PAGE_IDLE_BITMAP,
+    AccessBpf,
+    CoreError,
+    Walker,
+)
+from isotherm.backends.process_look import ProcessLook
+from isotherm.core.look import Check, Samples, TargetRanges
+from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
+from isotherm.kernel.bpf import open_walker
+from isotherm.kernel.privilege import root_hint
+from isotherm.model.ranges import Range
+from isotherm.model.target import Mapping, Unobservable
+from isotherm.targets.target_set import ProcessTargets
+
+if TYPE_CHECKING:
+    from isotherm._core import AccessStats  # exists in the stub only
+
+#: Share of one CPU for the monitoring thread, clears included.
+OVERHEAD = 0.01
+#: Share of one CPU for the first sweep, which lasts seconds, and for what is swept again later.
+FIRST_SWEEP = 0.10
+STEADY_SWEEP = 0.002
+#: Clears from the target's own CPU in ticks with so many: moving there and back takes as long as
+#: 6 clears from afar, and 32 clears then slow the target by 1 % instead of 5 %.
+FOLLOW_FROM = 8
+
+_SECOND_NS = 1_000_000_000
+_MOST_SWEPT = 2 << 40
+#: The walker ignores the bits of an address above; those beyond are the kernel's.
+_USER_END = 1 << 47
+
+
+@dataclass(frozen=True, slots=True)
+class AccessCost:
+    """
+    What the self-test measured on our own pages, in µs of CPU time.
+
+    read: reading one page's accessed bit; clear: clearing that of a young page.
+    """
+
+    read_us: float
+    clear_us: float
+
+
+def self_test(*, page_idle: bool | None = None) -> AccessCost:
+    """
+    Check on pages of our own that touching, clearing and touching again is seen.
+
+    Raises `NotPermittedError` or `NotSupportedError` with what failed.
+    """
+    access = _open(
+        open_walker(), overhead=OVERHEAD, sweep=False, follow_from=0, page_idle=page_idle
+    )
+    stats = access.stats()
+    access.close()
+    return AccessCost(stats["read_us"], stats["own_clear_us"])
+
+
+class BpfLook(ProcessLook):
+    """
+    Looks at the processes of `targets`, which stay the caller's.
+
+    overhead: share of one CPU that the monitoring thread may use; what reading leaves over pays
+    for clears, and samples beyond that are MISSED. sweep: clear anonymous memory by ranges at the
+    start, and again where accessed bits turn out to be stale. follow_from: clear from the CPU of a
+    single-threaded target in ticks with at least so many clears; 0 is never. page_idle: None takes
+    the bitmap where the kernel has one. max_ranges: as `ProcessTargets.living`. Nothing is swept
+    outside of the ranges of the targets' scope.
+
+    Raises `NotPermittedError` and `NotSupportedError` (no BPF).
+    """
+
+    name: ClassVar[str] = "bpf"
+
+    def __init__(
+        self,
+        targets: ProcessTargets,
+        *,
+        max_ranges: int = 64,
+        overhead: float = OVERHEAD,
+        sweep: bool = True,
+        follow_from: int = FOLLOW_FROM,
+        page_idle: bool | None = None,
+    ) -> None:
+        super().__init__(targets, max_ranges=max_ranges)
+        self._ranges = targets.scope.ranges
+        if self._ranges and self._ranges[-1].end > _USER_END:
+            raise BadValueError(
+                f"addresses of processes end at {_USER_END:#x}, and the ranges at "
+                f"{self._ranges[-1].end:#x}"
+            )
+        self._prepared = 0
+        self.walker = open_walker()
+        self._access = _open(
+            self.walker,
+            overhead=overhead,
+            sweep=sweep,
+            follow_from=follow_from,
+            page_idle=page_idle,
+        )
+
+    def targets(self) -> Sequence[TargetRanges]:
+        """Return the living processes and their ranges, and tell the C side of both."""
+        found = super().targets()
+        self._access.set_targets([(p.target_id, p.tid, p.pidfd) for p in self.present])
+        for index, ranges in enumerate(found):
+            self._access.set_mappings(index, _flat(ranges.mappings, self._ranges))
+        return [
+            _with_refused(ranges, self._access.unobservable(index))
+            for index, ranges in enumerate(found)
+        ]
+
+    def prepare(self, addresses: Samples) -> None:
+        self._prepared = len(addresses)
+        with suppress(ProcessLookupError):
+            self._access.turn(
+                addresses.addresses, _u32(addresses.targets), _u32(addresses.checked)
+            )
+
+    def check(self) -> bytes:
+        empty = array("I")
+        try:
+            return self._access.turn(array("Q"), empty, empty)
+        except ProcessLookupError:
+            return bytes([Check.MISSED]) * self._prepared
+
+    def cleared(self) -> int:
+        return self._access.take_cleared()
+
+    def warming_up(self) -> bool:
+        return not self._access.stats()["first_sweep_done"]
+
+    def native_access(self) -> object:
+        return self._access.native()
+
+    def refused(self, index: int) -> list[Range]:
+        """Return what the kernel refused to clear."""
+        return sorted(Range(start, end) for start, end, _ in self._access.unobservable(index))
+
+    def exempt(self, cpu_ns: int) -> None:
+        """Leave this CPU time out of the budget of clears."""
+        self._access.exempt(cpu_ns)
+
+    def stats(self) -> AccessStats:
+        """Counts and costs since the start, for `doctor`, benchmarks and tests."""
+        return self._access.stats()
+
+    def close(self) -> None:
+        self._access.close()
+        self.walker.close()
+
+
+def _open(
+    walker: Walker, *, overhead: float, sweep: bool, follow_from: int, page_idle: bool | None
+) -> AccessBpf:
+    if page_idle is None:
+        page_idle = Path(PAGE_IDLE_BITMAP).exists()
+    try:
+        return AccessBpf(
+            walker,
+            overhead_ns=int(overhead * _SECOND_NS),
+            first_sweep_ns=int(FIRST_SWEEP * _SECOND_NS) if sweep else 0,
+            steady_sweep_ns=int(STEADY_SWEEP * _SECOND_NS) if sweep else 0,
+            follow_from=follow_from,
+            page_idle=PAGE_IDLE_BITMAP if page_idle else None,
+        )
+    except CoreError as err:
+        if err.code == FAIL_PRIVILEGE:
+            raise NotPermittedError(
+                f"not allowed to clear accessed bits: {err.strerror}", hint=root_hint()
+            ) from err
+        raise NotSupportedError(
+            f"the access check fails its self-test: {err.strerror}",
+            hint="`isotherm doctor` names the backends that work here",
+        ) from err
+
+
+def _flat(mappings: Iterable[Mapping], ranges: Sequence[Range]) -> array[int]:
+    """Mappings as struct mapping: start, end, flags; those apart from `ranges` are not swept."""
+    words = array("Q")
+    for mapping in mappings:
+        inside = not ranges or any(
+            one.start < mapping.end and mapping.start < one.end for one in ranges
+        )
+        flag = MAPPING_SWEEPABLE if inside and _sweepable(mapping) else 0
+        words.extend((mapping.start, mapping.end, flag))
+    return words
+
+
+def _sweepable(mapping: Mapping) -> bool:
+    """
+    Private anonymous memory that is used.
+
+    That of a file may hold page-cache folios of any size, and terabytes are a reservation.
+    """
+    return (
+        mapping.is_anonymous
+        and mapping.permissions[3] == "p"
+        and mapping.permissions[:3] != "---"
+        and mapping.size <= _MOST_SWEPT
+    )
+
+
+def _u32(values: array[int]) -> array[int]:
+    return values if values.itemsize == 4 else array("I", values)
+
+
+def _with_refused(ranges: TargetRanges, refused: Sequence[tuple[int, int, str]]) -> TargetRanges:
+    """Add what the kernel refused to clear to what is known to be unobservable."""
+    if not refused:
+        return ranges
+    added: list[Any] = [
+        Unobservable(ranges.target.id, start, end, reason)
+        for start, end, reason in refused
+        if not any(u.start < end and start < u.end for u in ranges.unobservable)
+    ]
+    unobservable = tuple(sorted((*ranges.unobservable, *added), key=lambda u: u.start))
+    return TargetRanges(ranges.target, ranges.ranges, ranges.mappings, unobservable)
