@@ -73,6 +73,20 @@ def _plain(value: object) -> object:
     return str(value)
 
 
+def _of_known_targets(snapshot: Snapshot) -> Snapshot:
+    """Leave out what schemes tried on a target that ended since: its number means nothing."""
+    count = len(snapshot.targets)
+    if all(tried.target < count for state in snapshot.schemes for tried in state.tried):
+        return snapshot
+    states = tuple(
+        dataclasses.replace(
+            state, tried=tuple(tried for tried in state.tried if tried.target < count)
+        )
+        for state in snapshot.schemes
+    )
+    return dataclasses.replace(snapshot, schemes=states)
+
+
 class _Output(Protocol):
     """Where the frames of a recording go."""
 
@@ -193,7 +207,7 @@ class RecordingWriter:
         if not len(self._block):
             self._block_start_ns = snapshot.start_ns
         try:
-            self._block.add(snapshot)
+            self._block.add(_of_known_targets(snapshot))
         except BaseException:
             self._release()
             raise
