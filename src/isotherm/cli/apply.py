@@ -201,7 +201,7 @@ def command(
     length = length_of(duration)
     file = load(schemes)
     for note in file.notes:
-        print(note, file=sys.stderr)
+        tell(note)
     if file.others:
         raise BadValueError(
             f"{schemes!r} has {len(file.contexts)} contexts, and one is applied at a time",
