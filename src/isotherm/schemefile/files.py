@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from isotherm.errors import BadValueError, quoted
-from isotherm.model.scheme import Action, Scheme
+from isotherm.model.scheme import Scheme
 from isotherm.schemefile.bounds import MAX_LINE, MAX_TEXT, check_length
 from isotherm.schemefile.damo import keys as damo_keys
 from isotherm.schemefile.damo import scheme as damo
@@ -23,7 +23,7 @@ from isotherm.schemefile.documents.document import (
 from isotherm.schemefile.documents.json_tree import read_json
 from isotherm.schemefile.documents.scheme import SCHEME_KEYS
 from isotherm.schemefile.documents.yaml_tree import read_yaml
-from isotherm.schemefile.draft import decode_each
+from isotherm.schemefile.draft import action_names, decode_each
 from isotherm.schemefile.lines.classic import format_classic, looks_classic, parse_classic
 from isotherm.schemefile.lines.key_value import format_line, parse_line
 from isotherm.schemefile.presets import PRESETS
@@ -221,8 +221,8 @@ def _parse_any_line(word: Word) -> Scheme:
     if looks_classic(word.text):
         return parse_classic(word)
     alone = len(words) == 1 and "=" not in word.text and word.file == COMMAND_LINE
-    if alone and words[0].text.lower() not in list(Action):
-        known = [*PRESETS, *(str(one) for one in Action)]
+    if alone and words[0].text.lower() not in action_names():
+        known = [*PRESETS, *action_names()]
         raise unknown(words[0], "there is no preset, file or action", words[0].text, known)
     return parse_line(word)
 

@@ -12,7 +12,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from isotherm.model import own
 from isotherm.model.attrs import UINT_MAX
+from isotherm.model.own import NamedMetric
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -50,9 +52,12 @@ def decode_scheme(node: Node) -> Scheme:
     filters = pairs["filters"].sequence("filters") if "filters" in pairs else ()
     dests = pairs["dests"].sequence("dests") if "dests" in pairs else ()
     target = pairs.get("target_nid")
+    action, own_action = (
+        parse_action(words["action"]) if "action" in words else (Action.STAT, None)
+    )
     with node.word.placed():
         return Scheme(
-            parse_action(words["action"]) if "action" in words else Action.STAT,
+            action,
             _pattern(pairs["access_pattern"]) if "access_pattern" in pairs else Pattern(),
             name=words["name"].text if "name" in words else "",
             apply_interval_us=every,
@@ -62,6 +67,7 @@ def decode_scheme(node: Node) -> Scheme:
             target_nid=None if target is None else numbers.signed(target, "a node"),
             destinations=tuple(map(_destination, dests)),
             max_nr_snapshots=0 if snapshots is None else numbers.whole(snapshots, "snapshots"),
+            own=own_action,
         )
 
 
@@ -149,13 +155,15 @@ def _whole(pairs: Mapping[str, Node], key: str) -> int:
 
 def _goal(node: Node) -> Goal:
     pairs = node.mapping("a goal")
-    metric = Metric.USER_INPUT
+    metric, read = Metric.USER_INPUT, None
     if "metric" in pairs:
         word = pairs["metric"].scalar("metric")
-        known = [str(one) for one in Metric if one is not Metric.OWN]
-        if word.text not in known:
+        read = own.METRICS.known.get(word.text)
+        known = [str(metric) for metric in Metric if metric is not Metric.OWN]
+        if read is None and word.text not in known:
+            known += own.METRICS.known
             raise unknown(word, "there is no goal metric", word.text, known)
-        metric = Metric(word.text)
+        metric = Metric.OWN if read is not None else Metric(word.text)
     target = pairs.get("target_value", pairs.get("target_value_bp"))
     current = pairs.get("current_value", pairs.get("current_value_bp"))
     if target is None:
@@ -164,18 +172,21 @@ def _goal(node: Node) -> Goal:
     with node.word.placed():
         return Goal(
             metric,
-            _goal_value(target, metric),
-            current=0 if current is None else _goal_value(current, metric),
+            _goal_value(target, metric, read),
+            current=0 if current is None else _goal_value(current, metric, read),
             nid=numbers.signed(pairs["nid"], "a node") if "nid" in pairs else 0,
             memcg=memcg if metric in OF_MEMCG else "",
             complement=numbers.flag(pairs["complement"], "complement")
             if "complement" in pairs
             else False,
+            read=read,
         )
 
 
-def _goal_value(node: Node, metric: Metric) -> int:
-    if metric is Metric.SOME_MEM_PSI_US:
+def _goal_value(node: Node, metric: Metric, read: NamedMetric | None) -> int:
+    if read is not None and read.unit == "bytes":
+        return numbers.nbytes(node, "a goal's value")
+    if metric is Metric.SOME_MEM_PSI_US or (read is not None and read.unit == "us"):
         return numbers.us(node, "a goal's value")
     # The old names say bp also where the metric is the user's.
     return numbers.share(node, "a goal's value", 10_000)
@@ -240,6 +251,10 @@ def _bounds(pairs: Mapping[str, Node], kind: FilterType) -> tuple[int, int] | No
 def encode_scheme(scheme: Scheme) -> dict[str, Any]:
     """Return damo's mapping of a scheme; raises `InexpressibleError`."""
     check_scheme(scheme)
+    if scheme.own is not None:
+        raise InexpressibleError(
+            f"scheme {scheme.title}: action {scheme.does} is registered here, and damo lacks it"
+        )
     pattern = scheme.pattern
     found: dict[str, Any] = {"name": scheme.name} if scheme.name else {}
     found["action"] = str(scheme.action)
@@ -309,6 +324,10 @@ def _encode_quota(quota: Quota) -> dict[str, Any]:
 
 def _encode_goal(goal: Goal) -> dict[str, Any]:
     check_expressible(goal)
+    if goal.own is not None:
+        raise InexpressibleError(
+            f"goal {goal.own.name}: its metric is registered here, and damo lacks it"
+        )
     return {
         "metric": str(goal.metric),
         "complement": goal.complement,

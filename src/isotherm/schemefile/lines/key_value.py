@@ -22,7 +22,6 @@ from isotherm.schemefile.draft import (
     SETTERS,
     Draft,
     check_expressible,
-    parse_action,
 )
 from isotherm.schemefile.filters import format_filter
 from isotherm.schemefile.goals import format_goal
@@ -50,7 +49,7 @@ def parse_line(text: str | Word) -> Scheme:
         if not equals:
             if draft.action is not None:
                 raise _second_action(one)
-            draft.action = parse_action(one)
+            draft.set_action(one)
             continue
         if key.text not in SETTERS:
             raise unknown(key, "a scheme has no", key.text, list(SETTERS))
@@ -75,11 +74,11 @@ def format_line(scheme: Scheme) -> str:
     """
     Return the shortest line that `parse_line` reads back as an equal scheme.
 
-    Raises `InexpressibleError` for own actions and goals: Python callables.
+    Raises `InexpressibleError` for own actions and goals without a name: Python callables.
     """
     check_expressible(scheme)
     pattern = scheme.pattern
-    parts = [str(scheme.action)]
+    parts = [scheme.does]
     if scheme.name:
         parts.append(f"name={quote(scheme.name)}")
     if (pattern.min_size_bytes, pattern.max_size_bytes) != (0, U64_MAX):
