@@ -1,5 +1,5 @@
 # Each target is one command a person could type; .ci/run calls the same ones.
-.PHONY: help check pins test test-kernel test-vm sanitize fuzz bench
+.PHONY: help check pins test test-coverage test-kernel test-pythons guests test-vm sanitize fuzz bench
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 check:         ## format, lint, types, layers, spelling, pins
@@ -8,10 +8,16 @@ pins:          ## pin every dependency to its newest version
 	uv run --no-project .ci/pins.py
 test:          ## fast tests: no root needed
 	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q
+test-coverage: ## the same, two at a time, and what they cover
+	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q -n 2 --dist worksteal --cov --cov-report=term
+test-pythons:  ## the same, with the built wheel on each newer Python that is found
+	tests/pythons.sh
 test-kernel:   ## tests that touch the running kernel (root)
 	ISOTHERM_KERNEL_TESTS=require uv run pytest -q -m kernel
-test-vm:       ## tests on other kernels, in guests; builds or fetches them at first (minutes)
-	uv run python tests/vm/uml_guest.py --build && uv run python tests/vm/qemu_guest.py --make && ISOTHERM_VM_TESTS=require uv run pytest -q -rP tests/vm
+guests:        ## kernels of guests, built or fetched (minutes)
+	uv run python tests/vm/uml_guest.py --build && uv run python tests/vm/qemu_guest.py --make
+test-vm: guests ## tests on other kernels, in guests
+	ISOTHERM_VM_TESTS=require uv run pytest -q -rP tests/vm
 sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
 	tests/sanitize.sh
 fuzz:          ## COUNT=10000 hostile inputs for every reader, of seed SEED=0; see tests/fuzz/harness.py

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from isotherm.model.snapshot import Snapshot
-from isotherm.session.session import MonitorSession, monitor
+from isotherm.session.session import MonitorSession
+from isotherm.session.start import monitor
 
 MIB = 1 << 20
 GIB = 1 << 30

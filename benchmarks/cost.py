@@ -97,7 +97,7 @@ def python_share(pid: int, seconds: float, backend: str) -> float:
 def settle(session: Any, stream: Any, seconds: float) -> None:
     """Let the sweep of the start end, and the governor come to rest."""
     common.take(stream, seconds)
-    while session.ops.warming_up():
+    while session.monitor.look.warming_up():
         common.take(stream, SETTLE_S)
 
 

@@ -94,9 +94,9 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     """Import the running parts when they are first used: `import isotherm` stays cheap."""
     if name in {"MonitorSession", "monitor"}:
-        from isotherm.session import session
+        from isotherm.session import start
 
-        return getattr(session, name)
+        return getattr(start, name)
     if name in {"open", "record"}:
         from isotherm import api
 

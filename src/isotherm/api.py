@@ -1,60 +1,25 @@
 """
 What `import isotherm` offers beside the nouns: monitor, record, open, apply.
 
-Apart from `session`, because a recording needs nanoarrow and zstandard and monitoring does not.
+Apart from `session`, because a recording needs zstd and monitoring does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from isotherm.analysis.recorded import AnalysedRecording, open_recording
-from isotherm.model.snapshot import Snapshot
-from isotherm.recording.writer import RecordingWriter
-from isotherm.session.session import MonitorSession, default_path, monitor
+from isotherm.recording.format import SUFFIX
+from isotherm.recording.sink import RecordingSink
+from isotherm.session.options import Keywords, Options
+from isotherm.session.run import run
+from isotherm.session.session import MonitorSession
+from isotherm.session.start import monitor, start
+from isotherm.units import duration_ns
 
-__all__ = ["MonitorSession", "default_path", "monitor", "open", "record", "write_recording"]
-
-
-def recording_info(session: MonitorSession) -> dict[str, Any]:
-    """Return what the session adds to what every recording says of itself."""
-    choice = session.choice
-    return {
-        "backend": session.backend,
-        "backend_reason": choice.reason if choice is not None else "",
-        "attrs": session.attrs,
-        "profile": session.profile,
-        "operations": session.operations,
-        "targets": list(session.targets),
-    }
-
-
-def write_recording(
-    session: MonitorSession,
-    path: Path,
-    *,
-    duration: float | str | None = None,
-    force: bool = False,
-    each: Callable[[Snapshot], None] | None = None,
-) -> int:
-    """
-    Write the session's snapshots to `path` until the stream ends; return how many there were.
-
-    `each` is called with every snapshot after it was taken over. Without any snapshot no file is
-    left behind.
-    """
-    count = 0
-    with RecordingWriter(path, recording_info(session), force=force) as writer:
-        for snapshot in session.snapshots(duration):
-            writer.write(snapshot)
-            count += 1
-            if each is not None:
-                each(snapshot)
-    if not count:
-        path.unlink()
-    return count
+__all__ = ["MonitorSession", "monitor", "open", "record", "recording_path"]
 
 
 def record(
@@ -62,16 +27,18 @@ def record(
     *,
     duration: float | str | None = None,
     force: bool = False,
-    **target: Any,
+    **asked: Unpack[Keywords],
 ) -> int:
     """
-    Record to `path` for `duration`, or until the target ends; return the number of snapshots.
+    Record to a file until the stream ends; return the number of snapshots.
 
-    `target` and everything else is as for `isotherm.monitor`. An existing file is kept, with
-    `OutputError`, unless `force`.
+    path: of the file; none is left behind without any snapshot. duration: seconds, or text with a
+    unit; without it until the target ends. force: overwrite an existing file, which is kept, with
+    `OutputError`, otherwise. asked: as for `isotherm.monitor`.
     """
-    with monitor(**target) as session:
-        return write_recording(session, Path(path), duration=duration, force=force)
+    length = None if duration is None else duration_ns(duration)
+    with start(Options.of(**asked).lasting(length)) as session:
+        return run(session, [RecordingSink(Path(path), force=force)], duration=duration)
 
 
 def open(path: str | Path) -> AnalysedRecording:  # noqa: A001 - isotherm.open, as gzip.open
@@ -82,3 +49,23 @@ def open(path: str | Path) -> AnalysedRecording:  # noqa: A001 - isotherm.open, 
     then `DamagedRecordingError`.
     """
     return open_recording(Path(path))
+
+
+def recording_path(session: MonitorSession, directory: Path) -> Path:
+    """
+    Return a name in `directory` that is not taken yet: NAME.PID.isotherm, NAME.PID.2.isotherm.
+
+    Of the target's name letters, digits and `._+-` are taken, others become "_".
+    """
+    label = "recording"
+    if session.targets:
+        first = session.targets[0]
+        plain = re.sub(r"[^\w.+-]+", "_", first.name, flags=re.ASCII)
+        label = plain.lstrip(".-")[:100] or label
+        if first.pid is not None:
+            label += f".{first.pid}"
+    path, count = directory / f"{label}{SUFFIX}", 1
+    while path.exists():
+        count += 1
+        path = directory / f"{label}.{count}{SUFFIX}"
+    return path

@@ -43,6 +43,11 @@ class CommandEndedError(TargetGoneError):
         super().__init__(message, hint="a longer run is needed to see anything")
         self.returncode = returncode
 
+    @property
+    def status(self) -> int:
+        """A shell's view of the end: 128 + signal where a signal ended it."""
+        return 128 - self.returncode if self.returncode < 0 else self.returncode
+
 
 class NotPermittedError(IsothermError):
     """The kernel refused for lack of privileges."""

@@ -7,8 +7,8 @@ from array import array
 from contextlib import contextmanager
 from pathlib import Path
 
-from isotherm.backends.bpf.vaddr_bpf import VaddrBpfOps
 from isotherm.core.look import WAS_YOUNG, Check, Samples
+from support.looks import Composed
 
 PAGE, HUGE, MIB, GIB = 4096, 2 << 20, 1 << 20, 1 << 30
 
@@ -74,7 +74,7 @@ def batch(addresses, targets=None):
 @contextmanager
 def watching(*pids, overhead=1.0, sweep=False, **options):
     """An ops on these processes with, unless told otherwise, no limit of clears and no sweep."""
-    ops = VaddrBpfOps(pids, overhead=overhead, sweep=sweep, **options)
+    ops = Composed(pids, overhead=overhead, sweep=sweep, **options)
     try:
         ops.targets()
         yield ops

@@ -26,11 +26,11 @@ from bpf_kit import HUGE, PAGE, Child, look, vmstat
 from memory_kit import pagemap
 
 from isotherm.actions.treat import HUGE_STAYS
-from isotherm.backends.clear_refs import ClearRefsOps
+from isotherm.backends.clear_refs import ClearRefsLook
 from isotherm.core.act import Done
 from isotherm.core.look import Check
 from isotherm.model.scheme import Action, Destination
-from isotherm.targets.processes import ProcessSet
+from support.looks import Composed
 
 pytestmark = pytest.mark.kernel
 
@@ -294,18 +294,18 @@ def test_what_is_impossible_is_said_with_what_would_help(child):
 def test_a_guest_is_refused_unless_forced(child):
     at = small(child)
     with acting(child) as (ops, act):
-        ops._present[0].kvm = True
+        ops.present[0].kvm = True
         assert list(act(scheme(Action.COLD), at, SIZE).errors) == [
             "runs a virtual machine: what its guest uses cannot be seen"
         ]
     with acting(child, force_guests=True) as (ops, act):
-        ops._present[0].kvm = True
+        ops.present[0].kvm = True
         assert act(scheme(Action.COLD), at, SIZE).applied_bytes == SIZE
 
 
 def test_clear_refs_acts_where_no_accessed_bit_is_needed(child):
     at = small(child)
-    ops = ClearRefsOps(ProcessSet([child.pid]))
+    ops = Composed([child.pid], ClearRefsLook)
     try:
         ops.targets()
         assert "accessed bits" in ops.why_not(scheme(Action.PAGEOUT))

@@ -11,7 +11,6 @@ from action_kit import swap  # noqa: F401 - a fixture
 from bpf_kit import PAGE, Child, cleared, watching
 from memory_kit import pagemap
 
-from isotherm.actions import idle as action_idle
 from isotherm.core.look import Check
 from isotherm.model.scheme import Action, Filter, FilterType, Scheme
 
@@ -121,21 +120,3 @@ def test_pages_that_the_monitor_cleared_are_not_idle(child):
         act(ops, scheme, start)
         time.sleep(IDLE_US / 1e6)
         assert act(ops, scheme, start).passed_bytes == PAGES * PAGE
-
-
-def test_units_belong_to_the_region_that_holds_their_middle():
-    ledger, unit = action_idle.IdleLedger(), action_idle.UNIT_BYTES
-    piece = action_idle.Piece(0, 3 * unit, True, 0)
-    border = unit + unit // 4
-    left = list(ledger.parts(7, piece, action_idle.Range(0, border), 10, 0))
-    right = list(ledger.parts(7, piece, action_idle.Range(border, 3 * unit), 10, 0))
-    assert [(part.start, part.end) for part, _ in (*left, *right)] == [
-        (0, unit),
-        (unit, 3 * unit),
-    ]
-    assert {judged for _, judged in (*left, *right)} == {action_idle.Judged.FIRST}
-    ledger.note(7, left[0][0], 5)
-    whole = action_idle.Range(0, 3 * unit)
-    judged = [[one.name for _, one in ledger.parts(7, piece, whole, 10, now)] for now in (14, 15)]
-    assert judged == [["EARLY", "FIRST"], ["DUE", "FIRST"]]
-    assert {one for _, one in ledger.parts(8, piece, whole, 10, 99)} == {action_idle.Judged.FIRST}

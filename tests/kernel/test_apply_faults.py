@@ -19,6 +19,8 @@ from isotherm.kernel import undo
 from isotherm.kernel.pages import madvise
 from isotherm.schemefile.files import load
 from isotherm.session.applying import Applying
+from isotherm.session.options import Options
+from support.sinks import Each
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("states")]
 
@@ -170,9 +172,10 @@ def done_in_process(child, states, monkeypatch, answer):
     monkeypatch.setattr(undo, "state_folder", lambda: states)
     (one,) = load(only_cold(child)).schemes
     options = {"sample": "2ms", "aggr": "20ms", "pid": child.pid}
-    with Applying((one,), **options) as applying_here:
+    with Applying(Options.of(schemes=(one,), **options)) as applying_here:
         # Memory is young at first, and told of from the second round on.
-        applying_here.run("60s", lambda s: s.index < 9 or applying_here.session.stop())
+        session = applying_here.session
+        applying_here.run("60s", Each(lambda snapshot: snapshot.index < 9 or session.stop()))
         return applying_here.result()
 
 

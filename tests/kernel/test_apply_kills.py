@@ -48,9 +48,10 @@ _WORKER = """
 import os, sys
 from pathlib import Path
 from isotherm.session.applying import Applying
+from isotherm.session.options import Options
 from isotherm.kernel import undo
 from isotherm.schemefile.files import load
-from isotherm.backends.bpf import vaddr_bpf
+from isotherm.backends.bpf import look
 schemes = load("pageout quota=none").schemes
 states = Path(sys.argv[1])
 undo.state_folder = lambda: states
@@ -61,7 +62,9 @@ for line in sys.stdin:
         continue
     try:
         print(os.getpid(), flush=True)
-        with Applying(schemes, pid=int(line), sample="1ms", aggr="10ms", update="20ms") as one:
+        with Applying(
+            Options.of(schemes=schemes, pid=int(line), sample="1ms", aggr="10ms", update="20ms")
+        ) as one:
             print("notes", len(one.notes), flush=True)
             one.run()
     except BaseException as err:

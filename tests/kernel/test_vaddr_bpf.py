@@ -21,7 +21,7 @@ from bpf_kit import (
     watching,
 )
 
-from isotherm.backends.bpf.vaddr_bpf import self_test
+from isotherm.backends.bpf.look import self_test
 from isotherm.core.look import Check
 
 pytestmark = pytest.mark.kernel
@@ -231,8 +231,8 @@ def test_without_folios_of_bpf_the_files_of_proc_tell(child):
     at = child.make(f"memory.small({PAGES * PAGE})")
     child.run(f"kit.write({at}, {PAGES * PAGE})")
     with watching(child.pid) as ops:
-        ops._access.close()
-        ops._access = AccessBpf(open_walker(), overhead_ns=10**9, ignore_folios=True)
+        ops.look._access.close()
+        ops.look._access = AccessBpf(open_walker(), overhead_ns=10**9, ignore_folios=True)
         ops.targets()
         found = look(ops, pages(at, PAGES), lambda: child.run(f"kit.touch({at + 7 * PAGE})"))
         assert [i for i, value in enumerate(found) if value == ACCESSED] == [7]

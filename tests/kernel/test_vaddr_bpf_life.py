@@ -13,12 +13,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from bpf_kit import MIB, PAGE, Child, batch, look, watching
 
-from isotherm.backends.bpf.vaddr_bpf import VaddrBpfOps, _refuse_guest
 from isotherm.core.look import Check
-from isotherm.core.monitor import Monitor
 from isotherm.errors import NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs
-from isotherm.targets.processes import Process
+from isotherm.targets.target_set import TargetFacts, refuse_virtual_machines
+from support.looks import Composed
 
 pytestmark = pytest.mark.kernel
 
@@ -102,8 +101,10 @@ def test_storms_do_no_harm(storm):
     )
     try:
         assert program.stdout.readline() == "begun\n"
-        ops = VaddrBpfOps([program.pid], overhead=0.2)
-        with Monitor(ops, FAST, seed=1) as monitor:
+        with (
+            Composed([program.pid], overhead=0.2) as composed,
+            composed.monitor(FAST, seed=1) as monitor,
+        ):
             for snapshot in monitor.snapshots():
                 assert snapshot.index < 10_000
         assert program.stdout.readline() == "ok\n"
@@ -127,7 +128,7 @@ def test_exit_in_the_middle(child):
         assert not ops.alive()
         assert ops.targets() == []
     with pytest.raises(TargetGoneError):
-        VaddrBpfOps([child.pid])
+        Composed([child.pid])
 
 
 def test_exec_in_the_middle(child):
@@ -172,9 +173,8 @@ def test_children_are_followed_and_keep_their_ids(child):
 
 
 def test_virtual_machines_are_refused():
-    guest = Process(0, 1, 0, "qemu", -1, kvm=True)
     with pytest.raises(NotSupportedError, match="virtual machine"):
-        _refuse_guest(guest)
+        refuse_virtual_machines(TargetFacts(kvm=((1, "qemu"),)))
 
 
 def test_random_addresses_and_targets_are_harmless(child):
@@ -201,7 +201,10 @@ def test_monitoring_finds_the_hot_part(child):
     )
     attrs = Attrs(min_nr_regions=100)
     hot = missed = 0
-    with Monitor(VaddrBpfOps([child.pid], overhead=0.05), attrs, seed=3) as monitor:
+    with (
+        Composed([child.pid], overhead=0.05) as composed,
+        composed.monitor(attrs, seed=3) as monitor,
+    ):
         for snapshot in islice(monitor.snapshots(), 200):
             hot = sum(
                 max(0, min(r.end, at + 36 * MIB) - max(r.start, at + 32 * MIB))

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isotherm.analysis.accuracy import HOT_SHARE, score
+from isotherm.analysis.accuracy import CALLED_HOT_SHARE, score
 from isotherm.model.ranges import Range
 from isotherm.model.snapshot import Columns, Snapshot
 from isotherm.model.target import Target
@@ -48,7 +48,7 @@ def test_score_counts_pages(snapshot, hot, areas):
     claimed = {
         page
         for region in snapshot.regions
-        if region.nr_accesses >= max(1, HOT_SHARE * 20)
+        if region.nr_accesses >= max(1, CALLED_HOT_SHARE * 20)
         for page in range(region.start, region.end)
     } & inside
     assert one.predicted == len(claimed)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from array import array
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import nanoarrow as na
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isotherm.errors import BadValueError, DamagedRecordingError
-from isotherm.model.snapshot import Columns, Cost, Snapshot
+from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
+from isotherm.model.snapshot import Columns, Cost, IdleAge, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
+from isotherm.recording import format as layout
+from isotherm.recording import zstd
 from isotherm.recording.reader import open_recording
 from isotherm.recording.writer import RecordingWriter
 from support.snapshots import phases
@@ -22,32 +27,80 @@ u32 = st.integers(0, 2**32 - 1)
 u64 = st.integers(0, 2**64 - 1)
 maybe = st.none() | u64
 ns = st.integers(0, 2**62)
-name = st.text(st.characters(codec="utf-8"), max_size=12)
+name = st.text(max_size=12)  # lone surrogates as well: bytes that are no text
+
+
+targets = st.builds(Target, u64, name, st.none() | u32, maybe, maybe, maybe, name)
+spans = st.tuples(u64, u64).map(sorted)
+
+
+def named(made):
+    """Ranges of some kind: `made` gets a start and an end that is not before it."""
+    return spans.flatmap(lambda span: made(*map(st.just, span)))
 
 
 @st.composite
-def snapshots(draw):
-    targets = draw(
-        st.lists(st.builds(Target, u32, name, st.none() | u32, st.none() | u64), max_size=3)
+def apart(draw, nr_targets, max_size=20):
+    """(target, start, end): in order and apart, as regions are."""
+    found = []
+    for target in range(nr_targets):
+        edges = sorted(draw(st.sets(u64, max_size=max_size)))
+        found += [(target, *pair) for pair in zip(edges[::2], edges[1::2], strict=False)]
+    return found
+
+
+@st.composite
+def states(draw, nr_targets):
+    rows = draw(apart(nr_targets, 6))
+    return SchemeState(
+        title=draw(name),
+        action=draw(name),
+        stats=SchemeStats(*draw(st.tuples(*[u64] * 7)), draw(st.dictionaries(name, u64))),
+        effective_bytes=draw(maybe),
+        charged_bytes=draw(u64),
+        score=draw(st.none() | st.floats(allow_nan=False, allow_infinity=False)),
+        active=draw(st.booleans()),
+        held=draw(st.booleans()),
+        tried=tuple(TriedRegion(*row, *draw(st.tuples(u32, u32, u64, u64))) for row in rows),
     )
-    rows = draw(st.lists(st.tuples(u32, u64, u64, u32, u32, u64), max_size=20))
+
+
+@st.composite
+def streams(draw):
+    """Snapshots one after the other; targets and what cannot be seen often stay as they were."""
+    indices = sorted(draw(st.sets(u64, max_size=8)))
+    made = []
+    for index in indices:
+        if not made or draw(st.booleans()):
+            one = draw(snapshots(index))
+        else:
+            one = replace(made[-1], index=index, mappings=None)
+        made.append(one)
+    return made
+
+
+@st.composite
+def snapshots(draw, index):
+    found = draw(st.lists(targets, max_size=3, unique_by=lambda target: target.id))
+    rows = [(*row, *draw(st.tuples(u32, u32, u64))) for row in draw(apart(len(found), 12))]
     values = zip(*rows, strict=True) if rows else ((),) * 6
+    gaps = named(lambda start, end: st.builds(Unobservable, u64, start, end, name))
+    maps = named(lambda start, end: st.builds(Mapping, start, end, name, name))
+    ages = st.builds(IdleAge, st.integers(0, max(0, len(found) - 1)), name, u64, u64)
     return Snapshot(
-        *(draw(strategy) for strategy in (u64, ns, ns, u64, u64)),
-        targets=tuple(targets),
+        index,
+        *(draw(strategy) for strategy in (ns, ns, u64, u64)),
+        targets=tuple(found),
         columns=Columns(*(array(c, v) for c, v in zip("IQQIIQ", values, strict=True))),
-        unobservable=tuple(
-            draw(st.lists(st.builds(Unobservable, u32, u64, u64, name), max_size=2))
-        ),
+        unobservable=tuple(draw(st.lists(gaps, max_size=2))),
         cost=draw(st.builds(Cost, u64, u64, maybe, u64, maybe, maybe)),
         mappings=draw(
-            st.none()
-            | st.dictionaries(
-                u32,
-                st.lists(st.builds(Mapping, u64, u64, name, name), max_size=2).map(tuple),
-                max_size=2,
-            )
+            st.none() | st.dictionaries(u64, st.lists(maps, max_size=2).map(tuple), max_size=2)
         ),
+        schemes=tuple(draw(st.lists(states(len(found)), max_size=2))),
+        monotonic_ns=draw(maybe),
+        running_ns=draw(maybe),
+        idle_ages=draw(st.none() | st.lists(ages, max_size=3 * bool(found)).map(tuple)),
     )
 
 
@@ -68,13 +121,45 @@ def example():
     return scratch().read_bytes()
 
 
-@given(st.lists(snapshots(), max_size=8), st.sampled_from([0, 0.1, 1e6]))
+@given(streams(), st.sampled_from([0, 0.1, 1e6]))
 @settings(deadline=None)
 def test_round_trip(sent, flush_every_s):
+    """What is written is read, by us and by any other reader of Arrow."""
     with RecordingWriter(scratch(), {}, force=True, flush_every_s=flush_every_s) as writer:
         for one in sent:
             writer.write(one)
     assert list(open_recording(scratch())) == sent
+    foreign = foreign_rows(scratch())
+    assert [row["index"] for row in foreign] == [one.index for one in sent]
+    assert [[region["end"] for region in row["regions"]] for row in foreign] == [
+        list(one.columns.end) for one in sent
+    ]
+    tried = [[len(state["tried"]) for state in row["schemes"]] for row in foreign]
+    assert tried == [[len(state.tried) for state in one.schemes] for one in sent]
+    assert [row["running_ns"] for row in foreign] == [one.running_ns for one in sent]
+
+
+def foreign_rows(path):
+    """Rows of a recording, by a reader that knows nothing of us."""
+    data, stream = path.read_bytes(), b""
+    while data:
+        if data.startswith(layout.SKIPPABLE_MAGIC):
+            data = data[8 + int.from_bytes(data[4:8], "little") :]
+            continue
+        inflate = zstd.ZstdDecompressor()
+        stream += inflate.decompress(data)
+        data = inflate.unused_data
+    # Times of any ns have no datetime.
+    arrays = na.ArrayStream.from_readable(stream).read_all()
+    keep = ("index", "regions", "schemes", "running_ns")
+    children = {
+        name: arrays.child(i).to_pylist()
+        for i, name in enumerate(field.name for field in arrays.schema.fields)
+        if name in keep
+    }
+    return [
+        dict(zip(keep, row, strict=True)) for row in zip(*(children[k] for k in keep), strict=True)
+    ]
 
 
 def read_damaged(data):

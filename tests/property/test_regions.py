@@ -378,7 +378,7 @@ def test_both_generators_draw_the_same(kind, seed, spans):
 def test_imputation_keeps_to_what_was_seen(
     hits, old, cleared, again, missed, unobservable, last, before
 ):
-    one = region.Region(0, 4096, last_nr_accesses=last, unobservable=before)
+    one = region.RegionState(0, 4096, last_nr_accesses=last, unobservable=before)
     hits, again = min(hits, old), min(again, cleared)
     results = (
         [Check.ACCESSED] * hits

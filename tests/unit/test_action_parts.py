@@ -3,15 +3,11 @@
 import errno
 from collections import Counter
 
-import pytest
-
-from isotherm.actions.memory import _may_be_acted_on, is_anonymous
+from isotherm.actions.memory import SHARED, _sorted_out
 from isotherm.actions.treat import weighted_node
 from isotherm.actions.ways import NEVER, WAYS
-from isotherm.errors import NotSupportedError
 from isotherm.kernel import numa
 from isotherm.kernel.pages import madvise
-from isotherm.kernel.pages.pagemap import cgroup_inode
 from isotherm.model.scheme import Action, Destination
 from isotherm.model.target import Mapping
 
@@ -56,15 +52,16 @@ MAPS = b"""\
 
 
 def test_only_private_ordinary_mappings_may_be_acted_on():
-    found = _may_be_acted_on(MAPS)
-    assert [(one.start, is_anonymous(one)) for one in found] == [
+    found, left = _sorted_out(MAPS)
+    assert [(one.start, one.is_anonymous) for one in found] == [
         (0x1000, True),
         (0x4000, False),
         (0x7000, True),
     ]
     assert isinstance(found[0], Mapping)
-
-
-def test_a_cgroup_that_is_not_there_is_an_error():
-    with pytest.raises(NotSupportedError, match="no memory cgroup"):
-        cgroup_inode("/no/such/group")
+    # Without access rights there is no memory, and that of the kernel is nobody's.
+    assert [(mapping.start, why) for mapping, why in left] == [
+        (0x2000, SHARED),
+        (0x5000, "device memory: left alone"),
+        (0x8000, "kernel memory: left alone"),
+    ]

@@ -1,6 +1,6 @@
 """What schemes did, by mapping: each byte once, and nothing that no scheme did."""
 
-from isotherm.analysis.applied import Outcomes, title
+from isotherm.analysis.applied import Outcomes
 from isotherm.core.act import Done
 from isotherm.core.look import TargetRanges
 from isotherm.model.ranges import Range, parts
@@ -59,4 +59,4 @@ def test_what_says_nothing_is_passed_over():
 
 
 def test_a_mapping_without_a_name_is_anonymous():
-    assert [title(one) for one in (A, B)] == ["/a", "anonymous"]
+    assert [one.title for one in (A, B)] == ["/a", "anonymous"]

@@ -78,7 +78,7 @@ def test_no_process_of_that_name(run):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["-p", "1", "-n", "python"], "only one"),
+        (["-p", "1", "-a"], "belongs to no process"),
         (["-p", "1", "--", "true"], "only one"),
         ([], "hint:"),
         (["-p", "one"], "not a pid"),
@@ -131,7 +131,7 @@ def test_a_log_that_cannot_be_written(run):
 AS_NOBODY = """
 import difflib, os, sys
 import isotherm.cli, isotherm.cli.apply
-import isotherm.backends.bpf.vaddr_bpf, isotherm.backends.clear_refs
+import isotherm.backends.bpf.look, isotherm.backends.clear_refs
 os.chdir("/")
 os.setgid(65534); os.setuid(65534)
 raise SystemExit(isotherm.cli.main(["apply", *sys.argv[1:]]))

@@ -15,7 +15,9 @@ from isotherm.kernel import undo
 from isotherm.model.scheme import Access, Action, Pattern, Quota, Scheme
 from isotherm.schemefile.files import load
 from isotherm.session.applying import Applying
+from isotherm.session.options import Options
 from support.killed import run_and_kill
+from support.sinks import Each
 
 TOTAL, HOT = 64 * MIB, 8 * MIB
 COLD = Pattern(access=Access(0, 0))
@@ -39,7 +41,8 @@ def applying(*schemes, world=None, **options):
     clock = VirtualClock(1000 * MS)
     ops = SimOps(world or fixed(TOTAL, ((0, HOT),)), clock)
     options = {"ops": ops, "clock": clock, "seed": 7} | options
-    with Applying(schemes or (OUT,), **options) as one:
+    log = options.pop("log", None)
+    with Applying(Options.of(schemes=schemes or (OUT,), **options), log=log) as one:
         yield one, ops
 
 
@@ -100,7 +103,7 @@ def test_what_was_done_since_the_last_snapshot_counts(tmp_path):
                 one.session.stop()
 
         one.outcomes.take = stop_soon
-        one.run(30, seen.append)
+        one.run(30, Each(seen.append))
         found = one.result()
         away = TOTAL - ops.resident_bytes(0)
     assert found.states[0].stats.sz_applied == away > seen[-1].schemes[0].stats.sz_applied
@@ -213,7 +216,9 @@ def test_what_a_kill_left_of_writing_a_state_file_is_removed(folder):
 def test_a_log_that_cannot_be_written_is_told_before_anything_is_started(tmp_path, folder):
     marker = tmp_path / "started"
     with pytest.raises(OutputError):
-        Applying((OUT,), log=tmp_path / "no" / "log", command=["touch", str(marker)])
+        Applying(
+            Options.of(schemes=(OUT,), command=["touch", str(marker)]), log=tmp_path / "no" / "log"
+        )
     assert not marker.exists()
     assert states_in(folder) == []
 

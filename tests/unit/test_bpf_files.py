@@ -82,11 +82,58 @@ def test_other_kinds(btf):
     assert _core.btf_lookup(btf, "absent", STRUCT, "x") == (0, -1, -1)
 
 
-def test_unknown_kind_is_refused(btf):
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [([], 0), ([], 5), ([(7,)], 0), ([(7, 8, 9), (1, 2, 3)], None), ([(7, 8)] * 300, None)],
+)
+def test_a_kind_of_a_newer_kernel_is_passed_over(rows, count):
+    """Its length is not known, but only the right one leads from type to type up to the end."""
     b = Btf()
-    b.type("new", 30, 0)
+    integer = b.type("int", INT, 4, [(32,)], count=0)
+    for at in range(200):
+        b.type(f"new{at}", 30, 0, rows, count=count)
+        b.struct(f"some{at}", [("first", integer, 0), ("second", integer, 32)])
+    last = b.struct("task_struct", [("pid", integer, 256)])
+    assert _core.btf_lookup(b.build(), "task_struct", STRUCT, "pid") == (last, 32, -1)
+
+
+def test_several_new_kinds_are_passed_over():
+    b = Btf()
+    integer = b.type("int", INT, 4, [(32,)], count=0)
+    for at in range(100):
+        b.type(f"one{at}", 20, 0, [(3, 4)])
+        b.type(f"other{at}", 99, 0, [(at,)], count=0)
+        b.type("", TYPEDEF, integer)
+    last = b.struct("task_struct", [("pid", integer, 256)])
+    assert _core.btf_lookup(b.build(), "task_struct", STRUCT, "pid") == (last, 32, -1)
+
+
+def test_the_file_itself_may_tell_how_long_a_kind_is():
+    b = Btf()
+    integer = b.type("int", INT, 4, [(32,)], count=0)
+    b.type("new", 20, 0, [(1, 2, 3, 4, 5), (6, 7, 8, 9, 10)])
+    last = b.struct("task_struct", [("pid", integer, 256)])
+    layouts = b"\0" * 4 * 20 + struct.pack("<BBH", 0, 20, 0)
+    sizes = len(b.types), len(b.types), len(b.strings)
+    told = b.types + b.strings + b"\0" * (-len(b.strings) % 4)
+    head = struct.pack("<HBBIIIIIII", 0xEB9F, 1, 0, 32, 0, *sizes, len(told), len(layouts))
+    found = _core.btf_lookup(head + told + layouts, "task_struct", STRUCT, "pid")
+    assert found == (last, 32, -1)
+
+
+def test_a_kind_that_leads_nowhere_is_refused():
+    b = Btf()
+    b.type("new", 30, 0, [(1 << 20,) * 7], count=0)
     with pytest.raises(OSError, match="not a BTF"):
         _core.btf_lookup(b.build(), "x", STRUCT, "y")
+
+
+def test_structures_inside_each_other_end():
+    """Each of four unnamed members holds the structure itself."""
+    b = Btf()
+    own = b.nr + 1
+    b.struct("task_struct", [("", own, 0)] * 4000)
+    assert _core.btf_lookup(b.build(), "task_struct", STRUCT, "pid") == (own, -1, -1)
 
 
 def test_damaged_btf_is_refused_or_read_safely(btf):

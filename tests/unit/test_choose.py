@@ -2,30 +2,35 @@ import dataclasses
 import os
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from isotherm.backends.choose import BACKENDS, TargetFacts, choose, look_at, open_ops
+from isotherm.backends import registry
+from isotherm.backends.choose import choose
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import BpfSupport
-from isotherm.kernel.features import probe
-from isotherm.session import opening, session
+from isotherm.session import start
+from isotherm.targets.target_set import ProcessTargets, TargetFacts
 from support.machines import NOTHING, ROOT, USER, kernel_damon
 
 
 def test_root_gets_bpf_and_everybody_else_a_reason():
     choice = choose(ROOT)
-    assert (choice.backend, choice.clearing) == ("bpf", "cold")
-    assert set(choice.why_not) == set(BACKENDS) - {"bpf"}
+    assert choice.backend == "bpf"
+    assert "process_madvise(MADV_COLD)" in choice.reason
+    assert set(choice.why_not) == set(registry.names()) - {"bpf"}
     assert all(choice.why_not.values())
-    assert set(choice.cannot_see) == set(BACKENDS)
+    assert set(choice.cannot_see) == set(registry.names())
     assert choice.why_not["kdamond"] == "this kernel has no DAMON"
     assert choice.warnings == ()
 
 
 def test_page_idle_is_preferred_for_clearing():
     choice = choose(dataclasses.replace(ROOT, page_idle=True))
-    assert (choice.backend, choice.clearing) == ("bpf", "page-idle")
+    assert choice.backend == "bpf"
+    assert "the page_idle bitmap" in choice.reason
     assert not any("mapped by several" in text for text in choice.cannot_see["bpf"])
 
 
@@ -61,7 +66,6 @@ def test_a_wish_is_met_or_refused_with_the_reason():
     asked = choose(ROOT, "clear-refs").why_not
     assert asked["bpf"] == "works here, but clear-refs was asked for"
     assert choose(ROOT).why_not["clear-refs"] == "works here, but bpf sees more at less cost"
-    assert choose(ROOT, "sim").backend == "sim"
     with pytest.raises(NotSupportedError, match=r"backend kdamond .*: this kernel has no DAMON"):
         choose(ROOT, "kdamond")
     with pytest.raises(NotPermittedError, match="backend bpf cannot be used here: needs root"):
@@ -148,20 +152,39 @@ def test_the_kernels_damon_can_be_left_alone(monkeypatch):
         choose(support, "kdamond")
 
 
-def test_auto_goes_on_without_a_kdamond_that_cannot_be_opened(monkeypatch):
-    def refuse(*arguments, **options):
-        raise NotSupportedError("the kernel's DAMON has no vaddr operations, only paddr")
+def test_auto_goes_on_without_what_cannot_be_opened(monkeypatch):
+    """And says so; who asked for it gets the error."""
 
-    monkeypatch.delenv("ISOTHERM_LEAVE_DAMON")
-    damon = dataclasses.replace(kernel_damon(), kdamonds=(), slots=0)
-    support = dataclasses.replace(USER, damon=damon)
-    monkeypatch.setattr(opening, "probe", lambda: support)
-    monkeypatch.setattr(opening, "open_kdamond", refuse)
-    with session.monitor(pid=os.getpid(), children=False) as running:
+    def refuse(opening):
+        raise NotPermittedError("the kernel refuses after all")
+
+    monkeypatch.setattr(start, "probe", lambda: ROOT)
+    monkeypatch.setattr(registry.kind_of("bpf"), "open", refuse, raising=False)
+    with start.monitor(pid=os.getpid(), children=False) as running:
         assert running.backend == running.choice.backend == "clear-refs"
-        assert "no vaddr operations" in running.choice.why_not["kdamond"]
-    with pytest.raises(NotSupportedError, match="no vaddr operations"):
-        session.monitor(pid=os.getpid(), backend="kdamond")
+        assert running.choice.why_not["bpf"] == "the kernel refuses after all"
+        assert running.warnings[0] == (
+            "backend bpf cannot be used here: the kernel refuses after all"
+        )
+        assert [target.pid for target in running.targets] == [os.getpid()]
+    with pytest.raises(NotPermittedError, match="refuses after all"):
+        start.monitor(pid=os.getpid(), backend="bpf")
+
+
+def test_what_kept_the_best_from_being_opened_is_the_reason_if_nothing_is_left(monkeypatch):
+    def refuse(opening):
+        raise NotSupportedError("not this one")
+
+    def refuse_too(opening):
+        raise NotSupportedError("nor that one")
+
+    monkeypatch.setattr(start, "probe", lambda: ROOT)
+    monkeypatch.setattr(registry.kind_of("bpf"), "open", refuse, raising=False)
+    monkeypatch.setattr(registry.kind_of("clear-refs"), "open", refuse_too, raising=False)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(NotSupportedError, match="not this one"):
+        start.monitor(pid=os.getpid())
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_idle_is_taken_where_bpf_is_not():
@@ -171,31 +194,31 @@ def test_idle_is_taken_where_bpf_is_not():
     assert choose(dataclasses.replace(support, page_frames=False)).backend == "clear-refs"
 
 
-def test_open_ops_of_a_backend_without_processes():
-    with pytest.raises(NotSupportedError, match="takes no processes"):
-        open_ops(choose(ROOT, "sim"), [1])
-
-
-def test_another_isotherm_is_warned_of():
-    """Any process that is called isotherm and holds a descriptor of the target."""
+@pytest.mark.parametrize(
+    ("imports", "words", "is_one"),
+    [
+        ("isotherm._core", ["whatever"], True),
+        ("os", ["isotherm", "--cov=isotherm"], False),
+    ],
+)
+def test_another_isotherm_is_warned_of(imports, words, is_one):
+    """Who has the C core mapped and holds a descriptor of the target; a name does not count."""
     code = (
-        "import os, sys; fd = os.pidfd_open(int(sys.argv[1])); print('ready', flush=True); "
-        "sys.stdin.read()"
+        f"import os, sys, {imports}; fd = os.pidfd_open(int(sys.argv[1])); "
+        "print('ready', flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", code, str(os.getpid()), "isotherm"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    command = [sys.executable, "-c", code, str(os.getpid()), *words]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other,
+        closing(ProcessTargets([os.getpid()], follow_children=False)) as ourselves,
+    ):
         other.stdout.readline()
-        facts = look_at([os.getpid()])
+        facts = ourselves.facts()
+        other.stdin.close()
+    warnings = choose(ROOT, target=facts).warnings
+    if is_one:
         assert facts.watched == ((other.pid, os.getpid()),)
-        (warning,) = choose(ROOT, target=facts).warnings
-        assert f"another isotherm (process {other.pid}) watches process {os.getpid()}" in warning
-    assert look_at([os.getpid()]).watched == ()
-
-
-@pytest.mark.kernel
-def test_open_ops_opens_what_was_chosen():
-    for wish in ("bpf", "clear-refs"):
-        ops = open_ops(choose(probe(), wish), [os.getpid()], follow_children=False)
-        assert ops.name == wish
-        assert [target.target.pid for target in ops.targets()] == [os.getpid()]
-        ops.close()
+        assert f"another isotherm (process {other.pid}) watches process" in warnings[0]
+    else:
+        assert facts.watched == ()
+        assert warnings == ()

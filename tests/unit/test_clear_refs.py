@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from isotherm.backends.clear_refs import ClearRefsOps
+from isotherm.backends.clear_refs import ClearRefsLook
 from isotherm.core.look import Check, Samples
 from isotherm.demo.runner import Workload
 from isotherm.demo.spec import Area, Hot, Phase, Spec
 from isotherm.kernel.smaps import smaps
-from isotherm.targets.processes import ProcessSet
+from support.looks import Composed
 
 PAGE = 4096
 
@@ -44,7 +44,7 @@ def workload():
 
 
 def opened(workload):
-    ops = ClearRefsOps(ProcessSet([workload.pid]))
+    ops = Composed([workload.pid], ClearRefsLook)
     targets = ops.targets()
     assert len(targets) == 1
     return ops, targets[0]
@@ -133,7 +133,7 @@ def test_the_target_may_vanish_in_the_middle(workload):
 
 
 def test_recommended_intervals_grow_with_the_target(workload, monkeypatch):
-    ops = ClearRefsOps(ProcessSet([workload.pid]))  # known before the first look
+    ops = Composed([workload.pid], ClearRefsLook)  # known before the first look
     attrs = ops.recommended_attrs
     assert (attrs.sample_us, attrs.aggr_us) == (1_000_000, 5_000_000)
     monkeypatch.setattr("isotherm.backends.clear_refs._resident_bytes", lambda _process: 10 << 30)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from isotherm.backends.bpf.self_test import self_test
+from isotherm.backends.choose import try_out
 from isotherm.cli import main
+from isotherm.errors import BadValueError
 from isotherm.kernel.features import probe
 
 
@@ -56,8 +57,8 @@ def test_it_works_for_a_process(capsys):
     assert "no process 4194305" in capsys.readouterr().err
 
 
-def test_clear_refs_self_test():
-    found = self_test("clear-refs")
+def test_clear_refs_try_out():
+    found = try_out("clear-refs")
     if not os.access("/proc/self/clear_refs", os.W_OK):
         pytest.skip("this kernel has no /proc/PID/clear_refs")
     assert found.problem == ""
@@ -65,15 +66,16 @@ def test_clear_refs_self_test():
 
 
 @pytest.mark.kernel
-def test_bpf_self_test():
-    found = self_test("bpf")
+def test_bpf_try_out():
+    found = try_out("bpf")
     assert found.problem == ""
     assert found.read_us > 0
     assert found.clear_us > 0
 
 
-def test_unknown_self_test():
-    assert self_test("sim") is None
+def test_of_an_unknown_backend_nothing_is_tried():
+    with pytest.raises(BadValueError, match="no backend 'sim'"):
+        try_out("sim")
 
 
 @pytest.mark.kernel

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from isotherm.analysis.heatmap import extent, fold, heatmap
+from isotherm.analysis.extent import extent
+from isotherm.analysis.heatmap import fold, heatmap
 from isotherm.errors import BadValueError
 from isotherm.model.ranges import Range
 from isotherm.model.target import Target, Unobservable
@@ -136,6 +137,14 @@ def test_many_folds_cost_no_lines():
         "    40100000 ··········",
         "    40000000 ··········",
     ]
+
+
+def test_addresses_of_57_bits_are_not_passed_off_as_others():
+    high = 0xFF_1234_5678_9000
+    (top, *_) = render(
+        heatmap([snapshot(0, [(0, high, high + MIB, 1, 0, 0)])], 10, 8), 23, 5, colour=False
+    )
+    assert top.startswith("ff12…6889000")
 
 
 def test_plain_picture_of_the_unseen_and_the_unmapped():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from isotherm.analysis.hotness import UNKNOWN, Heat, by_mapping, idle_ages, total
+from dataclasses import replace
+
+from isotherm.analysis.hotness import UNKNOWN, Heat, by_mapping, total
+from isotherm.analysis.idleness import headline_ns, idle_ages
+from isotherm.analysis.suggestion import suggest
 from isotherm.analysis.summary import summarize
 from isotherm.model.target import Mapping, Unobservable
 from support.snapshots import MIB, phases, snapshot
@@ -13,8 +17,8 @@ def test_the_phases_by_mapping():
     rows = by_mapping(snapshots[-1], snapshots[0].mappings, long_idle_ns=1_000_000_000)
     quarter = MIB // 4
     assert rows == [
-        Heat("[heap]", 64 * MIB, 8 * MIB, 0, 56 * MIB, 0, 56 * MIB),
-        Heat("anonymous", 20 * MIB, 0, 0, 16 * MIB, 4 * MIB, 16 * MIB),
+        Heat("[heap]", 64 * MIB, 8 * MIB, 0, 56 * MIB, 0, 56 * MIB, 56 * MIB),
+        Heat("anonymous", 20 * MIB, 0, 0, 16 * MIB, 4 * MIB, 16 * MIB, 16 * MIB),
         Heat("[stack]", MIB, 0, 3 * quarter, 0, quarter, 0),
     ]
     assert total(rows).size == 85 * MIB
@@ -49,6 +53,21 @@ def test_unobservable_is_neither_hot_nor_cold():
     assert sum(size for _, size in idle_ages(one)) == 0
 
 
+def test_nothing_is_promised_of_what_schemes_leave_alone():
+    made = phases()
+    assert suggest(summarize(made)).what == "[heap]"
+    for entries in made[0].mappings.values():
+        assert all(mapping.permissions == "rw-p" for mapping in entries)
+    shared = {
+        id_: tuple(replace(mapping, permissions="rw-s") for mapping in entries)
+        for id_, entries in made[0].mappings.items()
+    }
+    summary = summarize([replace(made[0], mappings=shared), *made[1:]])
+    assert summary.what[0].idle_long == 56 * MIB
+    assert summary.what[0].idle_own == 0
+    assert suggest(summary) is None
+
+
 def test_idle_ages():
     rows = [
         (0, 0, 100, 0, 9, 0),
@@ -62,6 +81,36 @@ def test_idle_ages():
         (1_000_000_000, 200),
         (3_000_000_000, 350),
     ]
+
+
+def test_the_headline_is_an_idle_time_that_memory_can_have_reached():
+    # What was idle all the time has an age of 9.5 s in a recording of 10.1 s with 36 windows.
+    assert headline_ns(10_100_000_000) == 5_000_000_000
+    assert headline_ns(12_000_000_000) == 10_000_000_000
+    assert headline_ns(3_600_000_000_000) == 10_000_000_000
+    assert headline_ns(1_000_000) == 100_000_000
+
+
+def rows_of(window):
+    names = type(window.columns).__slots__
+    return zip(*(getattr(window.columns, name) for name in names), strict=True)
+
+
+def test_summary_of_ten_seconds_knows_what_was_idle():
+    # 10.1 s, of which it took half a second to find the regions
+    late = [
+        snapshot(
+            window.index,
+            [(*row[:4], max(0, row[4] - 5), row[5]) for row in rows_of(window)],
+            targets=window.targets,
+            mappings=window.mappings,
+        )
+        for window in phases(101)
+    ]
+    summary = summarize(late)
+    assert summary.idle_after_ns == 5_000_000_000
+    assert summary.what[0].idle_long == 56 * MIB
+    assert (summary.watched_ns, summary.aggr_us) == (10_100_000_000, (100_000, 100_000))
 
 
 def test_summary_of_the_phases():

@@ -3,7 +3,7 @@ from array import array
 
 import pytest
 
-from isotherm.backends.idle import IdleOps
+from isotherm.backends.idle import IdleLook
 from isotherm.core.look import Check, Samples
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.pages.page_frames import (
@@ -14,7 +14,7 @@ from isotherm.kernel.pages.page_frames import (
     PageFrames,
     runs,
 )
-from isotherm.targets.processes import ProcessSet
+from support.looks import Composed
 
 ZERO = 7
 OWN = 100
@@ -61,7 +61,7 @@ def frames():
 
 @pytest.fixture
 def ops(frames):
-    made = IdleOps(ProcessSet([os.getpid()], follow_children=False), frames=frames)
+    made = Composed([os.getpid()], IdleLook, follow_children=False, frames=frames)
     made.targets()
     yield made
     made.close()

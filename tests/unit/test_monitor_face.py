@@ -137,16 +137,14 @@ class Warns(CountOnly):
         return Done()
 
 
-def test_warnings_are_those_of_the_schemes_in_force_each_once(opened):
+def test_warnings_and_obstacles_are_those_of_who_acts(opened):
     cold = Scheme(Action.COLD)
     monitor, _, _ = opened(OUT, cold, act=Warns("warns"))
-    assert monitor.warnings == ("no swap", "pageout is slow", "cold is slow")
-    run = monitor.snapshots()
-    next(run)
-    monitor.commit(schemes=[cold])
-    next(run)
-    assert monitor.warnings == ("no swap", "cold is slow")
-    assert opened()[0].warnings == ()
+    assert monitor.warnings_for(cold) == ["no swap", "cold is slow"]
+    assert monitor.why_not(cold) == ""
+    nothing = opened()[0]
+    assert nothing.warnings_for(OUT) == []
+    assert "cannot act" in CountOnly("nobody").why_not(OUT)
 
 
 def test_it_has_the_name_of_its_look_and_lives_as_its_targets_do(opened):

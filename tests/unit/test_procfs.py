@@ -83,22 +83,11 @@ Rss:                   0 kB
 
 
 def test_missing_process_is_gone_with_a_hint():
-    for reader in (procfs.stat, procfs.statm, procfs.maps, procfs.children, smaps.smaps):
+    for reader in (procfs.stat, procfs.statm, procfs.maps, smaps.smaps):
         with pytest.raises(TargetGoneError, match="no process 4194305") as caught:
             reader(4194305)  # above the largest pid the kernel ever gives
         assert caught.value.hint
         assert caught.value.exit_code == 3
-
-
-def test_children_of_every_thread():
-    with subprocess.Popen(["sleep", "60"]) as child:
-        try:
-            found = procfs.children(os.getpid())
-            if found is None:
-                pytest.skip("this kernel has no /proc/PID/task/TID/children")
-            assert child.pid in found
-        finally:
-            child.kill()
 
 
 def test_find_by_name(tmp_path):

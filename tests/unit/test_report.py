@@ -27,6 +27,7 @@ def write(path, snapshots):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
     return tmp_path
 
 
@@ -56,14 +57,42 @@ def test_summary(recording, run):
         "app 42 and 1 more   12.0s   120 snapshots   5 regions at most",
         " 100 MiB mapped, 70.0 MiB resident, 85.0 MiB monitored",
         " 4.2 MiB not observable (shared)",
+        " windows       100ms each, sampled every 5ms",
         " working set   p50 8.8 MiB   p95 8.8 MiB   max 8.8 MiB",
-        " idle > 10s    72.0 MiB (89%)",
+        " idle > 10s    72.0 MiB (89% of what could be observed)",
         f" heat          {heat}",
         " what           size      hot     warm      idle  not seen",
         " [heap]     64.0 MiB  8.0 MiB        -  56.0 MiB         -",
         " anonymous  20.0 MiB        -        -  16.0 MiB   4.0 MiB",
         " [stack]     1.0 MiB        -  768 KiB         -   256 KiB",
         " suggestion    [heap]: pageout access=0% age=10s.. could free 56.0 MiB",
+        " monitoring    0.5% of one CPU, 1.0% of samples missed",
+    ]
+
+
+def test_summary_of_sixty_columns(here, run, monkeypatch):
+    """Names are shortened, columns left out, and the name of the library stays readable."""
+    monkeypatch.setenv("COLUMNS", "60")
+    first, *others = phases(120)
+    library = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"
+    names = {7: replace(first.mappings[7][0], name=library)}
+    maps = first.mappings | {7: (names[7], *first.mappings[7][1:])}
+    write(here / "x.isotherm", [replace(first, mappings=maps), *others])
+    out = [line for line in run()[1].splitlines() if not line.startswith(" heat")]
+    assert out == [
+        "app 42 and 1 more",
+        " 12.0s   120 snapshots   5 regions at most",
+        " 100 MiB mapped, 70.0 MiB resident, 85.0 MiB monitored",
+        " 4.2 MiB not observable (shared)",
+        " windows       100ms each, sampled every 5ms",
+        " working set   p50 8.8 MiB   p95 8.8 MiB   max 8.8 MiB",
+        " idle > 10s    72.0 MiB (89% of what could be observed)",
+        " what                       size      hot     warm      idle",
+        " /usr/…/libcrypto.so.3  64.0 MiB  8.0 MiB        -  56.0 MiB",
+        " anonymous              20.0 MiB        -        -  16.0 MiB",
+        " [stack]                 1.0 MiB        -  768 KiB         -",
+        " suggestion    /u…/libcrypto.so.3: pageout access=0%",
+        "               age=10s.. could free 56.0 MiB",
         " monitoring    0.5% of one CPU, 1.0% of samples missed",
     ]
 
@@ -121,7 +150,7 @@ def test_wss_numbers(recording, run):
     assert wss["max_unobservable_bytes"] == 4 * MIB + MIB // 4
 
 
-@pytest.mark.parametrize(("at", "index", "hot"), [("0s", 0, 8), ("2s", 20, 8), ("99s", 119, 40)])
+@pytest.mark.parametrize(("at", "index", "hot"), [("0s", 0, 8), ("2s", 20, 8), ("12s", 119, 40)])
 def test_regions_at_a_time(recording, run, at, index, hot):
     regions = json.loads(run("regions", "--at", at, "--format", "json")[1])
     assert regions["index"] == index
@@ -175,7 +204,24 @@ def test_an_empty_recording(here, run):
         (["run.isotherm", "other", "wss"], "what is 'other'?"),
         (["regions", "--at", "soon"], "'soon' is not a duration"),
         (["wss", "--min-access", "200%"], "impossible"),
-        (["heatmap", "--target", "3"], "target 3"),
+        (["heatmap", "--target", "3"], "there is no target 3 in the recording"),
+        (["regions", "--target", "3"], "hint: its targets are 7 (app 42), 9 (helper 43)"),
+        (["regions", "--target", "x"], "'x' is not a whole number"),
+        (["regions", "--target", "9" * 5000], "is not a whole number"),
+        (["regions", "--target", "-1"], "'-1' is not a whole number"),
+        (["regions", "--at", "12001ms"], "the recording ends before 12s: it is 12s long"),
+        (["regions", "--at", "-1s"], "'-1s' is not a duration"),
+        (["regions", "--at", "\0"], "is not a duration"),
+        (["heatmap", "--height", "3"], "3 is not possible\nhint: from 4 to 1000"),
+        (["heatmap", "--width", "9" * 5000], "is not a whole number"),
+        (["wss", "--width", "5"], "5 is not possible"),
+        (["wss", "--at", "1s"], "the view wss has no option --at\nhint: it has --min-access"),
+        (["--target", "7"], "the view summary has no option --target"),
+        (["info", "--height", "9"], "the view info has no option --height"),
+        (["x" * 300], "file name too long"),
+        (["."], "directory"),
+        ([""], "directory"),
+        (["/dev/null"], "/dev/null is not a recording"),
     ],
 )
 def test_mistakes_are_explained(recording, run, args, message):

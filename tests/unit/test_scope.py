@@ -5,14 +5,16 @@ import dataclasses
 import pytest
 
 import isotherm
-from isotherm.backends.choose import TargetFacts, choose
+from isotherm.backends.choose import choose
 from isotherm.cli import main
 from isotherm.cli.apply import filled
 from isotherm.errors import BadValueError, NotSupportedError
 from isotherm.model.ranges import Range
 from isotherm.model.scope import Scope, scope_of
 from isotherm.schemefile.files import load
-from isotherm.session import opening
+from isotherm.session import start
+from isotherm.targets.sources import PidSource
+from isotherm.targets.target_set import TargetFacts
 from support.machines import ROOT, USER, kernel_damon
 
 PHYSICAL = TargetFacts(operations="paddr")
@@ -115,7 +117,7 @@ def test_nonsense_on_the_command_line(command, words, phrase, capsys):
 
 @pytest.mark.parametrize("command", [["record"], ["apply", "stat"]])
 def test_without_the_kernels_damon_it_is_told_what_is_missing(command, monkeypatch, capsys):
-    monkeypatch.setattr(opening, "probe", lambda: ROOT)
+    monkeypatch.setattr(start, "probe", lambda: ROOT)
     assert main([*command, "-a"]) == 4
     err = capsys.readouterr().err
     assert "physical memory (paddr) is monitored by the kernel's own DAMON only" in err
@@ -125,7 +127,7 @@ def test_without_the_kernels_damon_it_is_told_what_is_missing(command, monkeypat
 
 def test_with_a_profile_nothing_is_left_for_physical_memory(monkeypatch):
     monkeypatch.delenv("ISOTHERM_LEAVE_DAMON", raising=False)
-    monkeypatch.setattr(opening, "probe", lambda: with_damon(ROOT, "vaddr", "paddr"))
+    monkeypatch.setattr(start, "probe", lambda: with_damon(ROOT, "vaddr", "paddr"))
     with pytest.raises(NotSupportedError, match=r"and profile 7\.2 was asked for"):
         isotherm.monitor(operations="paddr", profile="7.2")
 
@@ -156,11 +158,11 @@ schemes: [stat]
 def test_a_scheme_file_says_which_addresses(tmp_path, monitor, target, expected):
     path = tmp_path / "one.yaml"
     path.write_text(FILE.format(monitor=monitor, target=target))
-    names = ("operations", "pid", "ranges", "name", "cgroup")
-    options = dict.fromkeys((*names, "sample", "aggr", "update", "regions"))
-    found = filled(options, load(str(path)), given=False)
-    assert tuple(found[name] for name in names[:3]) == expected
+    found = filled({"operations": None, "sources": []}, load(str(path)), command=False)
+    assert tuple(found.get(name) for name in ("operations", "pid", "ranges")) == expected
     # Whoever names a target or operations does not want those of the file.
-    for other in ({"pid": [7]}, {"operations": "paddr"}):
-        found = filled(options | other, load(str(path)), given=False)
-        assert {name: found[name] for name in names} == dict.fromkeys(names) | other
+    for other in ({"sources": [PidSource([7])]}, {"operations": "paddr"}):
+        found = filled({"operations": None} | other, load(str(path)), command=False)
+        assert found.get("operations") == other.get("operations")
+        assert found.get("sources") == other.get("sources")
+        assert not found.keys() & {"pid", "name", "cgroup", "ranges"}

@@ -1,17 +1,20 @@
 """Which Linux's rules a session follows: asked for, recorded, and not for the kernel's DAMON."""
 
+import dataclasses
 import os
 
 import pytest
 
 import isotherm
-from isotherm.backends.choose import Choice
 from isotherm.backends.sim.ops import SimOps
 from isotherm.backends.sim.workloads import MIB, fixed
 from isotherm.cli import main
 from isotherm.clock import VirtualClock
 from isotherm.errors import BadValueError
-from isotherm.session import opening
+from isotherm.kernel.bpf import BpfSupport
+from isotherm.model.scheme import Action, Scheme
+from isotherm.session import start
+from support.machines import ROOT, kernel_damon
 
 
 def simulated(**options):
@@ -55,10 +58,16 @@ def test_a_profile_that_does_not_exist(command, tmp_path, capsys):
     assert not marker.exists()
 
 
+@pytest.fixture
+def kernels_own(monkeypatch):
+    """A machine whose DAMON could be used."""
+    monkeypatch.delenv("ISOTHERM_LEAVE_DAMON")
+    damon = dataclasses.replace(kernel_damon(), kdamonds=(), slots=0)
+    monkeypatch.setattr(start, "probe", lambda: dataclasses.replace(ROOT, damon=damon))
+
+
 @pytest.mark.parametrize("command", [["record"], ["apply", "stat"]])
-def test_the_kernel_takes_no_profile(command, monkeypatch, capsys):
-    chosen = Choice("kdamond", None, "asked for")
-    monkeypatch.setattr(opening, "choose", lambda *arguments, **options: chosen)
+def test_the_kernel_takes_no_profile(command, kernels_own, capsys):
     words = ["--backend", "kdamond", "--profile", "7.3", "-p", str(os.getpid())]
     assert main([*command, *words]) == 2
     told = capsys.readouterr().err
@@ -66,15 +75,18 @@ def test_the_kernel_takes_no_profile(command, monkeypatch, capsys):
     assert "hint: leave out the profile" in told
 
 
-def test_auto_with_a_profile_is_not_for_the_kernel(monkeypatch):
-    def choose(support, backend, facts, *, failed, force_guests):
-        seen.append(dict(failed))
-        return real(support, backend, facts, failed=failed, force_guests=force_guests)
-
-    seen, real = [], opening.choose
-    monkeypatch.setattr(opening, "choose", choose)
-    with isotherm.monitor(pid=os.getpid(), children=False, profile="7.2") as session:
-        assert session.profile == "7.2"
-        why = session.choice.why_not["kdamond"]
-    assert seen == [{"kdamond": why}]
-    assert why == "it has the running kernel's rules, and profile 7.2 was asked for"
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"profile": "7.2"}, "the running kernel's rules, and profile 7.2 was asked for"),
+        ({"schemes": [Scheme(Action.STAT)]}, "does not tell what came of a region"),
+    ],
+)
+def test_auto_is_not_for_the_kernel_where_it_does_not_do_what_was_asked(
+    asked, why, kernels_own, monkeypatch
+):
+    usable = dataclasses.replace(start.probe(), bpf=BpfSupport(available=False, why_not="off"))
+    monkeypatch.setattr(start, "probe", lambda: usable)
+    with isotherm.monitor(pid=os.getpid(), children=False, **asked) as session:
+        assert session.backend == "clear-refs"
+        assert why in session.choice.why_not["kdamond"]

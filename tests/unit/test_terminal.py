@@ -111,11 +111,22 @@ def test_tell_keeps_a_text_on_its_line():
     assert out.getvalue() == f"{SHOWN}\nsecond\n"
 
 
+def test_tell_wraps_words_on_a_terminal_alone(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    text = "warning: aa bb cc dd /a/long/path/that/stays/whole"
+    for out, told in (
+        (Terminal(), "warning: aa bb cc dd\n  /a/long/path/that/stays/whole\n"),
+        (io.StringIO(), f"{text}\n"),
+    ):
+        tell(text, stream=out)
+        assert out.getvalue() == told
+
+
 def test_what_a_stream_cannot_show_is_ascii():
-    assert in_ascii("▁▂▃▄▅▆▇█ ·░▒▓█ a…b é") == ".:-=+*%# .:+*# a~b \\xe9"
+    assert in_ascii("▁▂▃▄▅▆▇█ ·░▒▓█ a…b é") == ".:-=+*%# .:+*# a*b \\xe9"
     out = io.TextIOWrapper(io.BytesIO(), "ascii")
     tell("▁█ …", stream=out)
-    assert out.buffer.getvalue() == b".# ~\n"
+    assert out.buffer.getvalue() == b".# *\n"
 
 
 @pytest.mark.parametrize(

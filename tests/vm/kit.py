@@ -16,8 +16,9 @@ from isotherm.demo.spec import fixed
 from isotherm.kernel.damon.files import ROOT as KDAMONDS
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import Range
+from isotherm.model.scope import Scope
 from isotherm.targets.physical import system_ram
-from isotherm.targets.watch import ProcessTargets
+from isotherm.targets.target_set import ProcessTargets
 
 MIB, PAGE = 1 << 20, 4096
 #: Debian 12's own kernel has none.
@@ -35,8 +36,9 @@ def running(spec=None):
         yield work
 
 
-def kdamond(work, schemes=(), attrs=ATTRS, ranges=(), **options):
-    return Kdamond(ProcessTargets([work.pid], ranges=ranges), attrs, schemes, **options)
+def kdamond(work, schemes=(), attrs=ATTRS, ranges=(), operations="vaddr", **options):
+    targets = ProcessTargets([work.pid], scope=Scope(operations, tuple(ranges)))
+    return Kdamond(targets, attrs, schemes, **options)
 
 
 def windows(backend, count):

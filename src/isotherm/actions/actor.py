@@ -12,6 +12,7 @@ addresses gets only folios wholly inside, so that nothing beyond is touched.
 
 from __future__ import annotations
 
+import errno
 import struct
 import time
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,17 @@ from isotherm.actions import filters as action_filters
 from isotherm.actions import limits as action_limits
 from isotherm.actions.idle import IdleLedger, Judged
 from isotherm.actions.memory import Maps, Piece, is_held
+from isotherm.actions.obstacles import (
+    GUEST,
+    NO_HANDLE,
+    NO_HUGE_PAGES,
+    NO_LOOK,
+    NOT_ADVISED,
+    NOT_MOVED,
+    NOT_READ,
+    Obstacles,
+    wants_no_huge_pages,
+)
 from isotherm.actions.treat import HUGE_STAYS, Place, size_of, treat
 from isotherm.actions.ways import (
     HUGE_BYTES,
@@ -50,9 +62,6 @@ _MOST_WITHOUT_HELP = 1 << 40
 _RUN_BYTES = 16  # struct survey_run
 
 NO_SWAP = "no free swap: anonymous memory stays"
-GUEST = "runs a virtual machine: what its guest uses cannot be seen"
-NO_LOOK = "accessed bits cannot be read here"
-NO_HANDLE = "no descriptor of the process could be opened"
 
 
 @dataclass(slots=True)
@@ -94,6 +103,7 @@ class Actor:
         self._force_guests = force_guests
         self._maps = Maps()
         self._idle = IdleLedger()
+        self._obstacles = Obstacles()
         self._turn = 0
         self._swap_asked_ns = 0
         self._swap_is_free = False
@@ -134,39 +144,60 @@ class Actor:
         if scheme.own is not None and not filters:
             total.applied = end - start if dry else scheme.own(target, start, end)
             return total.done()
-        if process.pidfd < 0:
-            return Done(errors={NO_HANDLE: 1})
+        job = _Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
         try:
-            if self._maps.runs_guest(process) and not self._force_guests:
-                return Done(errors={GUEST: 1})
-            job = _Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
-            if (job.need | job.avoid) & Fact.YOUNG and not self._sources["accessed"]:
-                return Done(errors={NO_LOOK: 1})
-            if job.idle_ns and self._nothing_due(job, process, Range(start, end), avoid):
-                return total.done()
-            self._survey.remember(job.idle_ns)
-            with pagemap.opened(process.pid) as descriptor:
-                if is_held(process):
-                    place = Place(self._survey, descriptor, target, process)
-                    region = Range(start, end)
-                    pieces = self._maps.pieces(process, *_around(start, end), avoid)
-                    for piece, judged in self._due(
-                        job, process, region, _steps(pieces, descriptor)
-                    ):
-                        if judged is Judged.DUE:
-                            self._step(job, place, piece, job.reach(region, piece), total)
-                        if job.idle_ns:
-                            self._begin_idle(place, piece)
+            if why := self._obstacle(job, process):
+                return Done(errors=self._obstacles.tell(scheme, process, why))
+            for why in self._maps.left_alone(process, start, end):
+                total.count(self._obstacles.tell(scheme, process, why))
+            self._on_region(job, process, target, Range(start, end), avoid=avoid, total=total)
         except (TargetGoneError, ProcessLookupError):
             pass
-        except (NotPermittedError, PermissionError):
-            total.count({"not permitted": 1})
-        except OSError as err:
-            total.count({madvise.reason(err.errno or 0): 1})
+        except (NotPermittedError, OSError) as err:
+            if why := _of_the_whole(job, err):
+                total.count(self._obstacles.tell(scheme, process, why))
+            else:
+                total.count({madvise.reason(getattr(err, "errno", 0) or 0): 1})
         if scheme.own is not None:
             for first, size in struct.iter_unpack("=QQ", total.own_runs):
                 total.applied += scheme.own(target, first, first + size)
         return total.done()
+
+    def _obstacle(self, job: _Job, process: Process) -> str:
+        """Say why nothing at all can be done to a process; "" if something can."""
+        if process.pidfd < 0:
+            return NO_HANDLE
+        if self._maps.runs_guest(process) and not self._force_guests:
+            return GUEST
+        if (job.need | job.avoid) & Fact.YOUNG and not self._sources["accessed"]:
+            return NO_LOOK
+        if job.way.blocks and wants_no_huge_pages(process):
+            return NO_HUGE_PAGES
+        return ""
+
+    def _on_region(
+        self,
+        job: _Job,
+        process: Process,
+        target: int,
+        region: Range,
+        *,
+        avoid: Iterable[Range],
+        total: _Sum,
+    ) -> None:
+        if job.idle_ns and self._nothing_due(job, process, region, avoid):
+            return
+        self._survey.remember(job.idle_ns)
+        with pagemap.opened(process.pid) as descriptor:
+            if not is_held(process):
+                return
+            place = Place(self._survey, descriptor, target, process)
+            pieces = self._maps.pieces(process, *_around(*region), avoid)
+            for piece, judged in self._due(job, process, region, _steps(pieces, descriptor)):
+                if judged is Judged.DUE:
+                    self._step(job, place, piece, job.reach(region, piece), total)
+                if job.idle_ns:
+                    self._begin_idle(place, piece)
 
     def _nothing_due(
         self, job: _Job, process: Process, region: Range, avoid: Iterable[Range]
@@ -186,9 +217,7 @@ class Actor:
             if not job.idle_ns:
                 yield piece, Judged.DUE
                 continue
-            for part, judged in self._idle.parts(
-                process.target_id, piece, region, job.idle_ns, now_ns
-            ):
+            for part, judged in self._idle.parts(process, piece, region, job.idle_ns, now_ns):
                 if judged is not Judged.EARLY:
                     yield part, judged
 
@@ -200,7 +229,9 @@ class Actor:
         )
         if runs:
             advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, runs)
-        self._idle.note(place.process.target_id, piece, time.monotonic_ns())
+        self._idle.note(place.process, piece, time.monotonic_ns())
+        if self._idle.is_crowded(place.process):
+            self._idle.keep(place.process, self._maps.mappings(place.process))
 
     def _step(self, job: _Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
         place.read(piece.start, piece.end, job.detail)
@@ -259,6 +290,16 @@ class Actor:
         return self._swap_is_free
 
 
+def _of_the_whole(job: _Job, err: NotPermittedError | OSError) -> str:
+    """Say what an error of a whole call means for the whole process; "" if it may pass."""
+    if isinstance(err, NotPermittedError):
+        return NOT_READ
+    if isinstance(err, PermissionError):
+        moves = job.action in (Action.MIGRATE_HOT, Action.MIGRATE_COLD)
+        return NOT_MOVED if moves and err.errno == errno.EACCES else NOT_ADVISED
+    return madvise.reason(err.errno) if err.errno == errno.ENOSYS else ""
+
+
 def _around(start: int, end: int) -> Range:
     """Return a region with as much around it as a folio on its border may reach."""
     return Range(start - start % HUGE_BYTES, end + -end % HUGE_BYTES)
@@ -297,7 +338,7 @@ class _Job:
     @classmethod
     def of(cls, scheme: Scheme, *, filtered: bool, look_again: bool, dry: bool) -> _Job:
         filters = scheme.ops_filters if filtered else ()
-        types = {one.type for one in filters}
+        types = {rule.type for rule in filters}
         way = WAYS[Action.STAT if scheme.own is not None else scheme.action]
         need, avoid = way.need, way.avoid
         if scheme.own is None and scheme.action is not Action.STAT:

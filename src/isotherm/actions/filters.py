@@ -8,7 +8,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from isotherm.errors import IsothermError
-from isotherm.kernel.pages.pagemap import Fact, cgroup_inode
+from isotherm.kernel.cgroupfs import group_inode
+from isotherm.kernel.pages.pagemap import Fact
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.scheme import Filter, FilterType
 from isotherm.units import U64_MAX
@@ -42,36 +43,36 @@ _FACTS = {
 def rules(filters: Sequence[Filter]) -> array[int]:
     """Return the filters as struct survey_rule: test, low, high, matching, allow."""
     words = array("Q")
-    for one in filters:
-        matching = one.matching is not (one.type is FilterType.IDLE)
-        words.extend((*_test(one), matching, one.allow))
+    for rule in filters:
+        matching = rule.matching is not (rule.type is FilterType.IDLE)
+        words.extend((*_test(rule), matching, rule.allow))
     return words
 
 
-def _test(one: Filter) -> tuple[int, int, int]:
-    if one.type in _FACTS:
-        return RuleTest.FACT, _FACTS[one.type], 0
-    if one.type is FilterType.HUGEPAGE_SIZE and one.bounds:
-        return RuleTest.SIZE, one.bounds[0], min(one.bounds[1], U64_MAX)
-    if one.type is FilterType.MEMCG:
-        return RuleTest.CGROUP, cgroup_inode(one.memcg), 0
+def _test(rule: Filter) -> tuple[int, int, int]:
+    if rule.type in _FACTS:
+        return RuleTest.FACT, _FACTS[rule.type], 0
+    if rule.type is FilterType.HUGEPAGE_SIZE and rule.bounds:
+        return RuleTest.SIZE, rule.bounds[0], min(rule.bounds[1], U64_MAX)
+    if rule.type is FilterType.MEMCG:
+        return RuleTest.CGROUP, group_inode(rule.memcg), 0
     return RuleTest.ABSENT, 0, 0
 
 
-def why_not(one: Filter, sources: SurveySources) -> str:
+def why_not(rule: Filter, sources: SurveySources) -> str:
     """Say why a filter cannot be evaluated with these sources; "" if it can."""
-    what = f"filter {one.type}: "
-    if one.type is FilterType.PROBE_HITS_WSUM:
+    what = f"filter {rule.type}: "
+    if rule.type is FilterType.PROBE_HITS_WSUM:
         return what + "there are no probes in user space (the kernel's DAMON has them from 7.3 on)"
-    if one.type in (FilterType.YOUNG, FilterType.IDLE) and not sources["accessed"]:
+    if rule.type in (FilterType.YOUNG, FilterType.IDLE) and not sources["accessed"]:
         return what + NEEDS_BPF
-    if one.type in (FilterType.ACTIVE, FilterType.HUGEPAGE_SIZE) and not sources["flags"]:
+    if rule.type in (FilterType.ACTIVE, FilterType.HUGEPAGE_SIZE) and not sources["flags"]:
         return what + f"needs /proc/kpageflags: {root_hint()}"
-    if one.type is FilterType.MEMCG:
+    if rule.type is FilterType.MEMCG:
         if not sources["cgroups"]:
             return what + "needs /proc/kpagecgroup (root, and a kernel with CONFIG_MEMCG)"
         try:
-            cgroup_inode(one.memcg)
+            group_inode(rule.memcg)
         except IsothermError as err:
             return what + str(err)
     return ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from isotherm.actions import filters as action_filters
 from isotherm.actions.filters import NEEDS_BPF
-from isotherm.actions.ways import WAYS
+from isotherm.actions.ways import WAYS, Way
 from isotherm.kernel import numa
 from isotherm.kernel.pages import madvise
 from isotherm.kernel.pages.pagemap import free_swap_bytes
@@ -29,8 +29,8 @@ _ADVICE_SINCE = {
 
 def why_not(scheme: Scheme, sources: SurveySources, *, look_again: bool) -> str:
     """Say why the scheme cannot be done to processes, and what would make it possible."""
-    for one in scheme.ops_filters:
-        if reason := action_filters.why_not(one, sources):
+    for rule in scheme.ops_filters:
+        if reason := action_filters.why_not(rule, sources):
             return reason
     if scheme.own is not None or scheme.action is Action.STAT:
         return ""
@@ -40,28 +40,35 @@ def why_not(scheme: Scheme, sources: SurveySources, *, look_again: bool) -> str:
     if way.look and look_again and not sources["accessed"]:
         return f"{action}: the look at pages just before it {NEEDS_BPF}, or look_again=False"
     if way.advice and not madvise.supports(way.advice):
-        return f"{action}: needs process_madvise of Linux {_ADVICE_SINCE[way.advice]} or later"
+        return (
+            f"{action}: needs process_madvise of Linux {_ADVICE_SINCE[way.advice]} or later, "
+            "and no seccomp filter that hides it"
+        )
     if way.page_tables and action is not Action.LRU_PRIO and not _THP.exists():
         return f"{action}: this kernel has no transparent huge pages (CONFIG_TRANSPARENT_HUGEPAGE)"
     if action in _MIGRATIONS and (reason := _no_destination(scheme)):
         return reason
     if action is Action.LRU_PRIO and not sources["flags"]:
         return f"{action}: needs /proc/kpageflags to see what came of it: {root_hint()}"
-    return _not_permitted(action, nice=way.needs_nice)
+    return _not_permitted(action, way)
 
 
-def _not_permitted(action: Action, *, nice: bool) -> str:
-    needed = {"SYS_PTRACE", *(["SYS_NICE"] if nice else [])}
-    missing = sorted(needed - effective_capabilities())
-    if not missing:
-        return ""
-    names = " and ".join(f"CAP_{name}" for name in missing)
-    return f"{action}: not permitted on other processes without {names}: {root_hint()}"
+def _not_permitted(action: Action, way: Way) -> str:
+    needed = {"SYS_PTRACE", *(["SYS_NICE"] if way.needs_nice else [])}
+    if missing := sorted(needed - effective_capabilities()):
+        names = " and ".join(f"CAP_{name}" for name in missing)
+        return f"{action}: not permitted on other processes without {names}: {root_hint()}"
+    if way.advice and madvise.is_forbidden(way.advice):
+        return (
+            f"{action}: process_madvise is forbidden in spite of CAP_SYS_NICE, by a seccomp "
+            "filter (containers have one), a user namespace or a security module"
+        )
+    return ""
 
 
 def _no_destination(scheme: Scheme) -> str:
     nodes = numa.memory_nodes()
-    wanted = {one.nid for one in scheme.destinations}
+    wanted = {destination.nid for destination in scheme.destinations}
     if scheme.target_nid is not None:
         wanted.add(scheme.target_nid)
     if len(nodes) < 2:
@@ -69,7 +76,7 @@ def _no_destination(scheme: Scheme) -> str:
             f"{scheme.action}: this machine has one memory node, so there is nowhere to migrate "
             "to; it needs a second one (another socket, CXL or persistent memory)"
         )
-    weight = sum(one.weight for one in scheme.destinations)
+    weight = sum(destination.weight for destination in scheme.destinations)
     if not wanted or (scheme.destinations and not weight):
         return f"{scheme.action}: no node is named (target_nid, or dests with weights)"
     if missing := sorted(wanted - set(nodes)):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from isotherm.errors import TargetGoneError
 from isotherm.kernel import procfs
-from isotherm.model.ranges import Range, parts, subtract, union
+from isotherm.model.ranges import Range, meets, parts, subtract, union
 from isotherm.model.target import Mapping
 from isotherm.targets.processes import Process
 from isotherm.targets.ranges import SPECIAL_NAMES, why_unobservable
@@ -20,6 +20,8 @@ from isotherm.targets.ranges import SPECIAL_NAMES, why_unobservable
 _FRESH_NS = 20_000_000
 _FRESH_READS = 20
 _MOST_MAPS = 256
+
+SHARED = "shared mappings (MAP_SHARED), which may be others' as well: left alone"
 
 
 class Piece(NamedTuple):
@@ -35,6 +37,7 @@ class Piece(NamedTuple):
 class _Map:
     text: bytes
     mappings: tuple[Mapping, ...]
+    left: tuple[tuple[Mapping, str], ...]
     read_at_ns: int
     fresh_ns: int
     guest: bool
@@ -58,7 +61,15 @@ class Maps:
         apart = union(avoid)
         for mapping, whole in parts(self._current(process).mappings, start, end):
             for part in subtract([whole], apart):
-                yield Piece(part.start, part.end, is_anonymous(mapping), mapping.start)
+                yield Piece(part.start, part.end, mapping.is_anonymous, mapping.start)
+
+    def mappings(self, process: Process) -> tuple[Mapping, ...]:
+        """Return the mappings that may be acted on, in address order; as `pieces`."""
+        return self._current(process).mappings
+
+    def left_alone(self, process: Process, start: int, end: int) -> set[str]:
+        """Return why memory in [start, end) is left alone, whatever is done to the rest."""
+        return {why for mapping, why in self._current(process).left if meets(mapping, start, end)}
 
     def runs_guest(self, process: Process) -> bool:
         """Tell whether the process runs a virtual machine by now."""
@@ -73,14 +84,15 @@ class Maps:
         if not text or not is_held(process):
             self._maps.pop(process.target_id, None)
             raise TargetGoneError(f"no process {process.pid}")
-        known = old.mappings if old and old.text == text else _may_be_acted_on(text)
+        same = old is not None and old.text == text
+        known, left = (old.mappings, old.left) if old and same else _sorted_out(text)
         guest = procfs.runs_kvm_guest(process.pid)
         after = time.monotonic_ns()
         fresh = max(_FRESH_NS, (after - now) * _FRESH_READS)
         self._maps.pop(process.target_id, None)
         while len(self._maps) >= _MOST_MAPS:
             del self._maps[next(iter(self._maps))]  # the one that was read longest ago
-        self._maps[process.target_id] = found = _Map(text, known, after, fresh, guest)
+        self._maps[process.target_id] = found = _Map(text, known, left, after, fresh, guest)
         return found
 
 
@@ -93,23 +105,20 @@ def is_held(process: Process) -> bool:
     return not poll.poll(0)
 
 
-def is_anonymous(mapping: Mapping) -> bool:
-    """Tell by its name whether a mapping has no file."""
-    name = mapping.name
-    return not name or name in ("[heap]", "[stack]") or name.startswith("[anon:")
-
-
-def _may_be_acted_on(text: bytes) -> tuple[Mapping, ...]:
-    found = []
+def _sorted_out(text: bytes) -> tuple[tuple[Mapping, ...], tuple[tuple[Mapping, str], ...]]:
+    """Return the mappings that may be acted on, and those left alone that hold memory, and why."""
+    found: list[Mapping] = []
+    left: list[tuple[Mapping, str]] = []
     for line in text.split(b"\n"):
-        if line:
-            mapping, device = procfs.parse_maps_line(line)
-            refused = (
-                mapping.permissions.endswith("s")
-                or mapping.permissions.startswith("---")
-                or mapping.name in SPECIAL_NAMES
-                or why_unobservable(mapping, device) is not None
-            )
-            if not refused:
-                found.append(mapping)
-    return tuple(found)
+        if not line:
+            continue
+        mapping, device = procfs.parse_maps_line(line)
+        if mapping.permissions.startswith("---") or mapping.name in SPECIAL_NAMES:
+            continue
+        if why := why_unobservable(mapping, device):
+            left.append((mapping, f"{why}: left alone"))
+        elif mapping.permissions.endswith("s"):
+            left.append((mapping, SHARED))
+        else:
+            found.append(mapping)
+    return tuple(found), tuple(left)

@@ -167,11 +167,11 @@ def _drain() -> None:
 
 def weighted_node(destinations: tuple[Destination, ...], index: int) -> int:
     """Return the node of a folio by weighted interleave of its index (damon-spec 2.4, `dests`)."""
-    at = index % sum(one.weight for one in destinations)
-    for one in destinations:
-        if at < one.weight:
-            return one.nid
-        at -= one.weight
+    at = index % sum(destination.weight for destination in destinations)
+    for destination in destinations:
+        if at < destination.weight:
+            return destination.nid
+        at -= destination.weight
     return destinations[-1].nid
 
 

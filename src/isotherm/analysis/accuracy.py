@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from isotherm.model.ranges import Range, intersect, total, union
 from isotherm.model.snapshot import Region, Snapshot
 
-#: A region counts as predicted hot from this share of the highest possible nr_accesses on.
-HOT_SHARE = 0.2
+#: A region is called hot from this share of the highest possible nr_accesses on.
+CALLED_HOT_SHARE = 0.2
 #: An F1 above this means that the hot memory was found.
 FOUND_F1 = 0.9
 
@@ -90,7 +90,7 @@ class Score:
 
 
 def predicted(
-    snapshot: Snapshot, *, hot_share: float = HOT_SHARE, target: int = 0
+    snapshot: Snapshot, *, hot_share: float = CALLED_HOT_SHARE, target: int = 0
 ) -> tuple[Range, ...]:
     """Ranges of regions with nr_accesses of at least `hot_share` of the possible, and above 0."""
     floor = max(1.0, hot_share * snapshot.max_nr_accesses)
@@ -133,7 +133,7 @@ def score(
     hot: Iterable[Range],
     areas: Iterable[Range],
     *,
-    hot_share: float = HOT_SHARE,
+    hot_share: float = CALLED_HOT_SHARE,
     target: int = 0,
 ) -> Score:
     """
@@ -172,7 +172,7 @@ def judge(
     truth: Truth,
     *,
     settle: float = 0.25,
-    hot_share: float = HOT_SHARE,
+    hot_share: float = CALLED_HOT_SHARE,
     target: int = 0,
 ) -> list[PhaseScore]:
     """
@@ -185,13 +185,13 @@ def judge(
         index = truth.phase_of(snapshot)
         if index is not None:
             phase = truth.phases[index]
-            one = score(snapshot, phase.hot, truth.areas, hot_share=hot_share, target=target)
-            scored[index].append((snapshot.end_ns - phase.start_ns, one))
+            judged = score(snapshot, phase.hot, truth.areas, hot_share=hot_share, target=target)
+            scored[index].append((snapshot.end_ns - phase.start_ns, judged))
     results = []
     for index, (phase, rows) in enumerate(zip(truth.phases, scored, strict=True)):
         settled_ns = settle * (phase.end_ns - phase.start_ns)
-        found = next((at_ns for at_ns, one in rows if one.f1 > FOUND_F1), None)
-        settled = tuple(one for at_ns, one in rows if at_ns > settled_ns)
+        found = next((at_ns for at_ns, judged in rows if judged.f1 > FOUND_F1), None)
+        settled = tuple(judged for at_ns, judged in rows if at_ns > settled_ns)
         results.append(PhaseScore(index, found, settled))
     return results
 
@@ -220,13 +220,13 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def summarize(phases: Sequence[PhaseScore]) -> Summary:
     """Condense the result of `judge`."""
-    scores = [one for phase in phases for one in phase.settled]
+    scores = [judged for phase in phases for judged in phase.settled]
     return Summary(
         windows=len(scores),
-        f1=_mean(one.f1 for one in scores),
-        f1_worst=min((one.f1 for one in scores), default=None),
-        recall_at_k=_mean(one.recall_at_k for one in scores),
-        working_set_ratio=_mean(one.working_set_ratio for one in scores),
+        f1=_mean(judged.f1 for judged in scores),
+        f1_worst=min((judged.f1 for judged in scores), default=None),
+        recall_at_k=_mean(judged.recall_at_k for judged in scores),
+        working_set_ratio=_mean(judged.working_set_ratio for judged in scores),
         first_found_ns=phases[0].found_ns if phases else None,
         refound_ns=tuple(phase.found_ns for phase in phases[1:]),
     )

@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 
 from isotherm.core.look import TargetRanges
 from isotherm.model.ranges import RangeSet, parts, total
-from isotherm.model.target import Mapping
 from isotherm.schemes.engine import Event
-
-
-def title(mapping: Mapping) -> str:
-    """Return the name of a mapping, "anonymous" where it has none."""
-    return mapping.name or "anonymous"
 
 
 @dataclass(slots=True)
@@ -40,12 +34,12 @@ class Outcomes:
         tried, done = event.tried, event.done
         if event.kind != "done" or tried is None or done is None or tried.target >= len(targets):
             return
-        one = self.by_scheme[event.scheme]
+        outcome = self.by_scheme[event.scheme]
         found = list(parts(targets[tried.target].mappings, tried.start, tried.end))
         mapped = total(part for _, part in found)
         for mapping, part in found:
-            name = title(mapping)
-            one.asked[name] += part.size
-            one.done[name] += done.applied_bytes * part.size // mapped
+            name = mapping.title
+            outcome.asked[name] += part.size
+            outcome.done[name] += done.applied_bytes * part.size // mapped
             if done.applied_bytes:
-                one.different[name].add(part.start, part.end)
+                outcome.different[name].add(part.start, part.end)

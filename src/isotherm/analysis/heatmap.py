@@ -11,10 +11,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from operator import mul, sub
 
+from isotherm.analysis.extent import Extent, extent, no_such_target
 from isotherm.errors import BadValueError
 from isotherm.model.ranges import Range, total, union
 from isotherm.model.snapshot import Snapshot
@@ -57,84 +57,6 @@ class Heatmap:
     @property
     def columns(self) -> int:
         return len(self.heat[0])
-
-
-@dataclass(slots=True)
-class Extent:
-    """
-    Where and when a recording has data: the first pass over it.
-
-    ranges: target id -> disjoint ascending ranges that were monitored, or known to be
-    unobservable, at any time; targets: id -> the target as last seen; heat: id -> byte-samples
-    found accessed, to tell the busiest target.
-    """
-
-    start_ns: int = 0
-    end_ns: int = 0
-    ranges: dict[int, list[Range]] = field(default_factory=dict)
-    targets: dict[int, Target] = field(default_factory=dict)
-    heat: dict[int, float] = field(default_factory=dict)
-    _last: dict[int, list[Range]] = field(default_factory=dict, repr=False)
-
-    def add(self, snapshot: Snapshot) -> None:
-        if not self.end_ns:
-            self.start_ns = snapshot.start_ns
-        self.start_ns = min(self.start_ns, snapshot.start_ns)
-        self.end_ns = max(self.end_ns, snapshot.end_ns)
-        runs: dict[int, list[Range]] = {}
-        columns = snapshot.columns
-        low = 0
-        while low < len(columns):
-            index = columns.target[low]
-            high = bisect_right(columns.target, index, low)
-            id_ = snapshot.targets[index].id
-            start, end = columns.start[low:high], columns.end[low:high]
-            runs.setdefault(id_, []).extend(_runs(start, end))
-            accessed = sum(map(mul, columns.nr_accesses[low:high], map(sub, end, start)))
-            if accessed:
-                self.heat[id_] = self.heat.get(id_, 0.0) + accessed
-            low = high
-        for known in snapshot.unobservable:
-            runs.setdefault(known.target_id, []).append(Range(known.start, known.end))
-        self.targets.update((target.id, target) for target in snapshot.targets)
-        for id_, ranges in runs.items():
-            # Most windows monitor exactly what the one before did.
-            if self._last.get(id_) != ranges:
-                self._last[id_] = ranges
-                self.ranges[id_] = list(union([*self.ranges.get(id_, ()), *ranges]))
-
-    def busiest(self) -> int:
-        """The id of the target that was accessed most, else of the largest one."""
-        if not self.ranges:
-            raise BadValueError("the recording holds no regions, so there is nothing to draw")
-
-        def weight(id_: int) -> tuple[float, int, int]:
-            return self.heat.get(id_, 0.0), total(self.ranges[id_]), -id_
-
-        return max(self.ranges, key=weight)
-
-
-def _runs(start: array[int], end: array[int]) -> list[Range]:
-    """
-    Return the ranges that adjacent regions make together.
-
-    Halves what is not one piece: comparing arrays is cheap, and pieces are few.
-    """
-    if start[1:] == end[:-1]:
-        return [Range(start[0], end[-1])]
-    half = len(start) // 2
-    left, right = _runs(start[:half], end[:half]), _runs(start[half:], end[half:])
-    if left[-1].end == right[0].start:
-        right[0] = Range(left.pop().start, right[0].end)
-    return left + right
-
-
-def extent(snapshots: Iterable[Snapshot]) -> Extent:
-    """Return where and when there are data."""
-    found = Extent()
-    for snapshot in snapshots:
-        found.add(snapshot)
-    return found
 
 
 def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
@@ -276,7 +198,9 @@ def heatmap(
     where = extent(snapshots) if where is None else where
     id_ = where.busiest() if target_id is None else target_id
     if id_ not in where.ranges:
-        raise BadValueError(f"no regions were recorded of target {id_}")
+        if id_ in where.targets:
+            raise BadValueError(f"no regions were recorded of target {id_}")
+        raise no_such_target(id_, where.targets.values())
     sums = _Accumulator(where, id_, columns, rows)
     for snapshot in snapshots:
         sums.add(snapshot)

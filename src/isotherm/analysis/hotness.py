@@ -1,12 +1,12 @@
-"""What is hot, warm and idle: by mapping, and by how long it has been idle."""
+"""What is hot, warm and idle, by mapping."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
+from isotherm.analysis.idleness import idle_ns
 from isotherm.model.ranges import parts
 from isotherm.model.snapshot import Region, Snapshot
 from isotherm.model.target import Mapping
@@ -15,8 +15,6 @@ from isotherm.model.target import Mapping
 HOT_SHARE = 0.5
 #: Name of regions in no mapping that we know of.
 UNKNOWN = "(unknown)"
-#: Bounds of `idle_ages`, in ns.
-IDLE_BOUNDS_NS = tuple(s * 1_000_000_000 for s in (1, 3, 10, 30, 60, 180, 600, 3600))
 
 
 @dataclass(slots=True)
@@ -25,7 +23,8 @@ class Heat:
     Bytes of a mapping by heat in one window.
 
     hot + warm + idle + unobservable = size, the monitored part of the mapping. idle_long:
-    bytes of `idle` not accessed for the asked time or longer.
+    bytes of `idle` not accessed for the asked time or longer; idle_own: those of them that are in
+    no shared mapping (MAP_SHARED), which schemes leave alone.
     """
 
     name: str
@@ -35,8 +34,11 @@ class Heat:
     idle: int = 0
     unobservable: int = 0
     idle_long: int = 0
+    idle_own: int = 0
 
-    def add(self, region: Region, overlap: int, most: int, *, long: bool) -> None:
+    def add(
+        self, region: Region, overlap: int, most: int, *, long: bool, shared: bool = False
+    ) -> None:
         """Account `overlap` bytes of a region of a window with at most `most` accesses."""
         unseen = min(overlap, overlap * region.unobservable // max(1, region.size))
         if region.nr_accesses is None:
@@ -47,20 +49,11 @@ class Heat:
         if not region.nr_accesses:
             self.idle += seen
             self.idle_long += seen if long else 0
+            self.idle_own += seen if long and not shared else 0
         elif region.nr_accesses >= HOT_SHARE * most:
             self.hot += seen
         else:
             self.warm += seen
-
-
-def idle_ns(region: Region, aggr_us: int) -> int:
-    """Return for how long a region has not been accessed; 0 where it was, or is not known."""
-    return 0 if region.nr_accesses != 0 else region.age * aggr_us * 1000
-
-
-def display_name(mapping: Mapping) -> str:
-    """Return what people call a mapping: its path, [heap], [anon:NAME], or "anonymous"."""
-    return mapping.name or "anonymous"
 
 
 def by_mapping(
@@ -82,14 +75,14 @@ def by_mapping(
         long = idle_ns(region, snapshot.aggr_us) >= long_idle_ns
         if maps.get(id_):
             shares = [
-                (display_name(mapping), part.size)
+                (mapping.title, part.size, mapping.permissions.endswith("s"))
                 for mapping, part in parts(maps[id_], region.start, region.end)
             ]
         else:
-            shares = [(UNKNOWN, region.size)]
-        for name, shared in shares:
+            shares = [(UNKNOWN, region.size, False)]
+        for name, size, shared in shares:
             heat = found.setdefault(name, Heat(name))
-            heat.add(region, shared, snapshot.max_nr_accesses, long=long)
+            heat.add(region, size, snapshot.max_nr_accesses, long=long, shared=shared)
     return sorted(found.values(), key=lambda heat: (-heat.size, heat.name))
 
 
@@ -105,23 +98,6 @@ def total(heats: Iterable[Heat], name: str = "total") -> Heat:
     """Return the sum of rows."""
     result = Heat(name)
     for heat in heats:
-        for field in ("size", "hot", "warm", "idle", "unobservable", "idle_long"):
+        for field in ("size", "hot", "warm", "idle", "unobservable", "idle_long", "idle_own"):
             setattr(result, field, getattr(result, field) + getattr(heat, field))
     return result
-
-
-def idle_ages(
-    snapshot: Snapshot, bounds_ns: Sequence[int] = IDLE_BOUNDS_NS
-) -> list[tuple[int, int]]:
-    """
-    Return a histogram of idle time: (lower bound in ns, bytes), the first bound being 0.
-
-    Only observed bytes not accessed in this window are counted; their idle time is age times
-    the aggregation interval, so it never exceeds the time they were monitored.
-    """
-    sizes = [0] * (len(bounds_ns) + 1)
-    for region in snapshot.columns:
-        if region.nr_accesses == 0:
-            bucket = bisect_right(bounds_ns, idle_ns(region, snapshot.aggr_us))
-            sizes[bucket] += max(0, region.size - region.unobservable)
-    return list(zip((0, *bounds_ns), sizes, strict=True))

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from isotherm.analysis.heatmap import Extent
-from isotherm.analysis.hotness import Heat, by_mapping, idle_ages
+from isotherm.analysis.extent import Extent
+from isotherm.analysis.hotness import Heat, by_mapping
+from isotherm.analysis.idleness import headline_ns, idle_ages
 from isotherm.analysis.wss import WorkingSets, WssCollector
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Mapping, Target
-
-#: Idle times worth a headline; the longest one that the recording can show is taken.
-_IDLE_NS = tuple(s * 1_000_000_000 for s in (10, 5, 2, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +20,9 @@ class Summary:
 
     last: the last snapshot with regions, None if there is none; targets, mappings: as of then;
     lost_snapshots: missing indices; what: heat by mapping in `last`; idle_after_ns: what
-    `Heat.idle_long` counts from; cpu_ns: CPU time of the monitor; checks: samples, None where the
-    monitor does not tell; ns: times of day.
+    `Heat.idle_long` counts from; watched_ns: how long the windows with regions are together;
+    sample_us, aggr_us: the shortest and the longest interval, in microseconds; cpu_ns: CPU time of
+    the monitor; checks: samples, None where the monitor does not tell; ns: times of day.
     """
 
     start_ns: int
@@ -42,6 +41,9 @@ class Summary:
     mappings: dict[int, tuple[Mapping, ...]]
     what: list[Heat]
     idle_after_ns: int
+    watched_ns: int
+    sample_us: tuple[int, int]
+    aggr_us: tuple[int, int]
 
     @property
     def duration_ns(self) -> int:
@@ -51,6 +53,11 @@ class Summary:
     def cost(self) -> float:
         """CPU time of the monitor as a share of one CPU."""
         return self.cpu_ns / self.duration_ns if self.duration_ns else 0.0
+
+    @property
+    def missed_share(self) -> float:
+        """The share of samples that were asked for and not looked at."""
+        return self.missed / self.checks if self.checks else 0.0
 
     def idle_ages(self) -> list[tuple[int, int]]:
         """As `hotness.idle_ages` of the last snapshot with regions."""
@@ -71,6 +78,8 @@ class _Collector:
     mappings: dict[int, tuple[Mapping, ...]] = field(default_factory=dict)
     where: Extent = field(default_factory=Extent)
     wss: WssCollector = field(default_factory=WssCollector)
+    sample_us: tuple[int, int] = (0, 0)
+    aggr_us: tuple[int, int] = (0, 0)
 
     def add(self, snapshot: Snapshot) -> None:
         self.snapshots += 1
@@ -82,6 +91,8 @@ class _Collector:
         checks = snapshot.cost.checks
         self.checks = None if checks is None or self.checks is None else self.checks + checks
         self.missed += snapshot.cost.missed
+        self.sample_us = _widened(self.sample_us, snapshot.sample_us)
+        self.aggr_us = _widened(self.aggr_us, snapshot.aggr_us)
         self.where.add(snapshot)
         self.wss.add(snapshot)
         if snapshot.mappings:
@@ -91,13 +102,19 @@ class _Collector:
             self.last = snapshot
 
 
+def _widened(bounds: tuple[int, int], value: int) -> tuple[int, int]:
+    low, high = bounds
+    return min(low or value, value), max(high, value)
+
+
 def summarize(snapshots: Iterable[Snapshot]) -> Summary:
     """Return the summary; reads `snapshots` once, keeping only the last with regions."""
     seen = _Collector()
     for snapshot in snapshots:
         seen.add(snapshot)
-    duration = seen.where.end_ns - seen.where.start_ns
-    idle_after = next((ns for ns in _IDLE_NS if ns <= duration), _IDLE_NS[-1])
+    wss = seen.wss.result()
+    watched = sum(wss.weights)
+    idle_after = headline_ns(watched)
     last = seen.last
     what = [] if last is None else by_mapping(last, seen.mappings, long_idle_ns=idle_after)
     return Summary(
@@ -110,11 +127,14 @@ def summarize(snapshots: Iterable[Snapshot]) -> Summary:
         cpu_ns=seen.cpu_ns,
         checks=seen.checks,
         missed=seen.missed,
-        wss=seen.wss.result(),
+        wss=wss,
         where=seen.where,
         last=last,
         targets=() if last is None else last.targets,
         mappings=seen.mappings,
         what=what,
         idle_after_ns=idle_after,
+        watched_ns=watched,
+        sample_us=seen.sample_us,
+        aggr_us=seen.aggr_us,
     )

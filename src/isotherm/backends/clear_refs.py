@@ -20,24 +20,30 @@ processes or the kernel mark referenced (`read()` of a mapped file) count as acc
 
 from __future__ import annotations
 
+import os
 import random
+import time
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from isotherm.actions.actor import Actor
-from isotherm.core.act import Done
-from isotherm.core.look import Check, Samples, TargetRanges
-from isotherm.core.ops import Ops
+from isotherm.actions.on_processes import ActOnProcesses
+from isotherm.backends.kind import UNSEEN_BY_PROCESSES, BackendKind, only_processes
+from isotherm.backends.opening import Opening, open_look
+from isotherm.backends.process_look import ProcessLook
+from isotherm.backends.self_test import PAGES, TOUCHED, SelfTest, disagreement, own_pages, touch
+from isotherm.core.backend import Backend
+from isotherm.core.look import Check, Samples
 from isotherm.errors import TargetGoneError
+from isotherm.kernel.features import KernelSupport
+from isotherm.kernel.privilege import root_hint
 from isotherm.kernel.procfs import clear_refs, statm
 from isotherm.kernel.smaps import SmapsEntry, smaps
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import PAGE
-from isotherm.model.scheme import Scheme
-from isotherm.targets.processes import Process, ProcessSet
-from isotherm.targets.ranges import target_ranges
+from isotherm.targets.processes import Process
+from isotherm.targets.target_set import ProcessTargets, TargetFacts
 
 #: CPU time of one round, clearing and reading, per GiB of resident 4 KiB pages (measured).
 ROUND_NS_PER_GIB = 59_000_000
@@ -68,32 +74,19 @@ class _Referenced:
         return Check.ACCESSED
 
 
-class ClearRefsOps(Ops):
+class ClearRefsLook(ProcessLook):
     """
-    Operations set over /proc/PID/clear_refs and smaps; see the module for what it means.
+    A look over /proc/PID/clear_refs and smaps; see the module for what it means.
 
-    Takes over `processes` and closes it. Raises `NotPermittedError` at the first `prepare` if a
-    process belongs to somebody else. look_again: actions that would hurt memory in use are
-    refused, as accessed bits of single pages cannot be read here; force_guests: act on processes
-    that run a virtual machine. Acting needs root.
+    targets: who; stays the caller's. max_ranges: as `ProcessTargets.living`; seed: of the draws.
+    Raises `NotPermittedError` at the first `prepare` if a process belongs to somebody else.
     """
 
     name: ClassVar[str] = "clear-refs"
 
-    def __init__(
-        self,
-        processes: ProcessSet,
-        *,
-        max_ranges: int = 64,
-        seed: int = 1,
-        look_again: bool = True,
-        force_guests: bool = False,
-    ) -> None:
-        self._processes = processes
-        self._actor = Actor(look_again=look_again, force_guests=force_guests)
-        self._max_ranges = max_ranges
+    def __init__(self, targets: ProcessTargets, *, max_ranges: int = 64, seed: int = 1) -> None:
+        super().__init__(targets, max_ranges=max_ranges)
         self._rng = random.Random(seed)  # noqa: S311 - sampling
-        self._targets: list[Process] = []
         self._samples: Samples | None = None
         self._cleared = 0
 
@@ -105,30 +98,18 @@ class ClearRefsOps(Ops):
         A second or more, so that a round costs at most 5 % of a CPU at 4 KiB pages; five samples
         in an aggregation, as each tells the share of all pages of a mapping.
         """
-        resident = sum(map(_resident_bytes, self._processes.members))
+        resident = sum(map(_resident_bytes, self.process_targets.members))
         round_us = resident * ROUND_NS_PER_GIB // 2**30 // 1000
         sample_us = max(_SHORTEST_SAMPLE_US, int(round_us / _CPU_SHARE))
         sample_us = -(-sample_us // 1_000_000) * 1_000_000
         aggr_us = sample_us * _SAMPLES_PER_AGGR
         return Attrs(sample_us=sample_us, aggr_us=aggr_us, update_us=aggr_us)
 
-    def targets(self) -> Sequence[TargetRanges]:
-        self._targets, found = [], []
-        for process in self._processes.refresh():
-            ranges = target_ranges(process, max_ranges=self._max_ranges)
-            if ranges is not None:
-                self._targets.append(process)
-                found.append(ranges)
-        return found
-
-    def alive(self) -> bool:
-        return self._processes.alive()
-
     def prepare(self, addresses: Samples) -> None:
         self._samples = addresses
-        for process in self._targets:
+        for process in self.present:
             try:
-                clear_refs(process.pid)
+                clear_refs(process.tid)
             except TargetGoneError:
                 continue
 
@@ -149,34 +130,11 @@ class ClearRefsOps(Ops):
         count, self._cleared = self._cleared, 0
         return count
 
-    def why_not(self, scheme: Scheme) -> str:
-        return self._actor.why_not(scheme)
-
-    def warnings_for(self, scheme: Scheme) -> list[str]:
-        return self._actor.warnings_for(scheme)
-
-    def act(
-        self,
-        scheme: Scheme,
-        target: int,
-        start: int,
-        end: int,
-        *,
-        filtered: bool,
-        dry: bool = False,
-    ) -> Done:
-        process = self._targets[target]
-        return self._actor.act(scheme, process, target, start, end, filtered=filtered, dry=dry)
-
-    def close(self) -> None:
-        self._actor.close()
-        self._processes.close()
-
     def _check_target(
         self, target: int, samples: Samples, which: range, results: bytearray
     ) -> None:
         try:
-            entries = smaps(self._targets[target].pid)
+            entries = smaps(self.present[target].tid)
         except TargetGoneError:
             return
         self._cleared += sum(entry.referenced_bytes for entry in entries) // PAGE
@@ -198,6 +156,78 @@ class ClearRefsOps(Ops):
 
 def _resident_bytes(process: Process) -> int:
     try:
-        return statm(process.pid).resident_bytes
+        return statm(process.tid).resident_bytes
     except TargetGoneError:
         return 0
+
+
+class _ClearRefs(BackendKind):
+    name = "clear-refs"
+    whole_mappings = True
+
+    def how(self, kernel: KernelSupport) -> str:
+        del kernel
+        return "needs no privileges; sees which share of each mapping is used"
+
+    def blind_to(self, kernel: KernelSupport) -> tuple[str, ...]:
+        del kernel
+        return (
+            "anything smaller than a mapping: only its accessed share is known",
+            "intervals below a second",
+            "processes of other users",
+            "hugetlb pages",
+            *UNSEEN_BY_PROCESSES,
+        )
+
+    def obstacle(self, kernel: KernelSupport, target: TargetFacts) -> str:
+        if why := only_processes(target):
+            return why
+        if target.operations == "fvaddr":
+            return "it sees whole mappings only, and ranges were asked for"
+        if not kernel.clear_refs:
+            return "this kernel has no clear_refs (CONFIG_PROC_PAGE_MONITOR)"
+        if target.foreign:
+            return f"process {target.foreign[0]} belongs to another user"
+        return ""
+
+    def lacks_rights(self, kernel: KernelSupport, target: TargetFacts) -> bool:
+        """Rights are for processes of other users only."""
+        return target.operations == "vaddr" and super().lacks_rights(kernel, target)
+
+    def warnings(self, kernel: KernelSupport) -> tuple[str, ...]:
+        if kernel.root:
+            return ()
+        return (f"clear-refs is coarse; page-exact monitoring needs rights: {root_hint()}",)
+
+    def open(self, opening: Opening) -> Backend:
+        look = ClearRefsLook(opening.processes)
+        force = opening.force_guests
+        return open_look(look, ActOnProcesses(look, lambda: Actor(force_guests=force)), opening)
+
+    def self_test(self) -> SelfTest:
+        """Touch 97 pages of our own, clear, touch 23; clear_refs and smaps must agree."""
+        own = os.getpid()
+        with own_pages() as (area, address):
+            before = _referenced(own, address)
+            begin = time.perf_counter_ns()
+            clear_refs(own)
+            cleared = _referenced(own, address)
+            round_us = (time.perf_counter_ns() - begin) / 1000
+            touch(area, TOUCHED)
+            touched = _referenced(own, address)
+        # Translations left in the TLB hide a few of the accesses.
+        right = before >= PAGES and cleared == 0 and 0 < touched <= TOUCHED
+        problem = "" if right else disagreement(before, cleared, touched)
+        return SelfTest(self.name, problem=problem, round_us=round_us)
+
+
+def _referenced(pid: int, address: int) -> int:
+    """Return the accessed pages of the mapping that holds `address`."""
+    return sum(
+        entry.referenced_bytes // PAGE
+        for entry in smaps(pid)
+        if entry.mapping.start <= address < entry.mapping.end
+    )
+
+
+KIND = _ClearRefs()

@@ -13,17 +13,25 @@ What it costs: four system calls per sample, 5 to 10 µs with Python around them
 
 from __future__ import annotations
 
+import mmap
+import os
+import time
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
+from isotherm.actions.actor import Actor
+from isotherm.actions.on_processes import ActOnProcesses
+from isotherm.backends.kind import UNSEEN_BY_PROCESSES, BackendKind, only_processes
+from isotherm.backends.opening import Opening, open_look
+from isotherm.backends.process_look import ProcessLook
+from isotherm.backends.self_test import PAGES, TOUCHED, SelfTest, disagreement, own_pages, touch
+from isotherm.core.backend import Backend
 from isotherm.core.look import Check, Samples, TargetRanges
-from isotherm.core.ops import Ops
 from isotherm.errors import TargetGoneError
+from isotherm.kernel.features import KernelSupport
 from isotherm.kernel.pages.page_frames import PageFrames
 from isotherm.model.attrs import Attrs
-from isotherm.model.ranges import Range
-from isotherm.targets.processes import ProcessSet
-from isotherm.targets.ranges import target_ranges
+from isotherm.targets.target_set import ProcessTargets, TargetFacts
 
 
 class Frames(Protocol):
@@ -38,29 +46,21 @@ class Frames(Protocol):
     def close(self) -> None: ...
 
 
-class IdleOps(Ops):
+class IdleLook(ProcessLook):
     """
-    Operations set over the page_idle bitmap; see the module for what it means.
+    A look over the page_idle bitmap; see the module for what it means.
 
-    Takes over `processes` and closes it. max_ranges, ranges: as `target_ranges`, whose `fixed`
-    the latter are. Raises as `PageFrames` does.
+    targets: who; stays the caller's. max_ranges: as `ProcessTargets.living`; frames: the files to
+    look into, the machine's by default. Raises as `PageFrames` does.
     """
 
     name: ClassVar[str] = "idle"
 
     def __init__(
-        self,
-        processes: ProcessSet,
-        *,
-        max_ranges: int = 64,
-        ranges: Sequence[Range] = (),
-        frames: Frames | None = None,
+        self, targets: ProcessTargets, *, max_ranges: int = 64, frames: Frames | None = None
     ) -> None:
+        super().__init__(targets, max_ranges=max_ranges)
         self._frames = frames or PageFrames()
-        self._processes = processes
-        self._max_ranges = max_ranges
-        self._ranges = tuple(ranges)
-        self._pids: list[int] = []
         self._samples: Samples | None = None
         #: Of each sample: the frame it is in and the one whose bit tells; None where none does.
         self._at: list[tuple[int, int] | None] = []
@@ -73,18 +73,11 @@ class IdleOps(Ops):
         return Attrs(sample_us=50_000, aggr_us=1_000_000)
 
     def targets(self) -> Sequence[TargetRanges]:
-        before = set(self._pids)
-        self._pids, found = [], []
-        for process in self._processes.refresh():
-            ranges = target_ranges(process, max_ranges=self._max_ranges, fixed=self._ranges)
-            if ranges is not None:
-                self._pids.append(process.pid)
-                found.append(ranges)
-        self._frames.forget(sorted(before - set(self._pids)))
+        """Return the living processes and their ranges; the files of others are closed."""
+        before = {process.tid for process in self.present}
+        found = super().targets()
+        self._frames.forget(sorted(before - {process.tid for process in self.present}))
         return found
-
-    def alive(self) -> bool:
-        return self._processes.alive()
 
     def prepare(self, addresses: Samples) -> None:
         self._samples = addresses
@@ -120,7 +113,6 @@ class IdleOps(Ops):
 
     def close(self) -> None:
         self._frames.close()
-        self._processes.close()
 
     def _frames_of(self, samples: Samples, which: Sequence[int]) -> list[int | None]:
         """Return the frames of some samples, which are in the order of their targets."""
@@ -132,7 +124,60 @@ class IdleOps(Ops):
                 at += 1
             addresses = [samples.addresses[index] for index in which[first:at]]
             try:
-                found += self._frames.frames(self._pids[target], addresses)
+                found += self._frames.frames(self.present[target].tid, addresses)
             except TargetGoneError:
                 found += [None] * len(addresses)
         return found
+
+
+class _Idle(BackendKind):
+    name = "idle"
+
+    def how(self, kernel: KernelSupport) -> str:
+        del kernel
+        return "reads and clears through the page_idle bitmap"
+
+    def blind_to(self, kernel: KernelSupport) -> tuple[str, ...]:
+        del kernel
+        return ("hugetlb pages, device memory", *UNSEEN_BY_PROCESSES)
+
+    def obstacle(self, kernel: KernelSupport, target: TargetFacts) -> str:
+        if why := only_processes(target):
+            return why
+        if not kernel.page_idle:
+            return "this kernel has no page_idle bitmap (CONFIG_IDLE_PAGE_TRACKING)"
+        if not kernel.page_frames or not kernel.kpageflags:
+            return "needs root: frame numbers and their flags are hidden"
+        return ""
+
+    def open(self, opening: Opening) -> Backend:
+        look = IdleLook(opening.processes)
+        force = opening.force_guests
+        return open_look(look, ActOnProcesses(look, lambda: Actor(force_guests=force)), opening)
+
+    def self_test(self) -> SelfTest:
+        """Mark 97 pages of our own idle, touch 23; the bitmap must tell those apart."""
+        files = PageFrames()
+        try:
+            with own_pages() as (area, address):
+                pages = [address + page * mmap.PAGESIZE for page in range(PAGES)]
+                frames = [frame for frame in files.frames(os.getpid(), pages) if frame is not None]
+                # Pages that were faulted in just now wait for their list, and cannot be seen yet.
+                known = [frame for frame in frames if files.head(frame) == frame]
+                begin = time.perf_counter_ns()
+                files.set_idle(known)
+                clear_us = (time.perf_counter_ns() - begin) / 1000 / max(1, len(known))
+                begin = time.perf_counter_ns()
+                before = len(files.idle(known))
+                read_us = (time.perf_counter_ns() - begin) / 1000 / max(1, len(known))
+                touch(area, TOUCHED)
+                touched = before - len(files.idle(known))
+        finally:
+            files.close()
+        # Translations left in the TLB hide a few of the accesses.
+        right = before > PAGES // 2 and 0 < touched <= TOUCHED
+        problem = "" if right else disagreement(len(known), len(known) - before, touched)
+        return SelfTest(self.name, problem=problem, read_us=read_us, clear_us=clear_us)
+
+
+KIND = _Idle()

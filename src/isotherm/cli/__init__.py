@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TextIO, cast
 
 import click
 
-from isotherm.errors import IsothermError
+from isotherm.errors import IsothermError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+#: What writing to a full disk ends with.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Of longer lines about what was written, the middle is left out.
+_LONGEST_LINE = 300
 #: Command -> the one-line help shown by `isotherm --help`, so that no module is imported for it.
 COMMANDS = {
     "demo": "Watch our own workload with the best backend; truth beside estimate.",
@@ -53,7 +59,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def did_you_mean(word: str, known: Sequence[str] | dict[str, str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ' Did you mean ...?' for the nearest known word, or nothing."""
     import difflib
 
@@ -81,7 +87,41 @@ def cli(ctx: click.Context, *, debug: bool) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; turn our errors into a line, a hint and the documented exit code."""
+    """
+    Run one command; turn our errors into a line, a hint and the documented exit code.
+
+    Output that nobody wants any more (`| head`) ends it quietly; output that has no room (a full
+    disk, /dev/full) is a failure. What commands print to the standard error is escaped.
+    """
+    from isotherm.terminal.output import Guarded
+
+    out, complaints = sys.stdout, sys.stderr
+    sys.stderr = cast("TextIO", Guarded(complaints))
+    try:
+        status = _run(argv)
+        out.flush()
+    except SystemExit:
+        # That is how click takes a broken pipe, having replaced both streams.
+        if sys.stdout is out:
+            raise
+        sys.stdout = out
+        _drop(out)
+        return 0
+    except BrokenPipeError:
+        _drop(out)
+        return 0
+    except OSError as err:
+        if err.filename is not None or not (err.errno in _NO_ROOM or _is_stuck(out)):
+            raise
+        _drop(out)
+        _complain(f"cannot write the output: {(err.strerror or '').lower()}", "")
+        return 1
+    finally:
+        sys.stderr = complaints
+    return status
+
+
+def _run(argv: Sequence[str] | None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args[:1] or bool(os.environ.get("ISOTHERM_DEBUG"))
     try:
@@ -89,16 +129,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Abort:
         return 130
     except click.ClickException as err:
-        err.show()
+        _usage(err)
         return err.exit_code
     except IsothermError as err:
         if debug:
             raise
-        print(f"isotherm: {err.message}", file=sys.stderr)
-        if err.hint:
-            print(f"hint: {err.hint}", file=sys.stderr)
+        _complain(err.message, err.hint)
         return err.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return status if isinstance(status, int) else 0
+
+
+def _usage(err: click.ClickException) -> None:
+    """Print click's own message, which repeats what was written."""
+    import io
+
+    from isotherm.terminal.output import tell
+
+    text = io.StringIO()
+    err.show(text)
+    tell(*(shown(line, _LONGEST_LINE) for line in text.getvalue().rstrip("\n").split("\n")))
+
+
+def _complain(message: str, hint: str) -> None:
+    """Say what failed; what is in it from outside never begins a line of its own."""
+    from isotherm.terminal.output import tell
+
+    tell(f"isotherm: {message}", *([f"hint: {hint}"] if hint else []))
+
+
+def _is_stuck(stream: TextIO) -> bool:
+    """Whether something is left to be written, and cannot be: the stream is what failed."""
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _drop(stream: TextIO) -> None:
+    """Forget what could not be written, so that the interpreter does not try again at its end."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

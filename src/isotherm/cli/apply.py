@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
+from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
 from isotherm.cli.options import (
-    exit_status,
+    TargetCommand,
+    keywords,
     length_of,
-    monitor_arguments,
     monitor_options,
     target_names,
 )
-from isotherm.cli.signals import stopping_on_signals
-from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
+from isotherm.errors import BadValueError, CommandEndedError
 from isotherm.model.snapshot import Snapshot
 from isotherm.report.applied import live_lines, quota_text, report_applied
 from isotherm.report.output import FORMATS
 from isotherm.schemefile.files import load
 from isotherm.schemefile.scheme_file import SchemeFile
 from isotherm.session.applying import Applying, resident_bytes
+from isotherm.session.options import Keywords, Options
+from isotherm.session.session import MonitorSession
+from isotherm.terminal.output import tell
 from isotherm.terminal.screen import Screen
 from isotherm.terminal.style import can_redraw
 from isotherm.units import exact_duration, format_duration, format_size
@@ -41,6 +45,12 @@ class Live:
         self._before: int | None = None
         self._share = 1.0
         self._drawn = False
+        self._opened = ExitStack()
+
+    def open(self, session: MonitorSession) -> None:
+        """Hide the cursor where there is one."""
+        del session
+        self._opened.enter_context(self.screen)
 
     def take(self, snapshot: Snapshot) -> None:
         """Draw if it is time; say when a guard changes its mind."""
@@ -54,10 +64,11 @@ class Live:
             self.screen.draw(lines)
             self._drawn = True
 
-    def clear(self) -> None:
+    def close(self) -> None:
         """Take the table away: the result follows."""
         if self._drawn:
             self.screen.draw([])
+        self._opened.close()
 
     def _tell_guard(self, share: float, harm: str) -> None:
         if share == 0:
@@ -81,45 +92,38 @@ class Live:
 def announce(applying: Applying, *, dry_run: bool, endless: bool) -> None:
     """Say what is applied to whom, under which quota, and what could surprise."""
     session, attrs = applying.session, applying.session.attrs
-    who = target_names(session.targets)
     what = "dry run on" if dry_run else "applying to"
-    longer = "+" if session.governor is not None else ""
-    print(
-        f"{what} {who}, backend {session.backend}, sample {exact_duration(attrs.sample_us)}"
-        f"{longer} aggr {exact_duration(attrs.aggr_us)}{longer}"
-        f"{'     ctrl-c to stop' if endless else ''}",
-        file=sys.stderr,
+    longer = "+" if session.monitor.stretches else ""
+    tell(
+        f"{what} {target_names(session.targets)}, backend {session.backend}, "
+        f"sample {exact_duration(attrs.sample_us)}{longer} "
+        f"aggr {exact_duration(attrs.aggr_us)}{longer}{'     ctrl-c to stop' if endless else ''}",
+        *(f" {scheme.title}: quota {quota_text(scheme.quota)}" for scheme in applying.schemes),
+        *(f"warning: {warning}" for warning in session.warnings),
+        *(f"note: {note}" for note in applying.notes),
     )
-    for scheme in applying.schemes:
-        print(f" {scheme.title}: quota {quota_text(scheme.quota)}", file=sys.stderr)
-    for warning in session.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    for note in applying.notes:
-        print(f"note: {note}", file=sys.stderr)
 
 
-def filled(arguments: dict[str, Any], file: SchemeFile, *, given: bool) -> dict[str, Any]:
+def filled(given: Keywords, file: SchemeFile, *, command: bool) -> Keywords:
     """
-    Return the arguments of `monitor`, with what the options leave out taken from the file.
+    Return the keywords of `monitor`, with what the options leave out taken from the file.
 
-    given: there is a command, so the targets of the file do not count.
+    command: there is one, so the targets of the file do not count.
     """
     wish = file.monitor
     low, high = wish.min_nr_regions, wish.max_nr_regions
-    of_file = {
+    of_file: dict[str, Any] = {
         "sample": wish.sample_us,
         "aggr": wish.aggr_us,
         "update": wish.update_us,
         "regions": None if low is None or high is None else (low, high),
         "goal": wish.goal,
     }
-    options = ("pid", "name", "cgroup", "operations")
-    if not given and all(arguments[name] is None for name in options):
+    if not command and not given.get("sources") and given.get("operations") is None:
         of_file |= _targets(file)
-    known = {name: value for name, value in of_file.items() if value is not None}
-    return arguments | {
-        name: value for name, value in known.items() if arguments.get(name) is None
-    }
+    asked = cast("dict[str, Any]", given)
+    missing = {name: value for name, value in of_file.items() if asked.get(name) is None}
+    return cast("Keywords", asked | missing)
 
 
 def _targets(file: SchemeFile) -> dict[str, Any]:
@@ -146,6 +150,7 @@ def _targets(file: SchemeFile) -> dict[str, Any]:
 
 
 @click.command(
+    cls=TargetCommand,
     context_settings={"allow_interspersed_args": True},
     epilog="""\b
 SCHEMES is a preset (isotherm scheme list), a file, or schemes themselves.
@@ -201,33 +206,31 @@ def command(
             f"{schemes!r} has {len(file.contexts)} contexts, and one is applied at a time",
             hint="`isotherm scheme convert --schemes-only` shows the schemes of each",
         )
-    arguments = filled(monitor_arguments(options), file, given=bool(command_line))
+    asked = filled(keywords(options), file, command=bool(command_line))
+    asked |= {
+        "command": command_line,
+        "force_guests": force_guests,
+        "schemes": file.schemes,
+        "dry_run": dry_run,
+        "guard": guard,
+    }
+    wanted = Options.of(**asked)
     try:
-        applying = Applying(
-            file.schemes,
-            log=log,
-            dry_run=dry_run,
-            guard=guard,
-            force_guests=force_guests,
-            command=command_line or None,
-            **arguments,
-        )
+        applying = Applying(wanted.lasting(length), log=log)
     except CommandEndedError as err:
-        print(f"isotherm: {err}", file=sys.stderr)
-        return exit_status(err.returncode)
-    with applying:
-        live = Live(applying, plain=plain)
-        with stopping_on_signals(applying.session), live.screen:
-            announce(applying, dry_run=dry_run, endless=length is None)
-            applying.run(None if length is None else length / 1e9, live.take)
-            live.clear()
+        tell(f"isotherm: {err}")
+        return err.status
+    with applying, Foreground(applying.session) as foreground:
+        require_a_window(applying.session, length)
+        announce(applying, dry_run=dry_run, endless=length is None)
+        applying.run(None if length is None else length / 1e9, Live(applying, plain=plain))
         result = applying.result()
-        started = applying.session.command
-        if not result.snapshots and started is None and not applying.session.alive():
-            raise TargetGoneError(
-                "the target ended before the first aggregation",
-                hint="start it with `isotherm apply SCHEMES -- CMD`, or shorten --aggr",
-            )
-    sys.stdout.write(report_applied(result, dry_run=dry_run).render(form))
-    sys.stdout.flush()
-    return 0 if started is None else exit_status(started.wait())
+        if not result.snapshots:
+            nothing = why_nothing(applying.session, foreground, "done")
+            if foreground.signal is None and applying.session.command is None:
+                raise nothing
+            tell(f"note: {nothing.message}")
+        applying.close()
+        sys.stdout.write(report_applied(result, dry_run=dry_run).render(form))
+        sys.stdout.flush()
+        return foreground.status()

@@ -6,20 +6,21 @@ import sys
 
 import click
 
+from isotherm.backends import registry
 from isotherm.backends.choose import choose
-from isotherm.cli.signals import stopping_on_signals
+from isotherm.cli.foreground import Foreground
 from isotherm.demo.runner import Workload
 from isotherm.demo.show import closing, demo_spec, watch, why
 from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.kernel.features import probe
-from isotherm.session.session import MonitorSession, monitor
+from isotherm.session.session import MonitorSession
+from isotherm.session.start import monitor
 from isotherm.terminal.screen import MARGIN, Screen, space
 from isotherm.terminal.style import Style, can_redraw, style_of
 from isotherm.terminal.text import labelled
 
 #: How long to watch with a backend that sees single pages, and with one of whole mappings.
 SECONDS, COARSE_SECONDS = 15.0, 30.0
-COARSE = "clear-refs"
 #: Shorter windows than a long recording would want, so that the picture moves.
 COARSE_AGGR = "2s"
 #: From this share of late sweeps on, the workload was not quite what it says.
@@ -30,7 +31,7 @@ def show(workload: Workload, session: MonitorSession, style: Style, *, live: boo
     """Run the phases under the monitor; draw, and say what came out."""
     picture = space()
     truth = workload.go()
-    with stopping_on_signals(session), Screen(live=live) as screen:
+    with Foreground(session), Screen(live=live) as screen:
         result = watch(session.snapshots(), truth, screen=screen, style=style, space=picture)
     if result is None:
         raise TargetGoneError("the demo ended before its first window: there is nothing to show")
@@ -67,7 +68,7 @@ def command(*, seconds: float | None, backend: str, plain: bool) -> int:
     """
     if seconds is not None and not 1 <= seconds <= 3600:
         raise BadValueError(f"cannot watch for {seconds:g} seconds", hint="from 1 to 3600")
-    coarse = choose(probe(), backend).backend == COARSE
+    coarse = registry.kind_of(choose(probe(), backend).backend).whole_mappings
     if seconds is None:
         seconds = COARSE_SECONDS if coarse else SECONDS
     aggr = COARSE_AGGR if coarse else None

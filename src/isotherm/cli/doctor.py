@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 
 import click
 
-from isotherm.backends.bpf.self_test import self_test
-from isotherm.backends.choose import BACKENDS, Choice, choose, look_at
+from isotherm.backends import registry
+from isotherm.backends.choose import Choice, choose, try_out
 from isotherm.errors import IsothermError
 from isotherm.kernel.features import probe
+from isotherm.targets.target_set import ProcessTargets
 
 
 @click.command(
@@ -24,7 +26,7 @@ Examples:
     "--backend",
     default="auto",
     metavar="NAME",
-    help=f"Ask for a backend: auto, {', '.join(BACKENDS)}.",
+    help=f"Ask for a backend: auto, {', '.join(registry.names())}.",
 )
 @click.option(
     "--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -39,7 +41,10 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
     from isotherm.terminal.style import style_of, width_of
 
     support = probe()
-    target = look_at([pid]) if pid is not None else None
+    target = None
+    if pid is not None:
+        with closing(ProcessTargets([pid], follow_children=False)) as targets:
+            target = targets.facts()
     choice: Choice | None = None
     error: IsothermError | None = None
     try:
@@ -49,7 +54,7 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
     found = Diagnosis(
         support,
         choice,
-        self_test(choice.backend) if choice else None,
+        try_out(choice.backend) if choice else None,
         error.message if error else "",
         error.hint if error else "",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -12,18 +12,18 @@ from isotherm.errors import BadValueError
 from isotherm.model.target import Target
 from isotherm.schemefile.filters import parse_addresses
 from isotherm.schemefile.source import Word
+from isotherm.session.options import Keywords
+from isotherm.targets import sources
+from isotherm.targets.sources import TargetSource
 from isotherm.units import duration_ns, percent
 
 _Command = Callable[..., Any]
+#: Of the parameters that hold what was given for a kind of source.
+_PREFIX = "source_"
 
-_TARGET = (
-    click.option("-p", "--pid", metavar="PID[,PID]", help="These processes."),
-    click.option("-n", "--name", help="The processes of this name."),
-    click.option("-G", "--cgroup", metavar="PATH", help="The processes of this cgroup."),
+_SCOPE = (
     click.option("-a", "--all", is_flag=True, help="The machine's memory: --ops paddr."),
     click.option("--no-children", is_flag=True, help="Do not follow child processes."),
-)
-_SCOPE = (
     click.option(
         "--ops",
         "operations",
@@ -52,6 +52,9 @@ _MONITOR = (
         help=f"Follow the rules of this Linux: {', '.join(PROFILES)} [{NEWEST.name}].",
     ),
     click.option(
+        "--policy", default="damon", show_default=True, help="What decides where to look next."
+    ),
+    click.option(
         "--overhead", default="1%", show_default=True, help="Share of one CPU to keep to."
     ),
     click.option("--backend", default="auto", show_default=True, help="As listed by doctor."),
@@ -60,40 +63,92 @@ _MONITOR = (
 
 
 def monitor_options(command: _Command) -> _Command:
-    """Add the options that `monitor_arguments` reads."""
-    for option in reversed((*_TARGET, *_SCOPE, *_MONITOR)):
+    """Add the options that `keywords` reads, besides those of `TargetCommand`."""
+    for option in reversed((*_SCOPE, *_MONITOR)):
         command = option(command)
     return command
 
 
-def monitor_arguments(given: dict[str, Any]) -> dict[str, Any]:
+class TargetCommand(click.Command):
     """
-    Take the shared options out of `given` and return them as arguments of `isotherm.monitor`.
+    A command with an option for each registered kind of target source, `targets.sources`.
+
+    Words that continue a source's value belong to it: `-p $(pidof NAME)` may be several numbers.
+    """
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Return the sources' options before those of the command itself."""
+        options: list[click.Parameter] = [
+            click.Option(
+                (*kind.options, f"{_PREFIX}{kind.kind}"),
+                metavar=kind.metavar,
+                help=kind.help,
+                multiple=True,
+            )
+            for kind in sources.kinds()
+            if kind.options
+        ]
+        return [*options, *super().get_params(ctx)]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join what continues a source's value, then parse as usual."""
+        return super().parse_args(ctx, _joined(args))
+
+
+def _joined(args: Sequence[str]) -> list[str]:
+    spelled = {option: kind for kind in sources.kinds() for option in kind.options}
+    joined: list[str] = []
+    at = 0
+    while at < len(args):
+        word = args[at]
+        at += 1
+        if word == "--":
+            return [*joined, word, *args[at:]]
+        joined.append(word)
+        name, attached, _ = word.partition("=")
+        kind = spelled.get(name) if word.startswith("--") else spelled.get(word[:2])
+        if kind is None:
+            continue
+        if not attached and word in spelled and at < len(args):
+            joined.append(args[at])
+            at += 1
+        while at < len(args) and kind.continues(args[at]):
+            joined[-1] += f",{args[at]}"
+            at += 1
+    return joined
+
+
+def keywords(given: dict[str, Any]) -> Keywords:
+    """
+    Take the shared options out of `given` and return them as keywords of `isotherm.monitor`.
 
     `duration` stays: it is the stream's. Raises `BadValueError`.
     """
-    taken = {
-        name: given.pop(name)
-        for name in (
-            *("name", "cgroup", "sample", "aggr", "update", "regions"),
-            *("profile", "backend", "seed"),
-        )
-    }
+    plain = ("sample", "aggr", "update", "regions", "profile", "policy", "backend", "seed")
     ranges = [parse_addresses(Word(text, "--range")) for text in given.pop("ranges")]
-    return taken | {
-        "operations": operations_of(given.pop("operations"), everything=given.pop("all")),
+    found = {name: given.pop(name) for name in plain} | {
+        "sources": _sources(given),
+        "operations": _operations(given.pop("operations"), everything=given.pop("all")),
         "ranges": ranges or None,
-        "pid": pids_of(given.pop("pid")),
         "children": not given.pop("no_children"),
         "overhead": float(percent(given.pop("overhead"))),
     }
+    return cast("Keywords", found)
 
 
-def operations_of(name: str | None, *, everything: bool) -> str | None:
+def _sources(given: dict[str, Any]) -> list[TargetSource]:
+    return [
+        kind.parse(text)
+        for kind in sources.kinds()
+        for text in given.pop(f"{_PREFIX}{kind.kind}", ())
+    ]
+
+
+def _operations(name: str | None, *, everything: bool) -> str | None:
     """Return the operations set of --ops and --all; raises `BadValueError` if they disagree."""
     if everything and name not in (None, "paddr"):
         raise BadValueError(
-            f"--all is all of the machine's memory, and --ops {name} memory of processes",
+            f"--all is the machine's physical memory, --ops {name} is of processes",
             hint="leave out one of them",
         )
     return "paddr" if everything else name
@@ -105,24 +160,9 @@ def target_names(targets: Sequence[Target]) -> str:
     return names + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
 
 
-def pids_of(text: str | None) -> list[int] | None:
-    """Return pids of "12,34"; raises `BadValueError`."""
-    if text is None:
-        return None
-    words = text.replace(",", " ").split()
-    if not words or not all(word.isdecimal() for word in words):
-        raise BadValueError(f"{text!r} is not a pid", hint="write it as -p 4242 or -p 4242,4243")
-    return [int(word) for word in words]
-
-
 def length_of(duration: str | None) -> int | None:
     """Return a duration in ns, None for none given; raises `BadValueError` for 0 and nonsense."""
     length = None if duration is None else duration_ns(duration)
     if length == 0:
         raise BadValueError("0 seconds are too few to see anything", hint="-d 10s")
     return length
-
-
-def exit_status(returncode: int) -> int:
-    """Return a shell's view of a child's end: 128 + signal where a signal ended it."""
-    return 128 - returncode if returncode < 0 else returncode

@@ -11,112 +11,101 @@ from typing import Any
 
 import click
 
-from isotherm.api import MonitorSession, default_path, monitor, write_recording
+from isotherm.api import recording_path
+from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
 from isotherm.cli.options import (
-    exit_status,
+    TargetCommand,
+    keywords,
     length_of,
-    monitor_arguments,
     monitor_options,
     target_names,
 )
-from isotherm.cli.signals import stopping_on_signals
-from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
+from isotherm.errors import BadValueError, CommandEndedError
 from isotherm.model.snapshot import Snapshot
-from isotherm.units import exact_duration, format_duration, format_size
+from isotherm.recording.sink import RecordingSink
+from isotherm.session.options import Options
+from isotherm.session.run import run
+from isotherm.session.session import MonitorSession
+from isotherm.session.start import start
+from isotherm.terminal.output import tell
+from isotherm.terminal.progress import Progress
+from isotherm.units import exact_duration, format_size
 
-#: Seconds between two progress lines on a terminal.
-PROGRESS_PERIOD_S = 0.5
+#: As an output, the standard output.
+STDOUT = Path("-")
 
 
-class Progress:
-    """The line that tells a person how the recording goes; silent when stderr is no terminal."""
+class ProgressSink:
+    """Tells a person how the recording goes."""
 
     def __init__(self, duration_ns: int | None) -> None:
-        self._live = sys.stderr.isatty()
-        self._duration = duration_ns
-        self._begun = time.monotonic()
+        self._progress = Progress(sys.stderr, duration_ns)
         self._cpu = time.process_time()
-        self._next = 0.0
-        self.last: Snapshot | None = None
+
+    def open(self, session: MonitorSession) -> None:
+        """Nothing is needed."""
 
     def take(self, snapshot: Snapshot) -> None:
-        """Redraw with this snapshot when it is time."""
-        self.last = snapshot
-        now = time.monotonic()
-        if self._live and now >= self._next:
-            self._next = now + PROGRESS_PERIOD_S
-            print(f"\r\033[K{self.line()}", end="", file=sys.stderr, flush=True)
+        """Show regions, working set and our own cost, when it is time."""
+        if not self._progress.due():
+            return
+        resident = sum(target.resident_bytes or 0 for target in snapshot.targets)
+        of = f" of {format_size(resident)}" if resident else ""
+        cost = (time.process_time() - self._cpu) / max(self._progress.elapsed_s, 1e-3)
+        self._progress.show(
+            f"{len(snapshot.columns)} regions  "
+            f"working set {format_size(snapshot.working_set_bytes)}{of}  "
+            f"cost {cost:.1%} of one CPU"
+        )
 
-    def line(self) -> str:
-        """Return time, snapshots, regions, working set and our own cost in about 80 columns."""
-        elapsed = time.monotonic() - self._begun
-        cost = (time.process_time() - self._cpu) / max(elapsed, 1e-3)
-        spent = format_duration(int(elapsed) * 1_000_000_000)
-        parts = []
-        if self._duration is not None:
-            done = min(1.0, elapsed * 1e9 / max(1, self._duration))
-            parts.append(f"{'█' * int(16 * done):16} {spent}/{format_duration(self._duration)}")
-        else:
-            parts.append(spent)
-        if self.last is not None:
-            resident = sum(target.resident_bytes or 0 for target in self.last.targets)
-            of = f" of {format_size(resident)}" if resident else ""
-            parts.append(
-                f"{len(self.last.columns)} regions  "
-                f"working set {format_size(self.last.working_set_bytes)}{of}"
-            )
-        parts.append(f"cost {cost:.1%} of one CPU")
-        return " " + "  ".join(parts)
-
-    def end(self) -> None:
+    def close(self) -> None:
         """Leave the terminal on a fresh line."""
-        if self._live:
-            print(f"\r\033[K{self.line()}", file=sys.stderr)
+        self._progress.end()
 
 
-def announce(session: MonitorSession, duration: int | None) -> None:
+def announce(session: MonitorSession, *, endless: bool) -> None:
     """Say on stderr what is recorded, how, and what could surprise."""
     attrs = session.attrs
-    how_long = "" if duration is not None else "     ctrl-c to stop"
-    longer = "+" if session.governor is not None else ""
-    print(
+    longer = "+" if session.monitor.stretches else ""
+    tell(
         f"recording {target_names(session.targets)}, backend {session.backend}, "
         f"sample {exact_duration(attrs.sample_us)}{longer} "
         f"aggr {exact_duration(attrs.aggr_us)}{longer} "
-        f"regions {attrs.min_nr_regions}..{attrs.max_nr_regions}{how_long}",
-        file=sys.stderr,
+        f"regions {attrs.min_nr_regions}..{attrs.max_nr_regions}"
+        f"{'     ctrl-c to stop' if endless else ''}",
+        *(f"warning: {warning}" for warning in session.warnings),
     )
-    for warning in session.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
 
 
-def run(session: MonitorSession, path: Path, *, duration: int | None, force: bool) -> int:
-    """Write every snapshot until the time is over, the targets ended, or a signal came."""
-    progress = Progress(duration)
-    seconds = None if duration is None else duration / 1e9
-    try:
-        with stopping_on_signals(session):
-            return write_recording(
-                session, path, duration=seconds, force=force, each=progress.take
+def check_output(output: Path | None, *, force: bool) -> None:
+    """Raise `BadValueError` for a file that is not to be written, before anything is started."""
+    if output == STDOUT:
+        if sys.stdout.isatty():
+            raise BadValueError(
+                "a recording is no text: it would garble the terminal",
+                hint="isotherm record -o - ... > FILE, or a pipe",
             )
-    finally:
-        progress.end()
+    elif output is not None and not force and os.path.lexists(output):
+        raise BadValueError(f"{output} exists already", hint="another -o, or --force")
 
 
 @click.command(
+    cls=TargetCommand,
     context_settings={"allow_interspersed_args": False},
     epilog="""\b
 Examples:
   sudo isotherm record -p $(pidof redis-server) -d 30s
   sudo isotherm record -n postgres -o pg.isotherm
   sudo isotherm record -d 10s -- python3 app.py
+  sudo isotherm record -p 4242 -o - | isotherm report -
   sudo isotherm record -a -d 60s
 Then: isotherm report""",
 )
 @monitor_options
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File [NAME.PID.isotherm here]."
-)
+    "-o", "--output", type=click.Path(path_type=Path),
+    help="File, or - for standard output [NAME.PID.isotherm here].",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.argument("command_line", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
 def command(
@@ -131,31 +120,35 @@ def command(
     Record the access pattern of processes, of a command, or of the machine's memory.
 
     Stops on ctrl-c, after --duration, or when the target ends. With a command, its exit status
-    is returned. Existing files are kept unless --force is given.
+    is returned: it is waited for, and a signal that ends the recording is passed on to it.
+    Existing files are kept unless --force is given.
     """
     length = length_of(duration)
-    if output is not None and output.exists() and not force:
-        raise BadValueError(f"{output} exists already", hint="another -o, or --force")
+    check_output(output, force=force)
+    asked = keywords(options)
+    asked["command"] = command_line
+    wanted = Options.of(**asked)
     try:
-        session = monitor(command=command_line or None, **monitor_arguments(options))
+        session = start(wanted.lasting(length))
     except CommandEndedError as err:
-        print(f"isotherm: {err}", file=sys.stderr)
-        return exit_status(err.returncode)
-    with session:
-        path = output or default_path(session, Path.cwd())
-        announce(session, length)
-        count = run(session, path, duration=length, force=force)
-    if count:
-        print(
-            f"saved {path} ({format_size(path.stat().st_size)}, {count} snapshots)."
-            f"  next: isotherm report {shlex.quote(os.fspath(path))}",
-            file=sys.stderr,
-        )
-    if session.command is not None:
-        return exit_status(session.command.wait())
-    if not count:
-        raise TargetGoneError(
-            "the target ended before the first aggregation: nothing was recorded",
-            hint="start it with `isotherm record -- CMD`, or shorten --aggr",
-        )
-    return 0
+        tell(f"isotherm: {err}")
+        return err.status
+    with session, Foreground(session) as foreground:
+        require_a_window(session, length)
+        path = output or recording_path(session, Path.cwd())
+        announce(session, endless=length is None)
+        target = sys.stdout.buffer if path == STDOUT else path
+        sinks = RecordingSink(target, force=force), ProgressSink(length)
+        count = run(session, sinks, duration=None if length is None else length / 1e9)
+        nothing = None if count else why_nothing(session, foreground, "recorded")
+        session.close()
+        if count and path != STDOUT:
+            tell(
+                f"saved {path} ({format_size(path.stat().st_size)}, {count} snapshots)."
+                f"  next: isotherm report {shlex.quote(os.fspath(path))}"
+            )
+        if nothing is not None:
+            if session.command is None:
+                raise nothing
+            tell(f"isotherm: {nothing}")
+        return foreground.status()

@@ -1,52 +1,63 @@
-"""`isotherm report`: what a recording says."""
+"""`isotherm report`: what a recording says, in one of the registered views."""
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from isotherm.analysis.recorded import AnalysedRecording, open_recording
+from isotherm.analysis.recorded import open_recording
 from isotherm.cli import did_you_mean
-from isotherm.errors import BadValueError, IsothermError
+from isotherm.errors import BadValueError, IsothermError, quoted
 from isotherm.recording.format import SUFFIX
-from isotherm.report.output import FORMATS, Report
-from isotherm.units import duration_ns, percent
+from isotherm.report.output import FORMATS
+from isotherm.report.view import Page, View, whole_number
+from isotherm.report.views import DEFAULT, views
+from isotherm.terminal.output import tell
+from isotherm.terminal.style import Style, style_of, width_of
 
-VIEWS = ("summary", "regions", "heatmap", "wss", "info")
-MAX_WIDTH = 80
+STDIN = Path("/dev/stdin")
+#: Columns that --width may ask for; fewer are too few for any view.
+_WIDTHS = (23, 10_000)
 
 
 def sort_arguments(words: tuple[str, ...]) -> tuple[Path | None, str]:
     """
     Tell the file from the view, in either order.
 
-    A word of `VIEWS` is the view; "./wss" is a file of that name. Raises `BadValueError` for a
-    word that is neither a view nor a file, and for too many words.
+    The name of a view is the view; "./wss" is a file of that name, and "-" the standard input.
+    Raises `BadValueError` for a word that is neither a view nor a file, and for too many words.
     """
+    known = views()
     view: str | None = None
     path: Path | None = None
     for word in words:
-        if word in VIEWS and view is None:
+        if word in known and view is None:
             view = word
         elif path is None:
-            path = Path(word)
+            path = STDIN if word == "-" else Path(word)
         else:
             raise BadValueError(
-                f"one file and one view are enough; what is {word!r}?",
-                hint=f"the views are {', '.join(VIEWS)}",
+                f"one file and one view are enough; what is {quoted(word)}?",
+                hint=f"the views are {', '.join(known)}",
             )
-    if path is not None and not path.exists():
-        known = did_you_mean(str(path), VIEWS).strip() if view is None else ""
+    if path is not None and not _exists(path):
+        near = did_you_mean(str(path), known).strip() if view is None else ""
         raise BadValueError(
-            f"there is no recording {str(path)!r}",
-            hint=known or f"ls *{SUFFIX} shows the recordings here",
+            f"there is no recording {quoted(str(path))}",
+            hint=near or f"ls *{SUFFIX} shows the recordings here",
         )
-    return path, view or "summary"
+    return path, view or DEFAULT
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as err:
+        why = (err.strerror or str(err)).lower()
+        raise BadValueError(f"cannot read {quoted(str(path))}: {why}") from err
 
 
 def newest_recording(directory: Path) -> Path:
@@ -60,101 +71,91 @@ def newest_recording(directory: Path) -> Path:
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def wants_colour() -> bool:
-    """Say whether stdout is a terminal that shows colour (https://no-color.org)."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in {None, "", "dumb"}
-    return sys.stdout.isatty() and not plain
+def option_texts() -> dict[str, tuple[str, str]]:
+    """Return the options of all views: metavar and help, which says whose they are."""
+    found: dict[str, tuple[str, dict[str, list[str]]]] = {}
+    for view in views().values():
+        for option in view.options:
+            default = "" if option.default is None else f" [{option.default}]"
+            _, helps = found.setdefault(option.name, (option.metavar, {}))
+            helps.setdefault(f"{option.help.rstrip('.')}{default}.", []).append(view.name)
+    return {
+        name: (metavar, " ".join(f"{', '.join(whose)}: {text}" for text, whose in helps.items()))
+        for name, (metavar, helps) in found.items()
+    }
 
 
-def make_report(
-    recording: AnalysedRecording,
-    view: str,
-    *,
-    at: str | None,
-    target: int | None,
-    min_access: str,
-    width: int,
-    height: int,
-    colour: bool,
-) -> Report:
-    """Return one view of a recording."""
-    from isotherm.report import summary, views
+class ReportCommand(click.Command):
+    """A command whose options are those of the views that are registered when it is used."""
 
-    if view == "regions":
-        at_ns = None if at is None else duration_ns(at)
-        return views.report_regions(recording, at_ns=at_ns, target=target)
-    if view == "heatmap":
-        return views.report_heatmap(recording, width, height, colour=colour, target=target)
-    if view == "wss":
-        least = float(percent(min_access) * 100)
-        return views.report_wss(recording, min_access_percent=least)
-    if view == "info":
-        return views.report_info(recording)
-    return summary.report_summary(recording)
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        common = super().get_params(ctx)
+        own = [
+            click.Option([name, _parameter(name)], metavar=metavar, help=text)
+            for name, (metavar, text) in option_texts().items()
+        ]
+        return [*common[:-1], *own, common[-1]]  # --help stays the last
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Views"):
+            formatter.write_dl([
+                (view.name + (" (default)" if view.name == DEFAULT else ""), view.help)
+                for view in views().values()
+            ])  # fmt: skip
+        super().format_epilog(ctx, formatter)
+
+
+def _parameter(option: str) -> str:
+    """Return the name under which click hands over an option of a view."""
+    return f"view_{option.strip('-').replace('-', '_')}"
+
+
+def read_view(view: View[Any], given: dict[str, str | None], form: str, width: str | None) -> Any:
+    """Return the options of a view from what click found; raises `BadValueError`."""
+    names = {_parameter(name): name for name in option_texts()}
+    written = {names[key]: text for key, text in given.items() if text is not None}
+    style = style_of(sys.stdout)
+    if form != "table":
+        style = Style(unicode=style.unicode)
+    columns = width_of(sys.stdout) if width is None else whole_number(*_WIDTHS)(width)
+    return view.read_options(written, Page(columns, style))
 
 
 @click.command(
+    cls=ReportCommand,
     epilog="""\b
-Views: summary (default), regions, heatmap, wss, info.
-FILE defaults to the newest recording in this directory.
+FILE defaults to the newest recording in this directory; - is the standard
+input.
 \b
 Examples:
   isotherm report
   isotherm report run.isotherm heatmap
   isotherm report wss --min-access 50%
   isotherm report regions --at 12s
-  isotherm report --format json | jq .working_set"""
+  isotherm report --format json | jq .working_set""",
 )
 @click.argument("words", metavar="[FILE] [VIEW]", nargs=-1)
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
     help="How to print it.",
 )  # fmt: skip
-@click.option("--at", metavar="TIME", help="regions: this long after the beginning [the end].")
-@click.option("--target", type=int, metavar="ID", help="regions, heatmap: only this target.")
-@click.option(
-    "--min-access", default="0%", show_default=True, metavar="PERCENT",
-    help="wss: count regions accessed in at least so many samples.",
-)  # fmt: skip
-@click.option("--width", type=click.IntRange(23), help="heatmap: columns [terminal, 80 at most].")
-@click.option("--height", type=click.IntRange(4), default=20, show_default=True, help="heatmap.")
-def command(
-    *,
-    words: tuple[str, ...],
-    form: str,
-    at: str | None,
-    target: int | None,
-    min_access: str,
-    width: int | None,
-    height: int,
-) -> None:
+@click.option("--width", metavar="COLUMNS", help="How wide [the terminal, 80 at most].")
+def command(*, words: tuple[str, ...], form: str, width: str | None, **given: str | None) -> None:
     """Show what a recording says."""
-    path, view = sort_arguments(words)
+    path, name = sort_arguments(words)
+    view = views()[name]
+    options = read_view(view, given, form, width)
     if path is None:
         path = newest_recording(Path())
-        print(f"reading {path}", file=sys.stderr)
+        tell(f"reading {path}")
     recording = open_recording(path)
-    colour = form == "table" and wants_colour()
     try:
-        report = make_report(
-            recording,
-            view,
-            at=at,
-            target=target,
-            min_access=min_access,
-            width=width or min(MAX_WIDTH, shutil.get_terminal_size().columns),
-            height=height,
-            colour=colour,
-        )
+        report = view.report(recording, options, form)
     except IsothermError:
         # An empty view of a damaged recording: the damage is the news.
         if recording.damage is not None:
             raise recording.damage from None
         raise
-    # Neither an old locale nor a name that is no text keeps the report from being read.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    sys.stdout.write(report.render(form))
-    sys.stdout.flush()
+    report.write(form)
     if recording.damage is not None:
         raise recording.damage

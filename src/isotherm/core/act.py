@@ -59,6 +59,9 @@ class Act(Protocol):
         nothing done, not an error.
         """
 
+    def close(self) -> None:
+        """Give back what is held; called once, before the look is closed."""
+
 
 class CountOnly:
     """
@@ -94,3 +97,6 @@ class CountOnly:
         """Do nothing."""
         del scheme, target, start, end, filtered, dry
         return Done()
+
+    def close(self) -> None:
+        """Nothing is held."""

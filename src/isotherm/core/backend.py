@@ -36,9 +36,11 @@ class Backend(Protocol):
     def targets(self) -> tuple[TargetRanges, ...]:
         """The targets with their address maps, in the order of `Region.target`."""
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the user should know of the schemes here: no swap, for example."""
+    def why_not(self, scheme: Scheme) -> str:
+        """Say why a scheme cannot be done here, and what would help; "" if it can."""
+
+    def warnings_for(self, scheme: Scheme) -> list[str]:
+        """Return what the user should know before a scheme runs here: no swap, for example."""
 
     @property
     def stretches(self) -> bool:
@@ -48,8 +50,7 @@ class Backend(Protocol):
         """
         Monitor, and give a snapshot at the end of each window, until `stop` or no target is left.
 
-        until_ns: of the clock's monotonic time: where there are no windows (schemes rest, by their
-        watermarks) it ends the waiting.
+        until_ns: when to end, by the clock's monotonic time, amid a window if need be.
         """
 
     def commit(self, attrs: Attrs | None = None, schemes: Sequence[Scheme] | None = None) -> None:

@@ -62,8 +62,9 @@ class Monitor:
         governor: Governor | None = None,
     ) -> None:
         self._profile = profile_of(profile)
-        self._look = look
+        self.look = look
         self._act: Act = act or (look if isinstance(look, Act) else CountOnly(look.name))
+        self._looks_and_acts = id(self._act) == id(look)
         self._attrs = attrs or Attrs()
         self._clock = clock or SystemClock()
         self.policy = (policy_named(policy) if isinstance(policy, str) else policy)(
@@ -95,15 +96,16 @@ class Monitor:
         """
         Monitor, and give a snapshot at the end of each window, until `stop` or no target is left.
 
-        A vanished target is a normal outcome; what its last window saw is not reported. While all
-        schemes rest, by their watermarks, there are no windows: then `until_ns`, of the clock's
-        monotonic time, ends the waiting.
+        until_ns: when to end, by the clock's monotonic time, amid a window if need be; one that is
+        over within a twentieth of its length, or one sampling interval, is still given. A vanished
+        target is a normal outcome; what its last window saw is not reported. While all schemes
+        rest, by their watermarks, there are no windows.
         """
         schedule, policy = self._schedule, self.policy
         self._start()
         while self._targets and not self._stopping:
             due = schedule.latch()
-            if not self._wait_for_schemes(until_ns) or not self._sample(due):
+            if not self._wait_for_schemes(until_ns) or not self._sample(due, until_ns):
                 break
             window_ended = schedule.sis >= due.aggr
             if window_ended:
@@ -121,13 +123,13 @@ class Monitor:
             if schedule.sis >= due.update:
                 schedule.end_update(self._attrs)
                 policy.update(self._look_for_targets(), self._attrs)
-            if window_ended and not self._look.alive():
+            if window_ended and not self.look.alive():
                 break
 
     @property
     def name(self) -> str:
         """The short name of the look."""
-        return self._look.name
+        return self.look.name
 
     @property
     def targets(self) -> tuple[TargetRanges, ...]:
@@ -144,12 +146,13 @@ class Monitor:
         """The Linux release whose rules hold."""
         return self._profile.name
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the user should know of the schemes here, each thing once."""
-        schemes = self._schemes.schemes if self._schemes is not None else ()
-        found = (text for scheme in schemes for text in self._act.warnings_for(scheme))
-        return tuple(dict.fromkeys(found))
+    def why_not(self, scheme: Scheme) -> str:
+        """Say why a scheme cannot be done here; "" if it can."""
+        return self._act.why_not(scheme)
+
+    def warnings_for(self, scheme: Scheme) -> list[str]:
+        """Return what the user should know before a scheme runs here."""
+        return self._act.warnings_for(scheme)
 
     @property
     def stretches(self) -> bool:
@@ -178,7 +181,7 @@ class Monitor:
         """
         if self._schemes is not None:
             thread_cpu_ns -= self._schemes.take_acted_ns()
-        if self._governor is None or self._look.warming_up():
+        if self._governor is None or self.look.warming_up():
             return
         changed = self._governor.observe(snapshot, max(0, thread_cpu_ns), self._attrs)
         if changed is not None:
@@ -195,7 +198,7 @@ class Monitor:
 
     def alive(self) -> bool:
         """Tell whether any target still exists."""
-        return self._look.alive()
+        return self.look.alive()
 
     def stop(self) -> None:
         """End monitoring soon, without a snapshot of the unfinished window."""
@@ -207,7 +210,11 @@ class Monitor:
         self._stopping = True
         if not self._closed:
             self._closed = True
-            self._look.close()
+            try:
+                if not self._looks_and_acts:
+                    self._act.close()
+            finally:
+                self.look.close()
 
     def __enter__(self) -> Self:
         return self
@@ -238,7 +245,7 @@ class Monitor:
                     return False
                 self._clock.sleep_until(min(wake_ns, now_ns + _REST_NS))
                 self._run_control_calls()
-            if not self._look.alive():
+            if not self.look.alive():
                 return False
         return True
 
@@ -259,11 +266,16 @@ class Monitor:
             )
         )
 
-    def _sample(self, due: Due) -> bool:
-        """Prepare, sleep, check: all ticks until something is due; False if the targets went."""
+    def _sample(self, due: Due, until_ns: int | None) -> bool:
+        """Prepare, sleep, check: all ticks until something is due; False if there is no more."""
         at = [sis for sis, _ in self._control if sis > self._schedule.sis]
         if self._schemes is not None and (next_due := self._schemes.next_due(self._schedule.sis)):
             at.append(max(self._schedule.sis + 1, next_due))
+        if until_ns is not None:
+            left = self._ticks_until(until_ns)
+            if not left:
+                return False
+            at.append(self._schedule.sis + left)
         until = min(due.aggr, due.update, *at)
         try:
             self._schedule.sis += self.policy.sample(
@@ -272,6 +284,12 @@ class Monitor:
         except TargetGoneError:
             return False
         return not self._stopping
+
+    def _ticks_until(self, until_ns: int) -> int:
+        """Return how many ticks there are left; a window that is almost over may end."""
+        sample_ns = self._attrs.sample_us * 1000
+        grace_ns = max(sample_ns, self._attrs.aggr_us * 1000 // 20)
+        return max(0, -(-(until_ns + grace_ns - self._clock.now_ns()) // sample_ns))
 
     def _run_control_calls(self) -> None:
         for call in [call for call in self._control if call[0] <= self._schedule.sis]:
@@ -326,7 +344,7 @@ class Monitor:
 
     def _look_for_targets(self) -> tuple[TargetRanges, ...]:
         """Take the living targets and their address maps from the look, by target id."""
-        self._targets = {found.target.id: found for found in self._look.targets()}
+        self._targets = {found.target.id: found for found in self.look.targets()}
         mappings = {target_id: found.mappings for target_id, found in self._targets.items()}
         if mappings != self._mappings:
             self._mappings = mappings

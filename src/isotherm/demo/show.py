@@ -12,7 +12,7 @@ from isotherm.model.snapshot import Snapshot
 from isotherm.terminal.picture import Layout, Picture
 from isotherm.terminal.screen import Screen
 from isotherm.terminal.style import Style
-from isotherm.terminal.text import labelled
+from isotherm.terminal.text import labelled, span
 from isotherm.units import format_duration, format_size
 
 MIB = 1 << 20
@@ -127,16 +127,16 @@ def _places(result: Result) -> list[str]:
     claimed = intersect(predicted(last), areas)
     layout = Layout(areas, 1)
     lines, inside = [], 0
-    for one in sorted(hot):
-        found = total(intersect(claimed, [one]))
+    for place in sorted(hot):
+        found = total(intersect(claimed, [place]))
         inside += found
-        base = total(area for area in areas if area.end <= one.start)
+        base = total(area for area in areas if area.end <= place.start)
         base += next(
-            one.start - area.start for area in areas if area.start <= one.start < area.end
+            place.start - area.start for area in areas if area.start <= place.start < area.end
         )
         lines.append(
             f"   at {format_size(base):>8} of {format_size(layout.nbytes)}:"
-            f" found {format_size(found):>8} of {format_size(one.size):>8} hot"
+            f" found {format_size(found):>8} of {format_size(place.size):>8} hot"
         )
     beyond = total(claimed) - inside
     return [*lines, f"   called hot but idle:   {format_size(beyond):>8}"]
@@ -151,13 +151,6 @@ def _strips(result: Result, style: Style, cells: int) -> list[str]:
         f" truth     {picture.strip(truth)}",
         f" estimate  {picture.strip(layout.heat(last))}",
     ]
-
-
-def _span(intervals_us: list[int]) -> str:
-    """Say "5ms", or "5ms to 20ms" where the intervals were stretched to keep the share of CPU."""
-    low, high = min(intervals_us), max(intervals_us)
-    text = format_duration(low * 1000)
-    return text if low == high else f"{text} to {format_duration(high * 1000)}"
 
 
 def _after(ns: int | None) -> str:
@@ -180,8 +173,10 @@ def closing(result: Result, style: Style, columns: int = 80) -> list[str]:
     missed = sum(snapshot.cost.missed for snapshot in result.snapshots)
     checks = sum(snapshot.cost.checks or 0 for snapshot in result.snapshots)
     imputed = f", {missed / checks:.0%} of checks imputed" if checks else ""
-    window = _span([snapshot.aggr_us for snapshot in result.snapshots])
-    every = _span([snapshot.sample_us for snapshot in result.snapshots])
+    windows = [snapshot.aggr_us for snapshot in result.snapshots]
+    samples = [snapshot.sample_us for snapshot in result.snapshots]
+    window = span(min(windows), max(windows))
+    every = span(min(samples), max(samples))
     cost = (
         f"{result.cost:.1%} of one CPU; {len(result.snapshots)} windows of {window},"
         f" sampled every {every}{imputed}"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isotherm.kernel import bpf as walker
+from isotherm.kernel import procfs
 from isotherm.kernel.bpf import BpfSupport
 from isotherm.kernel.damon import sysfs as damon_sysfs
 from isotherm.kernel.privilege import effective_capabilities
@@ -78,7 +79,9 @@ def probe(*, bpf: bool = True) -> KernelSupport:
     Find the facts; takes milliseconds. `bpf=False` leaves out loading the BPF programs.
 
     Changes nothing outside this process and needs no privileges; with fewer rights, fewer facts.
+    Raises `NotSupportedError` where /proc is missing or another PID namespace's.
     """
+    procfs.require_own()
     uname = os.uname()
     return KernelSupport(
         release=uname.release,

@@ -15,7 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from isotherm.errors import IsothermError, NotPermittedError, TargetGoneError
+from isotherm.errors import (
+    IsothermError,
+    NotPermittedError,
+    NotSupportedError,
+    TargetGoneError,
+)
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.target import Mapping
 
@@ -25,6 +30,26 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PF_KTHREAD = 0x0020_0000  # include/linux/sched.h
 
 _READ_CHUNK = 1 << 20
+
+
+def require_own() -> None:
+    """
+    Raise `NotSupportedError` where /proc is missing, or shows another PID namespace than ours.
+
+    There its numbers are those of other processes than ours mean.
+    """
+    try:
+        shown = os.readlink("/proc/self")  # noqa: PTH115
+    except OSError:
+        raise NotSupportedError(
+            "/proc is not mounted here: nothing can be known of processes",
+            hint="mount -t proc proc /proc",
+        ) from None
+    if shown != str(os.getpid()):
+        raise NotSupportedError(
+            "/proc shows another PID namespace: its process numbers are not ours",
+            hint="mount the right one (unshare --mount-proc does), or run isotherm outside",
+        )
 
 
 @contextmanager
@@ -110,7 +135,8 @@ class Stat:
 
     @property
     def is_zombie(self) -> bool:
-        return self.state in "ZXx"
+        """Whether nothing of it lives: a process goes on when only its main thread has ended."""
+        return self.state in "ZXx" and self.num_threads <= 1
 
 
 def parse_stat(text: bytes) -> Stat:
@@ -187,29 +213,29 @@ def pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
 
 
+def memory_thread(pid: int) -> int:
+    """
+    Return the thread through which the memory of process `pid` is reached.
+
+    The main one, or, where that has ended, another that lives; the main one if none does.
+    """
+    if stat(pid).state not in "ZXx":
+        return pid
+    with reading(pid, "threads"):
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+    for tid in map(int, threads):
+        with suppress(OSError):
+            if parse_stat(read_file(f"/proc/{pid}/task/{tid}/stat")).state not in "ZXx":
+                return tid
+    return pid
+
+
 def thread_group(pid: int) -> int:
     """Return the pid of the process that `pid`, which may be a thread's id, belongs to."""
     for line in read(pid, "status").split(b"\n"):
         if line.startswith(b"Tgid:"):
             return int(line.split()[1])
     return pid
-
-
-def children(pid: int) -> list[int] | None:
-    """
-    Return the pids of the children of all threads of process `pid`.
-
-    None where the kernel has no /proc/PID/task/TID/children (CONFIG_PROC_CHILDREN).
-    """
-    if not os.path.exists(f"/proc/self/task/{os.getpid()}/children"):  # noqa: PTH110
-        return None
-    with reading(pid, "threads"):
-        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
-    found: list[int] = []
-    for thread in threads:
-        with reading(pid, "children"), suppress(FileNotFoundError, ProcessLookupError):
-            found += map(int, read_file(f"/proc/{pid}/task/{thread}/children").split())
-    return found
 
 
 def find_by_name(name: str) -> list[int]:
@@ -266,3 +292,14 @@ def clear_refs(pid: int, what: int = 1) -> None:
             os.write(fd, b"%d" % what)
         finally:
             os.close(fd)
+
+
+def clear_refs_allowed(pid: int) -> bool:
+    """Tell whether we may write to /proc/PID/clear_refs; True of a process that has vanished."""
+    try:
+        os.close(os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY | os.O_CLOEXEC))
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -36,7 +36,7 @@ class Range(NamedTuple):
 
 def total(ranges: Iterable[Range]) -> int:
     """Return the bytes of ranges that do not overlap."""
-    return sum(one.size for one in ranges)
+    return sum(piece.size for piece in ranges)
 
 
 def meets(span: Span, start: int, end: int) -> bool:
@@ -94,16 +94,16 @@ def intersect(left: Sequence[Range], right: Sequence[Range]) -> list[Range]:
 def subtract(ranges: Iterable[Range], holes: Iterable[tuple[int, int]]) -> Iterator[Range]:
     """Yield what of each of `ranges`, in their order, is in none of `holes` (any order)."""
     apart = union(holes)
-    for one in ranges:
-        at = one.start
+    for whole in ranges:
+        at = whole.start
         for hole in apart[bisect_right(apart, at, key=lambda hole: hole.end) :]:
-            if hole.start >= one.end:
+            if hole.start >= whole.end:
                 break
             if at < hole.start:
                 yield Range(at, hole.start)
             at = hole.end
-        if at < one.end:
-            yield Range(at, one.end)
+        if at < whole.end:
+            yield Range(at, whole.end)
 
 
 def parts(spans: Sequence[_SpanT], start: int, end: int) -> Iterator[tuple[_SpanT, Range]]:
@@ -127,8 +127,8 @@ class RangeSet:
     def add(self, start: int, end: int) -> None:
         """Add [start, end)."""
         known = self._ranges
-        first = bisect_left(known, start, key=lambda one: one.end)
-        last = bisect_right(known, end, key=lambda one: one.start)
+        first = bisect_left(known, start, key=lambda piece: piece.end)
+        last = bisect_right(known, end, key=lambda piece: piece.start)
         if first < last:
             start, end = min(start, known[first].start), max(end, known[last - 1].end)
         known[first:last] = [Range(start, end)]

@@ -402,17 +402,17 @@ class Scheme:
 
     @property
     def core_filters(self) -> tuple[Filter, ...]:
-        return tuple(one for one in self.filters if one.is_core)
+        return tuple(rule for rule in self.filters if rule.is_core)
 
     @property
     def ops_filters(self) -> tuple[Filter, ...]:
-        return tuple(one for one in self.filters if not one.is_core)
+        return tuple(rule for rule in self.filters if not rule.is_core)
 
     @property
     def idle_us(self) -> int:
         """How long pages must have been idle for the scheme, in µs; 0 if no filter asks."""
         asked = (
-            one.bounds[0] for one in self.filters if one.type is FilterType.IDLE and one.bounds
+            rule.bounds[0] for rule in self.filters if rule.type is FilterType.IDLE and rule.bounds
         )
         return max(asked, default=0)
 

@@ -37,7 +37,7 @@ def scope_of(
     Raises `BadValueError` for unknown operations, ranges that are empty or overlap, "vaddr" with
     ranges and "fvaddr" without.
     """
-    name = next((one for one in OPERATIONS if one == (operations or "vaddr")), None)
+    name = next((known for known in OPERATIONS if known == (operations or "vaddr")), None)
     if name is None:
         raise BadValueError(
             f"no operations set {operations!r}", hint=f"there are {', '.join(OPERATIONS)}"

@@ -86,6 +86,20 @@ class Cost:
     late_ns: int | None = 0
 
 
+class IdleAge(NamedTuple):
+    """
+    Bytes of like idleness: a bar of a histogram.
+
+    target: index into `Snapshot.targets`; what: the mapping or the type of memory they belong to;
+    age_ns: for at least how long they were idle, up to the next bar's; bytes: how many.
+    """
+
+    target: int
+    what: str
+    age_ns: int
+    bytes: int
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """
@@ -95,6 +109,9 @@ class Snapshot:
     that nr_accesses and age are counted in (those in force after the window, where tuning or a
     commit changed them). `mappings` maps a target's id to its address map and is None when
     nothing changed since the previous snapshot. `schemes`: what came of each scheme so far.
+    monotonic_ns: CLOCK_MONOTONIC at the end; running_ns: how long the targets had been running by
+    then, by a clock that stands still while they do (frozen, stopped); idle_ages: histograms of
+    idle memory. These three are None where nobody looked.
     """
 
     index: int
@@ -108,6 +125,9 @@ class Snapshot:
     cost: Cost = Cost()
     mappings: dict[int, tuple[Mapping, ...]] | None = None
     schemes: tuple[SchemeState, ...] = ()
+    monotonic_ns: int | None = None
+    running_ns: int | None = None
+    idle_ages: tuple[IdleAge, ...] | None = None
 
     @property
     def max_nr_accesses(self) -> int:

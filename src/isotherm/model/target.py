@@ -16,14 +16,26 @@ class Mapping:
     def size(self) -> int:
         return self.end - self.start
 
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether it has no file, by its name; shared memory has one, even without a path."""
+        return self.name in ("", "[heap]", "[stack]") or self.name.startswith("[anon:")
+
+    @property
+    def title(self) -> str:
+        """Return what people call it: its path, [heap], [anon:NAME], or "anonymous"."""
+        return self.name or "anonymous"
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """
     An address space under monitoring.
 
-    `id` is unique within a session and never reused; `pid` is None where there is no process
-    (physical memory, simulation). Sizes are bytes, None where unknown.
+    id: unique within a session and never reused; pid: None where there is no process (physical
+    memory, simulation); mapped_bytes, resident_bytes, proportional_bytes (what is shared divided
+    by who shares it): None where unknown; group: what the user asked for as one, such as a
+    cgroup, "" where there is no such thing.
     """
 
     id: int
@@ -31,6 +43,8 @@ class Target:
     pid: int | None = None
     mapped_bytes: int | None = None
     resident_bytes: int | None = None
+    proportional_bytes: int | None = None
+    group: str = ""
 
     @property
     def title(self) -> str:

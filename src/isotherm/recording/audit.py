@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from isotherm.core.look import TargetRanges
 from isotherm.errors import OutputError
 from isotherm.model.ranges import meets
 from isotherm.model.scheme import Scheme
+from isotherm.recording.files import RefusedError, append
 from isotherm.schemes.engine import Event
 
 SCHEMA = "isotherm.audit/1"
@@ -20,7 +22,10 @@ SCHEMA = "isotherm.audit/1"
 
 class AuditLog:
     """
-    Appends to `path`; a context manager.
+    Appends to a file; a context manager.
+
+    path: a regular file of ours, made for its owner alone if it is not there, or a character
+    device; no link is followed. dry_run: whether each line says that nothing was really done.
 
     Each line says: time (UTC), schema, scheme, action, pid, process, mappings (names of what the
     range lies in), start, end (hexadecimal), asked and done (bytes), error (null, or reasons and
@@ -31,9 +36,11 @@ class AuditLog:
         self._path = path
         self._dry_run = dry_run
         try:
-            self._file = path.open("ab", buffering=0)
+            self._file = os.fdopen(append(path), "ab", buffering=0)
         except OSError as err:
             raise self._cannot(err.strerror) from None
+        except RefusedError as err:
+            raise self._cannot(err.why) from None
 
     def write(self, event: Event, scheme: Scheme, targets: Sequence[TargetRanges]) -> None:
         """Note an event of the kind "done"; others are passed over."""
@@ -91,7 +98,7 @@ class AuditLog:
 
 
 def _names(known: TargetRanges, start: int, end: int) -> list[str]:
-    names = (m.name or "anonymous" for m in known.mappings if meets(m, start, end))
+    names = (m.title for m in known.mappings if meets(m, start, end))
     return list(dict.fromkeys(names))
 
 

@@ -1,58 +1,8 @@
-r"""
-The layout of a recording (`*.isotherm`), version 1.
+"""
+The layout of a recording (`*.isotherm`): names, bounds and columns.
 
-A recording is a sequence of zstd frames (RFC 8878), so that `zstd -dc FILE` gives an Arrow IPC
-stream (Arrow columnar format 1.0, little endian, no dictionaries, no body compression) for any
-Arrow reader::
-
-    skippable frame 0x184D2A50   "isotherm recording 1\n"
-    zstd frame                   Arrow schema message; its metadata holds key "isotherm"
-    zstd frame                   Arrow record batch message: a block of snapshots     (repeated)
-    zstd frame                   Arrow end-of-stream (ff ff ff ff 00 00 00 00)
-    skippable frame 0x184D2A50   "isotherm end " + JSON {"snapshots": n, "regions": n}
-
-A skippable frame is its magic number and the length of its content, both u32 little endian, then
-the content. Every zstd frame states its content size (at most `MAX_BLOCK_BYTES`), carries the
-checksum of its content, and holds whole Arrow messages. A writer hands each frame to the kernel
-in one piece, so a killed writer loses the block it was filling and nothing else. A reader
-believes a frame only when its checksum fits; it may skip a broken one and go on at the next
-frame. Without the last skippable frame the recording was cut short (or is being written).
-
-Metadata "isotherm" is a JSON object, the recording's `info`: `version` (this layout, 1),
-`isotherm` (version of the program), `host`, `kernel`, `machine`, `command_line`, `start_ns` (ns
-since 1970), and what the session says, usually `backend`, `operations` (DAMON's name of what was
-monitored: vaddr, fvaddr or paddr), `targets`, `attrs` and `profile` (the Linux release whose rules
-were followed, null where the kernel's own DAMON ran). Readers ignore keys they do not know.
-
-One row is one snapshot; all columns are non-null unless noted.
-
-=========================  =======================  ===========================================
-column                     Arrow type               meaning
-=========================  =======================  ===========================================
-index                      uint64                   counts from 0; a jump is lost data
-start, end                 timestamp(ns, UTC)       the aggregation window
-sample_us, aggr_us         uint64                   intervals in force in the window
-cpu_ns .. late_ns          uint64 (6 columns)       `model.snapshot.Cost`, same names; checks,
-                                                    cleared and late_ns nullable: not known
-regions                    list<struct>             in target and address order:
-  target                   uint32                     index into `targets` of this snapshot
-  start, end               uint64                     bytes, [start, end)
-  nr_accesses              uint32                     samples that found an access; without
-                                                      meaning where unobservable >= end - start
-  age                      uint32                     windows since the rate last changed
-  unobservable             uint64                     estimated bytes nothing is known of
-targets                    utf8, nullable           JSON list of {"id", "name", "pid",
-                                                    "mapped_bytes", "resident_bytes"}
-unobservable               utf8, nullable           JSON list of [target id, start, end, reason]:
-                                                    ranges known to be unobservable, outside
-                                                    of the regions
-mappings                   utf8, nullable           JSON object: target id -> list of
-                                                    [start, end, permissions, name]
-=========================  =======================  ===========================================
-
-null in `targets` and `unobservable` says "as in the row before"; the first row of each block
-spells them out, so that a block can be understood alone. null in `mappings` says that no
-address map was read for this snapshot or that it has not changed.
+docs/recording-format.md says what they mean. Bounds hold for both sides: a writer keeps within
+them, a reader takes what is beyond for damage.
 """
 
 from __future__ import annotations
@@ -61,9 +11,13 @@ import struct
 from dataclasses import fields
 from typing import Final
 
+from isotherm.model.scheme_state import SchemeStats
 from isotherm.model.snapshot import Cost
+from isotherm.recording.columns import Column, list_of
 
-VERSION: Final = 1
+VERSION: Final = 2
+#: The versions that are read.
+READABLE: Final = (1, 2)
 SUFFIX: Final = ".isotherm"
 METADATA_KEY: Final = "isotherm"
 
@@ -71,35 +25,135 @@ SKIPPABLE_MAGIC: Final = bytes.fromhex("502a4d18")
 ZSTD_MAGIC: Final = bytes.fromhex("28b52ffd")
 HEADER_TEXT: Final = b"isotherm recording "
 END_TEXT: Final = b"isotherm end "
-#: The longest content of a skippable frame that a reader accepts.
-MAX_NOTE_BYTES: Final = 4096
-#: The largest Arrow message; a block of one snapshot with six million regions.
-MAX_BLOCK_BYTES: Final = 256 << 20
-#: A block is written when it holds this many regions, however young it is.
-MAX_BLOCK_REGIONS: Final = 1 << 16
 
-#: Name, struct format and Arrow type of a snapshot's own fixed-size columns, in file order.
-SCALARS: Final = (
-    ("index", "Q", "uint64"),
-    ("start", "q", "timestamp"),
-    ("end", "q", "timestamp"),
-    ("sample_us", "Q", "uint64"),
-    ("aggr_us", "Q", "uint64"),
-    *((name.name, "Q", "uint64") for name in fields(Cost)),
+#: The longest content of a skippable frame.
+MAX_NOTE_BYTES: Final = 4096
+#: The largest block, inflated: one of a snapshot with 1.8 million regions.
+MAX_BLOCK_BYTES: Final = 64 << 20
+#: A block is written when it holds this many regions, however young it is...
+BLOCK_REGIONS: Final = 1 << 14
+#: ...or this many snapshots.
+BLOCK_ROWS: Final = 1 << 12
+#: The most snapshots in a block that is read.
+MAX_BLOCK_ROWS: Final = 1 << 16
+#: All of it inflates by less than this, or by `FREE_INFLATION_BYTES` altogether.
+MAX_INFLATION: Final = 300
+FREE_INFLATION_BYTES: Final = MAX_BLOCK_BYTES
+#: The longest text in a row: a path is at most 4096 bytes. Longer ones are cut when written.
+MAX_TEXT_BYTES: Final = 1 << 14
+#: The longest `info`, as JSON, and how deep it may be nested.
+MAX_INFO_BYTES: Final = 1 << 20
+MAX_INFO_DEPTH: Final = 16
+#: The longest schema message, which holds it.
+MAX_SCHEMA_BYTES: Final = 2 << 20
+#: Of one snapshot.
+MAX_TARGETS: Final = 1 << 17
+MAX_MAPPINGS: Final = 1 << 20
+MAX_SCHEMES: Final = 1 << 12
+#: Broken places that are stepped over before the rest is given up.
+MAX_BROKEN_FRAMES: Final = 100
+#: The longest recording that is taken from a pipe, which is kept in a file meanwhile.
+MAX_PIPE_BYTES: Final = 1 << 30
+
+#: Region columns (`model.snapshot.Columns`) and their struct format.
+REGION_CODES: Final = {
+    "target": "I",
+    "start": "Q",
+    "end": "Q",
+    "nr_accesses": "I",
+    "age": "I",
+    "unobservable": "Q",
+}
+#: Columns of numbers of a snapshot itself, and their struct format.
+SCALAR_CODES: Final = {
+    "index": "Q",
+    "start": "q",
+    "end": "q",
+    "sample_us": "Q",
+    "aggr_us": "Q",
+    **{cost.name: "Q" for cost in fields(Cost)},
+}
+#: The counts of `model.scheme_state.SchemeStats` that are numbers.
+STATS: Final = tuple(stat.name for stat in fields(SchemeStats) if stat.name != "errors")
+
+
+def _u32(*names: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "uint32") for name in names)
+
+
+def _u64(*names: str, nullable: bool = False) -> tuple[Column, ...]:
+    return tuple(Column(name, "uint64", nullable) for name in names)
+
+
+def _text(*names: str) -> tuple[Column, ...]:
+    return tuple(Column(name, "utf8") for name in names)
+
+
+_SCALARS: Final = (
+    *_u64("index"),
+    Column("start", "timestamp"),
+    Column("end", "timestamp"),
+    *_u64("sample_us", "aggr_us", "cpu_ns", "ticks"),
+    *_u64("checks", nullable=True),
+    *_u64("missed"),
+    *_u64("cleared", "late_ns", nullable=True),
 )
-#: Those of them that may be null.
-NULLABLE: Final = frozenset({"checks", "cleared", "late_ns"})
-#: The same for the columns of `model.snapshot.Columns`.
-REGION_COLUMNS: Final = (
-    ("target", "I", "uint32"),
-    ("start", "Q", "uint64"),
-    ("end", "Q", "uint64"),
-    ("nr_accesses", "I", "uint32"),
-    ("age", "I", "uint32"),
-    ("unobservable", "Q", "uint64"),
+_REGIONS: Final = list_of(
+    "regions",
+    *_u32("target"),
+    *_u64("start", "end"),
+    *_u32("nr_accesses", "age"),
+    *_u64("unobservable"),
 )
-#: JSON columns, nullable.
-TEXTS: Final = ("targets", "unobservable", "mappings")
+_TRIED: Final = list_of(
+    "tried",
+    *_u32("target"),
+    *_u64("start", "end"),
+    *_u32("nr_accesses", "age"),
+    *_u64("passed_bytes", "applied_bytes"),
+)
+
+#: The columns of version 1, whose nested data are JSON.
+COLUMNS_1: Final = (
+    *_SCALARS,
+    _REGIONS,
+    *(Column(name, "utf8", nullable=True) for name in ("targets", "unobservable", "mappings")),
+)
+
+COLUMNS: Final = (
+    *_SCALARS,
+    _REGIONS,
+    list_of(
+        "targets",
+        *_u64("id"),
+        *_text("name"),
+        Column("pid", "uint32", nullable=True),
+        *_u64("mapped_bytes", "resident_bytes", "proportional_bytes", nullable=True),
+        *_text("group"),
+        nullable=True,
+    ),
+    list_of("unobservable", *_u64("target_id", "start", "end"), *_text("reason"), nullable=True),
+    list_of(
+        "mappings",
+        *_u64("target_id"),
+        list_of("mappings", *_u64("start", "end"), *_text("permissions", "name")),
+        nullable=True,
+    ),
+    list_of(
+        "schemes",
+        *_text("title", "action"),
+        *_u64(*STATS),
+        list_of("errors", *_text("reason"), *_u64("count")),
+        *_u64("effective_bytes", nullable=True),
+        *_u64("charged_bytes"),
+        Column("score", "float64", nullable=True),
+        Column("active", "bool"),
+        Column("held", "bool"),
+        _TRIED,
+    ),
+    *_u64("monotonic_ns", "running_ns", nullable=True),
+    list_of("idle_ages", *_u32("target"), *_text("what"), *_u64("age_ns", "bytes"), nullable=True),
+)
 
 
 def note(text: bytes) -> bytes:

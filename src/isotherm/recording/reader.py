@@ -1,145 +1,98 @@
-"""Reads recordings as streams of Snapshots, also damaged ones."""
+"""
+Reads recordings back as Snapshots, also damaged ones, and those that somebody made to do harm.
+
+What is in a file is believed when it has been checked, not before: `frames` bounds what is
+inflated, `messages` checks every offset, `decode` what the values mean.
+"""
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import re
+import stat
 import struct
+import tempfile
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import zstandard
+from typing import Any, BinaryIO, Final
 
 from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording import format as layout
-from isotherm.recording.arrow import Decoder
+from isotherm.recording.batch import Batch, Layout
+from isotherm.recording.columns import Column
+from isotherm.recording.decode import Context2, check_order, checked_info, rows
+from isotherm.recording.flatbuffer import BadMessageError
+from isotherm.recording.frames import Frames
+from isotherm.recording.messages import messages, read_schema
+from isotherm.recording.version1 import Context1
 
-_CHUNK = 1 << 18
-_HEADER = re.compile(re.escape(layout.HEADER_TEXT) + rb"(\d{1,9})\n")
+_HEADER: Final = re.compile(re.escape(layout.HEADER_TEXT) + rb"(\d{1,9})\n")
+#: Enough for a header: its first 8 bytes say how long the rest is, and that is short.
+_HEAD_BYTES: Final = 72
+_COPY_BYTES: Final = 1 << 20
 
 
-class _BrokenFrameError(Exception):
-    """A frame that cannot be believed."""
+def _again(file: BinaryIO) -> BinaryIO:
+    return os.fdopen(os.dup(file.fileno()), "rb", buffering=0)
 
 
-class _Frames(io.RawIOBase):
+class _Schema:
     """
-    The whole and verified zstd frames after the header, as one readable stream of bytes.
+    What a recording begins with: what it says of itself, and how its blocks are laid out.
 
-    Broken frames are left out: `damage` says what is wrong with the first of them, or with the
-    end of the file. `end` is the content of the end marker.
+    content: of its first frame; version: of the recording. Raises `BadMessageError`.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._current = memoryview(b"")
-        self._frames = self._read(file.tell())
-        self.damage = ""
-        self.end: dict[str, int] | None = None
+    def __init__(self, content: bytearray, version: int) -> None:
+        self.content = content
+        self.version = version
+        if len(content) > layout.MAX_SCHEMA_BYTES:
+            raise BadMessageError("its schema is too large")
+        found = messages(memoryview(content))
+        first = next(found, None)
+        if first is None or not first.is_schema or any(True for _ in found):
+            raise BadMessageError("it does not begin with its columns")
+        columns, metadata = read_schema(first)
+        self.info = checked_info(metadata.get(layout.METADATA_KEY, ""))
+        wanted = layout.COLUMNS_1 if version == 1 else layout.COLUMNS
+        if not Column("", "struct", children=columns).fits(Column("", "struct", children=wanted)):
+            raise BadMessageError("its columns are not those of a recording")
+        self.layout = Layout(columns, wanted)
 
-    def readable(self) -> bool:
-        return True
 
-    def readinto(self, buffer: Any) -> int:
-        target = memoryview(buffer).cast("B")
-        while not self._current:
-            try:
-                self._current = memoryview(next(self._frames))
-            except StopIteration:
-                return 0
-        count = min(len(target), len(self._current))
-        target[:count] = self._current[:count]
-        self._current = self._current[count:]
-        return count
-
-    def drain(self) -> None:
-        """Read on after the Arrow stream's own end, as far as the recording's."""
-        if self._current or any(self._frames):
-            self._note("data follow the end of its Arrow stream")
-
-    def _read(self, at: int) -> Iterator[bytes]:
-        size = os.fstat(self._file.fileno()).st_size
-        while at < size and self.end is None:
-            try:
-                data, after = self._frame(at)
-            except _BrokenFrameError as err:
-                self._note(f"{err} at byte {at}")
-                after = self._next_magic(at + 1)
-                data = b""
-            if data:
-                yield data
-            at = after
-        if self.end is None:
-            self._note("it has no end: it was cut short, or is still being written")
-        elif at < size:
-            self._note(f"{size - at} bytes follow its end")
-
-    def _note(self, what: str) -> None:
-        self.damage = self.damage or what
-
-    def _frame(self, at: int) -> tuple[bytes, int]:
-        """Return the content of the frame at `at` and where the next one begins."""
-        self._file.seek(at)
-        head = self._file.read(18)
-        if head.startswith(layout.SKIPPABLE_MAGIC):
-            return b"", self._end_marker(at, head)
-        try:
-            parameters = zstandard.get_frame_parameters(head)
-        except zstandard.ZstdError:
-            raise _BrokenFrameError("unreadable frame") from None
-        # An absent size reads as 2^64 - 1.
-        if not parameters.has_checksum or parameters.content_size > layout.MAX_BLOCK_BYTES:
-            raise _BrokenFrameError("impossible frame")
-        inflate = zstandard.ZstdDecompressor().decompressobj()
-        self._file.seek(at)
-        parts = []
-        while not inflate.eof:
-            chunk = self._file.read(_CHUNK)
-            if not chunk:
-                raise _BrokenFrameError("unfinished frame")
-            try:
-                parts.append(inflate.decompress(chunk))
-            except zstandard.ZstdError:
-                raise _BrokenFrameError("frame with a wrong checksum") from None
-        return b"".join(parts), self._file.tell() - len(inflate.unused_data)
-
-    def _end_marker(self, at: int, head: bytes) -> int:
-        length: int = struct.unpack_from("<I", head.ljust(8, b"\0"), 4)[0]
-        if length > layout.MAX_NOTE_BYTES:
-            raise _BrokenFrameError("impossible frame")
-        self._file.seek(at + 8)
-        text = self._file.read(length)
-        try:
-            if len(text) < length or not text.startswith(layout.END_TEXT):
-                raise ValueError  # noqa: TRY301 - one place for all that is wrong with it
-            end = json.loads(text[len(layout.END_TEXT) :])
-            self.end = {key: int(end[key]) for key in ("snapshots", "regions")}
-        except (ValueError, TypeError, KeyError):
-            raise _BrokenFrameError("unreadable end marker") from None
-        return at + 8 + length
-
-    def _next_magic(self, at: int) -> int:
-        """Return where the next frame may begin, or the end of the file."""
-        self._file.seek(at)
-        carried = b""
-        while chunk := self._file.read(_CHUNK):
-            window = carried + chunk
-            found = [window.find(m) for m in (layout.ZSTD_MAGIC, layout.SKIPPABLE_MAGIC)]
-            if hits := [offset for offset in found if offset >= 0]:
-                return self._file.tell() - len(window) + min(hits)
-            carried = window[-3:]
-        return self._file.tell()
+def _snapshots(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
+    """Yield snapshots until the stream ends, or something makes no sense: `BadMessageError`."""
+    context = Context1() if schema.version == 1 else Context2()
+    before, ended = None, False
+    contents = iter(frames)
+    if next(contents, None) != schema.content:
+        raise BadMessageError("its beginning has changed")
+    for content in contents:
+        if ended:
+            frames.note("data follow the end of its Arrow stream")
+            continue
+        for message in messages(memoryview(content)):
+            if message is None:
+                ended = True
+                continue
+            if ended or message.is_schema:
+                raise BadMessageError("a message where none can be")
+            batch = Batch(message, schema.layout)
+            if not 0 < batch.length <= layout.MAX_BLOCK_ROWS:
+                raise BadMessageError("a block has an impossible number of snapshots")
+            for snapshot in rows(batch, context):
+                before = check_order(before, snapshot)
+                yield snapshot
 
 
 class Recording:
     """
-    A recording on disk: `info` says where it comes from; iterating yields its Snapshots.
+    A recording on disk, or one that comes through a pipe.
 
-    Each iteration reads the file anew, a block at a time. Iterating raises
+    path: where it is; nbytes: how large it is. Iterating yields its
+    Snapshots. Each iteration reads the file anew, a block at a time. Iterating raises
     `DamagedRecordingError` after the last readable snapshot where anything is missing;
     `readable` ends quietly instead and leaves the error in `damage`.
     """
@@ -147,8 +100,20 @@ class Recording:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.damage: DamagedRecordingError | None = None
-        with self._open() as file:
-            self.info: dict[str, Any] = self._decoder(_Frames(file)).info
+        self._kept: BinaryIO | None = None
+        file, at, version = self._open()
+        with file:
+            self.nbytes = os.fstat(file.fileno()).st_size
+            frames = Frames(file.fileno(), at)
+            try:
+                self._schema = _Schema(next(iter(frames), bytearray()), version)
+            except BadMessageError as err:
+                raise self._damaged(frames.damage or f"{err}", 0) from None
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the recording says of itself (docs/recording-format.md)."""
+        return self._schema.info
 
     def __iter__(self) -> Iterator[Snapshot]:
         yield from self.readable()
@@ -159,63 +124,86 @@ class Recording:
         """Yield what can be read and believed; `damage` says afterwards what could not."""
         self.damage = None
         count = regions = 0
-        with self._open() as file:
-            frames = _Frames(file)
+        file, at, _ = self._open()
+        with file:
+            frames = Frames(file.fileno(), at)
             try:
-                for snapshot in self._decoder(frames).snapshots():
+                for snapshot in _snapshots(self._schema, frames):
                     count += 1
                     regions += len(snapshot.columns)
                     yield snapshot
-            except DamagedRecordingError as err:
-                self.damage = self._damaged(err.message, count)
+            except BadMessageError as err:
+                self.damage = self._damaged(f"a part of it makes no sense: {err}", count)
                 return
-            frames.drain()
         whole = {"snapshots": count, "regions": regions}
         if frames.damage:
             self.damage = self._damaged(frames.damage, count)
         elif frames.end != whole:
             self.damage = self._damaged(f"its end speaks of {frames.end}", count)
 
-    def _open(self) -> BinaryIO:
-        """Open the file after its header; raise `BadValueError` if it is none of ours."""
-        try:
-            file = self.path.open("rb")
-        except OSError as err:
-            raise BadValueError(
-                f"cannot read {self.path}: {err.strerror}",
-                hint="isotherm record -o FILE makes a recording",
-            ) from err
-        try:
-            self._check_header(file)
-        except BaseException:
-            file.close()
-            raise
-        return file
+    def _open(self) -> tuple[BinaryIO, int, int]:
+        """
+        Return the open file, where its frames begin, and its version.
 
-    def _check_header(self, file: BinaryIO) -> None:
+        Raises `BadValueError` if it is none of ours.
+        """
         try:
-            head = file.read(8)
-            text = file.read(min(64, struct.unpack("<I", head[4:])[0]))
-        except (OSError, struct.error):
-            head = text = b""
-        match = _HEADER.fullmatch(text)
+            file = self.path.open("rb", buffering=0) if self._kept is None else _again(self._kept)
+        except OSError as err:
+            raise self._unreadable(err) from err
+        try:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                with file:
+                    self._kept = self._keep(file)
+                weakref.finalize(self, self._kept.close)
+                return self._open()
+            return file, *self._header(os.pread(file.fileno(), _HEAD_BYTES, 0))
+        except BaseException as err:
+            file.close()
+            if isinstance(err, OSError):
+                raise self._unreadable(err) from err
+            raise
+
+    def _unreadable(self, err: OSError) -> BadValueError:
+        return BadValueError(
+            f"cannot read {self.path}: {err.strerror}",
+            hint="isotherm record -o FILE makes a recording",
+        )
+
+    def _keep(self, pipe: BinaryIO) -> BinaryIO:
+        """Return a nameless file with all that comes through a pipe, if it is a recording."""
+        head = b""
+        while len(head) < _HEAD_BYTES and (more := pipe.read(_HEAD_BYTES - len(head))):
+            head += more
+        self._header(head)
+        kept = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - kept for the iterations
+        try:
+            left = layout.MAX_PIPE_BYTES
+            data = head
+            while data and left:  # what is left out is missed when it is read
+                left -= kept.write(data[:left])
+                data = pipe.read(_COPY_BYTES)
+        except BaseException:
+            kept.close()
+            raise
+        return kept
+
+    def _header(self, head: bytes) -> tuple[int, int]:
+        """Return where the frames begin, and the version."""
+        length = struct.unpack_from("<I", head, 4)[0] if len(head) >= 8 else 0
+        match = _HEADER.fullmatch(head[8 : min(8 + length, _HEAD_BYTES)])
         if not head.startswith(layout.SKIPPABLE_MAGIC) or match is None:
             raise BadValueError(
                 f"{self.path} is not a recording of isotherm",
                 hint="a recording is made with isotherm record, and named *.isotherm",
             )
-        if int(match[1]) != layout.VERSION:
+        if int(match[1]) not in layout.READABLE:
             raise BadValueError(
                 f"{self.path} is a recording of version {int(match[1])}; "
-                f"this program reads version {layout.VERSION}",
+                f"this program reads versions {layout.READABLE[0]} to {layout.READABLE[-1]}",
                 hint="read it with a newer isotherm",
             )
-
-    def _decoder(self, frames: _Frames) -> Decoder:
-        try:
-            return Decoder(frames)
-        except DamagedRecordingError as err:
-            raise self._damaged(frames.damage or err.message, 0) from err
+        return 8 + length, int(match[1])
 
     def _damaged(self, what: str, count: int) -> DamagedRecordingError:
         return DamagedRecordingError(
@@ -228,7 +216,9 @@ def open_recording(path: str | os.PathLike[str]) -> Recording:
     """
     Open a recording for reading.
 
-    Raises `BadValueError` when the file cannot be read, is no recording, or has a version this
-    program does not know; `DamagedRecordingError` when not even its first part can be read.
+    path: of a file or a pipe; of a pipe all is read at once, `format.MAX_PIPE_BYTES` at most, and
+    kept in a nameless file. Raises `BadValueError` when it cannot be read, is no recording, or
+    has a version this program does not know; `DamagedRecordingError` when not even its first
+    part can be read.
     """
     return Recording(path)

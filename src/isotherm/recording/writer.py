@@ -14,17 +14,18 @@ import time
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import zstandard
+from typing import Any, BinaryIO, Protocol, Self
 
 from isotherm.errors import OutputError
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording import format as layout
-from isotherm.recording.arrow import Block, Encoder
+from isotherm.recording.encode import Block
+from isotherm.recording.files import NewFile, RefusedError
+from isotherm.recording.messages import END, schema_message
+from isotherm.recording.zstd import Compressor
 
-#: 0.15 ms per 1000 regions in all; level 6 writes 5 to 10 % less in twice the time.
-_LEVEL = 3
+#: Of the command line in `info`; a shell's may be megabytes.
+_MAX_COMMAND_LINE = 1 << 14
 
 _HINTS = {
     errno.ENOSPC: "free some space; what was written before can be read with isotherm report",
@@ -32,11 +33,13 @@ _HINTS = {
     errno.EEXIST: "take another name with -o, or --force to overwrite it",
     errno.ENOENT: "create the directory first",
     errno.EISDIR: "name a file in it: -o DIRECTORY/NAME.isotherm",
+    errno.ENAMETOOLONG: "take a shorter name with -o",
+    errno.EPIPE: "whoever read it has ended",
 }
 
 
 def default_info() -> dict[str, Any]:
-    """Return what every recording says about where it comes from (see `format`)."""
+    """Return what every recording says about where it comes from (docs/recording-format.md)."""
     try:
         version = metadata.version("isotherm")
     except metadata.PackageNotFoundError:
@@ -47,8 +50,11 @@ def default_info() -> dict[str, Any]:
         "host": platform.node(),
         "kernel": platform.release(),
         "machine": platform.machine(),
-        "command_line": shlex.join(sys.argv),
+        "command_line": shlex.join(sys.argv)[:_MAX_COMMAND_LINE],
         "start_ns": time.time_ns(),
+        "start_monotonic_ns": time.monotonic_ns(),
+        "level": 0,
+        "weight": 1,
     }
 
 
@@ -59,71 +65,168 @@ def _plain(value: object) -> object:
     return str(value)
 
 
+class _Output(Protocol):
+    """Where the frames of a recording go."""
+
+    def put(self, data: bytes) -> None:
+        """Write a whole frame, or raise OSError and leave what was there before."""
+
+    def keep(self) -> None:
+        """Say that there is something in it."""
+
+    def discard(self) -> None:
+        """Leave nothing behind, as far as that can be; close it."""
+
+    def close(self) -> None:
+        """Close it; further calls do nothing."""
+
+
+class _File:
+    """A regular file: what was begun can be taken back."""
+
+    def __init__(self, file: NewFile) -> None:
+        self._file = file
+        self._length = 0
+        self.keep, self.discard, self.close = file.keep, file.discard, file.close
+
+    def put(self, data: bytes) -> None:
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[os.write(self._file.fd, left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fd, self._length)
+            raise
+        self._length += len(data)
+
+
+class _Pipe:
+    """Somebody else's open stream, such as standard output; it is not closed."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def put(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            left = left[self._stream.write(left) or 0 :]
+        self._stream.flush()
+
+    def keep(self) -> None:
+        pass
+
+    discard = close = keep
+
+
 class RecordingWriter:
     """
     A recording being written.
 
-    `info` is stored beside `default_info` and wins over it; dataclasses in it are stored as
-    objects. A block is written when it spans `flush_every_s` seconds of the snapshots' own time,
-    or holds `format.MAX_BLOCK_REGIONS` regions. Raises `OutputError` when the file exists and
-    not `force`, or cannot be written. After a failed write the file ends with the last whole
-    block, and the writer accepts nothing more. Not safe to share among threads.
+    path: of the file, which must not be there yet, or an open binary stream, which is written to
+    without seeking and left open; info: is stored beside `default_info` and wins over it, with
+    dataclasses as objects; force: replace a regular file of ours; it is there until the first
+    block of the new one is; flush_every_s: a block is written when it spans so many seconds of the
+    snapshots' own time, or holds `format.BLOCK_REGIONS` regions.
+
+    Files are made for their owner alone, and not through links. Raises `OutputError` for what
+    cannot be written. After a failed write the file ends with the last whole block, and the
+    writer accepts nothing more. Not safe to share among threads.
     """
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | BinaryIO,
         info: dict[str, Any],
         *,
         force: bool = False,
         flush_every_s: float = 1.0,
     ) -> None:
-        self.path = Path(path)
         self.bytes_written = 0
         self.nr_snapshots = 0
         self.nr_regions = 0
         self._flush_ns = round(flush_every_s * 1e9)
-        self._encoder = Encoder()
-        self._zstd = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        self._zstd = Compressor()
         self._block = Block()
         self._block_start_ns = 0
-        merged = json.loads(json.dumps({**default_info(), **info}, default=_plain))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        text = json.dumps({**default_info(), **info}, default=_plain)
+        schema = schema_message(layout.COLUMNS, {layout.METADATA_KEY: text})
+        out: _Output
+        if isinstance(path, (str, os.PathLike)):
+            self._what, self._folder = f"recording {os.fspath(path)}", Path(path).parent
+            out = _File(self._create(Path(path), force=force))
+        else:
+            self._what, self._folder = "the recording that is sent on", Path()
+            out = _Pipe(path)
+        self._out: _Output | None = out
         try:
-            self._fd = os.open(self.path, flags | (os.O_TRUNC if force else os.O_EXCL), 0o644)
+            self._put(layout.header() + self._zstd.frame(schema))
+        except OutputError:
+            out.discard()
+            raise
+
+    def _create(self, path: Path, *, force: bool) -> NewFile:
+        try:
+            return NewFile(path, force=force)
         except OSError as err:
             raise self._error(err) from err
-        self._put(layout.header() + self._zstd.compress(self._encoder.schema(merged)))
+        except RefusedError as err:
+            raise OutputError(f"cannot write {self._what}: {err.why}", hint=err.hint) from None
 
     def write(self, snapshot: Snapshot) -> None:
-        """Take one snapshot; now and then write a block. Raises `OutputError`."""
-        if self._fd < 0:
-            raise OutputError(f"recording {self.path} is closed")
+        """
+        Take one snapshot; now and then write a block.
+
+        Raises `OutputError`; ValueError, TypeError or OverflowError for a snapshot that does not
+        fit the format, and then nothing more is accepted either.
+        """
+        if self._out is None:
+            raise OutputError(f"{self._what} is closed")
         if not len(self._block):
             self._block_start_ns = snapshot.start_ns
-        self._block.add(snapshot)
+        try:
+            self._block.add(snapshot)
+        except BaseException:
+            self._release()
+            raise
         self.nr_snapshots += 1
         self.nr_regions += len(snapshot.columns)
         span = abs(snapshot.end_ns - self._block_start_ns)
-        if span >= self._flush_ns or self._block.nr_regions >= layout.MAX_BLOCK_REGIONS:
+        full = (
+            self._block.nr_regions >= layout.BLOCK_REGIONS or len(self._block) >= layout.BLOCK_ROWS
+        )
+        if full or span >= self._flush_ns:
             self.flush()
 
     def flush(self) -> None:
         """Write the snapshots gathered so far as a block: from here on a kill keeps them."""
-        if self._fd < 0 or not len(self._block):
+        if self._out is None or not len(self._block):
             return
-        block, self._block = self._block, Block()
-        self._put(self._zstd.compress(self._encoder.block(block)))
+        message, self._block = self._block.message(), Block()
+        if len(message) > layout.MAX_BLOCK_BYTES:
+            self._release()
+            raise OutputError(
+                f"cannot write {self._what}: a snapshot is larger than "
+                f"{layout.MAX_BLOCK_BYTES >> 20} MiB",
+                hint="fewer regions, or fewer targets",
+            )
+        self._put(self._zstd.frame(message), is_block=True)
 
     def close(self) -> None:
         """Write what is left and the end marker; further calls do nothing."""
-        if self._fd < 0:
+        if self._out is None:
             return
         self.flush()
         end = {"snapshots": self.nr_snapshots, "regions": self.nr_regions}
         text = layout.END_TEXT + json.dumps(end).encode()
-        self._put(self._zstd.compress(self._encoder.end()) + layout.note(text))
+        self._put(self._zstd.frame(END) + layout.note(text), is_block=True)
         self._release()
+
+    def discard(self) -> None:
+        """Leave no file behind, and what `force` would have replaced as it was."""
+        if self._out is not None:
+            out, self._out = self._out, None
+            out.discard()
 
     def __enter__(self) -> Self:
         return self
@@ -136,30 +239,30 @@ class RecordingWriter:
     ) -> None:
         self.close()
 
-    def _put(self, data: bytes) -> None:
-        """Hand a whole frame to the kernel, or leave the file as it was before."""
-        left = memoryview(data)
+    def _put(self, data: bytes, *, is_block: bool = False) -> None:
+        """Hand whole frames to the kernel, or leave the file as it was before."""
+        if (out := self._out) is None:
+            return
         try:
-            while left:
-                left = left[os.write(self._fd, left) :]
+            out.put(data)
+            if is_block:
+                out.keep()
         except OSError as err:
-            with contextlib.suppress(OSError):  # a pipe has no length to restore
-                os.ftruncate(self._fd, self.bytes_written)
             self._release()
             raise self._error(err) from err
         self.bytes_written += len(data)
 
     def _release(self) -> None:
-        fd, self._fd = self._fd, -1
-        with contextlib.suppress(OSError):
-            os.close(fd)
+        out, self._out = self._out, None
+        if out is not None:
+            out.close()
 
     def _error(self, err: OSError) -> OutputError:
         if err.errno == errno.EEXIST:
-            what = f"recording {self.path} exists already"
+            what = f"{self._what} exists already"
         else:
-            what = f"cannot write recording {self.path}: {err.strerror}"
+            what = f"cannot write {self._what}: {err.strerror}"
         hint = _HINTS.get(err.errno or 0, "")
         if err.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            hint = f"{self.path.parent.absolute()} is not writable for you; choose a place with -o"
+            hint = f"{self._folder.absolute()} is not writable for you; choose a place with -o"
         return OutputError(what, hint=hint)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from isotherm.backends.bpf.self_test import SelfTest
 from isotherm.backends.choose import Choice
+from isotherm.backends.self_test import SelfTest
 from isotherm.kernel.damon.sysfs import KernelDamon
 from isotherm.kernel.features import KernelSupport
 from isotherm.report.output import Report

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from isotherm.backends.choose import choose, open_ops
+from isotherm.backends.choose import AUTO, open_best
+from isotherm.backends.opening import Opening
 from isotherm.errors import IsothermError
 from isotherm.kernel.features import probe
-from isotherm.model.scheme import Scheme
-from isotherm.session.metrics import why_not_goal
+from isotherm.model.scheme import Action, Scheme
+from isotherm.session.metrics import SystemMetrics, why_not_goal
+from isotherm.targets.target_set import ProcessTargets
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,21 @@ class Feasible:
 def feasible_here(schemes: Sequence[Scheme]) -> list[Feasible]:
     """Tell for each scheme whether it can be done to processes here, by the user that we are."""
     try:
-        choice = choose(probe())
-        opened = open_ops(choice, [os.getpid()], follow_children=False)
+        with closing(ProcessTargets([os.getpid()], follow_children=False)) as ourselves:
+            # With a scheme, so that a backend is taken that would act; this one it can always do.
+            counting = (Scheme(Action.STAT),)
+            opening = Opening(targets=ourselves, metrics=SystemMetrics(), schemes=counting)
+            _, backend = open_best(probe(), AUTO, opening)
+            with closing(backend):
+                return [
+                    Feasible(
+                        _why_not_goals(scheme) or backend.why_not(scheme),
+                        tuple(backend.warnings_for(scheme)),
+                    )
+                    for scheme in schemes
+                ]
     except IsothermError as err:
         return [Feasible(err.message)] * len(schemes)
-    with closing(opened) as ops:
-        return [
-            Feasible(_why_not_goals(one) or ops.why_not(one), tuple(ops.warnings_for(one)))
-            for one in schemes
-        ]
 
 
 def _why_not_goals(scheme: Scheme) -> str:

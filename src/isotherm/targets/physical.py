@@ -11,7 +11,9 @@ from isotherm.core.look import TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.ranges import Range, union
+from isotherm.model.scope import Scope
 from isotherm.model.target import Mapping, Target
+from isotherm.targets.target_set import TargetFacts, TargetSet
 
 NAME = "physical memory"
 _IOMEM = Path("/proc/iomem")
@@ -49,21 +51,33 @@ def _zones(text: str) -> list[Range]:
     return [Range(start, start + size) for start, size in sizes if size]
 
 
-class PhysicalMemory:
+class PhysicalMemory(TargetSet):
     """
     The machine's memory, or the given ranges of it.
 
-    Raises as `system_ram` does, whose ranges are its map.
+    ranges: in bytes, all of it where there are none; ram: where memory is, by default asked of
+    the kernel at the first look (`system_ram`, and raises as it does).
     """
 
     def __init__(self, ranges: Sequence[Range] = (), ram: Sequence[Range] | None = None) -> None:
-        ram = system_ram() if ram is None else ram
-        self._ranges = tuple(ranges) or tuple(ram)
-        self._map = tuple(Mapping(one.start, one.end, "", _RAM) for one in ram)
+        super().__init__(Scope("paddr", tuple(ranges)))
+        self._ram = None if ram is None else tuple(ram)
 
-    def targets(self) -> list[TargetRanges]:
-        """Return the one target there is."""
-        return [TargetRanges(Target(0, NAME), self._ranges, self._map)]
+    def targets(self, max_ranges: int = 0) -> list[TargetRanges]:
+        """Return the one target there is; ranges are not joined."""
+        del max_ranges
+        if self._ram is None:
+            self._ram = system_ram()
+        chart = tuple(Mapping(chunk.start, chunk.end, "", _RAM) for chunk in self._ram)
+        return [TargetRanges(Target(0, NAME), self.scope.ranges or self._ram, chart)]
+
+    def alive(self) -> bool:
+        """Memory stays."""
+        return True
+
+    def facts(self) -> TargetFacts:
+        """Say that no process is meant."""
+        return TargetFacts(operations="paddr")
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,11 +1,11 @@
-"""Which processes are monitored: those asked for, and their children as they come and go."""
+"""Which processes are monitored: those of the sources, and their children, as they come and go."""
 
 from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from isotherm.errors import (
@@ -16,6 +16,7 @@ from isotherm.errors import (
     TargetGoneError,
 )
 from isotherm.kernel import pidfd, procfs
+from isotherm.targets.sources import PidSource, TargetSource
 
 
 @dataclass(slots=True, eq=False)
@@ -25,8 +26,9 @@ class Process:
 
     target_id: unique in its `ProcessSet`, never reused; start_ticks: since boot, in units of
     `procfs.TICKS_PER_SECOND`; pidfd: open while the process is in the set, -1 where descriptors
-    ran out; kvm: it runs a virtual machine, whose memory cannot be observed; maps_cache belongs
-    to `targets.ranges`.
+    ran out; tid: the thread through which its memory is reached, the main one while that lives;
+    kvm: it runs a virtual machine, whose memory cannot be observed; source: who told of it, or of
+    the ancestor that did; maps_cache belongs to `targets.ranges`.
     """
 
     target_id: int
@@ -34,13 +36,31 @@ class Process:
     start_ticks: int
     name: str
     pidfd: int
+    source: TargetSource
+    tid: int = 0
     kvm: bool = False
     maps_cache: object | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.tid = self.tid or self.pid
+
+    @property
+    def group(self) -> str:
+        """What it has in common with others of its source, such as the path of a cgroup."""
+        return self.source.group
+
+    @property
+    def leaderless(self) -> bool:
+        """Tell whether the main thread has ended and others live: then few ways reach it."""
+        return self.tid != self.pid
 
 
 class ProcessSet:
     """
-    The living processes among `pids` and, unless told otherwise, what they fork.
+    The living processes of `sources` and, unless told otherwise, what they fork.
+
+    sources: or plain pids; follow_children: of those that are no members of a living source,
+    which knows them itself.
 
     Invariants: every member is alive as of the last `refresh`; a target id stands for one process
     (pid and start time) for ever; members are in the order of their ids.
@@ -51,26 +71,37 @@ class ProcessSet:
 
     Raises `TargetGoneError` for a pid that does not exist or is a zombie, `NotSupportedError` for
     a kernel thread, `BadValueError` for a thread's id, `NotPermittedError` where the memory map
-    may not be read.
+    may not be read. Of living sources, members that cannot be monitored are left out, unless none
+    is left.
     """
 
-    def __init__(self, pids: Iterable[int], *, follow_children: bool = True) -> None:
+    def __init__(
+        self, sources: Iterable[TargetSource | int], *, follow_children: bool = True
+    ) -> None:
+        procfs.require_own()
         self._members: dict[int, Process] = {}
         self._seen: set[int] = set()
         self._next_id = 0
         self._follow = follow_children
         self._poll = select.poll()
+        self._sources = [
+            source if isinstance(source, TargetSource) else PidSource([source])
+            for source in sources
+        ]
         try:
-            for pid in dict.fromkeys(pids):
-                self._admit(pid)
+            for source in self._sources:
+                self._begin(source)
         except BaseException:
             self.close()
             raise
         self.refresh()
 
     def refresh(self) -> list[Process]:
-        """Drop the dead, find new children, and return the living, in the order of their ids."""
+        """Drop the dead, find who is new, and return the living, in the order of their ids."""
         self._drop_dead()
+        for source in self._sources:
+            if source.living:
+                self._ask_again(source)
         if self._follow and self._members:
             self._find_children()
         return list(self._members.values())
@@ -84,7 +115,8 @@ class ProcessSet:
         """
         Tell whether any member lives; one system call.
 
-        If all known ones ended, their children may still live: they are looked for.
+        If all known ones ended, their children may still live, or others of their group: they are
+        looked for.
         """
         if not self._members:
             return False
@@ -92,16 +124,50 @@ class ProcessSet:
             return True
         if self._follow:
             self._find_children()
-            return len(self._dead()) < len(self._members)
-        return False
+        for source in self._sources:
+            if source.living:
+                self._ask_again(source)
+        return len(self._dead()) < len(self._members)
 
     def close(self) -> None:
         """Close all descriptors; the set is empty afterwards."""
         for process in list(self._members.values()):
             self._remove(process)
 
-    def _admit(self, pid: int) -> None:
-        """Take a process that the user named; refuse with a reason what cannot be a target."""
+    def _begin(self, source: TargetSource) -> None:
+        refused: IsothermError | None = None
+        taken = False
+        for pid in source.pids():
+            if pid in self._members:
+                taken = True
+                continue
+            try:
+                self._admit(pid, source)
+                taken = True
+            except IsothermError as err:
+                if not source.living:
+                    raise
+                refused = refused or err
+        if refused is not None and not taken:
+            raise refused
+
+    def _ask_again(self, source: TargetSource) -> None:
+        """Take who joined a living source, and let go who left it."""
+        try:
+            told = source.pids()
+        except TargetGoneError:
+            told = []
+        now = set(told)
+        for process in list(self._members.values()):
+            if process.source is source and process.pid not in now:
+                self._remove(process)
+        for pid in told:
+            if pid not in self._members:
+                with suppress(IsothermError):
+                    self._admit(pid, source)
+
+    def _admit(self, pid: int, source: TargetSource) -> None:
+        """Take a process that a source told of; refuse with a reason what cannot be a target."""
         facts = procfs.stat(pid)
         who = f"process {pid} ({facts.name})"
         if facts.is_kernel_thread:
@@ -121,11 +187,12 @@ class ProcessSet:
             )
         # Fails here, with a hint, rather than in the middle of monitoring.
         with procfs.reading(pid, "the memory map"):
-            os.close(os.open(f"/proc/{pid}/maps", os.O_RDONLY | os.O_CLOEXEC))
-        if not self._take(facts):
+            tid = procfs.memory_thread(pid)
+            os.close(os.open(f"/proc/{tid}/maps", os.O_RDONLY | os.O_CLOEXEC))
+        if not self._take(facts, source):
             raise TargetGoneError(f"{who} ended just now")
 
-    def _take(self, facts: procfs.Stat) -> bool:
+    def _take(self, facts: procfs.Stat, source: TargetSource) -> bool:
         """Make a living process a member; False if it ended meanwhile."""
         pid = facts.pid
         try:
@@ -139,14 +206,22 @@ class ProcessSet:
             if procfs.stat(pid).start_ticks != facts.start_ticks:
                 raise TargetGoneError(f"process {pid} ended just now")
             kvm = procfs.runs_kvm_guest(pid)
+            tid = procfs.memory_thread(pid)
         except NotPermittedError:
-            kvm = False
+            kvm, tid = False, pid
         except IsothermError:
             if descriptor >= 0:
                 os.close(descriptor)
             return False
         self._members[pid] = Process(
-            self._next_id, pid, facts.start_ticks, facts.name, descriptor, kvm
+            self._next_id,
+            pid,
+            facts.start_ticks,
+            facts.name,
+            descriptor,
+            source,
+            tid=tid,
+            kvm=kvm,
         )
         self._next_id += 1
         if descriptor >= 0:
@@ -184,13 +259,17 @@ class ProcessSet:
             except OSError:
                 continue
             by_parent.setdefault(facts.ppid, []).append(facts)
-        parents = list(self._members)
+        parents = [
+            (member.pid, member.source)
+            for member in self._members.values()
+            if not member.source.living
+        ]
         while parents and by_parent:
-            parent = parents.pop()
+            parent, source = parents.pop()
             for facts in sorted(by_parent.pop(parent, ()), key=lambda child: child.pid):
-                parents.append(facts.pid)
+                parents.append((facts.pid, source))
                 if not facts.is_zombie:
-                    self._take(facts)
+                    self._take(facts, source)
 
 
 def _is_same(process: Process) -> bool:
@@ -199,35 +278,3 @@ def _is_same(process: Process) -> bool:
     except TargetGoneError:
         return False
     return facts.start_ticks == process.start_ticks and not facts.is_zombie
-
-
-def other_watchers(pids: AbstractSet[int]) -> Iterator[tuple[int, int]]:
-    """
-    Yield (pid of another isotherm, pid of `pids` that it monitors), as far as we may look.
-
-    A running isotherm holds a descriptor of each process that it monitors.
-    """
-    for watcher in procfs.pids():
-        if watcher == os.getpid():
-            continue
-        try:
-            if b"isotherm" not in procfs.read_file(f"/proc/{watcher}/cmdline"):
-                continue
-            held = _descriptors_of(watcher)
-        except OSError:
-            continue
-        for pid in sorted(held & pids):
-            yield watcher, pid
-
-
-def _descriptors_of(watcher: int) -> set[int]:
-    """Return the pids whose descriptors a process holds, from the "Pid:" lines of fdinfo."""
-    held = set()
-    folder = f"/proc/{watcher}/fd"
-    for fd in os.listdir(folder):  # noqa: PTH208
-        if os.readlink(f"{folder}/{fd}") != "anon_inode:[pidfd]":  # noqa: PTH115
-            continue
-        for line in procfs.read_file(f"/proc/{watcher}/fdinfo/{fd}").split(b"\n"):
-            if line.startswith(b"Pid:"):
-                held.add(int(line.split()[1]))
-    return held

@@ -58,7 +58,7 @@ def target_ranges(
     Unchanged maps cost only their reading, which is 3 µs per mapping in the kernel.
     """
     try:
-        sizes = procfs.statm(process.pid)
+        sizes = _sizes(process)
         cache = _current(process, sizes, max_ranges)
     except TargetGoneError:
         return None
@@ -72,6 +72,16 @@ def target_ranges(
     return TargetRanges(target, cache.ranges, cache.mappings, cache.unobservable)
 
 
+def _sizes(process: Process) -> procfs.Statm:
+    """Return the sizes of a process' memory; its thread to reach it by may change."""
+    with suppress(TargetGoneError):
+        sizes = procfs.statm(process.tid)
+        if sizes.mapped_bytes:
+            return sizes
+    process.tid = procfs.memory_thread(process.pid)
+    return procfs.statm(process.tid)
+
+
 def _current(process: Process, statm: procfs.Statm, max_ranges: int) -> _Cache | None:
     old = process.maps_cache
     if not isinstance(old, _Cache) or old.max_ranges != max_ranges:
@@ -81,7 +91,7 @@ def _current(process: Process, statm: procfs.Statm, max_ranges: int) -> _Cache |
         old.skips += 1
         return old
     begin = time.monotonic_ns()
-    text = procfs.read(process.pid, "maps")
+    text = procfs.read(process.tid, "maps")
     read_ns = time.monotonic_ns() - begin
     if not text:
         return None

@@ -27,6 +27,7 @@ from isotherm.terminal.cells import (
 )
 from isotherm.terminal.output import joined, paint
 from isotherm.terminal.style import Style
+from isotherm.terminal.text import elide
 from isotherm.units import format_duration, format_size
 
 #: Width of an address and the space after it.
@@ -147,7 +148,7 @@ def _labelled(segment: Segment, lines: list[str], *, end: str) -> list[str]:
     labels[-1] = f"{segment.start:x}"
     marks = [" "] * (len(lines) - 1) + [end]
     return [
-        joined(f"{label[-12:]:>12}{mark}", line)
+        joined(f"{elide(label, MARGIN - 1):>{MARGIN - 1}}{mark}", line)
         for label, mark, line in zip(labels, marks, lines, strict=True)
     ]
 

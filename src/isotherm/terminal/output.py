@@ -9,17 +9,20 @@ this package puts together itself, keeps its colour.
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from isotherm.errors import escaped
-from isotherm.terminal.style import Style, style_of
+from isotherm.terminal.style import Style, style_of, width_of
 
 RESET = "\x1b[0m"
+#: More columns than any terminal has.
+_WIDEST = 10_000
 #: What stands for the signs that not every stream can show: one character each.
 _ASCII = str.maketrans(
     "·░▒▓█▁▂▃▄▅▆▇▏▎▍▌▋▊▉┄…↑→–µ",
-    ".:+*#.:-=+*%   ####-~^>-u",
+    ".:+*#.:-=+*%   ####-*^>-u",
 )
 
 
@@ -60,12 +63,54 @@ def lines_of(lines: Iterable[str], style: Style) -> str:
     return "".join(f"{for_stream(line, style)}\n" for line in lines)
 
 
+class Guarded:
+    """
+    A text stream that escapes what is printed to it, but for line ends and `Painted` text.
+
+    What stands in front of people who only print: warnings, usage, tracebacks.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; returns its length."""
+        if not isinstance(text, Painted):
+            text = "\n".join(map(escaped, text.split("\n")))
+        return self._stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of the texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _wrapped(line: Painted, width: int) -> list[str]:
+    """Return a line in parts that fit; words are left whole, and painted lines as they are."""
+    if len(line) <= width or RESET in line:
+        return [line]
+    return textwrap.wrap(
+        line,
+        width,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def tell(*lines: str, stream: TextIO | None = None) -> None:
     """
     Print lines for people, each on a line of its own whatever stands in it.
 
-    stream: the standard error by default, as data go to the standard output.
+    stream: the standard error by default, as data go to the standard output. On a terminal long
+    lines go on below, indented; a live screen would cut them off.
     """
     out = sys.stderr if stream is None else stream
-    out.write(lines_of(lines, style_of(out)))
+    if out.isatty():
+        width = width_of(out, most=_WIDEST)
+        lines = tuple(part for line in lines for part in _wrapped(joined(line), width))
+    out.write(Painted(lines_of(lines, style_of(out))))
     out.flush()

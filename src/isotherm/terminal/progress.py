@@ -6,7 +6,7 @@ import time
 from typing import TextIO
 
 from isotherm.errors import escaped
-from isotherm.terminal.output import for_stream
+from isotherm.terminal.output import Painted, for_stream
 from isotherm.terminal.style import can_redraw, style_of, width_of
 from isotherm.terminal.text import cut
 from isotherm.units import format_duration
@@ -48,7 +48,7 @@ class Progress:
         self._text = text
         if self.due():
             self._next = time.monotonic() + PERIOD_S
-            self._stream.write(_CLEAR + self.line())
+            self._stream.write(Painted(_CLEAR + self.line()))
             self._stream.flush()
 
     def line(self) -> str:
@@ -68,5 +68,5 @@ class Progress:
     def end(self) -> None:
         """Leave the last line where it is, and the cursor on a fresh one."""
         if self._live:
-            self._stream.write(f"{_CLEAR}{self.line()}\n")
+            self._stream.write(Painted(f"{_CLEAR}{self.line()}\n"))
             self._stream.flush()

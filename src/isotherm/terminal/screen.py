@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, TextIO
 
-from isotherm.terminal.output import for_stream, lines_of
+from isotherm.terminal.output import Painted, for_stream, lines_of
 from isotherm.terminal.style import LEAST_WIDTH, height_of, style_of, width_of
 
 REDRAW_PERIOD_S = 0.2
@@ -58,7 +58,7 @@ class Screen:
             self._put(_WRAP + _SHOW)
 
     def _put(self, text: str) -> None:
-        self._stream.write(text)
+        self._stream.write(Painted(text))
         self._stream.flush()
 
     def due(self) -> bool:

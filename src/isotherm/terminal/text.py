@@ -10,7 +10,7 @@ from isotherm.errors import escaped
 from isotherm.model.target import Target
 from isotherm.terminal.output import joined, paint
 from isotherm.terminal.style import PLAIN, Style
-from isotherm.units import format_size
+from isotherm.units import format_duration, format_size
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -96,6 +96,12 @@ def labelled(
         return [paint(head, code, style), *labelled("", text, width, indent)]
     first = joined(paint(head, code, style), " " * (indent - len(head)), lines[0])
     return [first, *(f"{'':{indent}}{line}" for line in lines[1:])]
+
+
+def span(low_us: int, high_us: int) -> str:
+    """Return "5ms", or "5ms to 20ms" where an interval was stretched."""
+    text = format_duration(low_us * 1000)
+    return text if low_us == high_us else f"{text} to {format_duration(high_us * 1000)}"
 
 
 def target_title(targets: Sequence[Target]) -> str:

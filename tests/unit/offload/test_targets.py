@@ -9,6 +9,7 @@ from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.errors import NotSupportedError, TargetGoneError
 from isotherm.kernel.damon.context import DamonTarget, KdamondFiles
 from isotherm.model.ranges import Range
+from isotherm.model.scope import Scope
 from isotherm.targets.physical import PhysicalMemory, system_ram
 from support.fake_damon import FakeDamon
 from support.offload import ATTRS, Watched, take
@@ -111,7 +112,7 @@ def test_nothing_to_monitor(open_kdamond):
 
 
 def test_fvaddr_stays_within_the_ranges_of_its_target(files, open_kdamond):
-    take(open_kdamond(Watched(41), operations="fvaddr"), 1)
+    take(open_kdamond(Watched(41, scope=Scope("fvaddr"))), 1)
     context = KdamondFiles(files, 0).get()
     assert context.operations == "fvaddr"
     assert context.targets == (DamonTarget(41, (Range(0, 1 << 20),)),)
@@ -134,7 +135,7 @@ def test_physical_memory_is_one_target_of_all_system_ram(tmp_path, files, open_k
         Range(0x100000, 0xBFFDC000),
         Range(0x100000000, 0x240000000),
     )
-    kdamond = open_kdamond(PhysicalMemory(ram=ram), operations="paddr")
+    kdamond = open_kdamond(PhysicalMemory(ram=ram))
     (before,) = kdamond.targets
     (snapshot,) = take(kdamond, 1)
     assert KdamondFiles(files, 0).get().targets == (DamonTarget(None, ram),)
@@ -148,7 +149,7 @@ def test_physical_memory_is_one_target_of_all_system_ram(tmp_path, files, open_k
 
 def test_ranges_of_physical_memory_keep_the_whole_map(files, open_kdamond):
     ram, some = (Range(0, 1 << 30),), (Range(1 << 20, 1 << 21), Range(1 << 24, 1 << 25))
-    (snapshot,) = take(open_kdamond(PhysicalMemory(some, ram), operations="paddr"), 1)
+    (snapshot,) = take(open_kdamond(PhysicalMemory(some, ram)), 1)
     assert KdamondFiles(files, 0).get().targets == (DamonTarget(None, some),)
     assert [one.size for one in snapshot.mappings[0]] == [1 << 30]
 

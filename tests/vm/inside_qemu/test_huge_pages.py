@@ -7,6 +7,7 @@ from kit import MIB, by_kernel, kdamond, nothing_left, running, windows
 from isotherm.demo.spec import fixed
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
 from isotherm.session.applying import Applying
+from isotherm.session.options import Options
 
 # Aged: at first a region holds more than is hot.
 HOT = Pattern(access=Access(60, None), age=Age(1_000_000))
@@ -60,7 +61,7 @@ def test_the_kernels_damon_advises_huge_pages_for_the_hot_part_and_against_for_a
 
 
 def apply(work, scheme):
-    with Applying([scheme], pid=work.pid, backend="bpf") as applying:
+    with Applying(Options.of(schemes=[scheme], pid=work.pid, backend="bpf")) as applying:
         applying.run("8s")
         (state,) = applying.result().states
         return state

@@ -28,6 +28,7 @@ from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Access, Action, Age, Destination, Pattern, Scheme
 from isotherm.session.applying import Applying
+from isotherm.session.options import Options
 from isotherm.targets.physical import PhysicalMemory
 
 MOVE_PAGES = 279  # x86-64
@@ -66,7 +67,7 @@ def kernel_migrates(work, action, pattern, node, count):
     target = PhysicalMemory(spans(work))
     attrs = Attrs(10_000, 200_000, 1_000_000, 50, 500)
     scheme = Scheme(action, pattern, target_nid=node)
-    with Kdamond(target, attrs, (scheme,), operations="paddr") as backend:
+    with Kdamond(target, attrs, (scheme,)) as backend:
         return windows(backend, count)[-1].schemes[0].stats
 
 
@@ -93,7 +94,7 @@ def test_the_kernels_damon_demotes_the_cold_and_promotes_the_hot_part():
 
 
 def apply(work, duration, *schemes):
-    with Applying(schemes, pid=work.pid, backend="bpf") as applying:
+    with Applying(Options.of(schemes=schemes, pid=work.pid, backend="bpf")) as applying:
         applying.run(duration)
         return applying.result().states
 

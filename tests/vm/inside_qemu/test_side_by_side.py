@@ -16,11 +16,9 @@ import pytest
 from kit import MIB, by_kernel, kdamond, running
 
 from isotherm.analysis.accuracy import predicted, score
-from isotherm.backends.choose import choose, open_ops
-from isotherm.core.monitor import Monitor
 from isotherm.demo.spec import fixed
-from isotherm.kernel.features import probe
 from isotherm.model.attrs import Attrs
+from support.looks import Composed
 
 pytestmark = by_kernel
 SETTLE, WINDOWS = 30, 20
@@ -76,8 +74,10 @@ def of_kernel(work, attrs):
 
 
 def of_isotherm(work, attrs, overhead):
-    ops = open_ops(choose(probe(), "bpf"), [work.pid], overhead=overhead)
-    with Monitor(ops, attrs, seed=1, profile="6.12") as monitor:
+    with (
+        Composed([work.pid], overhead=overhead) as composed,
+        composed.monitor(attrs, seed=1, profile="6.12") as monitor,
+    ):
         return measured(monitor.snapshots(), time.thread_time_ns)
 
 

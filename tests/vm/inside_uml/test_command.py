@@ -12,6 +12,7 @@ from isotherm.errors import NotSupportedError
 from isotherm.kernel.features import probe
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
 from isotherm.session.applying import Applying
+from isotherm.session.options import Options
 
 
 def test_record_and_report(tmp_path):
@@ -123,7 +124,7 @@ def test_a_guard_and_auto_leave_schemes_to_isotherm():
 
 def apply(work, duration, **options):
     options |= {"pid": work.pid, "backend": "kdamond", "aggr": "200ms", "sample": "10ms"}
-    with Applying([scheme(Action.PAGEOUT)], **options) as applying:
+    with Applying(Options.of(schemes=[scheme(Action.PAGEOUT)], **options)) as applying:
         applying.run(duration)
         return applying.result()
 

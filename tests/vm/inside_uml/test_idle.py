@@ -7,20 +7,22 @@ import pytest
 from kit import MIB, PAGE, frames, hot_of, judged, running
 
 from isotherm.analysis.accuracy import judge, summarize
-from isotherm.backends.bpf.self_test import self_test
-from isotherm.backends.choose import choose, open_ops
-from isotherm.core.monitor import Monitor
+from isotherm.backends.choose import choose, try_out
+from isotherm.backends.idle import IdleLook
 from isotherm.demo.spec import moving
 from isotherm.kernel.features import probe
 from isotherm.kernel.pages.page_frames import PageFrames
 from isotherm.model.attrs import Attrs
+from support.looks import Composed
 
 ATTRS = Attrs(40_000, 400_000, 1_000_000, 20, 200)
 
 
 def monitored(work, windows):
-    choice = choose(probe(), "idle")
-    with Monitor(open_ops(choice, [work.pid]), ATTRS, seed=1) as monitor:
+    with (
+        Composed([work.pid], IdleLook) as composed,
+        composed.monitor(ATTRS, seed=1) as monitor,
+    ):
         snapshots = monitor.snapshots()
         return [next(snapshots) for _ in range(windows)]
 
@@ -69,7 +71,7 @@ def test_exactly_the_touched_pages_are_not_idle():
 def test_it_is_chosen_here_and_passes_its_self_test():
     choice = choose(probe())
     assert choice.backend in ("kdamond", "idle")
-    found = self_test("idle")
+    found = try_out("idle")
     print(found)
     assert found.problem == ""
     assert found.read_us > 0

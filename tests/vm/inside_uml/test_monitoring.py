@@ -55,7 +55,7 @@ def test_physical_memory_shows_the_frames_of_the_hot_area():
         used, all_memory = span(work), memory()
         assert all_memory.start <= used.start < used.end <= all_memory.end
         around = Range(max(0, used.start - 128 * MIB), min(all_memory.end, used.end + 128 * MIB))
-        with Kdamond(PhysicalMemory([around]), attrs, operations="paddr") as backend:
+        with Kdamond(PhysicalMemory([around]), attrs) as backend:
             found = windows(backend, 80)[-10:]
         shares = []
         for snapshot in found:

@@ -42,7 +42,7 @@ def _clean():
 
 def physical(work, *schemes, beside=()):
     memory = PhysicalMemory([span(work, *beside)])
-    return Kdamond(memory, ATTRS, schemes, operations="paddr")
+    return Kdamond(memory, ATTRS, schemes)
 
 
 def test_an_anon_filter_keeps_anonymous_memory():

@@ -29,14 +29,16 @@ struct access_sample {
  * A batched access check.
  *
  * turn() checks the batch given to the previous turn, writing one enum check_result for each of its
- * samples into @results (NULL if the caller has no use for them), then prepares @samples, which the
- * ops copies if it needs them later. @nr may be 0: check only. The first turn has nothing to check, and
+ * @nr_results samples into @results (NULL if the caller has no use for them), then prepares @samples,
+ * which the ops copies if it needs them later. @nr may be 0: check only. The first turn has nothing to check, and
  * a batch may be given up: the next turn then has no @results either.
  * One call for both, because an ops may then read both in one system call.
- * Returns 0, or a negative errno: -ESRCH means that every target is gone.
+ * Returns 0, or a negative errno: -ESRCH: every target is gone; -ESHUTDOWN: it was closed; -ESTALE:
+ * the batch or the targets are not those that the caller knows, because somebody else uses it too.
  */
 struct access_ops {
-	int (*turn)(void *ctx, uint8_t *results, const struct access_sample *samples, size_t nr);
+	int (*turn)(void *ctx, uint8_t *results, size_t nr_results,
+		    const struct access_sample *samples, size_t nr);
 	/** Accessed bits cleared since the last call of this function. */
 	uint64_t (*take_cleared)(void *ctx);
 	void *ctx;

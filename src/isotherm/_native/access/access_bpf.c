@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "access/access_bpf.h"
+#include "sys/gate.h"
 #include "sys/page_idle.h"
 
 #define GONE UINT32_MAX
@@ -32,9 +33,13 @@ uint64_t access_now_ns(void)
 static uint64_t take_cleared(void *ctx)
 {
 	struct access_bpf *access = ctx;
-	uint64_t cleared = access->cleared;
+	uint64_t cleared;
 
+	if (gate_enter(walker_gate(access->walker), true))
+		return 0;
+	cleared = access->cleared;
 	access->cleared = 0;
+	gate_leave(walker_gate(access->walker));
 	return cleared;
 }
 
@@ -92,8 +97,11 @@ fail:
 	return NULL;
 }
 
-void access_bpf_destroy(struct access_bpf *access)
+void access_bpf_close(struct access_bpf *access)
 {
+	if (access->closed)
+		return;
+	access->closed = true;
 	for (size_t i = 0; i < access->nr_memories; i++)
 		memory_deinit(&access->memories[i]);
 	sweeper_deinit(&access->sweeper);
@@ -108,6 +116,11 @@ void access_bpf_destroy(struct access_bpf *access)
 	free(access->ranges);
 	free(access->pfns);
 	free(access->outcomes);
+}
+
+void access_bpf_destroy(struct access_bpf *access)
+{
+	access_bpf_close(access);
 	free(access);
 }
 
@@ -121,7 +134,8 @@ static uint32_t index_of(const struct access_process *processes, size_t nr, uint
 
 int access_bpf_set_targets(struct access_bpf *access, const struct access_process *processes, size_t nr)
 {
-	const struct walker_target *known = walker_targets(access->walker);
+	const struct walker_target *known = walker_targets(access->walker, NULL);
+	bool stale = walker_targets_epoch(access->walker) != access->targets_epoch;
 	struct walker_target *targets = calloc(nr + 1, sizeof(*targets));
 	struct target_memory *memories = calloc(nr + 1, sizeof(*memories));
 	uint32_t *moved = malloc((access->nr_memories + 1) * sizeof(*moved));
@@ -133,7 +147,7 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 	}
 	for (size_t i = 0; !err && i < access->nr_memories; i++) {
 		moved[i] = index_of(processes, nr, access->memories[i].id);
-		if (moved[i] == GONE)
+		if (moved[i] == GONE || stale)
 			continue;
 		targets[moved[i]] = known[i];
 		// The memory after an exec is taken as it is found.
@@ -164,6 +178,7 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 	free(access->memories);
 	access->memories = memories;
 	access->nr_memories = nr;
+	access->targets_epoch = walker_targets_epoch(access->walker);
 	free(targets);
 	free(moved);
 	return 0;
@@ -198,7 +213,7 @@ static uint8_t result_of(struct access_bpf *access, const struct pending *sample
 
 static bool all_gone(const struct access_bpf *access)
 {
-	const struct walker_target *targets = walker_targets(access->walker);
+	const struct walker_target *targets = walker_targets(access->walker, NULL);
 
 	for (size_t i = 0; i < access->nr_memories; i++)
 		if (targets[i].state == WALKER_ALIVE || targets[i].state == WALKER_EXECED)
@@ -281,9 +296,9 @@ static void sweep(struct access_bpf *access, struct sweep_unit *unit, size_t tar
 		access->cpu_mark += used;
 }
 
-int access_bpf_turn(void *ctx, uint8_t *results, const struct access_sample *samples, size_t nr)
+static int turn(struct access_bpf *access, uint8_t *results, const struct access_sample *samples,
+		size_t nr)
 {
-	struct access_bpf *access = ctx;
 	size_t old = access->nr_pending, target;
 	int err = reserve(access, nr > old ? nr : old);
 
@@ -316,4 +331,23 @@ int access_bpf_turn(void *ctx, uint8_t *results, const struct access_sample *sam
 		return -ESRCH;
 	prepare(access, access->leaves + old, samples, nr);
 	return 0;
+}
+
+int access_bpf_turn(void *ctx, uint8_t *results, size_t nr_results,
+		    const struct access_sample *samples, size_t nr)
+{
+	struct access_bpf *access = ctx;
+	int err = gate_enter(walker_gate(access->walker), true);
+
+	if (err)
+		return err;
+	if (access->closed)
+		err = -ESHUTDOWN;
+	else if ((results && nr_results != access->nr_pending) ||
+		 walker_targets_epoch(access->walker) != access->targets_epoch)
+		err = -ESTALE;
+	else
+		err = turn(access, results, samples, nr);
+	gate_leave(walker_gate(access->walker));
+	return err;
 }

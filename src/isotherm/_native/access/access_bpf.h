@@ -51,6 +51,8 @@ struct access_stats {
 struct access_bpf {
 	struct access_ops ops;
 	struct walker *walker;	// not owned
+	bool closed;
+	uint64_t targets_epoch;	// of the walker's targets that the memories belong to
 	struct access_settings settings;
 	struct kpage kpage;
 	struct sweeper sweeper;
@@ -76,9 +78,15 @@ struct access_bpf {
 	double read_ns, clear_ns;	// of the self-test
 };
 
-/** @walker must outlive it. NULL and @error set on failure. Runs the self-test. */
+/**
+ * @walker must outlive it; all of this is called from inside the walker's gate. NULL and @error set
+ * on failure. Runs the self-test.
+ */
 struct access_bpf *access_bpf_create(struct walker *walker, const struct access_settings *settings,
 				     char *error, size_t error_size);
+/** Give all back but the structure itself: turns and calls of its ops end with -ESHUTDOWN. */
+void access_bpf_close(struct access_bpf *access);
+/** Once nobody knows it any more. */
 void access_bpf_destroy(struct access_bpf *access);
 
 /** A process to watch; @pidfd stays the caller's and must stay open. */
@@ -94,7 +102,9 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 /** Tell the mappings of a target. 0 or -errno. */
 int access_bpf_set_mappings(struct access_bpf *access, size_t target, const struct mapping *mappings,
 			    size_t nr);
-int access_bpf_turn(void *access, uint8_t *results, const struct access_sample *samples, size_t nr);
+/** See struct access_ops. The only one here that goes through the walker's gate by itself. */
+int access_bpf_turn(void *access, uint8_t *results, size_t nr_results,
+		    const struct access_sample *samples, size_t nr);
 
 /**
  * On a page of our own: it must read as accessed, be cleared, and read as accessed again after a

@@ -157,7 +157,7 @@ static bool large_is_whole(struct access_bpf *access, const struct candidate *ca
 /** Clear the ranges of one target, from its own CPU where that pays. */
 static int clear_ranges(struct access_bpf *access, uint32_t target, size_t nr)
 {
-	const struct walker_target *state = &walker_targets(access->walker)[target];
+	const struct walker_target *state = &walker_targets(access->walker, NULL)[target];
 	int follow = access->settings.follow_from;
 	cpu_set_t before, there;
 	bool moved = false;
@@ -201,7 +201,7 @@ static void settle(struct access_bpf *access, struct candidate *candidate, int e
 	access->cleared++;
 	// Of a folio one page is enough: it is judged as a whole.
 	cleared_pages_note(walker_cleared_pages(access->walker),
-			   walker_targets(access->walker)[sample->target].pid, sample->addr,
+			   walker_targets(access->walker, NULL)[sample->target].pid, sample->addr,
 			   access_now_ns());
 }
 

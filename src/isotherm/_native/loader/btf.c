@@ -3,12 +3,16 @@
 #include "loader/btf.h"
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAGIC 0xeb9f
 #define MAX_NESTING 8
 #define MAX_NAMES 64
+#define MAX_MEMBERS 1000000	// looked at for one btf_member(), which a damaged file may lead in circles
+#define MAX_GUESSED 3
+#define KINDS 128
 
 enum { KIND_UNION = 5 };
 
@@ -16,6 +20,13 @@ struct header {
 	uint16_t magic;
 	uint8_t version, flags;
 	uint32_t length, type_offset, type_length, string_offset, string_length;
+	uint32_t layout_offset, layout_length;	// if length says that they are there
+};
+
+/** What follows struct type: @fixed bytes, and @element for each that it counts. */
+struct layout {
+	uint8_t fixed, element;
+	uint16_t unknown;	// flags, in a file
 };
 
 struct type {
@@ -26,26 +37,107 @@ struct member {
 	uint32_t name, type, offset;
 };
 
-static uint32_t kind_of(const struct type *type) { return type->info >> 24 & 31; }
-static uint32_t count_of(const struct type *type) { return type->info & 0xffff; }
+// Kernels to come may use the bits between, which were zero so far.
+static uint32_t kind_of(const struct type *type) { return type->info >> 24 & (KINDS - 1); }
+static uint32_t count_of(const struct type *type) { return type->info & 0xffffff; }
 
-// Bytes that follow struct type, -1 for a kind unknown here: its length is unknown too.
-static long tail_bytes(uint32_t kind, uint32_t count)
+static void known_layouts(struct layout *layouts)
 {
-	switch (kind) {
-	case 1: case 14: case 17:			// INT, VAR, DECL_TAG
-		return 4;
-	case 3:						// ARRAY
-		return 12;
-	case BTF_STRUCT: case KIND_UNION: case 15: case 19:	// DATASEC, ENUM64
-		return 12l * count;
-	case BTF_ENUM: case 13:				// FUNC_PROTO
-		return 8l * count;
-	case 2: case 7: case 8: case 9: case 10: case 11: case BTF_FUNC: case 16: case 18:
-		return 0;
-	default:
-		return -1;
+	static const struct layout known[] = {
+		[1] = {4, 0, 0},		// INT
+		[3] = {12, 0, 0},		// ARRAY
+		[BTF_STRUCT] = {0, 12, 0},
+		[KIND_UNION] = {0, 12, 0},
+		[BTF_ENUM] = {0, 8, 0},
+		[13] = {0, 8, 0},		// FUNC_PROTO
+		[14] = {4, 0, 0},		// VAR
+		[15] = {0, 12, 0},		// DATASEC
+		[17] = {4, 0, 0},		// DECL_TAG
+		[19] = {0, 12, 0},		// ENUM64
+	};
+	const size_t nr = sizeof(known) / sizeof(known[0]);
+
+	for (size_t kind = 0; kind < KINDS; kind++)
+		layouts[kind] = kind && kind < nr ? known[kind] : (struct layout){.unknown = 1};
+}
+
+/** Of kinds that are not known here the file itself may tell. */
+static void told_layouts(const struct btf *btf, struct layout *layouts)
+{
+	const struct header *header = (const void *)btf->data;
+	const struct layout *told;
+	uint64_t start;
+
+	if (header->length < sizeof(*header))
+		return;
+	start = (uint64_t)header->length + header->layout_offset;
+	if (start % 4 || start + header->layout_length > btf->size)
+		return;
+	told = (const void *)(btf->data + start);
+	for (size_t kind = 1; kind < KINDS && kind < header->layout_length / sizeof(*told); kind++)
+		if (layouts[kind].unknown)
+			layouts[kind] = (struct layout){told[kind].fixed, told[kind].element, 0};
+}
+
+/** Bytes of the type at @at, 0 if they are not all there. */
+static uint32_t type_bytes(const struct btf *btf, uint32_t at, const struct layout *layout)
+{
+	const struct type *type = (const void *)(btf->types + at);
+	uint64_t bytes = sizeof(*type) + layout->fixed + (uint64_t)layout->element * count_of(type);
+
+	return bytes <= btf->types_size - at ? bytes : 0;
+}
+
+static const struct type *type_at(const struct btf *btf, uint32_t at)
+{
+	return btf->types_size - at < sizeof(struct type) ? NULL : (const void *)(btf->types + at);
+}
+
+/**
+ * Whether types follow each other with these layouts up to the end: each has a kind, and the name of
+ * each is one. @guess: the first kind whose layout is not known; 0: there is none.
+ */
+static bool follow_each_other(const struct btf *btf, const struct layout *layouts, uint32_t *guess)
+{
+	*guess = 0;
+	for (uint32_t at = 0, bytes; at < btf->types_size; at += bytes) {
+		const struct type *type = type_at(btf, at);
+
+		if (!type || !kind_of(type) || type->name >= btf->strings_size ||
+		    (type->name && btf->strings[type->name - 1]))
+			return false;
+		if (layouts[kind_of(type)].unknown) {
+			*guess = kind_of(type);
+			return true;
+		}
+		bytes = type_bytes(btf, at, &layouts[kind_of(type)]);
+		if (!bytes || bytes % 4)
+			return false;
 	}
+	return true;
+}
+
+/**
+ * A kind of a newer kernel is passed over. Its length is not known, but of the few that a kind can
+ * have only the right one leads through thousands of types to the very end.
+ */
+static bool guess_layouts(const struct btf *btf, struct layout *layouts, int guessed)
+{
+	static const struct layout likely[] = {
+		{0, 0, 0}, {4, 0, 0}, {0, 12, 0}, {0, 8, 0}, {0, 4, 0}, {8, 0, 0}, {12, 0, 0}, {0, 16, 0}};
+	uint32_t kind;
+
+	if (!follow_each_other(btf, layouts, &kind))
+		return false;
+	if (!kind)
+		return true;
+	for (size_t i = 0; guessed < MAX_GUESSED && i < sizeof(likely) / sizeof(likely[0]); i++) {
+		layouts[kind] = likely[i];
+		if (guess_layouts(btf, layouts, guessed + 1))
+			return true;
+	}
+	layouts[kind].unknown = 1;
+	return false;
 }
 
 // Each string is stored once, so comparing positions is comparing names: one pass over the strings
@@ -77,42 +169,49 @@ static void find_strings(const struct btf *btf, const struct btf_name *names, si
 	}
 }
 
-static int index_types(struct btf *btf, struct btf_name *names, const uint32_t *strings, size_t nr)
+static int index_types(struct btf *btf, const struct layout *layouts, struct btf_name *names,
+		       const uint32_t *strings, size_t nr)
 {
 	uint32_t room = btf->types_size / sizeof(struct type) + 2, id = 1;
 
+	free(btf->at);
 	btf->at = malloc(room * sizeof(*btf->at));
 	if (!btf->at)
 		return -ENOMEM;
-	for (uint32_t at = 0; at < btf->types_size; id++) {
-		const struct type *type = (const void *)(btf->types + at);
-		long tail;
+	for (uint32_t at = 0, bytes; at < btf->types_size; id++, at += bytes) {
+		const struct type *type = type_at(btf, at);
 
-		if (btf->types_size - at < sizeof(*type))
-			return -EINVAL;
-		tail = tail_bytes(kind_of(type), count_of(type));
-		if (tail < 0 || tail > (long)(btf->types_size - at - sizeof(*type)))
+		if (type && layouts[kind_of(type)].unknown)
+			return -EOPNOTSUPP;
+		bytes = type ? type_bytes(btf, at, &layouts[kind_of(type)]) : 0;
+		if (!bytes || bytes % 4)
 			return -EINVAL;
 		btf->at[id] = at;
 		for (size_t i = 0; type->name && i < nr; i++)
 			if (type->name == strings[i] && kind_of(type) == names[i].kind &&
 			    !names[i].id && (count_of(type) || kind_of(type) == BTF_FUNC))
 				names[i].id = id;
-		at += sizeof(*type) + tail;
 	}
 	btf->nr = id;
 	return 0;
 }
 
+static void forget(struct btf_name *names, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		names[i].id = 0;
+}
+
 int btf_init(struct btf *btf, uint8_t *data, size_t size, struct btf_name *names, size_t nr)
 {
 	const struct header *header = (const void *)data;
+	struct layout layouts[KINDS];
 	uint32_t strings[MAX_NAMES];
 	uint64_t end;
 	int ret;
 
 	*btf = (struct btf){.data = data, .size = size};
-	if (nr > MAX_NAMES || size < sizeof(*header) || header->magic != MAGIC || header->length > size)
+	if (nr > MAX_NAMES || size < offsetof(struct header, layout_offset) || header->magic != MAGIC || header->length > size)
 		goto bad;
 	end = (uint64_t)header->length + header->string_offset + header->string_length;
 	if (end > size || !header->string_length || header->type_offset % 4 || header->length % 4 ||
@@ -124,10 +223,15 @@ int btf_init(struct btf *btf, uint8_t *data, size_t size, struct btf_name *names
 	btf->strings_size = header->string_length;
 	if (btf->strings[btf->strings_size - 1])
 		goto bad;
-	for (size_t i = 0; i < nr; i++)
-		names[i].id = 0;
+	forget(names, nr);
 	find_strings(btf, names, nr, strings);
-	ret = index_types(btf, names, strings, nr);
+	known_layouts(layouts);
+	told_layouts(btf, layouts);
+	ret = index_types(btf, layouts, names, strings, nr);
+	if (ret == -EOPNOTSUPP && guess_layouts(btf, layouts, 0)) {
+		forget(names, nr);
+		ret = index_types(btf, layouts, names, strings, nr);
+	}
 	if (ret)
 		btf_deinit(btf);
 	return ret;
@@ -166,7 +270,7 @@ static uint32_t resolve(const struct btf *btf, uint32_t id)
 	return id;
 }
 
-static int member_at(const struct btf *btf, uint32_t id, const char *name, int depth)
+static int member_at(const struct btf *btf, uint32_t id, const char *name, int depth, uint32_t *left)
 {
 	const struct type *type = type_of(btf, id);
 	const struct member *members = (const void *)(type + 1);
@@ -175,12 +279,13 @@ static int member_at(const struct btf *btf, uint32_t id, const char *name, int d
 	if (!type || depth > MAX_NESTING ||
 	    (kind_of(type) != BTF_STRUCT && kind_of(type) != KIND_UNION))
 		return -1;
-	for (uint32_t i = 0; i < count_of(type); i++) {
+	for (uint32_t i = 0; i < count_of(type) && *left; i++) {
 		const char *own = string_of(btf, members[i].name);
 		uint32_t bits = members[i].offset;
 		const char *rest = NULL;
 		int inner;
 
+		--*left;
 		if (type->info >> 31)	// the upper byte is the width of a bit field
 			bits &= 0xffffff;
 		if (!*own)
@@ -191,7 +296,7 @@ static int member_at(const struct btf *btf, uint32_t id, const char *name, int d
 			return bits / 8;
 		else
 			rest = name + length + 1;
-		inner = member_at(btf, resolve(btf, members[i].type), rest, depth + 1);
+		inner = member_at(btf, resolve(btf, members[i].type), rest, depth + 1, left);
 		if (inner >= 0)
 			return bits / 8 + inner;
 	}
@@ -200,7 +305,9 @@ static int member_at(const struct btf *btf, uint32_t id, const char *name, int d
 
 int btf_member(const struct btf *btf, uint32_t id, const char *member)
 {
-	return member_at(btf, id, member, 0);
+	uint32_t left = MAX_MEMBERS;
+
+	return member_at(btf, id, member, 0, &left);
 }
 
 uint32_t btf_size(const struct btf *btf, uint32_t id)

@@ -29,7 +29,8 @@ struct btf {
 
 /**
  * Parse @size bytes at @data, which the btf owns from now on (malloc'd), and look up @names.
- * 0, or -EINVAL if it is no BTF or holds a kind of type that is not known here.
+ * 0; -EINVAL if it is no BTF; -EOPNOTSUPP if it holds a kind of type that is not known here and does
+ * not tell how long it is, and that cannot be found out.
  */
 int btf_init(struct btf *btf, uint8_t *data, size_t size, struct btf_name *names, size_t nr);
 void btf_deinit(struct btf *btf);

@@ -14,5 +14,5 @@ int bind_sampler(PyObject *module);
 int bind_survey(PyObject *module);
 
 struct walker;
-/** The walker inside a _core.Walker, or NULL with an exception set (TypeError, or it is closed). */
+/** The walker inside a _core.Walker, closed or not, or NULL with TypeError set. */
 struct walker *walker_of(PyObject *object);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "access/access_bpf.h"
 #include "py/bind.h"
+#include "sys/gate.h"
 #include "sys/page_idle.h"
 
 struct access_object {
@@ -13,16 +14,25 @@ struct access_object {
 	PyObject *walker;
 };
 
-static struct access_bpf *access_of(PyObject *object)
+/** The access check of @object, from inside its walker's gate; NULL with an exception set. */
+static struct access_bpf *enter(PyObject *object)
 {
-	struct access_object *self = (struct access_object *)object;
+	struct access_bpf *access = ((struct access_object *)object)->access;
+	struct gate *gate = walker_gate(access->walker);
 
-	if (!self->access) {
-		PyErr_SetString(PyExc_ValueError, "the access check is closed");
-		return NULL;
-	}
 	// The walker may have been closed behind our back.
-	return walker_of(self->walker) ? self->access : NULL;
+	if (enter_gate(gate, "walker") < 0)
+		return NULL;
+	if (!access->closed)
+		return access;
+	gate_leave(gate);
+	PyErr_SetString(PyExc_ValueError, "the access check is closed");
+	return NULL;
+}
+
+static void leave(struct access_bpf *access)
+{
+	gate_leave(walker_gate(access->walker));
 }
 
 static PyObject *access_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -47,10 +57,11 @@ static PyObject *access_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 	settings.steady_sweep_ns = steady;
 	settings.ignore_folios = ignore;
 	walker = walker_of(walker_object);
-	if (!walker)
+	if (!walker || enter_gate(walker_gate(walker), "walker") < 0)
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
 	access = access_bpf_create(walker, &settings, error, sizeof(error));
+	gate_leave(walker_gate(walker));
 	Py_END_ALLOW_THREADS
 	if (!access) {
 		PyErr_SetString(PyExc_OSError, error);
@@ -68,12 +79,20 @@ static PyObject *access_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 
 static PyObject *access_close(PyObject *object, PyObject *unused)
 {
-	struct access_object *self = (struct access_object *)object;
+	struct access_bpf *access = ((struct access_object *)object)->access;
+	struct gate *gate = walker_gate(access->walker);
 
 	(void)unused;
-	if (self->access)
-		access_bpf_destroy(self->access);
-	self->access = NULL;
+	if (enter_gate(gate, "walker") < 0) {
+		if (!PyErr_ExceptionMatches(PyExc_ValueError))
+			return NULL;
+		// Nobody comes in through a closed walker.
+		PyErr_Clear();
+		access_bpf_close(access);
+	} else {
+		access_bpf_close(access);
+		gate_leave(gate);
+	}
 	Py_RETURN_NONE;
 }
 
@@ -81,20 +100,19 @@ static void access_dealloc(PyObject *object)
 {
 	struct access_object *self = (struct access_object *)object;
 
-	if (self->access)
-		access_bpf_destroy(self->access);
+	access_bpf_destroy(self->access);
 	Py_XDECREF(self->walker);
 	free_object(object);
 }
 
 static PyObject *set_targets(PyObject *object, PyObject *list)
 {
-	struct access_bpf *access = access_of(object);
+	Py_ssize_t nr = PySequence_Size(list);
 	struct access_process *processes;
-	Py_ssize_t nr;
+	struct access_bpf *access;
 	int err;
 
-	if (!access || (nr = PySequence_Size(list)) < 0)
+	if (nr < 0)
 		return NULL;
 	processes = calloc(nr + 1, sizeof(*processes));
 	if (!processes)
@@ -111,8 +129,12 @@ static PyObject *set_targets(PyObject *object, PyObject *list)
 			return NULL;
 		}
 	}
-	err = access_bpf_set_targets(access, processes, nr);
+	access = enter(object);
+	err = access ? access_bpf_set_targets(access, processes, nr) : 0;
 	free(processes);
+	if (!access)
+		return NULL;
+	leave(access);
 	if (err)
 		return raise_errno(err);
 	Py_RETURN_NONE;
@@ -120,19 +142,23 @@ static PyObject *set_targets(PyObject *object, PyObject *list)
 
 static PyObject *set_mappings(PyObject *object, PyObject *args)
 {
-	struct access_bpf *access = access_of(object);
+	struct access_bpf *access;
 	Py_ssize_t target;
 	Py_buffer words;
-	int err;
+	int err = -EINVAL;
 
-	if (!access || !PyArg_ParseTuple(args, "ny*", &target, &words))
+	if (!PyArg_ParseTuple(args, "ny*", &target, &words))
 		return NULL;
-	if (target < 0 || words.len % sizeof(struct mapping))
-		err = -EINVAL;
-	else
-		err = access_bpf_set_mappings(access, target, words.buf,
-					      words.len / sizeof(struct mapping));
+	access = enter(object);
+	if (access) {
+		if (target >= 0 && words.len % sizeof(struct mapping) == 0)
+			err = access_bpf_set_mappings(access, target, words.buf,
+						      words.len / sizeof(struct mapping));
+		leave(access);
+	}
 	PyBuffer_Release(&words);
+	if (!access)
+		return NULL;
 	if (err)
 		return raise_errno(err);
 	Py_RETURN_NONE;
@@ -164,21 +190,25 @@ static struct access_sample *join_samples(const Py_buffer *parts, Py_ssize_t *nr
 
 static PyObject *turn(PyObject *object, PyObject *args)
 {
-	struct access_bpf *access = access_of(object);
+	struct access_bpf *access;
 	struct access_sample *samples;
 	Py_buffer parts[3];
 	PyObject *results;
-	Py_ssize_t nr;
+	Py_ssize_t nr, nr_results;
 	int err;
 
-	if (!access || !PyArg_ParseTuple(args, "y*y*y*", &parts[0], &parts[1], &parts[2]))
+	if (!PyArg_ParseTuple(args, "y*y*y*", &parts[0], &parts[1], &parts[2]))
 		return NULL;
 	samples = join_samples(parts, &nr);
 	for (int i = 0; i < 3; i++)
 		PyBuffer_Release(&parts[i]);
 	if (!samples)
 		return NULL;
-	results = PyBytes_FromStringAndSize(NULL, access->nr_pending);
+	access = enter(object);
+	nr_results = access ? access->nr_pending : 0;
+	if (access)
+		leave(access);
+	results = access ? PyBytes_FromStringAndSize(NULL, nr_results) : NULL;
 	if (!results) {
 		free(samples);
 		return NULL;
@@ -186,7 +216,7 @@ static PyObject *turn(PyObject *object, PyObject *args)
 	uint8_t *bytes = (uint8_t *)PyBytes_AsString(results);
 
 	Py_BEGIN_ALLOW_THREADS
-	err = access_bpf_turn(access, bytes, samples, nr);
+	err = access_bpf_turn(access, bytes, nr_results, samples, nr);
 	Py_END_ALLOW_THREADS
 	free(samples);
 	if (err) {
@@ -198,22 +228,30 @@ static PyObject *turn(PyObject *object, PyObject *args)
 
 static PyObject *exempt(PyObject *object, PyObject *ns)
 {
-	struct access_bpf *access = access_of(object);
-	long long spent = access ? PyLong_AsLongLong(ns) : 0;
+	long long spent = PyLong_AsLongLong(ns);
+	struct access_bpf *access = PyErr_Occurred() ? NULL : enter(object);
 
-	if (!access || PyErr_Occurred())
+	if (!access)
 		return NULL;
 	if (access->cpu_mark)
 		access->cpu_mark += spent;
+	leave(access);
 	Py_RETURN_NONE;
 }
 
 static PyObject *take_cleared(PyObject *object, PyObject *unused)
 {
-	struct access_bpf *access = access_of(object);
+	struct access_bpf *access = enter(object);
+	uint64_t cleared;
 
 	(void)unused;
-	return access ? PyLong_FromUnsignedLongLong(access->ops.take_cleared(access)) : NULL;
+	if (!access)
+		return NULL;
+	leave(access);
+	Py_BEGIN_ALLOW_THREADS
+	cleared = access->ops.take_cleared(access);
+	Py_END_ALLOW_THREADS
+	return PyLong_FromUnsignedLongLong(cleared);
 }
 
 static void release_owner(PyObject *capsule)
@@ -223,10 +261,14 @@ static void release_owner(PyObject *capsule)
 
 static PyObject *native(PyObject *object, PyObject *unused)
 {
-	struct access_bpf *access = access_of(object);
-	PyObject *capsule = access ? PyCapsule_New(&access->ops, ACCESS_OPS_CAPSULE, release_owner) : NULL;
+	struct access_bpf *access = enter(object);
+	PyObject *capsule;
 
 	(void)unused;
+	if (!access)
+		return NULL;
+	leave(access);
+	capsule = PyCapsule_New(&access->ops, ACCESS_OPS_CAPSULE, release_owner);
 	if (capsule)
 		PyCapsule_SetContext(capsule, Py_NewRef(object));
 	return capsule;
@@ -234,55 +276,66 @@ static PyObject *native(PyObject *object, PyObject *unused)
 
 static PyObject *unobservable(PyObject *object, PyObject *index)
 {
-	struct access_bpf *access = access_of(object);
-	size_t target = access ? PyLong_AsSize_t(index) : 0;
+	size_t target = PyLong_AsSize_t(index), nr = 0;
+	struct access_bpf *access = PyErr_Occurred() ? NULL : enter(object);
+	struct refused_range *refused = NULL;
+	bool known;
 	PyObject *list;
 
-	if (PyErr_Occurred())
+	if (!access)
 		return NULL;
-	if (target >= access->nr_memories)
-		return raise_errno(-EINVAL);
-	const struct target_memory *memory = &access->memories[target];
-
-	list = PyList_New(memory->nr_refused);
-	for (size_t i = 0; list && i < memory->nr_refused; i++) {
-		const struct refused_range *range = &memory->refused[i];
+	known = target < access->nr_memories;
+	if (known) {
+		nr = access->memories[target].nr_refused;
+		refused = malloc(nr * sizeof(*refused) + 1);
+		if (refused && nr)
+			memcpy(refused, access->memories[target].refused, nr * sizeof(*refused));
+	}
+	leave(access);
+	if (!refused)
+		return known ? PyErr_NoMemory() : raise_errno(-EINVAL);
+	list = PyList_New(nr);
+	for (size_t i = 0; list && i < nr; i++) {
+		const struct refused_range *range = &refused[i];
 		PyObject *item = Py_BuildValue("(KKs)", range->start, range->end,
 					       unseen_reason_names[range->reason]);
 
-		if (!item || PyList_SetItem(list, i, item)) {
-			Py_DECREF(list);
-			return NULL;
-		}
+		if (!item || PyList_SetItem(list, i, item))
+			Py_CLEAR(list);
 	}
+	free(refused);
 	return list;
 }
 
 static PyObject *self_test(PyObject *object, PyObject *unused)
 {
-	struct access_bpf *access = access_of(object);
+	struct access_bpf *access = enter(object);
+	double read_ns, clear_ns;
 	char error[512];
+	int err;
 
 	(void)unused;
 	if (!access)
 		return NULL;
-	if (access_bpf_self_test(access, error, sizeof(error)) < 0) {
+	Py_BEGIN_ALLOW_THREADS
+	err = access_bpf_self_test(access, error, sizeof(error));
+	read_ns = access->read_ns;
+	clear_ns = access->clear_ns;
+	leave(access);
+	Py_END_ALLOW_THREADS
+	if (err < 0) {
 		PyErr_SetString(PyExc_OSError, error);
 		return NULL;
 	}
-	return Py_BuildValue("(dd)", access->read_ns / 1e3, access->clear_ns / 1e3);
+	return Py_BuildValue("(dd)", read_ns / 1e3, clear_ns / 1e3);
 }
 
-static PyObject *unseen_counts(const struct access_bpf *access)
+static PyObject *unseen_counts(const uint64_t unseen[NR_UNSEEN])
 {
 	PyObject *counts = PyDict_New();
 
 	for (int reason = 0; counts && reason < NR_UNSEEN; reason++) {
-		uint64_t nr = 0;
-
-		for (size_t i = 0; i < access->nr_memories; i++)
-			nr += access->memories[i].unseen[reason];
-		PyObject *value = PyLong_FromUnsignedLongLong(nr);
+		PyObject *value = PyLong_FromUnsignedLongLong(unseen[reason]);
 
 		if (!value || PyDict_SetItemString(counts, unseen_reason_names[reason], value))
 			Py_CLEAR(counts);
@@ -293,14 +346,20 @@ static PyObject *unseen_counts(const struct access_bpf *access)
 
 static PyObject *stats(PyObject *object, PyObject *unused)
 {
-	struct access_bpf *access = access_of(object);
+	struct access_bpf *access = enter(object), now;
+	uint64_t counts[NR_UNSEEN] = {0};
 
 	(void)unused;
 	if (!access)
 		return NULL;
-	const struct access_stats *s = &access->stats;
-	const struct sweeper *sweeper = &access->sweeper;
-	PyObject *unseen = unseen_counts(access);
+	now = *access;
+	for (size_t i = 0; i < access->nr_memories; i++)
+		for (int reason = 0; reason < NR_UNSEEN; reason++)
+			counts[reason] += access->memories[i].unseen[reason];
+	leave(access);
+	const struct access_stats *s = &now.stats;
+	const struct sweeper *sweeper = &now.sweeper;
+	PyObject *unseen = unseen_counts(counts);
 
 	return unseen ? Py_BuildValue(
 		"{sK sK sK sK sK sK sK sK sK sO sO sd sd sd sN}", "reads", s->reads, "young", s->young,
@@ -309,8 +368,8 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 		"unswept_bytes", sweeper->skipped,
 		"first_sweep_done", sweeper->first_done ? Py_True : Py_False,
 		"large_folios", sweeper->large_ok ? Py_True : Py_False,
-		"read_us", access->read_ns / 1e3, "own_clear_us", access->clear_ns / 1e3,
-		"clear_us", access->budget.clear_ns / 1e3, "unobservable", unseen) : NULL;
+		"read_us", now.read_ns / 1e3, "own_clear_us", now.clear_ns / 1e3,
+		"clear_us", now.budget.clear_ns / 1e3, "unobservable", unseen) : NULL;
 }
 
 static PyMethodDef access_methods[] = {

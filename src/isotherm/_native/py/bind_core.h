@@ -4,12 +4,13 @@
 #include "py/bind_util.h"
 #include "table/regions.h"
 
-/** The generator inside a _core.Rng, or NULL with TypeError set. */
-struct rng *rng_of(PyObject *object);
 /**
- * The table inside a _core.RegionTable, or NULL with TypeError set. A table that a sampler works on
- * without the interpreter lock is busy: everybody else must leave it alone.
+ * The generator inside a _core.Rng and the table inside a _core.RegionTable, or NULL with TypeError
+ * set, or RuntimeError: what a sampler works with, without the interpreter lock, is busy, and
+ * everybody else leaves it alone.
  */
+struct rng *rng_of(PyObject *object);
+void rng_set_busy(PyObject *object, bool busy);
 struct region_table *region_table_of(PyObject *object);
 void region_table_set_busy(PyObject *object, bool busy);
 

@@ -10,6 +10,7 @@ struct rng_object {
 	PyObject_HEAD
 	struct rng rng;
 	uint32_t *draws;
+	bool busy;
 };
 
 static PyTypeObject *rng_type;
@@ -75,17 +76,18 @@ static void rng_dealloc(PyObject *self)
 
 static PyObject *py_u32(PyObject *self, PyObject *none)
 {
+	struct rng *rng = rng_of(self);
+
 	(void)none;
-	return PyLong_FromUnsignedLong(rng_u32(&((struct rng_object *)self)->rng));
+	return rng ? PyLong_FromUnsignedLong(rng_u32(rng)) : NULL;
 }
 
 static PyObject *py_range(PyObject *self, PyObject *args)
 {
 	unsigned long long l, r;
+	struct rng *rng = PyArg_ParseTuple(args, "KK", &l, &r) ? rng_of(self) : NULL;
 
-	if (!PyArg_ParseTuple(args, "KK", &l, &r))
-		return NULL;
-	return PyLong_FromUnsignedLongLong(rng_range(&((struct rng_object *)self)->rng, l, r));
+	return rng ? PyLong_FromUnsignedLongLong(rng_range(rng, l, r)) : NULL;
 }
 
 static PyObject *py_state(PyObject *self, void *closure)
@@ -123,7 +125,16 @@ struct rng *rng_of(PyObject *object)
 		PyErr_SetString(PyExc_TypeError, "a _core.Rng is needed");
 		return NULL;
 	}
+	if (((struct rng_object *)object)->busy) {
+		PyErr_SetString(PyExc_RuntimeError, "a sampler is drawing from this generator");
+		return NULL;
+	}
 	return &((struct rng_object *)object)->rng;
+}
+
+void rng_set_busy(PyObject *object, bool busy)
+{
+	((struct rng_object *)object)->busy = busy;
 }
 
 int bind_rng(PyObject *module)

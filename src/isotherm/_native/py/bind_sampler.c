@@ -12,7 +12,7 @@ struct sampler_object {
 	PyObject_HEAD
 	struct sampler sampler;
 	PyObject *table, *rng, *access, *clock;
-	PyThreadState *thread;	// of the running run(), while it is without the lock
+	PyThreadState *thread;	// of the running run(); NULL: nobody runs it
 };
 
 // The host: signals and other clocks. Called without the interpreter lock.
@@ -133,13 +133,16 @@ static PyObject *py_run(PyObject *object, PyObject *args)
 	if (!PyArg_ParseTuple(args, "KK", &ticks, &sample_ns))
 		return NULL;
 	table = region_table_of(self->table);
-	rng = rng_of(self->rng);
-	if (!table || !rng)
+	rng = table ? rng_of(self->rng) : NULL;
+	if (!rng)
 		return NULL;
 	region_table_set_busy(self->table, true);
+	rng_set_busy(self->rng, true);
 	self->thread = PyEval_SaveThread();
 	err = sampler_run(&self->sampler, table, rng, ticks, sample_ns, &done);
 	PyEval_RestoreThread(self->thread);
+	self->thread = NULL;
+	rng_set_busy(self->rng, false);
 	region_table_set_busy(self->table, false);
 	return err ? raise_run_error(err) : PyLong_FromUnsignedLongLong(done);
 }
@@ -151,11 +154,19 @@ static PyObject *py_stop(PyObject *self, PyObject *none)
 	Py_RETURN_NONE;
 }
 
-static PyObject *py_take(PyObject *self, PyObject *none)
+static PyObject *py_take(PyObject *object, PyObject *none)
 {
-	struct sampler_tally t = sampler_take(&((struct sampler_object *)self)->sampler);
+	struct sampler_object *self = (struct sampler_object *)object;
+	struct sampler_tally t;
 
 	(void)none;
+	if (self->thread) {
+		PyErr_SetString(PyExc_RuntimeError, "the sampler is running");
+		return NULL;
+	}
+	Py_BEGIN_ALLOW_THREADS
+	t = sampler_take(&self->sampler);
+	Py_END_ALLOW_THREADS
 	if (PyErr_Occurred())
 		return NULL;
 	return Py_BuildValue("KKKKK", t.ticks, t.checks, t.missed, t.cleared, t.late_ns);
@@ -186,22 +197,21 @@ struct python_access {
 	struct access_ops ops;
 	PyObject *python;	// the Ops
 	PyObject *samples;	// class Samples
-	size_t nr;		// samples of the last prepare
 };
 
-static int check_python(struct python_access *access, uint8_t *results)
+static int check_python(struct python_access *access, uint8_t *results, size_t nr)
 {
 	PyObject *checks = PyObject_CallMethod(access->python, "check", NULL);
 	Py_buffer view;
 	int err = -1;
 
 	if (checks && PyObject_GetBuffer(checks, &view, PyBUF_SIMPLE) == 0) {
-		if (view.len == (Py_ssize_t)access->nr) {
-			memcpy(results, view.buf, access->nr);
+		if (view.len == (Py_ssize_t)nr) {
+			memcpy(results, view.buf, nr);
 			err = 0;
 		} else {
 			PyErr_Format(PyExc_ValueError, "check() gave %zd results for %zu samples",
-				     view.len, access->nr);
+				     view.len, nr);
 		}
 		PyBuffer_Release(&view);
 	}
@@ -226,16 +236,16 @@ static int prepare_python(struct python_access *access, const struct access_samp
 				      new_array("I", target), new_array("I", checked));
 	if (batch)
 		result = PyObject_CallMethod(access->python, "prepare", "O", batch);
-	access->nr = nr;
 	Py_XDECREF(batch);
 	Py_XDECREF(result);
 	return result ? 0 : -1;
 }
 
-static int turn_python(void *ctx, uint8_t *results, const struct access_sample *samples, size_t nr)
+static int turn_python(void *ctx, uint8_t *results, size_t nr_results,
+		       const struct access_sample *samples, size_t nr)
 {
 	PyGILState_STATE state = PyGILState_Ensure();
-	int err = results ? check_python(ctx, results) : 0;
+	int err = results ? check_python(ctx, results, nr_results) : 0;
 
 	if (!err && nr)
 		err = prepare_python(ctx, samples, nr);

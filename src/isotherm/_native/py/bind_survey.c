@@ -3,29 +3,50 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "sys/advise.h"
 #include "py/bind.h"
 #include "survey/survey.h"
+#include "sys/advise.h"
 #include "sys/fault_in.h"
+#include "sys/gate.h"
 
 #define MAX_PAGES (1 << 20)	// of one survey: 4 GiB of memory, 26 MiB of ours
 
 struct survey_object {
 	PyObject_HEAD
+	struct gate gate;
 	struct survey survey;
 	PyObject *walker;	// NULL without one
-	bool open;
 };
 
-static struct survey *survey_of(PyObject *object)
+static struct gate *gate_of(PyObject *object)
 {
-	struct survey_object *self = (struct survey_object *)object;
+	return &((struct survey_object *)object)->gate;
+}
 
-	if (!self->open) {
-		PyErr_SetString(PyExc_ValueError, "the survey is closed");
-		return NULL;
-	}
-	return !self->walker || walker_of(self->walker) ? &self->survey : NULL;
+/** The survey of @object, entered; NULL with an exception set. */
+static struct survey *enter(PyObject *object)
+{
+	return enter_gate(gate_of(object), "survey") < 0 ? NULL : &((struct survey_object *)object)->survey;
+}
+
+/** The same with its walker, if it has one. */
+static struct survey *enter_both(PyObject *object)
+{
+	struct survey *survey = enter(object);
+
+	if (!survey || !survey->walker || !enter_gate(walker_gate(survey->walker), "walker"))
+		return survey;
+	gate_leave(gate_of(object));
+	return NULL;
+}
+
+static void leave_both(PyObject *object)
+{
+	struct walker *walker = ((struct survey_object *)object)->survey.walker;
+
+	if (walker)
+		gate_leave(walker_gate(walker));
+	gate_leave(gate_of(object));
 }
 
 static PyObject *survey_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -42,23 +63,33 @@ static PyObject *survey_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 		return NULL;
 	if (walker_object != Py_None && !(walker = walker_of(walker_object)))
 		return NULL;
+	if (walker && enter_gate(walker_gate(walker), "walker") < 0)
+		return NULL;
+	if (walker)
+		gate_leave(walker_gate(walker));
 	self = (struct survey_object *)PyType_GenericAlloc(type, 0);
 	if (!self)
 		return NULL;
 	survey_init(&self->survey, walker);
 	self->walker = walker ? Py_NewRef(walker_object) : NULL;
-	self->open = true;
+	gate_init(&self->gate);
 	return (PyObject *)self;
 }
 
 static PyObject *survey_close(PyObject *object, PyObject *unused)
 {
-	struct survey_object *self = (struct survey_object *)object;
+	struct survey *survey = enter(object);
 
 	(void)unused;
-	if (self->open)
-		survey_deinit(&self->survey);
-	self->open = false;
+	if (survey) {
+		gate_close(gate_of(object));
+		survey_deinit(survey);
+		gate_leave(gate_of(object));
+	} else if (PyErr_ExceptionMatches(PyExc_ValueError)) {
+		PyErr_Clear();	// closed before
+	} else {
+		return NULL;
+	}
 	Py_RETURN_NONE;
 }
 
@@ -66,8 +97,9 @@ static void survey_dealloc(PyObject *object)
 {
 	struct survey_object *self = (struct survey_object *)object;
 
-	if (self->open)
+	if (gate_close(&self->gate))
 		survey_deinit(&self->survey);
+	gate_deinit(&self->gate);
 	Py_XDECREF(self->walker);
 	free_object(object);
 }
@@ -84,16 +116,17 @@ static Py_ssize_t pages_of(unsigned long long start, unsigned long long end)
 
 static PyObject *survey_read_method(PyObject *object, PyObject *args)
 {
-	struct survey *survey = survey_of(object);
-	unsigned long long start, end;
 	int fd, detail = SURVEY_FOLIOS, err;
+	unsigned long long start, end;
 	Py_ssize_t target, nr;
+	struct survey *survey;
 
-	if (!survey || !PyArg_ParseTuple(args, "inKK|i", &fd, &target, &start, &end, &detail) ||
-	    (nr = pages_of(start, end)) < 0)
+	if (!PyArg_ParseTuple(args, "inKK|i", &fd, &target, &start, &end, &detail) ||
+	    (nr = pages_of(start, end)) < 0 || !(survey = enter_both(object)))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
 	err = survey_read(survey, fd, target, start, nr, detail);
+	leave_both(object);
 	Py_END_ALLOW_THREADS
 	if (err)
 		return raise_errno(err);
@@ -102,26 +135,35 @@ static PyObject *survey_read_method(PyObject *object, PyObject *args)
 
 static PyObject *survey_remember_method(PyObject *object, PyObject *args)
 {
-	struct survey *survey = survey_of(object);
 	unsigned long long within_ns;
+	struct survey *survey;
+	int err;
 
-	if (!survey || !PyArg_ParseTuple(args, "K", &within_ns))
+	if (!PyArg_ParseTuple(args, "K", &within_ns) || !(survey = enter_both(object)))
 		return NULL;
-	if (survey_remember(survey, within_ns))
+	err = survey_remember(survey, within_ns);
+	leave_both(object);
+	if (err)
 		return PyErr_NoMemory();
 	Py_RETURN_NONE;
 }
 
 static PyObject *survey_load(PyObject *object, PyObject *args)
 {
-	struct survey *survey = survey_of(object);
 	unsigned long long start;
 	Py_buffer facts, cgroups;
+	struct survey *survey;
 	int err = -EINVAL;
 	size_t nr;
 
-	if (!survey || !PyArg_ParseTuple(args, "Ky*y*", &start, &facts, &cgroups))
+	if (!PyArg_ParseTuple(args, "Ky*y*", &start, &facts, &cgroups))
 		return NULL;
+	survey = enter(object);
+	if (!survey) {
+		PyBuffer_Release(&facts);
+		PyBuffer_Release(&cgroups);
+		return NULL;
+	}
 	nr = facts.len / sizeof(*survey->facts);
 	if (start % 4096 == 0 && nr <= MAX_PAGES && cgroups.len == (Py_ssize_t)(nr * sizeof(*survey->cgroups)))
 		err = survey_reset(survey, start, nr);
@@ -129,6 +171,7 @@ static PyObject *survey_load(PyObject *object, PyObject *args)
 		memcpy(survey->facts, facts.buf, nr * sizeof(*survey->facts));
 		memcpy(survey->cgroups, cgroups.buf, nr * sizeof(*survey->cgroups));
 	}
+	gate_leave(gate_of(object));
 	PyBuffer_Release(&facts);
 	PyBuffer_Release(&cgroups);
 	if (err)
@@ -138,19 +181,30 @@ static PyObject *survey_load(PyObject *object, PyObject *args)
 
 static PyObject *survey_facts(PyObject *object, PyObject *unused)
 {
-	struct survey *survey = survey_of(object);
+	struct survey *survey = enter(object);
+	PyObject *result = NULL;
+	uint16_t *facts;
+	size_t bytes;
 
 	(void)unused;
-	return survey ? PyBytes_FromStringAndSize((const char *)survey->facts,
-						  survey->nr * sizeof(*survey->facts)) : NULL;
+	if (!survey)
+		return NULL;
+	bytes = survey->nr * sizeof(*facts);
+	facts = malloc(bytes + 1);
+	if (facts && bytes)
+		memcpy(facts, survey->facts, bytes);
+	gate_leave(gate_of(object));
+	result = facts ? PyBytes_FromStringAndSize((const char *)facts, bytes) : PyErr_NoMemory();
+	free(facts);
+	return result;
 }
 
 static PyObject *choose(PyObject *object, PyObject *args, PyObject *kwargs, bool blocks)
 {
 	static char *names[] = {"start", "end", "need", "avoid", "rules", "reject_rest", "strict",
 				"max_run", "min_present", NULL};
-	struct survey *survey = survey_of(object);
 	unsigned long long from, to, max_run = 0;
+	struct survey *survey;
 	int reject_rest = 0, strict = 0;
 	unsigned short need, avoid;
 	struct survey_run *runs;
@@ -159,9 +213,8 @@ static PyObject *choose(PyObject *object, PyObject *args, PyObject *kwargs, bool
 	uint64_t passed;
 	size_t nr;
 
-	if (!survey || !PyArg_ParseTupleAndKeywords(args, kwargs, "KKHH|$y*ppKn", names, &from, &to,
-						    &need, &avoid, &rules, &reject_rest, &strict,
-						    &max_run, &min_present))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKHH|$y*ppKn", names, &from, &to, &need, &avoid,
+					 &rules, &reject_rest, &strict, &max_run, &min_present))
 		return NULL;
 	struct survey_wish wish = {
 		.from = from, .to = to, .need = need, .avoid = avoid, .strict = strict,
@@ -169,15 +222,21 @@ static PyObject *choose(PyObject *object, PyObject *args, PyObject *kwargs, bool
 		.nr_rules = rules.len / sizeof(struct survey_rule), .max_run = max_run,
 		.min_present = min_present};
 
-	runs = malloc((survey->nr + 1) * sizeof(*runs));
-	if (!runs) {
-		PyBuffer_Release(&rules);
-		return PyErr_NoMemory();
+	survey = enter(object);
+	runs = survey ? malloc((survey->nr + 1) * sizeof(*runs)) : NULL;
+	if (runs) {
+		Py_BEGIN_ALLOW_THREADS
+		nr = blocks ? survey_blocks(survey, &wish, runs, &passed)
+			    : survey_pick(survey, &wish, runs, &passed);
+		Py_END_ALLOW_THREADS
 	}
-	Py_BEGIN_ALLOW_THREADS
-	nr = blocks ? survey_blocks(survey, &wish, runs, &passed)
-		    : survey_pick(survey, &wish, runs, &passed);
-	Py_END_ALLOW_THREADS
+	if (survey)
+		gate_leave(gate_of(object));
+	if (!runs) {
+		if (rules.obj)
+			PyBuffer_Release(&rules);
+		return survey ? PyErr_NoMemory() : NULL;
+	}
 	PyObject *result = Py_BuildValue("(y#K)", (const char *)runs, (Py_ssize_t)(nr * sizeof(*runs)),
 					 (unsigned long long)passed);
 
@@ -199,28 +258,39 @@ static PyObject *survey_blocks_method(PyObject *object, PyObject *args, PyObject
 
 static PyObject *survey_count_method(PyObject *object, PyObject *args)
 {
-	struct survey *survey = survey_of(object);
 	unsigned short need, avoid;
+	struct survey *survey;
+	uint64_t bytes = 0;
 	Py_buffer runs;
-	uint64_t bytes;
 
-	if (!survey || !PyArg_ParseTuple(args, "y*HH", &runs, &need, &avoid))
+	if (!PyArg_ParseTuple(args, "y*HH", &runs, &need, &avoid))
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS
-	bytes = survey_count(survey, runs.buf, runs.len / sizeof(struct survey_run), need, avoid);
-	Py_END_ALLOW_THREADS
+	survey = enter(object);
+	if (survey) {
+		Py_BEGIN_ALLOW_THREADS
+		bytes = survey_count(survey, runs.buf, runs.len / sizeof(struct survey_run), need, avoid);
+		gate_leave(gate_of(object));
+		Py_END_ALLOW_THREADS
+	}
 	PyBuffer_Release(&runs);
-	return PyLong_FromUnsignedLongLong(bytes);
+	return survey ? PyLong_FromUnsignedLongLong(bytes) : NULL;
 }
 
 static PyObject *survey_sources(PyObject *object, PyObject *unused)
 {
-	struct survey *survey = survey_of(object);
+	struct survey *survey = enter(object);
+	bool accessed, flags, cgroups;
 
 	(void)unused;
-	return survey ? Py_BuildValue("{sOsOsO}", "accessed", survey->walker ? Py_True : Py_False,
-				      "flags", survey->flags_fd >= 0 ? Py_True : Py_False,
-				      "cgroups", survey->cgroup_fd >= 0 ? Py_True : Py_False) : NULL;
+	if (!survey)
+		return NULL;
+	accessed = survey->walker;
+	flags = survey->flags_fd >= 0;
+	cgroups = survey->cgroup_fd >= 0;
+	gate_leave(gate_of(object));
+	return Py_BuildValue("{sOsOsO}", "accessed", accessed ? Py_True : Py_False,
+			     "flags", flags ? Py_True : Py_False,
+			     "cgroups", cgroups ? Py_True : Py_False);
 }
 
 static PyObject *advise(PyObject *module, PyObject *args)

@@ -2,9 +2,35 @@
 #include "py/bind_util.h"
 #include <errno.h>
 #include <string.h>
+#include "sys/gate.h"
+
+int enter_gate(struct gate *gate, const char *what)
+{
+	int err = gate_enter(gate, false);
+
+	if (err == -EBUSY) {
+		Py_BEGIN_ALLOW_THREADS
+		err = gate_enter(gate, true);
+		Py_END_ALLOW_THREADS
+	}
+	if (err == -ESHUTDOWN)
+		PyErr_Format(PyExc_ValueError, "the %s is closed", what);
+	else if (err)
+		PyErr_Format(PyExc_RuntimeError, "the %s is in use by this thread", what);
+	return err ? -1 : 0;
+}
 
 PyObject *raise_errno(int code)
 {
+	if (code == -ESHUTDOWN) {
+		PyErr_SetString(PyExc_ValueError, "closed by another thread");
+		return NULL;
+	}
+	if (code == -ESTALE) {
+		PyErr_SetString(PyExc_RuntimeError, "somebody else uses this walker or access check: the "
+				"targets or the prepared samples are not the caller's");
+		return NULL;
+	}
 	errno = -code;
 	return PyErr_SetFromErrno(PyExc_OSError);
 }

@@ -7,7 +7,19 @@
 
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
-/** Raise OSError of the negative errno @code; NULL. */
+struct gate;
+
+/**
+ * Come into the gate of a @what, without the interpreter lock if that means to wait: whoever is inside
+ * may need it. 0, or -1 with ValueError (closed) or RuntimeError (called from inside). Between this
+ * and gate_leave() no Python code may run, not even by making an object: it may come here again.
+ */
+int enter_gate(struct gate *gate, const char *what);
+
+/**
+ * Raise OSError of the negative errno @code, but ValueError for -ESHUTDOWN (closed) and RuntimeError
+ * for -ESTALE (somebody else uses it too); NULL.
+ */
 PyObject *raise_errno(int code);
 /** Raise OSError of the negative errno @code with @text, or with errno's own if that is empty; NULL. */
 PyObject *raise_text(int code, const char *text);

@@ -4,27 +4,36 @@
 #include <stdlib.h>
 #include <string.h>
 #include "py/bind.h"
+#include "sys/gate.h"
 #include "walker/walker.h"
 
 struct walker_object {
 	PyObject_HEAD
 	struct walker *walker;
-	Py_ssize_t nr_targets;
 };
 
 static PyTypeObject *walker_type;
 
 struct walker *walker_of(PyObject *object)
 {
-	struct walker_object *self = (struct walker_object *)object;
-
 	if (!walker_type || !PyObject_TypeCheck(object, walker_type)) {
 		PyErr_SetString(PyExc_TypeError, "a Walker is needed");
 		return NULL;
 	}
-	if (!self->walker)
-		PyErr_SetString(PyExc_ValueError, "the walker is closed");
-	return self->walker;
+	return ((struct walker_object *)object)->walker;
+}
+
+/** The walker of @object, entered; NULL with an exception set. */
+static struct walker *enter(PyObject *object)
+{
+	struct walker *walker = ((struct walker_object *)object)->walker;
+
+	return enter_gate(walker_gate(walker), "walker") < 0 ? NULL : walker;
+}
+
+static void leave(struct walker *walker)
+{
+	gate_leave(walker_gate(walker));
 }
 
 static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -53,7 +62,7 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 		return raise_text(-code, error);
 	self = (struct walker_object *)PyType_GenericAlloc(type, 0);
 	if (!self) {
-		walker_close(walker);
+		walker_free(walker);
 		return NULL;
 	}
 	self->walker = walker;
@@ -62,29 +71,35 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 
 static PyObject *walker_close_method(PyObject *object, PyObject *unused)
 {
-	struct walker_object *self = (struct walker_object *)object;
+	struct walker *walker = enter(object);
 
 	(void)unused;
-	walker_close(self->walker);
-	self->walker = NULL;
+	if (walker) {
+		walker_close(walker);
+		leave(walker);
+	} else if (PyErr_ExceptionMatches(PyExc_ValueError)) {
+		PyErr_Clear();	// closed before
+	} else {
+		return NULL;
+	}
 	Py_RETURN_NONE;
 }
 
 static void walker_dealloc(PyObject *object)
 {
 
-	walker_close(((struct walker_object *)object)->walker);
+	walker_free(((struct walker_object *)object)->walker);
 	free_object(object);
 }
 
 static PyObject *set_targets(PyObject *object, PyObject *list)
 {
-	struct walker *walker = walker_of(object);
+	Py_ssize_t nr = PySequence_Size(list);
 	struct walker_target *targets;
-	Py_ssize_t nr;
+	struct walker *walker;
 	int ret;
 
-	if (!walker || (nr = PySequence_Size(list)) < 0)
+	if (nr < 0)
 		return NULL;
 	targets = calloc(nr + 1, sizeof(*targets));
 	if (!targets)
@@ -100,44 +115,57 @@ static PyObject *set_targets(PyObject *object, PyObject *list)
 		}
 		targets[i].pid = value;
 	}
-	ret = walker_set_targets(walker, targets, nr);
+	walker = enter(object);
+	ret = walker ? walker_set_targets(walker, targets, nr) : 0;
 	free(targets);
+	if (!walker)
+		return NULL;
+	leave(walker);
 	if (ret)
 		return raise_errno(ret);
-	((struct walker_object *)object)->nr_targets = nr;
 	Py_RETURN_NONE;
 }
 
 static PyObject *get_targets(PyObject *object, PyObject *unused)
 {
-	struct walker *walker = walker_of(object);
-	Py_ssize_t nr = ((struct walker_object *)object)->nr_targets;
+	struct walker *walker = enter(object);
+	const struct walker_target *known;
+	struct walker_target *targets;
 	PyObject *list;
+	size_t nr;
 
 	(void)unused;
-	if (!walker || !(list = PyList_New(nr)))
+	if (!walker)
 		return NULL;
-	for (Py_ssize_t i = 0; i < nr; i++) {
-		const struct walker_target *t = &walker_targets(walker)[i];
+	known = walker_targets(walker, &nr);
+	targets = malloc(nr * sizeof(*targets) + 1);
+	if (targets && nr)
+		memcpy(targets, known, nr * sizeof(*targets));
+	leave(walker);
+	if (!targets)
+		return PyErr_NoMemory();
+	list = PyList_New(nr);
+	for (size_t i = 0; list && i < nr; i++) {
+		const struct walker_target *t = &targets[i];
 		PyObject *item = Py_BuildValue("(iiOiK)", t->pid, t->state, t->single_cpu ? Py_True : Py_False,
 					       t->cpu, (unsigned long long)t->start_time);
 
-		if (!item || PyList_SetItem(list, i, item)) {
-			Py_DECREF(list);
-			return NULL;
-		}
+		if (!item || PyList_SetItem(list, i, item))
+			Py_CLEAR(list);
 	}
+	free(targets);
 	return list;
 }
 
 static PyObject *accept_target(PyObject *object, PyObject *index)
 {
-	struct walker *walker = walker_of(object);
-	size_t value = walker ? PyLong_AsSize_t(index) : 0;
+	size_t value = PyLong_AsSize_t(index);
+	struct walker *walker = PyErr_Occurred() ? NULL : enter(object);
 
-	if (PyErr_Occurred())
+	if (!walker)
 		return NULL;
 	walker_accept(walker, value);
+	leave(walker);
 	Py_RETURN_NONE;
 }
 
@@ -193,14 +221,14 @@ static PyObject *leaf_list(const struct leaf *leaves, Py_ssize_t nr)
 
 static PyObject *read_leaves(PyObject *object, PyObject *args)
 {
-	struct walker *walker = walker_of(object);
 	struct leaf_request *requests;
 	PyObject *list, *result = NULL;
+	struct walker *walker;
 	struct leaf *leaves;
 	Py_ssize_t nr;
 	int folios = 0, ret;
 
-	if (!walker || !PyArg_ParseTuple(args, "O|p", &list, &folios))
+	if (!PyArg_ParseTuple(args, "O|p", &list, &folios))
 		return NULL;
 	requests = parse_requests(list, &nr);
 	if (!requests)
@@ -210,10 +238,14 @@ static PyObject *read_leaves(PyObject *object, PyObject *args)
 		free(requests);
 		return PyErr_NoMemory();
 	}
-	Py_BEGIN_ALLOW_THREADS
-	ret = walker_read(walker, requests, nr, leaves, folios);
-	Py_END_ALLOW_THREADS
-	result = ret ? raise_errno(ret) : leaf_list(leaves, nr);
+	walker = enter(object);
+	if (walker) {
+		Py_BEGIN_ALLOW_THREADS
+		ret = walker_read(walker, requests, nr, leaves, folios);
+		leave(walker);
+		Py_END_ALLOW_THREADS
+		result = ret ? raise_errno(ret) : leaf_list(leaves, nr);
+	}
 	free(requests);
 	free(leaves);
 	return result;
@@ -221,24 +253,26 @@ static PyObject *read_leaves(PyObject *object, PyObject *args)
 
 static PyObject *read_tables(PyObject *object, PyObject *args)
 {
-	struct walker *walker = walker_of(object);
 	PyObject *tables, *pmds, *result = NULL;
 	unsigned long long start;
+	struct walker *walker;
 	Py_ssize_t target, nr;
 	int ret;
 
-	if (!walker || !PyArg_ParseTuple(args, "nKn", &target, &start, &nr))
+	if (!PyArg_ParseTuple(args, "nKn", &target, &start, &nr))
 		return NULL;
 	if (nr < 0 || nr > WALKER_MAX_TABLES)
 		return raise_errno(-E2BIG);
 	tables = PyBytes_FromStringAndSize(NULL, nr * 4096);
 	pmds = PyBytes_FromStringAndSize(NULL, nr * 8);
-	if (tables && pmds) {
+	walker = tables && pmds ? enter(object) : NULL;
+	if (walker) {
 		uint64_t (*to)[512] = (void *)PyBytes_AsString(tables);
 		uint64_t *entries = (void *)PyBytes_AsString(pmds);
 
 		Py_BEGIN_ALLOW_THREADS
 		ret = walker_read_tables(walker, target, start, nr, to, entries);
+		leave(walker);
 		Py_END_ALLOW_THREADS
 		result = ret ? raise_errno(ret) : PyTuple_Pack(2, tables, pmds);
 	}
@@ -249,13 +283,14 @@ static PyObject *read_tables(PyObject *object, PyObject *args)
 
 static PyObject *get_facts(PyObject *object, PyObject *unused)
 {
-	struct walker *walker = walker_of(object);
+	struct walker *walker = enter(object);
 	const struct walker_facts *facts;
 
 	(void)unused;
 	if (!walker)
 		return NULL;
-	facts = walker_facts(walker);
+	facts = walker_facts(walker);	// they never change
+	leave(walker);
 	return Py_BuildValue("{sOsOsisKssssss}", "fast", facts->fast ? Py_True : Py_False,
 			     "folios", facts->folios ? Py_True : Py_False, "levels", facts->levels,
 			     "direct_map", (unsigned long long)facts->direct_map,

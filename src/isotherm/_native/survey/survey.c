@@ -359,7 +359,7 @@ int survey_remember(struct survey *survey, uint64_t within_ns)
 static void add_cleared(struct survey *survey, size_t target)
 {
 	const struct cleared_pages *cleared = walker_cleared_pages(survey->walker);
-	int32_t pid = walker_targets(survey->walker)[target].pid;
+	int32_t pid = walker_targets(survey->walker, NULL)[target].pid;
 	uint64_t now = now_ns();
 
 	for (size_t i = 0; i < survey->nr; i++)
@@ -372,9 +372,12 @@ int survey_read(struct survey *survey, int pagemap_fd, size_t target, uint64_t s
 		enum survey_detail detail)
 {
 	int err = survey_reset(survey, start, nr);
+	size_t nr_targets = 0;
 
+	if (survey->walker)
+		walker_targets(survey->walker, &nr_targets);
 	if (!err && survey->walker)
-		err = read_tables(survey, target);
+		err = target < nr_targets ? read_tables(survey, target) : -EINVAL;
 	if (!err)
 		err = read_sharing(survey, pagemap_fd);
 	if (err) {

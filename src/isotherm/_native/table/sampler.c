@@ -164,7 +164,7 @@ static int turn(struct sampler *s, struct region_table *table, struct rng *rng, 
 		return 0;
 	if (prepare)
 		choose(s, table, rng);
-	err = s->access->turn(s->access->ctx, check ? s->results : NULL,
+	err = s->access->turn(s->access->ctx, check ? s->results : NULL, nr,
 			      prepare ? s->samples : NULL, prepare ? nr : 0);
 	if (!err && check)
 		count(s, table);

@@ -17,9 +17,21 @@ struct cleared_pages *walker_cleared_pages(struct walker *walker)
 	return &walker->cleared_pages;
 }
 
-const struct walker_target *walker_targets(const struct walker *walker)
+struct gate *walker_gate(struct walker *walker)
 {
+	return &walker->gate;
+}
+
+const struct walker_target *walker_targets(const struct walker *walker, size_t *nr)
+{
+	if (nr)
+		*nr = walker->nr_targets;
 	return walker->targets;
+}
+
+uint64_t walker_targets_epoch(const struct walker *walker)
+{
+	return walker->targets_epoch;
 }
 
 int walker_set_targets(struct walker *walker, const struct walker_target *targets, size_t nr)
@@ -43,6 +55,7 @@ int walker_set_targets(struct walker *walker, const struct walker_target *target
 	walker->targets = copy;
 	walker->tracked = tracked;
 	walker->nr_targets = nr;
+	walker->targets_epoch++;
 	return 0;
 }
 

@@ -57,6 +57,7 @@ struct walker_target {
 
 struct walker;
 struct cleared_pages;
+struct gate;
 
 /** The BPF object files, as read from the package: isotherm/bpf/walk_{base,fast}.bpf.o. */
 struct walker_objects {
@@ -80,16 +81,23 @@ struct walker_facts {
  * Load the programs, find the direct map, check on our own page. NULL: @error says what failed,
  * and errno is EPERM if privileges are missing, EXDEV in a PID namespace of its own, else ENOTSUP or what
  * the kernel said.
- * A walker may be used by one thread at a time.
+ * A walker is used by one thread at a time: all below is called from inside its gate, by whoever
+ * shares it.
  */
 struct walker *walker_open(const struct walker_objects *objects, char *error, size_t error_size);
 const struct walker_facts *walker_facts(const struct walker *walker);
+struct gate *walker_gate(struct walker *walker);
+/** Give all back but the structure itself, and close the gate. */
 void walker_close(struct walker *walker);
+/** Once nobody knows it any more. */
+void walker_free(struct walker *walker);
 
 /** Replace the targets; the walker keeps a copy. 0 or -errno. */
 int walker_set_targets(struct walker *walker, const struct walker_target *targets, size_t nr);
-/** The walker's copy, brought up to date by every read. */
-const struct walker_target *walker_targets(const struct walker *walker);
+/** The walker's copy, brought up to date by every read; @nr: how many, NULL if it does not matter. */
+const struct walker_target *walker_targets(const struct walker *walker, size_t *nr);
+/** Changes with every walker_set_targets(): indices of before mean nothing any more. */
+uint64_t walker_targets_epoch(const struct walker *walker);
 /** What the sampler, of all who read through this walker, found young and cleared. */
 struct cleared_pages *walker_cleared_pages(struct walker *walker);
 /** Take a target that exec'd (or is new) as it is found at the next read. */

@@ -233,6 +233,7 @@ struct walker *walker_open(const struct walker_objects *objects, char *error, si
 	if (error_size)
 		*error = 0;
 	if (walker) {
+		gate_init(&walker->gate);
 		memcpy(walker->symbols, program_symbols, sizeof(program_symbols));
 		walker->area_fd = walker->tables_fd = -1;
 		walker->walk_fd = walker->peek_fd = walker->find_fd = -1;
@@ -246,14 +247,14 @@ struct walker *walker_open(const struct walker_objects *objects, char *error, si
 		return walker;
 	if (error_size && !*error)
 		walker_fail(error, error_size, 0, "%s", strerror(-ret));
-	walker_close(walker);
+	walker_free(walker);
 	errno = -ret;
 	return NULL;
 }
 
 void walker_close(struct walker *walker)
 {
-	if (!walker)
+	if (!gate_close(&walker->gate))
 		return;
 	close_programs(walker);
 	if (walker->area)
@@ -268,5 +269,13 @@ void walker_close(struct walker *walker)
 	free(walker->targets);
 	free(walker->tracked);
 	cleared_pages_end(&walker->cleared_pages);
+}
+
+void walker_free(struct walker *walker)
+{
+	if (!walker)
+		return;
+	walker_close(walker);
+	gate_deinit(&walker->gate);
 	free(walker);
 }

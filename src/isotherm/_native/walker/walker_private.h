@@ -5,6 +5,7 @@
 #pragma once
 #include "loader/bpf_load.h"
 #include "walker/page_table.h"
+#include "sys/gate.h"
 #include "walker/cleared_pages.h"
 #include "walker/walker.h"
 
@@ -23,6 +24,7 @@ struct tracked {
 };
 
 struct walker {
+	struct gate gate;
 	struct walker_facts facts;
 	struct page_format format;
 	struct bpf_symbol symbols[NR_SYMBOLS];
@@ -45,6 +47,7 @@ struct walker {
 	struct walker_target *targets;
 	struct tracked *tracked;
 	size_t nr_targets;
+	uint64_t targets_epoch;
 	uint64_t call;
 	uint32_t *local_target;		// max_targets: index of each target of this call
 	uint32_t *slot_request;		// max_slots: request of each slot of this call

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Self
 
 from isotherm.backends.kdamond.claim import Claim
 from isotherm.backends.kdamond.results import SchemeResults
@@ -38,36 +38,33 @@ from isotherm.kernel.damon.context import Context, DamonTarget
 from isotherm.kernel.damon.files import DamonFiles
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Action, Scheme, Watermarks
+from isotherm.model.scheme_state import SchemeState
 from isotherm.model.scope import Operations
 from isotherm.model.snapshot import Cost, Snapshot
 from isotherm.model.target import Mapping
 from isotherm.schemes.engine import Event
+from isotherm.targets.target_set import TargetSet
 
 SourceName = Literal["auto", "tracepoint", "tried_regions"]
+#: DAMON's own number of ranges of a process (damon-spec 1.7).
+_DAMON_RANGES = 3
 #: How long a wait lasts at most, for a stop or commit to be noticed.
 _PATIENCE_S = 0.1
 
 
-class Watched(Protocol):
-    """Who is monitored; `targets.watch` has them for processes."""
-
-    def targets(self) -> Sequence[TargetRanges]:
-        """Return the living targets, as `Ops.targets` does."""
-
-    def close(self) -> None:
-        """Give back what is held."""
+GUARD_REFUSED = "the kernel's schemes cannot be held back by a guard"
 
 
 class Kdamond:
     """
     Monitors through a kdamond of the kernel; use as a context manager, or `close` it.
 
-    watched: who; closed with this. operations: "vaddr" follows address maps; "fvaddr" and "paddr"
-    stay within the ranges that `watched` tells, addresses of a target or physical ones. source: of
-    windows, by default the tracepoint where there is one. dry_run: schemes only count what they
-    would be tried on; observe: called for every region that a scheme was tried on
-    (`results`). files, tracing (root of tracefs) and folder (of state files): where, by
-    default the machine's own.
+    watched: who, and by its scope how: vaddr follows address maps; fvaddr and paddr stay within
+    the ranges that it tells, addresses of a target or physical ones; stays the caller's. source:
+    of windows, by default the tracepoint where there is one. dry_run: schemes only count what they
+    would be tried on; observe: called for every region that a scheme was tried on (`results`).
+    files, tracing (root of tracefs) and folder (of state files): where, by default the machine's
+    own.
 
     Raises `NotSupportedError` where DAMON is in use or lacks something, `NotPermittedError`
     without root, and as `DamonFiles` does.
@@ -77,11 +74,10 @@ class Kdamond:
 
     def __init__(
         self,
-        watched: Watched,
+        watched: TargetSet,
         attrs: Attrs | None = None,
         schemes: Sequence[Scheme] = (),
         *,
-        operations: Operations = "vaddr",
         source: SourceName = "auto",
         dry_run: bool = False,
         observe: Callable[[Event], None] | None = None,
@@ -92,14 +88,15 @@ class Kdamond:
     ) -> None:
         self._watched = watched
         self._clock = clock or SystemClock()
-        self._operations: Operations = operations
+        self._operations: Operations = watched.scope.operations
         self._attrs = attrs or Attrs()
         self._schemes = tuple(schemes)
         self._dry_run = dry_run
         self._now: dict[int, TargetRanges] = {}
         self._committed: tuple[TargetRanges, ...] = ()
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
-        self._pending: deque[tuple[Attrs, tuple[Scheme, ...]]] = deque()
+        self._pending: deque[tuple[Attrs | None, tuple[Scheme, ...] | None]] = deque()
+        self._states: tuple[SchemeState, ...] = ()
         self._stopping = self._closed = self._doubtful = False
         self._index = self._cpu_ns = 0
         self._next_look_ns = 0
@@ -163,15 +160,15 @@ class Kdamond:
     def targets(self) -> tuple[TargetRanges, ...]:
         """The targets with their address maps, in the order of `Region.target`."""
         if not self._committed:
-            return tuple(self._watched.targets())
+            return tuple(self._watched.targets(_DAMON_RANGES))
         return tuple(self._now.get(found.target.id, found) for found in self._committed)
 
     def snapshots(self, until_ns: int | None = None) -> Iterator[Snapshot]:
         """
         Monitor, and give a snapshot of each window that is told, until `stop` or no target lives.
 
-        While all schemes rest, by their watermarks, there are no windows: then `until_ns`, of the
-        clock's monotonic time, ends the waiting. `TargetGoneError` if there is no target at the
+        until_ns: when to end, by the clock's monotonic time; a window that is over within a
+        twentieth of its length is still given. `TargetGoneError` if there is no target at the
         start.
         """
         self._start()
@@ -181,8 +178,7 @@ class Kdamond:
             if self._stopping:
                 return
             if window is None:
-                late = until_ns is not None and self._clock.now_ns() >= until_ns
-                if late or not self._goes_on() or not self._look():
+                if self._is_late(until_ns) or not self._goes_on() or not self._look():
                     return
                 continue
             self._doubtful = False
@@ -192,12 +188,48 @@ class Kdamond:
             given_ns = time.thread_time_ns()
             yield snapshot
             self._cpu_ns += time.thread_time_ns() - given_ns
-            if not self._look():
+            if self._is_late(until_ns) or not self._look():
                 return
 
-    def commit(self, attrs: Attrs, schemes: Sequence[Scheme] | None = None) -> None:
-        """Change attributes, and schemes if given, while monitoring; may be called anywhere."""
-        self._pending.append((attrs, self._schemes if schemes is None else tuple(schemes)))
+    def _is_late(self, until_ns: int | None) -> bool:
+        grace_ns = self._attrs.aggr_us * 1000 // 20
+        return until_ns is not None and self._clock.now_ns() >= until_ns + grace_ns
+
+    def why_not(self, scheme: Scheme) -> str:
+        """Nothing is known beforehand: what the kernel cannot do it refuses."""
+        del scheme
+        return ""
+
+    def warnings_for(self, scheme: Scheme) -> list[str]:
+        """Nothing is known beforehand."""
+        del scheme
+        return []
+
+    @property
+    def stretches(self) -> bool:
+        """False: the kernel keeps the intervals that it was told."""
+        return False
+
+    def commit(self, attrs: Attrs | None = None, schemes: Sequence[Scheme] | None = None) -> None:
+        """Change attributes, schemes, or both, while monitoring; may be called anywhere."""
+        self._pending.append((attrs, None if schemes is None else tuple(schemes)))
+
+    def charge(self, snapshot: Snapshot, thread_cpu_ns: int) -> None:
+        """Do nothing: the work is the kernel's."""
+        del snapshot, thread_cpu_ns
+
+    def throttle(self, share: float) -> None:
+        """Refuse: the kernel's schemes cannot be held back."""
+        del share
+        raise NotSupportedError(GUARD_REFUSED)
+
+    def scheme_states(self) -> tuple[SchemeState, ...]:
+        """Return what the kernel told last."""
+        return self._states
+
+    def alive(self) -> bool:
+        """Tell whether any target still exists."""
+        return self._watched.alive()
 
     def stop(self) -> None:
         """End monitoring soon."""
@@ -212,10 +244,7 @@ class Kdamond:
         try:
             self._source.close()
         finally:
-            try:
-                self._claim.release()
-            finally:
-                self._watched.close()
+            self._claim.release()
 
     def __enter__(self) -> Self:
         return self
@@ -252,7 +281,7 @@ class Kdamond:
         """
         if self._kdamond.running:
             return True
-        if not self._doubtful or not self._watched.targets():
+        if not self._doubtful or not self._watched.targets(_DAMON_RANGES):
             return False
         self._committed, self._doubtful = (), False
         self._start()
@@ -312,7 +341,9 @@ class Kdamond:
 
     def _commit_pending(self) -> None:
         while self._pending:
-            self._attrs, self._schemes = self._pending.popleft()
+            attrs, schemes = self._pending.popleft()
+            self._attrs = self._attrs if attrs is None else attrs
+            self._schemes = self._schemes if schemes is None else schemes
             self._recommit()
 
     def _recommit(self) -> None:
@@ -351,7 +382,7 @@ class Kdamond:
 
     def _update_targets(self) -> None:
         self._next_look_ns = self._clock.now_ns() + self._attrs.update_us * 1000
-        self._now = {found.target.id: found for found in self._watched.targets()}
+        self._now = {found.target.id: found for found in self._watched.targets(_DAMON_RANGES)}
 
     # What the kernel tells.
 
@@ -359,6 +390,7 @@ class Kdamond:
         """Return the snapshot of a window; None if the kdamond ended under our eyes."""
         try:
             states = self._results.take(window.tried, behind=self._source.behind)
+            self._states = states
             self._read_tuned()
         except IsothermError:
             if self._kdamond.running:

@@ -37,7 +37,7 @@ class Residency:
         In use: touched after `used_since_ns`. A page belongs to the range that holds its middle.
         """
         self._bring_back(now_ns)
-        out = [Range(one.start, one.end) for one in self._out]
+        out = [Range(absent.start, absent.end) for absent in self._out]
         gone = 0
         for area in self._areas(now_ns):
             used = self._touched(area, used_since_ns, now_ns)
@@ -52,7 +52,7 @@ class Residency:
         self._bring_back(now_ns)
         wanted = [_whole_pages(area, start, end) for area in self._areas(now_ns)]
         before = self.out_bytes
-        self._keep([(one, wanted) for one in self._out])
+        self._keep([(absent, wanted) for absent in self._out])
         return before - self.out_bytes
 
     def absent_bytes(self, now_ns: int) -> int:
@@ -63,11 +63,13 @@ class Residency:
     @property
     def out_bytes(self) -> int:
         """What was paged out as of the last call."""
-        return sum(one.end - one.start for one in self._out)
+        return sum(absent.end - absent.start for absent in self._out)
 
     def out_since(self, address: int) -> int | None:
         """Return when the page at `address` was paged out, if it was not touched since then."""
-        return next((one.since_ns for one in self._out if one.start <= address < one.end), None)
+        return next(
+            (absent.since_ns for absent in self._out if absent.start <= address < absent.end), None
+        )
 
     def _areas(self, now_ns: int) -> list[Area]:
         return [
@@ -80,29 +82,31 @@ class Residency:
         """Return the pages of an area that were touched in the time (since, now]."""
         size = area.page_bytes
         return union(
-            aligned(max(area.start, one.start), min(area.end, one.end), size)
-            for one in self._space.truth(since_ns, now_ns)
-            if meets(one, area.start, area.end)
+            aligned(max(area.start, touched.start), min(area.end, touched.end), size)
+            for touched in self._space.truth(since_ns, now_ns)
+            if meets(touched, area.start, area.end)
         )
 
     def _bring_back(self, now_ns: int) -> None:
         areas = self._areas(now_ns)
         mapped = [Range(area.start, area.end) for area in areas]
-        self._keep([(one, subtract([Range(one.start, one.end)], mapped)) for one in self._out])
+        self._keep(
+            [(absent, subtract([Range(absent.start, absent.end)], mapped)) for absent in self._out]
+        )
         before = self.out_bytes
         touched = {
             since: [page for area in areas for page in self._touched(area, since, now_ns)]
-            for since in {one.since_ns for one in self._out}
+            for since in {absent.since_ns for absent in self._out}
         }
-        self._keep([(one, touched[one.since_ns]) for one in self._out])
+        self._keep([(absent, touched[absent.since_ns]) for absent in self._out])
         self.refaulted_bytes += before - self.out_bytes
 
     def _keep(self, less: Sequence[tuple[_Out, Iterable[Range]]]) -> None:
         """Go on with each of what is out, less some ranges."""
         self._out = [
-            _Out(*piece, one.since_ns)
-            for one, holes in less
-            for piece in subtract([Range(one.start, one.end)], holes)
+            _Out(*piece, absent.since_ns)
+            for absent, holes in less
+            for piece in subtract([Range(absent.start, absent.end)], holes)
         ]
 
 

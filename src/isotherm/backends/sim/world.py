@@ -180,7 +180,7 @@ class Space:
         for index in range(first, len(hot)):
             if borders[index] >= end:
                 break
-            if any(one.touched(start, end, since_ns, until_ns) for one in hot[index]):
+            if any(area.touched(start, end, since_ns, until_ns) for area in hot[index]):
                 return True
         return False
 

@@ -73,7 +73,7 @@ _6_12 = replace(
     has_tuners=False,
 )
 PROFILES: Mapping[str, Profile] = MappingProxyType(
-    {one.name: one for one in (NEWEST, _7_2, _6_12)}
+    {profile.name: profile for profile in (NEWEST, _7_2, _6_12)}
 )
 
 

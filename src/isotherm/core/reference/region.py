@@ -13,7 +13,7 @@ from isotherm.model.attrs import UINT_MAX
 MAX_PROBES = 4
 
 
-class Window(NamedTuple):
+class WindowCounts(NamedTuple):
     """
     What the ticks of the running window found in a region (struct region_window).
 
@@ -31,7 +31,7 @@ class Window(NamedTuple):
 
 
 @dataclass(slots=True)
-class Region:
+class RegionState:
     """
     A range [start, end) and what is known of it.
 
@@ -47,12 +47,12 @@ class Region:
     age: int = 0
     probe_hits: list[int] = field(default_factory=lambda: [0] * MAX_PROBES)
     last_probe_hits: list[int] = field(default_factory=lambda: [0] * MAX_PROBES)
-    window: list[int] = field(default_factory=lambda: [0] * len(Window._fields))
+    window: list[int] = field(default_factory=lambda: [0] * len(WindowCounts._fields))
     unobservable: int = 0
     moving_bp: int = 0
 
     @classmethod
-    def fresh(cls, start: int, end: int) -> Region:
+    def fresh(cls, start: int, end: int) -> RegionState:
         """Return a region of which nothing is known yet."""
         return cls(start, end, unobservable=end - start)
 
@@ -60,7 +60,7 @@ class Region:
     def size(self) -> int:
         return self.end - self.start
 
-    def cut(self, size: int) -> Region:
+    def cut(self, size: int) -> RegionState:
         """Split: keep the left `size` bytes, return the rest; both have the same history."""
         right = replace(
             self,
@@ -75,7 +75,7 @@ class Region:
         self.end = right.start
         return right
 
-    def absorb(self, right: Region) -> None:
+    def absorb(self, right: RegionState) -> None:
         """Merge the adjacent `right` into this region (damon_merge_two_regions)."""
         left_size, right_size = self.size, right.size
 
@@ -123,7 +123,7 @@ class Region:
         with the last window's rate where none was. Where the window taught nothing at all, neither
         by an old page nor by a cleared one, what the window before knew, and did not know, stands.
         """
-        seen = Window(*self.window)
+        seen = WindowCounts(*self.window)
         total = seen.old + seen.young_cleared + seen.missed
         asked = total + seen.unobservable
         if asked:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from isotherm.core.damon.arithmetic import mult_frac
 from isotherm.core.damon.profile import NEWEST, Profile
-from isotherm.core.reference.region import MAX_PROBES, Region, Window, weighted
+from isotherm.core.reference.region import MAX_PROBES, RegionState, WindowCounts, weighted
 from isotherm.core.reference.regions_schemes import SchemeTable
 from isotherm.core.reference.regions_split import SplitTable
 from isotherm.errors import BadValueError
@@ -83,17 +83,17 @@ class RegionTable(SchemeTable, SplitTable):
         self.min_region_bytes = min_region_bytes
         self.profile = profile
         self.samples = max(1, samples)
-        self._targets: dict[int, list[Region]] = {}
+        self._targets: dict[int, list[RegionState]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._targets.values()))
 
-    def regions(self) -> Iterator[Region]:
+    def regions(self) -> Iterator[RegionState]:
         """Iterate over all regions, in target and address order."""
         for regions in self._targets.values():
             yield from regions
 
-    def by_target(self) -> Iterator[list[Region]]:
+    def by_target(self) -> Iterator[list[RegionState]]:
         """Iterate over the targets' region lists, in order."""
         return iter(self._targets.values())
 
@@ -120,22 +120,22 @@ class RegionTable(SchemeTable, SplitTable):
         regions = self._targets[target_id]
         whole = self._align(ranges)
         old = [r for r in regions if any(meets(r, start, end) for start, end in whole)]
-        new: list[Region] = []
+        new: list[RegionState] = []
         at = 0
         for start, end in whole:
-            inside: list[Region] = []
+            inside: list[RegionState] = []
             while at < len(old) and old[at].start < end:
                 if old[at].end > start:
                     inside.append(old[at])
                 at += 1
             if not inside:
-                new.append(Region.fresh(start, end))
+                new.append(RegionState.fresh(start, end))
                 continue
             inside[0].start = start
             inside[-1].end = end
             for region in inside:
                 if region is not inside[0] and new[-1].end != region.start:
-                    new.append(Region.fresh(new[-1].end, region.start))
+                    new.append(RegionState.fresh(new[-1].end, region.start))
                 new.append(region)
         for region in new:
             region.unobservable = min(region.unobservable, region.size)
@@ -178,16 +178,16 @@ class RegionTable(SchemeTable, SplitTable):
         """
         by_probes = any(weights)
 
-        def rate(region: Region) -> int:
+        def rate(region: RegionState) -> int:
             return weighted(region.probe_hits, weights) if by_probes else region.nr_accesses
 
-        def last_rate(region: Region) -> int:
+        def last_rate(region: RegionState) -> int:
             if by_probes:
                 return weighted(region.last_probe_hits, weights)
             return region.last_nr_accesses
 
         for target_id, regions in self._targets.items():
-            kept: list[Region] = []
+            kept: list[RegionState] = []
             for region in regions:
                 now, last = rate(region), last_rate(region)
                 if count_age:
@@ -237,7 +237,7 @@ class RegionTable(SchemeTable, SplitTable):
         if not self.profile.enforces_min_regions:
             return limit
         for target_id, regions in self._targets.items():
-            pieces: list[Region] = []
+            pieces: list[RegionState] = []
             for region in regions:
                 pieces.append(region)
                 while pieces[-1].size > limit:
@@ -250,7 +250,7 @@ class RegionTable(SchemeTable, SplitTable):
         for region in self.regions():
             region.last_nr_accesses, region.nr_accesses = region.nr_accesses, 0
             region.last_probe_hits, region.probe_hits = region.probe_hits, [0] * MAX_PROBES
-            region.window = [0] * len(Window._fields)
+            region.window = [0] * len(WindowCounts._fields)
 
     # Attributes.
 
@@ -277,7 +277,7 @@ class RegionTable(SchemeTable, SplitTable):
             region.last_nr_accesses = convert(region.last_nr_accesses)
             if aggregating:
                 region.nr_accesses = 0
-                region.window = [0] * len(Window._fields)
+                region.window = [0] * len(WindowCounts._fields)
                 region.set_moving_sum(region.last_nr_accesses)
             else:
                 region.nr_accesses = convert(region.nr_accesses)
@@ -335,9 +335,9 @@ class RegionTable(SchemeTable, SplitTable):
             for regions in self._targets.values()
         ]
 
-    def windows(self) -> list[Window]:
+    def windows(self) -> list[WindowCounts]:
         """Return what the running window found, per region."""
-        return [Window(*region.window) for region in self.regions()]
+        return [WindowCounts(*region.window) for region in self.regions()]
 
     def load(self, targets: Sequence[Sequence[Sequence[Any]]]) -> None:
         """
@@ -346,9 +346,9 @@ class RegionTable(SchemeTable, SplitTable):
         Targets get the ids 0, 1, ... Moving sums are those of a window's end. Raises
         `BadValueError` if regions are empty or overlap.
         """
-        table: dict[int, list[Region]] = {}
+        table: dict[int, list[RegionState]] = {}
         for target_id, rows in enumerate(targets):
-            table[target_id] = [Region(*row[:5], *map(list, row[5:7])) for row in rows]
+            table[target_id] = [RegionState(*row[:5], *map(list, row[5:7])) for row in rows]
             for region in table[target_id]:
                 region.set_moving_sum(region.nr_accesses)
             end = 0

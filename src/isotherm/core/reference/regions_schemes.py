@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterator
 
 from isotherm.core.damon.profile import Profile
-from isotherm.core.reference.region import Region, mvsum
+from isotherm.core.reference.region import RegionState, mvsum
 from isotherm.model.scheme import Limits
 
 
@@ -19,7 +19,7 @@ class SchemeTable:
     """
 
     profile: Profile
-    _targets: dict[int, list[Region]]
+    _targets: dict[int, list[RegionState]]
 
     def spans(self) -> list[tuple[int, int]]:
         """Return per target the places [first, end) of its regions."""
@@ -71,7 +71,7 @@ class SchemeTable:
         Undoes the cuts of quotas and filters, as kdamond_apply_schemes() after each region.
         """
         for target_id, regions in self._targets.items():
-            kept: list[Region] = []
+            kept: list[RegionState] = []
             for region in regions:
                 if kept and _same(kept[-1], region) and region.end - kept[-1].start < size_limit:
                     kept[-1].absorb(region)
@@ -79,11 +79,11 @@ class SchemeTable:
                     kept.append(region)
             self._targets[target_id] = kept
 
-    def _all(self) -> Iterator[Region]:
+    def _all(self) -> Iterator[RegionState]:
         for regions in self._targets.values():
             yield from regions
 
-    def _at(self, place: int) -> tuple[Region, list[Region], int]:
+    def _at(self, place: int) -> tuple[RegionState, list[RegionState], int]:
         index = place
         for regions in self._targets.values():
             if 0 <= index < len(regions):
@@ -91,7 +91,7 @@ class SchemeTable:
             index -= len(regions)
         raise IndexError(f"there is no region {place}")
 
-    def _rate(self, region: Region, left_bp: int) -> int:
+    def _rate(self, region: RegionState, left_bp: int) -> int:
         if self.profile.stores_moving_sum:
             return region.moving_bp // 10_000
         if left_bp == 10_000:
@@ -99,7 +99,7 @@ class SchemeTable:
         return mvsum(region.nr_accesses, region.last_nr_accesses, left_bp)
 
 
-def _same(left: Region, right: Region) -> bool:
+def _same(left: RegionState, right: RegionState) -> bool:
     return (
         left.end == right.start
         and left.age == right.age

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from isotherm.core.damon.profile import Profile
-from isotherm.core.reference.region import Region
+from isotherm.core.reference.region import RegionState
 
 
 class RandomRange(Protocol):
@@ -20,7 +20,7 @@ class SplitTable:
 
     profile: Profile
     min_region_bytes: int
-    _targets: dict[int, list[Region]]
+    _targets: dict[int, list[RegionState]]
     # The kernel shares these two among all contexts; ours are the table's own.
     _previous_nr = 0
     _rotation = 0
@@ -40,8 +40,8 @@ class SplitTable:
     def split_all(self, pieces: int, rng: RandomRange) -> None:
         """Split each region into at most `pieces` (damon_split_regions_of)."""
 
-        def parts(region: Region) -> list[Region]:
-            rest: list[Region] = []
+        def parts(region: RegionState) -> list[RegionState]:
+            rest: list[RegionState] = []
             for _ in range(pieces - 1):
                 if region.size > 2 * self.min_region_bytes:
                     rest[:0] = self._split_tenths(region, rng)
@@ -55,7 +55,7 @@ class SplitTable:
         self._rotation += 1
         index = -1
 
-        def parts(region: Region) -> list[Region]:
+        def parts(region: RegionState) -> list[RegionState]:
             nonlocal index
             index += 1
             if index % step != offset or region.size < 2 * self.min_region_bytes:
@@ -64,11 +64,11 @@ class SplitTable:
 
         self._replace(parts)
 
-    def _replace(self, parts: Callable[[Region], list[Region]]) -> None:
+    def _replace(self, parts: Callable[[RegionState], list[RegionState]]) -> None:
         for target_id, regions in self._targets.items():
             self._targets[target_id] = [part for region in regions for part in parts(region)]
 
-    def _split_tenths(self, region: Region, rng: RandomRange) -> list[Region]:
+    def _split_tenths(self, region: RegionState, rng: RandomRange) -> list[RegionState]:
         """Cut at a random tenth, aligned down; return the right part, or nothing if too small."""
         unit = self.min_region_bytes
         left = rng.range(1, 10) * region.size // 10 // unit * unit

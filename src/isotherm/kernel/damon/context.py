@@ -35,7 +35,7 @@ class DamonTarget:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A data attribute to count: of pages that pass the filters (anon, memcg); see damon-spec."""
+    """A data attribute to count, of pages that pass the filters: anon, memcg (damon-spec 1.9)."""
 
     filters: tuple[Filter, ...] = ()
     weight: int = 0

@@ -47,16 +47,24 @@ def refusals(outcomes: bytes, advice: int = 0) -> dict[str, int]:
 
 
 def supports(advice: int) -> bool:
-    """Tell whether this kernel has process_madvise with that advice, by advising nothing."""
+    """Tell whether this kernel has process_madvise with that advice."""
+    return _outcome(advice) in (0, errno.EPERM)  # it exists; the right to advise is another fact
+
+
+def is_forbidden(advice: int) -> bool:
+    """Tell whether that advice may not even be given to ourselves."""
+    return _outcome(advice) == errno.EPERM
+
+
+def _outcome(advice: int) -> int:
+    """Advise nothing of our own memory; return 0 or the error."""
     try:
         descriptor = os.pidfd_open(os.getpid())
-    except OSError:
-        return False
+    except OSError as err:
+        return err.errno or errno.ENOSYS
     try:
-        return advise(descriptor, advice, 0, array("Q", (0, 0))) == b"\0"
-    except PermissionError:
-        return True  # it exists; the right to advise is another fact
-    except OSError:
-        return False
+        return advise(descriptor, advice, 0, array("Q", (0, 0)))[0]
+    except OSError as err:
+        return err.errno or errno.ENOSYS
     finally:
         os.close(descriptor)

@@ -6,9 +6,7 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntFlag
-from pathlib import Path
 
-from isotherm.errors import NotSupportedError
 from isotherm.kernel import procfs
 from isotherm.kernel.meminfo import meminfo
 
@@ -71,19 +69,3 @@ def opened(pid: int) -> Iterator[int]:
 def free_swap_bytes() -> int:
     """Return how much swap space is free on this machine; 0 without any."""
     return meminfo().get("SwapFree", 0)
-
-
-def cgroup_inode(path: str) -> int:
-    """
-    Return what /proc/kpagecgroup calls the memory cgroup `path`: its inode.
-
-    path: of a directory, or as the kernel writes it, below the root of the hierarchy that accounts
-    memory. Raises `NotSupportedError` if there is none.
-    """
-    for root in ("", "/sys/fs/cgroup/memory", "/sys/fs/cgroup"):
-        folder = Path(root + "/" + path.lstrip("/"))
-        if folder.is_dir() and (folder / "cgroup.procs").exists():
-            return folder.stat().st_ino
-    raise NotSupportedError(
-        f"there is no memory cgroup {path!r}", hint="name a directory below /sys/fs/cgroup"
-    )

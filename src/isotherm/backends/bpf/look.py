@@ -1,5 +1,5 @@
 """
-The operations set `bpf`: processes' memory, page by page, on a stock kernel.
+The look of the backend `bpf`: processes' memory, page by page, on a stock kernel.
 
 Accessed bits are read from the page tables through BPF (kernel/bpf.py) and cleared with
 process_madvise(MADV_COLD), or through the page_idle bitmap where the kernel has one. Everything
@@ -9,7 +9,6 @@ what is young and only whole folios, within a budget of CPU time.
 
 from __future__ import annotations
 
-import time
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -18,18 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from isotherm._core import PAGE_IDLE_BITMAP, AccessBpf, Walker
-from isotherm.actions.actor import Actor
-from isotherm.core.act import Done
+from isotherm.backends.process_look import ProcessLook
 from isotherm.core.look import Check, Samples, TargetRanges
-from isotherm.core.ops import Ops
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.ranges import Range
-from isotherm.model.scheme import Scheme
 from isotherm.model.target import Mapping, Unobservable
-from isotherm.targets.processes import Process, ProcessSet
-from isotherm.targets.ranges import target_ranges
+from isotherm.targets.target_set import ProcessTargets
 
 if TYPE_CHECKING:
     from isotherm._core import AccessStats  # exists in the stub only
@@ -76,91 +71,59 @@ def self_test(*, page_idle: bool | None = None) -> AccessCost:
     return AccessCost(stats["read_us"], stats["own_clear_us"])
 
 
-class VaddrBpfOps(Ops):
+class BpfLook(ProcessLook):
     """
-    Monitors `pids`, and their children unless told otherwise.
+    Looks at the processes of `targets`, which stay the caller's.
 
     overhead: share of one CPU that the monitoring thread may use; what reading leaves over pays
     for clears, and samples beyond that are MISSED. sweep: clear anonymous memory by ranges at the
     start, and again where accessed bits turn out to be stale. follow_from: clear from the CPU of a
     single-threaded target in ticks with at least so many clears; 0 is never. page_idle: None takes
-    the bitmap where the kernel has one. max_ranges, ranges: as `target_ranges`, whose `fixed` the
-    latter are; nothing is swept outside of them. look_again: actions that would hurt memory in use
-    look at its accessed bits just before. force_guests: take processes that run a virtual machine,
-    although what the guest uses cannot be seen.
+    the bitmap where the kernel has one. max_ranges: as `ProcessTargets.living`. Nothing is swept
+    outside of the ranges of the targets' scope.
 
-    Raises `TargetGoneError`, `NotPermittedError`, `NotSupportedError` (no BPF, KVM guests).
+    Raises `NotPermittedError` and `NotSupportedError` (no BPF).
     """
 
     name: ClassVar[str] = "bpf"
 
     def __init__(
         self,
-        pids: Iterable[int],
+        targets: ProcessTargets,
         *,
-        follow_children: bool = True,
         max_ranges: int = 64,
-        ranges: Sequence[Range] = (),
         overhead: float = OVERHEAD,
         sweep: bool = True,
         follow_from: int = FOLLOW_FROM,
         page_idle: bool | None = None,
-        look_again: bool = True,
-        force_guests: bool = False,
     ) -> None:
-        self._max_ranges = max_ranges
-        self._ranges = tuple(ranges)
+        super().__init__(targets, max_ranges=max_ranges)
+        self._ranges = targets.scope.ranges
         if self._ranges and self._ranges[-1].end > _USER_END:
             raise BadValueError(
                 f"addresses of processes end at {_USER_END:#x}, and the ranges at "
                 f"{self._ranges[-1].end:#x}"
             )
-        self._force_guests = force_guests
-        self._look_again = look_again
-        self._actor: Actor | None = None
-        self._present: list[Process] = []
-        self._shown: dict[int, tuple[Mapping, ...]] = {}
         self._prepared = 0
-        self._processes = ProcessSet(pids, follow_children=follow_children)
-        try:
-            if not force_guests:
-                for process in self._processes.members:
-                    _refuse_guest(process)
-            self._walker = open_walker()
-            self._access = _open(
-                self._walker,
-                overhead=overhead,
-                sweep=sweep,
-                follow_from=follow_from,
-                page_idle=page_idle,
-            )
-        except BaseException:
-            self._processes.close()
-            raise
+        self.walker = open_walker()
+        self._access = _open(
+            self.walker,
+            overhead=overhead,
+            sweep=sweep,
+            follow_from=follow_from,
+            page_idle=page_idle,
+        )
 
     def targets(self) -> Sequence[TargetRanges]:
         """Return the living processes and their ranges, and tell the C side of both."""
-        living = [
-            process
-            for process in self._processes.refresh()
-            if self._force_guests or not process.kvm
-        ]
-        found = [
-            (process, target_ranges(process, max_ranges=self._max_ranges, fixed=self._ranges))
-            for process in living
-        ]
-        present = [(process, ranges) for process, ranges in found if ranges is not None]
-        self._present = [process for process, _ in present]
-        self._access.set_targets([(p.target_id, p.pid, p.pidfd) for p, _ in present])
-        for index, (_, ranges) in enumerate(present):
+        found = super().targets()
+        self._access.set_targets([(p.target_id, p.tid, p.pidfd) for p in self.present])
+        for index, ranges in enumerate(found):
             self._access.set_mappings(index, _flat(ranges.mappings, self._ranges))
         return [
             _with_refused(ranges, self._access.unobservable(index))
-            for index, (_, ranges) in enumerate(present)
+            for index, ranges in enumerate(found)
         ]
-
-    def alive(self) -> bool:
-        return self._processes.alive()
 
     def prepare(self, addresses: Samples) -> None:
         self._prepared = len(addresses)
@@ -185,55 +148,20 @@ class VaddrBpfOps(Ops):
     def native_access(self) -> object:
         return self._access.native()
 
-    def why_not(self, scheme: Scheme) -> str:
-        return self._acts.why_not(scheme)
+    def refused(self, index: int) -> list[Range]:
+        """Return what the kernel refused to clear."""
+        return sorted(Range(start, end) for start, end, _ in self._access.unobservable(index))
 
-    def warnings_for(self, scheme: Scheme) -> list[str]:
-        return self._acts.warnings_for(scheme)
-
-    def act(
-        self,
-        scheme: Scheme,
-        target: int,
-        start: int,
-        end: int,
-        *,
-        filtered: bool,
-        dry: bool = False,
-    ) -> Done:
-        avoid = [Range(from_, to) for from_, to, _ in self._access.unobservable(target)]
-        begun_ns = time.thread_time_ns()
-        done = self._acts.act(
-            scheme,
-            self._present[target],
-            target,
-            start,
-            end,
-            filtered=filtered,
-            avoid=sorted(avoid),
-            dry=dry,
-        )
-        # Acting is no cost of looking: the budget of clears is not to pay for it.
-        self._access.exempt(time.thread_time_ns() - begun_ns)
-        return done
-
-    @property
-    def _acts(self) -> Actor:
-        if self._actor is None:
-            self._actor = Actor(
-                self._walker, look_again=self._look_again, force_guests=self._force_guests
-            )
-        return self._actor
+    def exempt(self, cpu_ns: int) -> None:
+        """Leave this CPU time out of the budget of clears."""
+        self._access.exempt(cpu_ns)
 
     def stats(self) -> AccessStats:
         """Counts and costs since the start, for `doctor`, benchmarks and tests."""
         return self._access.stats()
 
     def close(self) -> None:
-        if self._actor is not None:
-            self._actor.close()
         self._access.close()
-        self._processes.close()
 
 
 def _open(
@@ -261,15 +189,6 @@ def _open(
         ) from err
 
 
-def _refuse_guest(process: Process) -> None:
-    if process.kvm:
-        raise NotSupportedError(
-            f"process {process.pid} ({process.name}) runs a virtual machine: what its guest "
-            "accesses cannot be seen from outside",
-            hint="run isotherm inside the guest (or force it with force_guests=True)",
-        )
-
-
 def _flat(mappings: Iterable[Mapping], ranges: Sequence[Range]) -> array[int]:
     """Mappings as struct mapping: start, end, flags; those apart from `ranges` are not swept."""
     words = array("Q")
@@ -288,12 +207,11 @@ def _sweepable(mapping: Mapping) -> bool:
 
     That of a file may hold page-cache folios of any size, and terabytes are a reservation.
     """
-    name = mapping.name
     return (
-        mapping.permissions[3] == "p"
+        mapping.is_anonymous
+        and mapping.permissions[3] == "p"
         and mapping.permissions[:3] != "---"
         and mapping.size <= _MOST_SWEPT
-        and (not name or name in ("[heap]", "[stack]") or name.startswith("[anon:"))
     )
 
 

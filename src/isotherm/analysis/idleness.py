@@ -1,0 +1,45 @@
+"""For how long memory has been idle."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from isotherm.model.snapshot import Region, Snapshot
+
+#: Bounds of `idle_ages`, in ns.
+IDLE_BOUNDS_NS = tuple(s * 1_000_000_000 for s in (1, 3, 10, 30, 60, 180, 600, 3600))
+#: Idle times worth a headline, the longest first.
+HEADLINES_NS = tuple(ms * 1_000_000 for ms in (10_000, 5_000, 2_000, 1_000, 500, 200, 100))
+
+
+def idle_ns(region: Region, aggr_us: int) -> int:
+    """Return for how long a region has not been accessed; 0 where it was, or is not known."""
+    return 0 if region.nr_accesses != 0 else region.age * aggr_us * 1000
+
+
+def headline_ns(watched_ns: int) -> int:
+    """
+    Return an idle time that memory watched for so long can have reached: five sixths of it.
+
+    Ages count whole windows and begin with the first one or later, as regions are still being
+    found, so that none is as old as the recording is long.
+    """
+    return next((ns for ns in HEADLINES_NS if 6 * ns <= 5 * watched_ns), HEADLINES_NS[-1])
+
+
+def idle_ages(
+    snapshot: Snapshot, bounds_ns: Sequence[int] = IDLE_BOUNDS_NS
+) -> list[tuple[int, int]]:
+    """
+    Return a histogram of idle time: (lower bound in ns, bytes), the first bound being 0.
+
+    Only observed bytes not accessed in this window are counted; their idle time is age times
+    the aggregation interval, so it never exceeds the time they were monitored.
+    """
+    sizes = [0] * (len(bounds_ns) + 1)
+    for region in snapshot.columns:
+        if region.nr_accesses == 0:
+            bucket = bisect_right(bounds_ns, idle_ns(region, snapshot.aggr_us))
+            sizes[bucket] += max(0, region.size - region.unobservable)
+    return list(zip((0, *bounds_ns), sizes, strict=True))

@@ -1,0 +1,93 @@
+"""The backend `bpf`: accessed bits read through BPF, and cleared a folio at a time."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from isotherm.actions.actor import Actor
+from isotherm.actions.on_processes import ActOnProcesses
+from isotherm.backends.kind import UNSEEN_BY_PROCESSES, BackendKind, only_processes
+from isotherm.backends.opening import Opening, open_look
+from isotherm.backends.self_test import SelfTest
+from isotherm.core.backend import Backend
+from isotherm.kernel.features import KernelSupport
+from isotherm.targets.target_set import TargetFacts
+
+Clearing = Literal["page-idle", "cold"]
+
+_COLD_CANNOT_SEE = (
+    "pages mapped by several processes, after a fork until exec or exit as well",
+    "locked memory, hugetlb pages, device memory",
+)
+
+
+def clearing_of(kernel: KernelSupport) -> Clearing | None:
+    """Return how accessed bits can be cleared: through the bitmap, by advice, or not at all."""
+    if kernel.page_idle and kernel.root:
+        return "page-idle"
+    if kernel.process_madvise and kernel.pidfd and "SYS_NICE" in kernel.capabilities:
+        return "cold"
+    return None
+
+
+class _Bpf(BackendKind):
+    name = "bpf"
+
+    def how(self, kernel: KernelSupport) -> str:
+        with_what = {
+            "page-idle": "the page_idle bitmap",
+            "cold": "process_madvise(MADV_COLD)",
+            None: "nothing",
+        }[clearing_of(kernel)]
+        return (
+            "reads page tables through BPF, a page at a time, and clears accessed bits with "
+            f"{with_what}"
+        )
+
+    def blind_to(self, kernel: KernelSupport) -> tuple[str, ...]:
+        if clearing_of(kernel) == "page-idle":
+            return UNSEEN_BY_PROCESSES
+        return (*_COLD_CANNOT_SEE, *UNSEEN_BY_PROCESSES)
+
+    def obstacle(self, kernel: KernelSupport, target: TargetFacts) -> str:
+        if why := only_processes(target):
+            return why
+        missing = {"BPF", "PERFMON"} - kernel.capabilities
+        if missing and "SYS_ADMIN" not in kernel.capabilities:
+            return f"needs root, or CAP_{' and CAP_'.join(sorted(missing))}"
+        if kernel.initial_pid_namespace is False:
+            return "inside a PID namespace pids do not mean what they mean to the kernel"
+        if kernel.lockdown == "confidentiality":
+            return "the kernel is locked down (confidentiality): BPF may not read kernel memory"
+        if not kernel.bpf.available:
+            return kernel.bpf.why_not
+        clearing = clearing_of(kernel)
+        if clearing is None:
+            return (
+                "no way to clear accessed bits: neither page_idle nor process_madvise(MADV_COLD)"
+            )
+        if clearing == "cold" and target.leaderless:
+            return (
+                f"the main thread of process {target.leaderless[0]} has ended: process_madvise "
+                "does not reach its memory any more"
+            )
+        return ""
+
+    def open(self, opening: Opening) -> Backend:
+        # Only here: the C core is not needed to decide, nor by the other backends.
+        from isotherm.backends.bpf.look import BpfLook
+
+        look = BpfLook(opening.processes, overhead=opening.overhead)
+        force = opening.force_guests
+        act = ActOnProcesses(look, lambda: Actor(look.walker, force_guests=force))
+        return open_look(look, act, opening)
+
+    def self_test(self) -> SelfTest:
+        """The test that the backend makes at every start; its costs are of native code."""
+        from isotherm.backends.bpf.look import self_test
+
+        cost = self_test()
+        return SelfTest(self.name, read_us=cost.read_us, clear_us=cost.clear_us)
+
+
+KIND = _Bpf()

@@ -1,0 +1,179 @@
+"""What a backend is opened with, and the loop over a Look that most of them are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from isotherm.clock import Clock
+from isotherm.core.act import Act
+from isotherm.core.damon.profile import NEWEST, Profile, profile_of
+from isotherm.core.look import Look
+from isotherm.core.monitor import Monitor
+from isotherm.core.overhead import Governor
+from isotherm.errors import BadValueError
+from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.scheme import Scheme
+from isotherm.schemes.engine import Engine, Event
+from isotherm.schemes.goals import Metrics
+from isotherm.targets.target_set import ProcessTargets, TargetSet
+from isotherm.units import duration_us, int_range
+
+Observer = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """
+    What was asked of the monitoring attributes; None means the backend's own default.
+
+    sample, aggr, update: intervals, as text with a unit or whole microseconds; regions: bounds of
+    their number; goal: what to tune the intervals to; profile: the Linux release whose rules the
+    user-space engine follows, by default the newest; policy: what decides where to look next;
+    within_us: how long it will last: windows of default length are made to fit.
+    """
+
+    sample: int | str | None = None
+    aggr: int | str | None = None
+    update: int | str | None = None
+    regions: str | tuple[int, int] | None = None
+    goal: IntervalsGoal | None = None
+    profile: str | None = None
+    policy: str = "damon"
+    within_us: int | None = None
+
+    @property
+    def rules(self) -> Profile:
+        """The rules to follow; raises `BadValueError` for a profile that does not exist."""
+        return NEWEST if self.profile is None else profile_of(self.profile)
+
+    @property
+    def fixes_intervals(self) -> bool:
+        """Tell whether the intervals were asked for, and so must stay as they are."""
+        return not (self.sample is None and self.aggr is None and self.goal is None)
+
+    def over(self, defaults: Attrs) -> Attrs:
+        """Return `defaults` with what was asked put over them; raises `BadValueError`."""
+        changes: dict[str, Any] = {}
+        if self.within_us is not None and not self.fixes_intervals:
+            defaults = _fitting(defaults, self.within_us)
+        for name in ("sample", "aggr", "update"):
+            asked = getattr(self, name)
+            if asked is not None:
+                changes[f"{name}_us"] = duration_us(asked)
+        if changes.get("sample_us") == 0 or changes.get("aggr_us") == 0:
+            raise BadValueError("an interval of 0 cannot be kept", hint="5ms and 100ms are usual")
+        if "sample_us" in changes and "aggr_us" not in changes:
+            changes["aggr_us"] = changes["sample_us"] * defaults.samples_per_aggr
+        if self.goal is not None:
+            changes["goal"] = self.goal
+        if self.regions is not None:
+            changes["min_nr_regions"], changes["max_nr_regions"] = int_range(self.regions)
+        return replace(defaults, **changes)
+
+
+def _fitting(attrs: Attrs, within_us: int) -> Attrs:
+    """Return attributes whose windows are not longer than a given time, in whole samples."""
+    if attrs.aggr_us <= within_us:
+        return attrs
+    sample_us = max(1, min(attrs.sample_us, within_us))
+    return replace(attrs, sample_us=sample_us, aggr_us=within_us // sample_us * sample_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """
+    What a backend is opened with, whichever it is.
+
+    targets: who is monitored, held by the session; wish: the attributes asked for; seed: of the
+    sampling; overhead: share of one CPU to keep to; schemes: to be applied; metrics: what their
+    goals are read from; guarded: something will hold schemes back (`Backend.throttle`); dry_run:
+    only tell what they would do; observe: called with each event; force_guests: take processes
+    that run a virtual machine.
+    """
+
+    targets: TargetSet
+    metrics: Metrics
+    wish: Wish = field(default_factory=Wish)
+    seed: int | None = None
+    overhead: float = 0.01
+    schemes: tuple[Scheme, ...] = ()
+    guarded: bool = False
+    dry_run: bool = False
+    observe: Observer | None = None
+    force_guests: bool = False
+
+    @property
+    def processes(self) -> ProcessTargets:
+        """The targets, for who looks at processes; others are kept away by the choice."""
+        assert isinstance(self.targets, ProcessTargets)  # noqa: S101 - `only_processes`
+        return self.targets
+
+
+def open_monitor(
+    look: Look,
+    act: Act,
+    *,
+    wish: Wish,
+    metrics: Metrics,
+    seed: int | None = None,
+    clock: Clock | None = None,
+    overhead: float | None = None,
+    schemes: tuple[Scheme, ...] = (),
+    dry_run: bool = False,
+    observe: Observer | None = None,
+) -> Monitor:
+    """
+    Return a monitor over `look` and `act`, which it closes, here already if it cannot be made.
+
+    Attributes that nothing was asked for are those that the look recommends. act: does what the
+    schemes want; overhead: share of one CPU to stretch intervals for
+    that were not asked for, None leaves them alone; everything else is as in `Opening`. Raises
+    `NotSupportedError` for a scheme that cannot be done here.
+    """
+    try:
+        attrs = wish.over(look.recommended_attrs)
+        engine = None
+        if schemes:
+            engine = Engine(
+                schemes,
+                look.min_region_bytes,
+                metrics,
+                clock=clock,
+                observe=observe,
+                dry=dry_run,
+                profile=wish.rules,
+            )
+            engine.check(act, schemes)
+        stretch = overhead is not None and not wish.fixes_intervals
+        return Monitor(
+            look,
+            attrs,
+            act=act,
+            clock=clock,
+            seed=seed,
+            profile=wish.rules.name,
+            policy=wish.policy,
+            schemes=engine,
+            governor=Governor(overhead, attrs) if stretch and overhead is not None else None,
+        )
+    except BaseException:
+        act.close()
+        look.close()
+        raise
+
+
+def open_look(look: Look, act: Act, opening: Opening) -> Monitor:
+    """Return the monitor of a backend that looks at processes; as `open_monitor`."""
+    return open_monitor(
+        look,
+        act,
+        wish=opening.wish,
+        metrics=opening.metrics,
+        seed=opening.seed,
+        overhead=opening.overhead,
+        schemes=opening.schemes,
+        dry_run=opening.dry_run,
+        observe=opening.observe,
+    )

@@ -1,0 +1,43 @@
+"""What all ways to look at processes share: who they are, in the monitor's order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from isotherm.core.look import Look, TargetRanges
+from isotherm.model.ranges import Range
+from isotherm.targets.processes import Process
+from isotherm.targets.target_set import ProcessTargets
+
+
+class ProcessLook(Look):
+    """
+    Base of looks at processes.
+
+    targets: who; stays the caller's. max_ranges: as `ProcessTargets.living`.
+    """
+
+    def __init__(self, targets: ProcessTargets, *, max_ranges: int = 64) -> None:
+        self.process_targets = targets
+        self._max_ranges = max_ranges
+        #: The processes of the last `targets()`, by the monitor's index.
+        self.present: list[Process] = []
+
+    def targets(self) -> Sequence[TargetRanges]:
+        """Return the living processes and their ranges."""
+        living = self.process_targets.living(self._max_ranges)
+        self.present = [process for process, _ in living]
+        return [ranges for _, ranges in living]
+
+    def alive(self) -> bool:
+        """Tell whether any process lives."""
+        return self.process_targets.alive()
+
+    def refused(self, index: int) -> list[Range]:
+        """Return, in order, what of a target turned out to be unobservable while looking."""
+        del index
+        return []
+
+    def exempt(self, cpu_ns: int) -> None:
+        """Take no notice of CPU time that the monitoring thread spent on something else."""
+        del cpu_ns

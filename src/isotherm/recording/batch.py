@@ -1,0 +1,228 @@
+"""
+Arrow record batches taken apart: columns whose every length, offset and bound has been checked.
+
+Only what is asked for is looked at; the rest of a batch is counted and passed over. This is pure
+Python on purpose: no input makes it read memory that is not the message's.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from operator import le
+from typing import Any
+
+from isotherm.recording.columns import BUFFERS, CODES, Column, Kind
+from isotherm.recording.flatbuffer import BadMessageError
+from isotherm.recording.messages import Message
+
+_NOTHING = memoryview(b"")
+
+
+@dataclass(slots=True)
+class Vector:
+    """
+    The values of a column: `length` of them.
+
+    values: the items of a column of numbers, the bits of one of truth values; offsets: length + 1
+    of them, rising, of text into `text`, of lists into the child; children: by name, of lists the
+    members of their items; valid: a bit per value, None if none is null.
+    """
+
+    length: int
+    valid: memoryview | None = None
+    values: memoryview = _NOTHING
+    offsets: memoryview = _NOTHING
+    text: memoryview = _NOTHING
+    children: dict[str, Vector] = field(default_factory=dict)
+
+    def has(self, i: int) -> bool:
+        """Whether value `i` is there, and not null."""
+        return self.valid is None or bool(self.valid[i >> 3] >> (i & 7) & 1)
+
+    def is_true(self, i: int) -> bool:
+        """Return truth value `i`."""
+        return bool(self.values[i >> 3] >> (i & 7) & 1)
+
+    def number(self, i: int) -> Any:
+        """Return number `i`, None for null."""
+        return self.values[i] if self.has(i) else None
+
+    def numbers(self) -> list[Any]:
+        """Return all numbers, None for null."""
+        if self.valid is None:
+            return self.values.tolist()
+        return [self.number(i) for i in range(self.length)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """
+    What to do with a column of a batch, and with all that is nested in it.
+
+    nodes, buffers: how many it has altogether; wanted: whether it is read; members: of the items
+    of a list, or of a struct; empty: those of a list without items, as they are read.
+    """
+
+    name: str
+    kind: Kind
+    nullable: bool
+    nodes: int
+    buffers: int
+    wanted: bool
+    members: tuple[_Part, ...] = ()
+    empty: dict[str, Vector] = field(default_factory=dict)
+
+
+def _part(column: Column, wanted: Column | None) -> _Part:
+    parts = _parts(column.children, () if wanted is None else wanted.children)
+    return _Part(
+        column.name,
+        column.kind,
+        wanted is not None and wanted.nullable,
+        1 + sum(part.nodes for part in parts),
+        BUFFERS[column.kind] + sum(part.buffers for part in parts),
+        wanted is not None,
+        parts[0].members if column.kind == "list" else parts,
+        {part.name: _empty(part) for part in parts[0].members} if column.kind == "list" else {},
+    )
+
+
+def _parts(columns: Sequence[Column], wanted: Sequence[Column]) -> tuple[_Part, ...]:
+    by_name = {column.name: column for column in wanted}
+    if len(columns) == len(wanted) == 1:  # the items of lists may have any name
+        return (_part(columns[0], wanted[0]),)
+    return tuple(_part(column, by_name.get(column.name)) for column in columns)
+
+
+def _empty(part: _Part) -> Vector:
+    return Vector(0, offsets=memoryview(bytes(4)).cast("i"), children=part.empty)
+
+
+class Layout:
+    """
+    How the batches of a stream are taken apart.
+
+    columns: of its schema; wanted: those that are read, which the schema must have
+    (`Column.fits`).
+    """
+
+    def __init__(self, columns: Sequence[Column], wanted: Sequence[Column]) -> None:
+        by_name = {column.name: column for column in wanted}
+        self.parts = tuple(_part(column, by_name.get(column.name)) for column in columns)
+        self.nodes = sum(part.nodes for part in self.parts)
+        self.buffers = sum(part.buffers for part in self.parts)
+
+
+class Batch:
+    """
+    A record batch: its length, and its columns by name.
+
+    message: that of the batch; layout: of the stream that it is of. Raises `BadMessageError`.
+    """
+
+    def __init__(self, message: Message, layout: Layout) -> None:
+        header = message.header
+        if header.table(3) is not None:
+            raise BadMessageError("a block is compressed inside")
+        self.length = header.number(0, "q")
+        self._body = message.body
+        self._nodes, self._node = header.structs(1, "qq", 16), 0
+        self._buffers, self._buffer = header.structs(2, "qq", 16), 0
+        counts = (len(self._nodes), len(self._buffers))
+        if counts != (layout.nodes, layout.buffers) or self.length < 0:
+            raise BadMessageError("a block has not the columns of its schema")
+        self.columns = dict(self._read_all(layout.parts, self.length))
+
+    def _read_all(self, parts: Sequence[_Part], least: int) -> Iterator[tuple[str, Vector]]:
+        """Read columns of at least so many values (lists may leave some of their items out)."""
+        for part in parts:
+            if part.wanted:
+                yield part.name, self._read(part, least)
+            else:
+                self._node += part.nodes
+                self._buffer += part.buffers
+
+    def _take(self) -> memoryview:
+        start, length = self._buffers[self._buffer]
+        self._buffer += 1
+        if start < 0 or length < 0 or start + length > len(self._body):
+            raise BadMessageError("a column lies outside of its block")
+        return self._body[start : start + length]
+
+    def _length(self, least: int) -> tuple[int, int]:
+        length, nulls = self._nodes[self._node]
+        self._node += 1
+        if length < least or not 0 <= nulls <= length:
+            raise BadMessageError("a column has an impossible length")
+        return length, nulls
+
+    def _read(self, part: _Part, least: int) -> Vector:
+        length, nulls = self._length(least)
+        valid = self._take()
+        vector = Vector(length)
+        if nulls:
+            if not part.nullable:
+                raise BadMessageError(f"null where a value must be, in {part.name!r}")
+            vector.valid = _validity(valid, length, nulls)
+        if part.kind in CODES:
+            vector.values = _view(CODES[part.kind], self._take(), length)
+        elif part.kind == "bool":
+            vector.values = _view("B", self._take(), (length + 7) // 8)
+        elif part.kind == "utf8":
+            offsets, vector.text = self._take(), self._take()
+            vector.offsets = _offsets(offsets, length, len(vector.text))
+        else:
+            self._read_items(part, vector)
+        return vector
+
+    def _read_items(self, part: _Part, vector: Vector) -> None:
+        """Read the offsets and the items of a list of structs."""
+        offsets = self._take()
+        count, nulls = self._length(0)
+        if nulls:
+            raise BadMessageError(f"null where a value must be, in {part.name!r}")
+        vector.offsets = _offsets(offsets, vector.length, count)
+        self._buffer += 1
+        if count:
+            vector.children = dict(self._read_all(part.members, count))
+        else:
+            vector.children = part.empty
+            self._node += part.nodes - 2
+            self._buffer += part.buffers - 3
+
+
+def _view(code: str, data: memoryview, count: int) -> memoryview:
+    """Return `count` items of struct format `code` at the start of `data`."""
+    size = count * struct.calcsize(code)
+    if len(data) < size:
+        raise BadMessageError("a column is shorter than its length")
+    # Nothing has no address, and a view of it cannot be cast.
+    return data[:size].cast(code) if size else memoryview(array(code))  # type: ignore[call-overload]
+
+
+def _validity(bits: memoryview, length: int, nulls: int) -> memoryview:
+    size = (length + 7) // 8
+    if len(bits) < size:
+        raise BadMessageError("a column does not say which of its values are null")
+    known = int.from_bytes(bits[:size], "little") & (1 << length) - 1
+    if known.bit_count() != length - nulls:
+        raise BadMessageError("a column has not as many nulls as it says")
+    return bits[:size]
+
+
+def _offsets(data: memoryview, length: int, limit: int) -> memoryview:
+    """Return the offsets of `length` values into something of `limit` items or bytes."""
+    if not length and not data:
+        return memoryview(bytes(4)).cast("i")
+    offsets = _view("i", data, length + 1)
+    if offsets[0] < 0 or offsets[length] > limit or not _rises(offsets):
+        raise BadMessageError("offsets of a column run backwards, or out of it")
+    return offsets
+
+
+def _rises(values: memoryview) -> bool:
+    return all(map(le, values, islice(values, 1, None)))

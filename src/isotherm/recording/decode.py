@@ -1,0 +1,294 @@
+"""
+Arrow record batches to snapshots: what fits the columns is looked at for its meaning.
+
+`BadMessageError` says what makes no sense. What is unusual, but can be, is let through.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import islice
+from operator import le, lt
+from typing import Any, Protocol
+
+from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
+from isotherm.model.snapshot import Columns, Cost, IdleAge, Snapshot
+from isotherm.model.target import Mapping, Target, Unobservable
+from isotherm.recording import format as layout
+from isotherm.recording.batch import Batch, Vector
+from isotherm.recording.flatbuffer import BadMessageError
+from isotherm.recording.texts import decode_text
+
+
+def checked_info(text: str) -> dict[str, Any]:
+    """Return what a recording says of itself; raise `BadMessageError` if it is not believable."""
+    if len(text) > layout.MAX_INFO_BYTES:
+        raise BadMessageError("what it says of itself is too long")
+    try:
+        info = json.loads(text)
+    except (ValueError, RecursionError):
+        raise BadMessageError("what it says of itself is no JSON") from None
+    if not isinstance(info, dict):
+        raise BadMessageError("what it says of itself is no JSON object")
+    _check_json(info, layout.MAX_INFO_DEPTH)
+    for name in ("start_ns", "start_monotonic_ns", "level", "weight"):
+        value = info.get(name, 0)
+        if type(value) is not int or not 0 <= value < 1 << 63:
+            raise BadMessageError(f"its {name} makes no sense")
+    return info
+
+
+def _check_json(value: Any, depth: int) -> None:
+    if not depth:
+        raise BadMessageError("what it says of itself is nested too deeply")
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check_json(inner, depth - 1)
+    elif isinstance(value, int | float) and not abs(value) < 2**64:
+        raise BadMessageError("what it says of itself holds an impossible number")
+
+
+def rows(batch: Batch, context: Context) -> Iterator[Snapshot]:
+    """Yield the snapshots of a block; `context` reads what is nested in them."""
+    columns = batch.columns
+    scalars = [columns[name].numbers() for name in layout.SCALAR_CODES]
+    regions = columns["regions"]
+    members = [(code, regions.children[name].values) for name, code in layout.REGION_CODES.items()]
+    for i, values in enumerate(islice(zip(*scalars, strict=False), batch.length)):
+        index, start, end, sample, aggr, *cost = values
+        nested = context.read(columns, i)
+        low, high = regions.offsets[i : i + 2]
+        yield Snapshot(
+            index=index,
+            start_ns=start,
+            end_ns=end,
+            sample_us=sample,
+            aggr_us=aggr,
+            columns=_regions(members, low, high, len(nested["targets"])),
+            cost=Cost(*cost),
+            **nested,
+        )
+
+
+def _regions(
+    members: list[tuple[str, memoryview]], low: int, high: int, nr_targets: int
+) -> Columns:
+    made = []
+    for code, values in members:
+        items = array(code)
+        items.frombytes(values[low:high].tobytes())
+        made.append(items)
+    columns = Columns(*made)
+    check_regions(columns, nr_targets)
+    return columns
+
+
+def check_regions(columns: Columns, nr_targets: int) -> None:
+    """
+    Raise `BadMessageError` unless the regions are in order, apart, and of targets that exist.
+
+    nr_targets: how many targets the snapshot has.
+    """
+    start, end = columns.start.tolist(), columns.end.tolist()
+    if not all(map(lt, start, end)):
+        raise BadMessageError("a region ends before it begins")
+    for low, high in _runs(columns.target, nr_targets):
+        if not all(map(le, end[low : high - 1], start[low + 1 : high])):
+            raise BadMessageError("regions overlap, or are not in the order of their addresses")
+
+
+def _runs(target: array[int], nr_targets: int) -> Iterator[tuple[int, int]]:
+    """Yield where the regions of each target begin and end."""
+    low, before = 0, -1
+    while low < len(target):
+        index = target[low]
+        high = bisect_right(target, index, low)
+        if not before < index or target[low:high] != array("I", [index]) * (high - low):
+            raise BadMessageError("regions are not in the order of their targets")
+        if index >= nr_targets:
+            raise BadMessageError("a region is of a target that is not there")
+        yield low, high
+        low, before = high, index
+
+
+class Context(Protocol):
+    """Reads what is nested in rows, which may stand for what the row before had."""
+
+    def read(self, columns: dict[str, Vector], i: int) -> dict[str, Any]:
+        """Return the nested fields of the snapshot in row `i`."""
+
+
+class Context2:
+    """What is nested in the rows of version 2; null stands for what the row before had."""
+
+    def __init__(self) -> None:
+        self._targets: tuple[Target, ...] = ()
+        self._unobservable: tuple[Unobservable, ...] = ()
+
+    def read(self, columns: dict[str, Vector], i: int) -> dict[str, Any]:
+        """Return the nested fields of the snapshot in row `i`."""
+        if columns["targets"].has(i):
+            self._targets = check_targets(_targets(columns["targets"], i))
+        if columns["unobservable"].has(i):
+            self._unobservable = _gaps(columns["unobservable"], i)
+        count = len(self._targets)
+        return {
+            "targets": self._targets,
+            "unobservable": self._unobservable,
+            "mappings": _mappings(columns["mappings"], i),
+            "schemes": _schemes(columns["schemes"], i, count),
+            "monotonic_ns": columns["monotonic_ns"].number(i),
+            "running_ns": columns["running_ns"].number(i),
+            "idle_ages": _idle_ages(columns["idle_ages"], i, count),
+        }
+
+
+def check_targets(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    """Return `targets`; raise `BadMessageError` if two have the same id."""
+    if len({target.id for target in targets}) != len(targets):
+        raise BadMessageError("two targets have the same id")
+    return targets
+
+
+def check_range(start: int, end: int) -> None:
+    """Raise `BadMessageError` for a range that ends before it begins."""
+    if start > end:
+        raise BadMessageError("a range ends before it begins")
+
+
+def _span(lists: Vector, i: int, limit: int) -> range:
+    low, high = lists.offsets[i : i + 2]
+    if high - low > limit:
+        raise BadMessageError(f"more than {limit} in one list")
+    return range(low, high)
+
+
+def _text(vector: Vector, i: int) -> str:
+    low, high = vector.offsets[i : i + 2]
+    return decode_text(vector.text[low:high])
+
+
+def _targets(lists: Vector, i: int) -> tuple[Target, ...]:
+    of = lists.children
+    return tuple(
+        Target(
+            id=of["id"].values[at],
+            name=_text(of["name"], at),
+            pid=of["pid"].number(at),
+            mapped_bytes=of["mapped_bytes"].number(at),
+            resident_bytes=of["resident_bytes"].number(at),
+            proportional_bytes=of["proportional_bytes"].number(at),
+            group=_text(of["group"], at),
+        )
+        for at in _span(lists, i, layout.MAX_TARGETS)
+    )
+
+
+def _gaps(lists: Vector, i: int) -> tuple[Unobservable, ...]:
+    of = lists.children
+    found = []
+    for at in _span(lists, i, layout.MAX_MAPPINGS):
+        start, end = of["start"].values[at], of["end"].values[at]
+        check_range(start, end)
+        reason = _text(of["reason"], at)
+        found.append(Unobservable(of["target_id"].values[at], start, end, reason))
+    return tuple(found)
+
+
+def _mappings(lists: Vector, i: int) -> dict[int, tuple[Mapping, ...]] | None:
+    if not lists.has(i):
+        return None
+    ids, inner = lists.children["target_id"], lists.children["mappings"]
+    found: dict[int, tuple[Mapping, ...]] = {}
+    left = layout.MAX_MAPPINGS
+    for at in _span(lists, i, layout.MAX_TARGETS):
+        target_id = ids.values[at]
+        if target_id in found:
+            raise BadMessageError("a target has two address maps")
+        found[target_id] = _map(inner, at, left)
+        left -= len(found[target_id])
+    return found
+
+
+def _map(lists: Vector, i: int, limit: int) -> tuple[Mapping, ...]:
+    of = lists.children
+    found = []
+    for at in _span(lists, i, limit):
+        start, end = of["start"].values[at], of["end"].values[at]
+        check_range(start, end)
+        permissions, name = _text(of["permissions"], at), _text(of["name"], at)
+        found.append(Mapping(start, end, permissions, name))
+    return tuple(found)
+
+
+def _schemes(lists: Vector, i: int, nr_targets: int) -> tuple[SchemeState, ...]:
+    of = lists.children
+    found = []
+    for at in _span(lists, i, layout.MAX_SCHEMES):
+        score = of["score"].number(at)
+        if score is not None and not math.isfinite(score):
+            raise BadMessageError("the score of a scheme is no number")
+        found.append(
+            SchemeState(
+                title=_text(of["title"], at),
+                action=_text(of["action"], at),
+                stats=SchemeStats(
+                    **{name: of[name].values[at] for name in layout.STATS},
+                    errors=_errors(of["errors"], at),
+                ),
+                effective_bytes=of["effective_bytes"].number(at),
+                charged_bytes=of["charged_bytes"].values[at],
+                score=score,
+                active=of["active"].is_true(at),
+                held=of["held"].is_true(at),
+                tried=_tried(of["tried"], at, nr_targets),
+            )
+        )
+    return tuple(found)
+
+
+def _errors(lists: Vector, i: int) -> dict[str, int]:
+    keys, values = lists.children["reason"], lists.children["count"]
+    span = _span(lists, i, layout.MAX_SCHEMES)
+    found = {_text(keys, at): values.values[at] for at in span}
+    if len(found) != len(span):
+        raise BadMessageError("an error is counted twice")
+    return found
+
+
+def _tried(lists: Vector, i: int, nr_targets: int) -> tuple[TriedRegion, ...]:
+    low, high = lists.offsets[i : i + 2]
+    members = [lists.children[name].values[low:high] for name in TriedRegion._fields]
+    target, start, end, *_ = members
+    if not all(map(lt, start, end)) or (target and max(target) >= nr_targets):
+        raise BadMessageError("a scheme tried a region that cannot be")
+    return tuple(map(TriedRegion, *members))
+
+
+def _idle_ages(lists: Vector, i: int, nr_targets: int) -> tuple[IdleAge, ...] | None:
+    if not lists.has(i):
+        return None
+    of = lists.children
+    found = []
+    for at in _span(lists, i, layout.MAX_MAPPINGS):
+        target = of["target"].values[at]
+        if target >= nr_targets:
+            raise BadMessageError("idle memory is of a target that is not there")
+        what = _text(of["what"], at)
+        found.append(IdleAge(target, what, of["age_ns"].values[at], of["bytes"].values[at]))
+    return tuple(found)
+
+
+def check_order(before: int | None, snapshot: Snapshot) -> int:
+    """
+    Return the index of `snapshot`; raise `BadMessageError` if it does not come after `before`.
+
+    before: the index of the snapshot before, None for the first.
+    """
+    if before is not None and snapshot.index <= before:
+        raise BadMessageError("snapshots are not in order")
+    return snapshot.index

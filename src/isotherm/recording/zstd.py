@@ -1,0 +1,113 @@
+"""
+zstd: the standard library's module from Python 3.14 on, and its backport before.
+
+Beside compressing whole frames, what a frame says of itself (RFC 8878, 3.1.1.1), and inflating it
+within bounds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Final
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import (
+        CompressionParameter,
+        DecompressionParameter,
+        ZstdCompressor,
+        ZstdDecompressor,
+        ZstdError,
+    )
+else:
+    from backports.zstd import (
+        CompressionParameter,
+        DecompressionParameter,
+        ZstdCompressor,
+        ZstdDecompressor,
+        ZstdError,
+    )
+
+#: 0.15 ms per 1000 regions in all; level 6 writes 5 to 10 % less in twice the time, which is
+#: 20 us for a block of few regions.
+_LEVEL: Final = 3
+_SMALL_LEVEL: Final = 6
+_SMALL_BYTES: Final = 1 << 14
+#: The longest header of a frame.
+HEADER_BYTES: Final = 18
+_READ_BYTES: Final = 1 << 16
+_INFLATE_BYTES: Final = 1 << 20
+
+
+class FrameError(Exception):
+    """A frame that cannot be believed, and why."""
+
+
+class Compressor:
+    """Makes frames that state the size of their content and carry its checksum."""
+
+    def __init__(self) -> None:
+        self._zstd, self._small = (
+            ZstdCompressor(
+                options={
+                    CompressionParameter.compression_level: level,
+                    CompressionParameter.checksum_flag: 1,
+                }
+            )
+            for level in (_LEVEL, _SMALL_LEVEL)
+        )
+
+    def frame(self, data: bytes) -> bytes:
+        """Return one whole frame that holds `data`."""
+        zstd = self._small if len(data) <= _SMALL_BYTES else self._zstd
+        return zstd.compress(data, ZstdCompressor.FLUSH_FRAME)
+
+
+def content_size(head: bytes) -> int:
+    """
+    Return how many bytes the frame that begins with `head` says to hold.
+
+    head: its first `HEADER_BYTES`, or all there is. Raises `FrameError` without a size or
+    without a checksum.
+    """
+    if len(head) < 6:
+        raise FrameError("unfinished frame")
+    flags = head[4]
+    single, code = flags >> 5 & 1, flags >> 6
+    if not flags & 4 or not (single or code):
+        raise FrameError("impossible frame")
+    at = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+    width = 1 << code
+    stated = int.from_bytes(head[at : at + width], "little")
+    return stated + 256 if width == 2 else stated
+
+
+def inflate(
+    read: Callable[[int, int], bytes], at: int, size: int, limit: int
+) -> tuple[bytearray, int]:
+    """
+    Inflate the frame at `at`.
+
+    read: returns the bytes at an offset, as many as asked for or there are; size: what
+    `content_size` said; limit: the largest window, a power of two. Returns the content, and
+    where the frame ends. Raises `FrameError` as soon as it turns out to hold more than `size`.
+    """
+    window: dict[int, int] = {DecompressionParameter.window_log_max: limit.bit_length() - 1}
+    inflater = ZstdDecompressor(options=window)
+    content = bytearray()
+    data = b""
+    while not inflater.eof:
+        if inflater.needs_input:
+            data = read(at, _READ_BYTES)
+            at += len(data)
+            if not data:
+                raise FrameError("unfinished frame")
+        else:
+            data = b""
+        try:
+            content += inflater.decompress(data, _INFLATE_BYTES)
+        except ZstdError:
+            raise FrameError("frame with a wrong checksum") from None
+        if len(content) > size:
+            raise FrameError("frame with more in it than it says")
+    return content, at - len(inflater.unused_data)

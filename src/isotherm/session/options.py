@@ -1,0 +1,230 @@
+"""What can be asked of a session: keywords of `isotherm.monitor`, and their one typed value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self, TypedDict, Unpack
+
+from isotherm.backends import registry
+from isotherm.backends.choose import AUTO
+from isotherm.backends.opening import Observer, Wish
+from isotherm.clock import Clock
+from isotherm.core.look import Look
+from isotherm.core.policies import policy_named
+from isotherm.errors import BadValueError
+from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.scheme import Scheme
+from isotherm.model.scope import Scope, scope_of
+from isotherm.schemes.defaults import with_quotas
+from isotherm.schemes.older import check_profile
+from isotherm.session.guard import parse_guard
+from isotherm.targets.sources import CgroupSource, NameSource, PidSource, TargetSource
+
+#: No machine has so many CPUs to spare for monitoring.
+_MOST_OVERHEAD = 100.0
+_DEFAULT_OVERHEAD = 0.01
+
+
+class MonitorKeywords(TypedDict, total=False):
+    """
+    The keywords of `isotherm.monitor`, `isotherm.record` and `isotherm.apply`.
+
+    Who and where, one of the first four kinds, none for operations "paddr":
+
+    pid, name, cgroup: processes by number ("12,34" and texts are fine), by name, by cgroup (as
+    members come and go); one or several each, and mixed.
+    sources: further ones, of any registered kind (`targets.sources`).
+    command: a program to start, and its arguments.
+    ops: an own operations set, or any `core.look.Look`.
+    children: follow child processes (True).
+    operations: "vaddr" follows address maps, "fvaddr" stays within `ranges` of one process,
+    "paddr" within those of physical memory, by default all of it.
+    ranges: [start, end) in bytes.
+
+    How:
+
+    sample, aggr, update: intervals, as text with a unit or whole microseconds.
+    regions: bounds of their number, "10..1000" or a pair.
+    goal: tune the intervals to this share of observed accesses.
+    profile: the Linux release whose rules are followed, one of `core.damon.profile.PROFILES` and
+    by default the newest; not for the kernel's own DAMON.
+    policy: what decides where to look next, a registered name ("damon").
+    backend: a name that `isotherm doctor` lists, or "auto".
+    seed: of the sampling; the same seed gives the same choices.
+    overhead: share of one CPU to keep to (0.01): fewer accessed bits are cleared, and intervals
+    that were not asked for are stretched.
+    clock: time for an own operations set, which may be simulated.
+    force_guests: take processes that run virtual machines, though what guests use is not seen.
+    """
+
+    pid: int | str | Sequence[int | str] | None
+    name: str | Sequence[str] | None
+    cgroup: str | Sequence[str] | None
+    sources: Sequence[TargetSource]
+    command: Sequence[str] | None
+    ops: Look | None
+    children: bool
+    operations: str | None
+    ranges: Sequence[tuple[int, int]] | None
+    sample: int | str | None
+    aggr: int | str | None
+    update: int | str | None
+    regions: str | tuple[int, int] | None
+    goal: IntervalsGoal | None
+    profile: str | None
+    policy: str
+    backend: str
+    seed: int | None
+    overhead: float
+    clock: Clock | None
+    force_guests: bool
+
+
+class Keywords(MonitorKeywords, total=False):
+    """
+    What `isotherm.monitor` takes besides: what is done to the memory found.
+
+    schemes: applied in their order, with a default quota where they have none.
+    guard: "psi=10ms/s", "refault=100/s" or "cmd=COMMAND" holds them back.
+    dry_run: only tell what they would do.
+    observe: called with each `schemes.engine.Event`.
+    """
+
+    schemes: Sequence[Scheme]
+    guard: str | None
+    dry_run: bool
+    observe: Observer | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """
+    What was asked of a session, checked: the fields are `Keywords` in the project's own terms.
+
+    Invariants: exactly one of sources, command, look and a scope of physical memory says who;
+    every value makes sense by itself. What the machine can do is another question.
+    """
+
+    sources: tuple[TargetSource, ...] = ()
+    command: tuple[str, ...] = ()
+    look: Look | None = None
+    children: bool = True
+    scope: Scope = field(default_factory=Scope)
+    wish: Wish = field(default_factory=Wish)
+    backend: str = AUTO
+    seed: int | None = None
+    overhead: float = _DEFAULT_OVERHEAD
+    clock: Clock | None = None
+    force_guests: bool = False
+    schemes: tuple[Scheme, ...] = ()
+    guard: str | None = None
+    dry_run: bool = False
+    observe: Observer | None = None
+
+    def lasting(self, duration_ns: int | None) -> Self:
+        """Return options of a session that lasts so long: default windows are to fit into it."""
+        if duration_ns is None:
+            return self
+        return replace(self, wish=replace(self.wish, within_us=duration_ns // 1000))
+
+    def __post_init__(self) -> None:
+        self._check_who()
+        self._check_ranges()
+        self.wish.over(Attrs())
+        check_profile(self.wish.rules, self.schemes)
+        policy_named(self.wish.policy)
+        if self.backend != AUTO:
+            registry.kind_of(self.backend)
+        if self.guard is not None:
+            parse_guard(self.guard)
+        if not (math.isfinite(self.overhead) and 0 < self.overhead <= _MOST_OVERHEAD):
+            raise BadValueError(
+                f"a monitor cannot keep to {self.overhead:.4g} of a CPU",
+                hint="a share above 0: 1% (0.01) is the default",
+            )
+        if self.clock is not None and self.look is None:
+            raise BadValueError("processes run in the machine's own time; leave out clock")
+
+    def _check_who(self) -> None:
+        ways = [bool(self.sources), bool(self.command), self.look is not None]
+        if sum(ways) > 1:
+            raise BadValueError(
+                "only one of processes (pid, name, cgroup), command and ops can be monitored"
+            )
+        if self.look is not None and self.scope != Scope():
+            raise BadValueError(
+                "an own operations set has its own addresses; leave out operations"
+            )
+        physical = self.scope.operations == "paddr"
+        if physical and any(ways):
+            raise BadValueError(
+                "physical memory belongs to no process",
+                hint="leave out the process, or monitor its addresses: vaddr, fvaddr",
+            )
+        if not physical and not any(ways):
+            raise BadValueError(
+                "nothing to monitor",
+                hint="say which process: by pid, by name, or a command to run; "
+                "or the machine's memory: -a, operations paddr",
+            )
+
+    def _check_ranges(self) -> None:
+        numbered = [source.pids() for source in self.sources if isinstance(source, PidSource)]
+        if self.scope.operations == "fvaddr" and (many := sum(map(len, numbered))) > 1:
+            raise BadValueError(
+                f"ranges are of one process, and these are {many}", hint="name one by its pid"
+            )
+
+    @classmethod
+    def of(cls, **asked: Unpack[Keywords]) -> Self:
+        """Return the options that keywords ask for; raises `BadValueError`."""
+        guard = asked.get("guard")
+        return cls(
+            sources=(*_sources(asked), *asked.get("sources", ())),
+            command=tuple(asked.get("command") or ()),
+            look=asked.get("ops"),
+            children=asked.get("children", True),
+            scope=scope_of(asked.get("operations"), asked.get("ranges")),
+            wish=Wish(
+                sample=asked.get("sample"),
+                aggr=asked.get("aggr"),
+                update=asked.get("update"),
+                regions=asked.get("regions"),
+                goal=asked.get("goal"),
+                profile=asked.get("profile"),
+                policy=asked.get("policy", "damon"),
+            ),
+            backend=asked.get("backend", AUTO),
+            seed=asked.get("seed"),
+            overhead=asked.get("overhead", _DEFAULT_OVERHEAD),
+            clock=asked.get("clock"),
+            force_guests=asked.get("force_guests", False),
+            schemes=with_quotas(asked.get("schemes", ())),
+            guard=guard,
+            dry_run=asked.get("dry_run", False),
+            observe=asked.get("observe"),
+        )
+
+
+def _sources(asked: MonitorKeywords) -> list[TargetSource]:
+    found: list[TargetSource] = []
+    pid = asked.get("pid")
+    if pid is not None:
+        pids = [pid] if isinstance(pid, int | str) else list(pid)
+        numbers = [number for one in pids for number in _numbers(one)]
+        found.append(PidSource(numbers))
+    found += [NameSource(text) for text in _texts(asked.get("name"))]
+    found += [CgroupSource(text) for text in _texts(asked.get("cgroup"))]
+    return found
+
+
+def _numbers(pid: int | str) -> list[int]:
+    return PidSource.parse(pid).pids() if isinstance(pid, str) else [pid]
+
+
+def _texts(value: str | Sequence[str] | None) -> Sequence[str]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value

@@ -1,0 +1,139 @@
+"""TargetSet: who is monitored, built once a session; members come and go."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from isotherm.core.look import TargetRanges
+from isotherm.errors import NotSupportedError
+from isotherm.kernel.procfs import clear_refs_allowed
+from isotherm.model.scope import Operations, Scope
+from isotherm.targets.processes import Process, ProcessSet
+from isotherm.targets.ranges import target_ranges
+from isotherm.targets.sources import TargetSource
+from isotherm.targets.watchers import other_watchers
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """
+    What matters of what is to be monitored, for the choice of a backend.
+
+    operations: processes, fixed ranges of one, or physical memory; kvm: (pid, name) of those that
+    run a virtual machine; foreign: pids whose clear_refs we may not write; watched: (pid of
+    another isotherm, pid that it watches); leaderless: pids whose main thread has ended.
+    """
+
+    pids: tuple[int, ...] = ()
+    operations: Operations = "vaddr"
+    kvm: tuple[tuple[int, str], ...] = ()
+    foreign: tuple[int, ...] = ()
+    watched: tuple[tuple[int, int], ...] = ()
+    leaderless: tuple[int, ...] = ()
+
+
+class TargetSet(ABC):
+    """
+    Who is monitored and where.
+
+    scope: which of the addresses. The session that builds one closes it.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    @abstractmethod
+    def targets(self, max_ranges: int) -> list[TargetRanges]:
+        """
+        Look who is there now; return the living with their ranges, in the order of their ids.
+
+        max_ranges: neighbouring mappings are joined until at most so many ranges are left.
+        """
+
+    @abstractmethod
+    def alive(self) -> bool:
+        """Tell whether any member lives; cheap."""
+
+    @abstractmethod
+    def facts(self) -> TargetFacts:
+        """Return what matters for the choice of a backend."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held; may be called twice."""
+
+
+class ProcessTargets(TargetSet):
+    """
+    Processes; raises as `ProcessSet` does.
+
+    sources: who is meant, or plain pids; follow_children: what they fork as well, not where fixed
+    ranges are looked at, which are those of one process; force_guests: keep members that run a
+    virtual machine, although what its guest uses cannot be seen.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[TargetSource | int],
+        *,
+        follow_children: bool = True,
+        scope: Scope | None = None,
+        force_guests: bool = False,
+    ) -> None:
+        super().__init__(scope or Scope())
+        follow = follow_children and not self.scope.ranges
+        self._force_guests = force_guests
+        self._processes = ProcessSet(sources, follow_children=follow)
+
+    def living(self, max_ranges: int) -> list[tuple[Process, TargetRanges]]:
+        """As `targets`, each with the process that it is."""
+        fixed = self.scope.ranges
+        found = [
+            (process, target_ranges(process, max_ranges=max_ranges, fixed=fixed))
+            for process in self._processes.refresh()
+            if self._force_guests or not process.kvm
+        ]
+        return [(process, ranges) for process, ranges in found if ranges is not None]
+
+    def targets(self, max_ranges: int) -> list[TargetRanges]:
+        """Return the living; the ranges are the scope's where it has some."""
+        return [ranges for _, ranges in self.living(max_ranges)]
+
+    @property
+    def members(self) -> list[Process]:
+        """The living as of the last look."""
+        return self._processes.members
+
+    def alive(self) -> bool:
+        """Tell whether any process lives."""
+        return self._processes.alive()
+
+    def facts(self) -> TargetFacts:
+        """Look at the processes; those that vanish meanwhile do not count."""
+        members = self.members
+        return TargetFacts(
+            pids=tuple(process.pid for process in members),
+            operations=self.scope.operations,
+            kvm=tuple((process.pid, process.name) for process in members if process.kvm),
+            foreign=tuple(
+                process.pid for process in members if not clear_refs_allowed(process.tid)
+            ),
+            watched=tuple(other_watchers({process.pid for process in members})),
+            leaderless=tuple(process.pid for process in members if process.leaderless),
+        )
+
+    def close(self) -> None:
+        """Let all processes go."""
+        self._processes.close()
+
+
+def refuse_virtual_machines(facts: TargetFacts) -> None:
+    """Raise `NotSupportedError` if one of the processes runs a KVM guest."""
+    for pid, name in facts.kvm:
+        raise NotSupportedError(
+            f"process {pid} ({name}) runs a KVM virtual machine: accesses of its guest do not "
+            "show in its page tables",
+            hint="run isotherm inside the guest (or force it with force_guests=True)",
+        )
