@@ -59,11 +59,14 @@ def sentence(scheme: Scheme) -> str:
     sizes = (pattern.min_size_bytes, pattern.max_size_bytes)
     parts = [f"{_verb(scheme)} {_where(sizes, pattern.access, pattern.age)}"]
     if scheme.destinations:
-        shares = ", ".join(f"node {one.nid} (weight {one.weight})" for one in scheme.destinations)
+        shares = ", ".join(
+            f"node {destination.nid} (weight {destination.weight})"
+            for destination in scheme.destinations
+        )
         parts.append(f"to {shares}")
     elif scheme.target_nid is not None:
         parts.append(f"to node {scheme.target_nid}")
-    parts += [_filter(one) for one in scheme.filters]
+    parts += [_filter(rule) for rule in scheme.filters]
     if rejects_rest(scheme.filters):
         parts.append("nothing else")
     if scheme.apply_interval_us:
@@ -120,22 +123,22 @@ def _between(low: str, high: str) -> str:
     return f"at least {low}" if low else (f"at most {high}" if high else "")
 
 
-def _filter(one: Filter) -> str:
-    what = _MEMORY.get(one.type)
-    if one.type is FilterType.MEMCG:
-        what = f"memory of cgroup {shown(one.memcg, 200)}"
-    elif one.type is FilterType.TARGET:
-        what = f"memory of target {one.target}"
-    elif one.bounds is not None:
-        low, high = one.bounds
+def _filter(rule: Filter) -> str:
+    what = _MEMORY.get(rule.type)
+    if rule.type is FilterType.MEMCG:
+        what = f"memory of cgroup {shown(rule.memcg, 200)}"
+    elif rule.type is FilterType.TARGET:
+        what = f"memory of target {rule.target}"
+    elif rule.bounds is not None:
+        low, high = rule.bounds
         what = {
             FilterType.ADDR: f"addresses {format_addresses(low, high)}",
             FilterType.IDLE: f"pages that were not accessed for {exact_duration(low)}",
             FilterType.HUGEPAGE_SIZE: f"pages of {_between(exact_size(low), exact_size(high))}",
-        }.get(one.type, f"regions whose probes hit {low} to {high} times")
-    if one.allow:
-        return f"letting through {what}" if one.matching else f"letting through all but {what}"
-    return f"without {what}" if one.matching else f"only {what}"
+        }.get(rule.type, f"regions whose probes hit {low} to {high} times")
+    if rule.allow:
+        return f"letting through {what}" if rule.matching else f"letting through all but {what}"
+    return f"without {what}" if rule.matching else f"only {what}"
 
 
 def _limits(quota: Quota | None) -> list[str]:

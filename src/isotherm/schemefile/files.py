@@ -194,9 +194,9 @@ def _is_damo(node: Node | None) -> bool:
     if keys & _OURS_ONLY and not keys & {"access_pattern", "quotas", "apply_interval_us"}:
         return False
     filters = [
-        one for pairs in mappings if "filters" in pairs for one in pairs["filters"].items or ()
+        item for pairs in mappings if "filters" in pairs for item in pairs["filters"].items or ()
     ]
-    return bool(keys & _DAMO_ONLY) or any("filter_type" in (one.pairs or ()) for one in filters)
+    return bool(keys & _DAMO_ONLY) or any("filter_type" in (item.pairs or ()) for item in filters)
 
 
 def split_lines(text: str, file: str) -> list[Word]:
@@ -238,7 +238,7 @@ def write(file: SchemeFile, spelling: Spelling) -> str:
 
 def only_schemes(file: SchemeFile) -> SchemeFile:
     """Return the schemes of all contexts, without anything that stands beside them."""
-    return SchemeFile(tuple(scheme for one in file.contexts for scheme in one.schemes))
+    return SchemeFile(tuple(scheme for context in file.contexts for scheme in context.schemes))
 
 
 def _bare_schemes(file: SchemeFile) -> tuple[Scheme, ...]:
@@ -314,11 +314,11 @@ def without_status(file: SchemeFile) -> SchemeFile:
     """
     contexts = [
         replace(
-            one,
-            kdamond_kept={k: v for k, v in one.kdamond_kept.items() if not _is_default(k, v)},
-            context_kept={k: v for k, v in one.context_kept.items() if not _is_default(k, v)},
+            context,
+            kdamond_kept={k: v for k, v in context.kdamond_kept.items() if not _is_default(k, v)},
+            context_kept={k: v for k, v in context.context_kept.items() if not _is_default(k, v)},
         )
-        for one in file.contexts
+        for context in file.contexts
     ]
     return replace(contexts[0], others=tuple(contexts[1:]))
 

@@ -324,8 +324,8 @@ def parse_to(word: Word) -> tuple[int | None, tuple[Destination, ...]]:
                 raise part.error(f"{word.said} has two target nodes", hint="node0:3+node1:1")
             nid = parse_node(part)
             continue
-        for one in part.split("+"):
-            name, colon, weight = one.partition(":")
+        for piece in part.split("+"):
+            name, colon, weight = piece.partition(":")
             share = count(weight, "a weight") if colon else 1
             destinations.append(Destination(parse_node(name), share))
     return nid, tuple(destinations)
@@ -334,7 +334,9 @@ def parse_to(word: Word) -> tuple[int | None, tuple[Destination, ...]]:
 def format_to(nid: int | None, destinations: tuple[Destination, ...]) -> str:
     parts = [f"node{nid}"] if nid is not None else []
     if destinations:
-        parts.append("+".join(f"node{one.nid}:{one.weight}" for one in destinations))
+        parts.append(
+            "+".join(f"node{destination.nid}:{destination.weight}" for destination in destinations)
+        )
     return ",".join(parts)
 
 

@@ -211,7 +211,7 @@ def _filter(node: Node) -> Filter:
         raise node.word.error("a filter needs a filter_type")
     word = pairs["filter_type"].scalar("filter_type")
     if word.text not in list(FilterType):
-        raise unknown(word, "there is no filter", word.text, [str(one) for one in FilterType])
+        raise unknown(word, "there is no filter", word.text, [str(name) for name in FilterType])
     kind = FilterType(word.text)
     allow = pairs.get("allow", pairs.get("filter_pass"))
     memcg = pairs["memcg_path"].scalar("memcg_path").text if "memcg_path" in pairs else ""
@@ -259,7 +259,10 @@ def encode_scheme(scheme: Scheme) -> dict[str, Any]:
     found: dict[str, Any] = {"name": scheme.name} if scheme.name else {}
     found["action"] = str(scheme.action)
     if scheme.destinations:
-        found["dests"] = [{"id": one.nid, "weight": one.weight} for one in scheme.destinations]
+        found["dests"] = [
+            {"id": destination.nid, "weight": destination.weight}
+            for destination in scheme.destinations
+        ]
     if scheme.target_nid is not None:
         found["target_nid"] = scheme.target_nid
     found["access_pattern"] = {
@@ -275,7 +278,7 @@ def encode_scheme(scheme: Scheme) -> dict[str, Any]:
         values = (marks.metric, marks.interval_us, marks.high, marks.mid, marks.low)
         found["watermarks"] = dict(zip(WATERMARK_KEYS, values, strict=True))
     if scheme.filters:
-        found["filters"] = [_encode_filter(one) for one in scheme.filters]
+        found["filters"] = [_encode_filter(rule) for rule in scheme.filters]
     if scheme.max_nr_snapshots:
         found["max_nr_snapshots"] = scheme.max_nr_snapshots
     return found
@@ -338,22 +341,22 @@ def _encode_goal(goal: Goal) -> dict[str, Any]:
     }
 
 
-def _encode_filter(one: Filter) -> dict[str, Any]:
-    if one.type is FilterType.IDLE:
+def _encode_filter(rule: Filter) -> dict[str, Any]:
+    if rule.type is FilterType.IDLE:
         raise InexpressibleError("filter idle: only isotherm judges pages one by one")
     found: dict[str, Any] = {
-        "filter_type": str(one.type),
-        "matching": one.matching,
-        "allow": one.allow,
-        "memcg_path": one.memcg or None,
+        "filter_type": str(rule.type),
+        "matching": rule.matching,
+        "allow": rule.allow,
+        "memcg_path": rule.memcg or None,
         "address_range": None,
-        "damon_target_idx": one.target if one.type is FilterType.TARGET else None,
+        "damon_target_idx": rule.target if rule.type is FilterType.TARGET else None,
         "hugepage_size": None,
         "probe_hits_wsum_range": None,
     }
-    if one.bounds is not None and one.type is FilterType.ADDR:
-        found["address_range"] = {"start": one.bounds[0], "end": one.bounds[1]}
-    elif one.bounds is not None:
-        key = "hugepage_size" if one.type is FilterType.HUGEPAGE_SIZE else "probe_hits_wsum_range"
-        found[key] = list(one.bounds)
+    if rule.bounds is not None and rule.type is FilterType.ADDR:
+        found["address_range"] = {"start": rule.bounds[0], "end": rule.bounds[1]}
+    elif rule.bounds is not None:
+        key = "hugepage_size" if rule.type is FilterType.HUGEPAGE_SIZE else "probe_hits_wsum_range"
+        found[key] = list(rule.bounds)
     return found

@@ -68,16 +68,16 @@ def decode_scheme(node: Node) -> Scheme:
         draft.set_action(pairs["action"].scalar("action"))
     if "name" in pairs:
         draft.name = pairs["name"].scalar("name").text
-    for key, one in (pairs["when"].known("when", WHEN_KEYS) if "when" in pairs else {}).items():
-        draft.set(key, one.scalar(key))
+    for key, value in (pairs["when"].known("when", WHEN_KEYS) if "when" in pairs else {}).items():
+        draft.set(key, value.scalar(key))
     for key in ("every", "to", "snapshots"):
         if key in pairs:
             draft.set(key, pairs[key].scalar(key))
     if "quota" in pairs:
         _quota(draft, pairs["quota"])
     if "goals" in pairs:
-        for one in pairs["goals"].sequence("goals"):
-            _goal(draft, one)
+        for goal in pairs["goals"].sequence("goals"):
+            _goal(draft, goal)
     if "filters" in pairs:
         draft.filters.extend(map(_filter, pairs["filters"].sequence("filters")))
     if "watermarks" in pairs:
@@ -98,7 +98,7 @@ def _quota(draft: Draft, node: Node) -> None:
     if weights is not None and weights.pairs is not None:
         known = weights.known("weights", Weights._fields)
         draft.weights = Weights(
-            **{key: count(one.scalar(key), "a weight") for key, one in known.items()}
+            **{key: count(value.scalar(key), "a weight") for key, value in known.items()}
         )
     elif weights is not None:
         draft.set("weights", weights.scalar("weights"))
@@ -112,7 +112,7 @@ def _goal(draft: Draft, node: Node) -> None:
         draft.add_goal(node.scalar("a goal"))
         return
     pairs = node.known("a goal", GOAL_KEYS)
-    words = {key: one.scalar(key) for key, one in pairs.items()}
+    words = {key: value.scalar(key) for key, value in pairs.items()}
     for key in ("metric", "value"):
         if key not in words:
             raise node.word.error(f"a goal needs a {key}")
@@ -152,7 +152,7 @@ def _filter(node: Node) -> Filter:
     if node.pairs is None:
         return parse_filter(node.scalar("a filter"))
     pairs = node.known("a filter", FILTER_KEYS)
-    words = {key: one.scalar(key) for key, one in pairs.items()}
+    words = {key: value.scalar(key) for key, value in pairs.items()}
     if "type" not in words:
         raise node.word.error("a filter needs a type", hint="or write it as: reject memcg /app")
     return parse_detail(
@@ -168,7 +168,7 @@ def _watermarks(draft: Draft, node: Node) -> None:
         draft.set("watermark", node.scalar("watermarks"))
         return
     pairs = node.known("watermarks", WATERMARK_KEYS)
-    words = {key: one.scalar(key) for key, one in pairs.items()}
+    words = {key: value.scalar(key) for key, value in pairs.items()}
     metric: Literal["none", "free_mem_rate"] = "free_mem_rate"
     if "metric" in words and words["metric"].text not in ("free", "free_mem_rate"):
         if words["metric"].text != "none":
@@ -209,7 +209,7 @@ def encode_scheme(scheme: Scheme) -> dict[str, Any]:
         goals = [_encode_goal(goal, scheme.quota.reset_ms) for goal in scheme.quota.goals]
         found |= {"goals": goals} if goals else {}
     if scheme.filters:
-        found["filters"] = [say_filter(one) for one in scheme.filters]
+        found["filters"] = [say_filter(rule) for rule in scheme.filters]
     if scheme.watermarks != Watermarks():
         found["watermarks"] = _encode_watermarks(scheme.watermarks)
     if scheme.target_nid is not None or scheme.destinations:

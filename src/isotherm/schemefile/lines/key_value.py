@@ -44,12 +44,12 @@ def parse_line(text: str | Word) -> Scheme:
     words = word.words()
     draft = Draft(words[0] if words else word)
     seen: set[str] = set()
-    for one in words:
-        key, equals, value = one.partition("=")
+    for part in words:
+        key, equals, value = part.partition("=")
         if not equals:
             if draft.action is not None:
-                raise _second_action(one)
-            draft.set_action(one)
+                raise _second_action(part)
+            draft.set_action(part)
             continue
         if key.text not in SETTERS:
             raise unknown(key, "a scheme has no", key.text, list(SETTERS))
@@ -92,7 +92,7 @@ def format_line(scheme: Scheme) -> str:
     if scheme.quota is not None:
         parts += _quota_parts(scheme.quota)
     if scheme.filters:
-        parts.append("filter=" + ",".join(format_filter(one) for one in scheme.filters))
+        parts.append("filter=" + ",".join(format_filter(rule) for rule in scheme.filters))
     if scheme.watermarks != Watermarks():
         parts.append(f"watermark={format_watermark(scheme.watermarks)}")
     if scheme.target_nid is not None or scheme.destinations:
