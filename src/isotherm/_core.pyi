@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Sequence
-from typing import Any, Self, TypeAlias, TypedDict
+from typing import Any, Final, Self, TypeAlias, TypedDict
 
 from typing_extensions import Buffer
 
@@ -13,6 +13,67 @@ from isotherm.core.policy import RngKind
 from isotherm.core.reference.regions import Row
 from isotherm.model.scheme import Limits
 from isotherm.model.snapshot import Columns
+
+PAGE_IDLE_BITMAP: Final[str]
+# Constants of the headers of _native; py/bind_constants.c exports them.
+PAGE: Final[int]
+CHECK_IDLE: Final[int]
+CHECK_ACCESSED: Final[int]
+CHECK_MISSED: Final[int]
+CHECK_UNOBSERVABLE: Final[int]
+CHECK_WAS_YOUNG: Final[int]
+MAPPING_SWEEPABLE: Final[int]
+FAIL_OTHER: Final[int]
+FAIL_PRIVILEGE: Final[int]
+FAIL_LOCKDOWN: Final[int]
+FAIL_NAMESPACE: Final[int]
+FAIL_TYPES: Final[int]
+FAIL_SELF_TEST: Final[int]
+LEAF_NONE: Final[int]
+LEAF_PRESENT: Final[int]
+LEAF_SWAPPED: Final[int]
+LEAF_UNREAD: Final[int]
+FOLIO_KNOWN: Final[int]
+FOLIO_SHARED: Final[int]
+FOLIO_PARTIAL: Final[int]
+FOLIO_LRU: Final[int]
+FOLIO_MLOCKED: Final[int]
+FOLIO_ANON: Final[int]
+WALKER_ALIVE: Final[int]
+WALKER_GONE: Final[int]
+WALKER_EXECED: Final[int]
+WALKER_REUSED: Final[int]
+PAGE_PRESENT: Final[int]
+PAGE_SWAPPED: Final[int]
+PAGE_YOUNG: Final[int]
+PAGE_ANON: Final[int]
+PAGE_SHARED: Final[int]
+PAGE_HUGE: Final[int]
+PAGE_ACTIVE: Final[int]
+PAGE_REFERENCED: Final[int]
+PAGE_LOCKED: Final[int]
+PAGE_ZERO: Final[int]
+PAGE_SPECIAL: Final[int]
+PAGE_JOINED: Final[int]
+PAGE_TORN: Final[int]
+SURVEY_ENTRIES: Final[int]
+SURVEY_FOLIOS: Final[int]
+SURVEY_CGROUPS: Final[int]
+TEST_FACT: Final[int]
+TEST_SIZE: Final[int]
+TEST_CGROUP: Final[int]
+TEST_ABSENT: Final[int]
+RUN_BYTES: Final[int]
+CONTROL_STOP: Final[int]
+CONTROL_OPS: Final[int]
+CONTROL_PASSES: Final[int]
+CONTROL_OVERRUNS: Final[int]
+
+class CoreError(OSError):
+    """Something cannot be opened: why, as a number for programs; `strerror` says it in words."""
+
+    code: int
+    """One of FAIL_..."""
 
 class TouchArea:
     """
@@ -174,8 +235,6 @@ class Sampler:
 
 def python_access(look: Look, /) -> object:
     """Return a capsule "isotherm.access_ops" that calls a Python Ops, interpreter lock held."""
-
-PAGE_IDLE_BITMAP: str
 
 class AccessStats(TypedDict):
     """

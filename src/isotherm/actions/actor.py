@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from isotherm._core import Survey, Walker, advise
+from isotherm._core import RUN_BYTES, SURVEY_FOLIOS, Survey, Walker, advise
 from isotherm.actions import filters as action_filters
 from isotherm.actions import limits as action_limits
 from isotherm.actions.idle import IdleLedger, Judged
@@ -52,14 +52,12 @@ from isotherm.model.ranges import Range
 from isotherm.model.scheme import Action, FilterType, Scheme, rejects_rest
 from isotherm.targets.processes import Process
 
-_FOLIOS = 1  # enum survey_detail
 _STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
 #: The ledger of idle memory is asked beforehand about regions of at most so many bytes.
 _MOST_ASKED_BYTES = 4 << 30
 _SWAP_ASKED_EVERY_NS = 200_000_000
 #: More of one mapping is not looked through where the kernel cannot say which parts are empty.
 _MOST_WITHOUT_HELP = 1 << 40
-_RUN_BYTES = 16  # struct survey_run
 
 NO_SWAP = "no free swap: anonymous memory stays"
 
@@ -223,7 +221,7 @@ class Actor:
 
     def _begin_idle(self, place: Place, piece: Piece) -> None:
         """Clear all accessed bits of a piece: from now on its pages are idle until used."""
-        place.read(piece.start, piece.end, _FOLIOS)
+        place.read(piece.start, piece.end, SURVEY_FOLIOS)
         runs, _ = self._survey.pick(
             piece.start, piece.end, Fact.PRESENT, NEVER, max_run=madvise.CALL_BYTES
         )
@@ -275,10 +273,10 @@ class Actor:
 
     def _clear(self, place: Place, runs: bytes) -> None:
         """Clear accessed bits of some of the runs, of others next time."""
-        nr = len(runs) // _RUN_BYTES
+        nr = len(runs) // RUN_BYTES
         if nr:
-            first = self._turn % nr * _RUN_BYTES
-            some = (runs[first:] + runs[:first])[: MOST_CLEARED_RANGES * _RUN_BYTES]
+            first = self._turn % nr * RUN_BYTES
+            some = (runs[first:] + runs[:first])[: MOST_CLEARED_RANGES * RUN_BYTES]
             self._turn += MOST_CLEARED_RANGES
             advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, some)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from isotherm import _core
 from isotherm.errors import IsothermError
 from isotherm.kernel.cgroupfs import group_inode
 from isotherm.kernel.pages.pagemap import Fact
@@ -24,12 +25,12 @@ NEEDS_BPF = (
 
 
 class RuleTest(IntEnum):
-    """What a rule asks of a folio: enum survey_test of _native/survey/survey.h."""
+    """What a rule asks of a folio."""
 
-    FACT = 0
-    SIZE = 1
-    CGROUP = 2
-    ABSENT = 3
+    FACT = _core.TEST_FACT
+    SIZE = _core.TEST_SIZE
+    CGROUP = _core.TEST_CGROUP
+    ABSENT = _core.TEST_ABSENT
 
 
 _FACTS = {

@@ -9,7 +9,7 @@ import os
 import struct
 from dataclasses import dataclass
 
-from isotherm._core import Survey, advise, fault_in
+from isotherm._core import SURVEY_ENTRIES, SURVEY_FOLIOS, Survey, advise, fault_in
 from isotherm.actions.memory import Piece
 from isotherm.actions.ways import NOTHING, SPLITS_PER_CALL, VISITS
 from isotherm.kernel.pages import madvise
@@ -23,7 +23,6 @@ Outcome = tuple[int, dict[str, int]]
 
 HUGE_STAYS = "huge pages cannot be made active from outside"
 STAYED = "left by the kernel as it was: in use, dirty, or no space for it"
-_ENTRIES, _FOLIOS = 0, 1  # enum survey_detail
 
 
 @dataclass(slots=True)
@@ -42,7 +41,9 @@ class Place:
         self.start, self.end = start, end
         self.survey.read(self.pagemap_fd, self.target, start, end, detail)
 
-    def recount(self, runs: bytes, need: Fact, avoid: Fact, *, detail: int = _ENTRIES) -> int:
+    def recount(
+        self, runs: bytes, need: Fact, avoid: Fact, *, detail: int = SURVEY_ENTRIES
+    ) -> int:
         """Look again, and return the bytes of `runs` with all of `need` and none of `avoid`."""
         self.read(self.start, self.end, detail)
         return self.survey.count(runs, need, avoid)
@@ -148,7 +149,7 @@ def _activate(place: Place, runs: bytes) -> Outcome:
     for _ in range(VISITS):
         fault_in(place.process.pid, runs)
     _drain()
-    active = place.recount(runs, Fact.ACTIVE, NOTHING, detail=_FOLIOS)
+    active = place.recount(runs, Fact.ACTIVE, NOTHING, detail=SURVEY_FOLIOS)
     referenced = place.survey.count(runs, Fact.REFERENCED, Fact.ACTIVE)
     return active + max(0, referenced - before), {}
 

@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if err.filename is not None or not (err.errno in _NO_ROOM or _is_stuck(out)):
             raise
         _drop(out)
-        _complain(f"cannot write the output: {(err.strerror or '').lower()}", "")
+        complain(f"cannot write the output: {(err.strerror or '').lower()}", "")
         return 1
     finally:
         sys.stderr = complaints
@@ -134,7 +134,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except IsothermError as err:
         if debug:
             raise
-        _complain(err.message, err.hint)
+        complain(err.message, err.hint)
         return err.exit_code
     return status if isinstance(status, int) else 0
 
@@ -150,7 +150,7 @@ def _usage(err: click.ClickException) -> None:
     tell(*(shown(line, _LONGEST_LINE) for line in text.getvalue().rstrip("\n").split("\n")))
 
 
-def _complain(message: str, hint: str) -> None:
+def complain(message: str, hint: str) -> None:
     """Say what failed; what is in it from outside never begins a line of its own."""
     from isotherm.terminal.output import tell
 

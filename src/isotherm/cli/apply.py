@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import click
 
+from isotherm.cli import complain
 from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
 from isotherm.cli.options import (
     TargetCommand,
@@ -218,7 +219,7 @@ def command(
     try:
         applying = Applying(wanted.lasting(length), log=log)
     except CommandEndedError as err:
-        tell(f"isotherm: {err}")
+        complain(err.message, err.hint)
         return err.status
     with applying, Foreground(applying.session) as foreground:
         require_a_window(applying.session, length)

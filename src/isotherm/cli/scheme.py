@@ -11,7 +11,13 @@ from pathlib import Path
 import click
 
 from isotherm.cli import did_you_mean
-from isotherm.errors import BadValueError, NotSupportedError, ThresholdError, shown
+from isotherm.errors import (
+    BadValueError,
+    NotSupportedError,
+    ThresholdError,
+    escaped,
+    shown,
+)
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
 from isotherm.report.output import FORMATS, Report
@@ -23,9 +29,9 @@ from isotherm.schemefile.presets import PRESETS
 from isotherm.schemefile.scheme_file import SchemeFile
 from isotherm.schemefile.source import SchemeError
 from isotherm.session.here import feasible_here
+from isotherm.terminal.style import width_of
 from isotherm.units import duration_us
 
-WIDTH = 80
 COMMANDS = ("check", "fmt", "convert", "explain", "list", "schema")
 
 
@@ -223,12 +229,20 @@ def explain_command(source: str, sample: str | None, aggr: str | None, form: str
         attrs = _attrs(context, sample, aggr)
         for scheme in context.schemes:
             rows.append(_explained(scheme, attrs))
-            text += [f"{scheme.title}: {rows[-1]['sentence']}", f"  {rows[-1]['kernel']}"]
-            text += [f"  warning: {warning}" for warning in explain.warnings(scheme, attrs)]
+            text += _wrapped(f"{scheme.title}: {rows[-1]['sentence']}")
+            text += _wrapped(f"  {rows[-1]['kernel']}")
+            for warning in explain.warnings(scheme, attrs):
+                text += _wrapped(f"  warning: {warning}")
     if source in PRESETS:
-        text = [*textwrap.wrap(PRESETS[source].about, WIDTH), "", *text]
+        text = [*_wrapped(PRESETS[source].about, indent=""), "", *text]
     report = Report("isotherm.schemefile/1", {"schemes": rows}, rows, text)
     sys.stdout.write(report.render(form))
+
+
+def _wrapped(text: str, indent: str = "  ") -> list[str]:
+    """Return prose in lines that fit the standard output; those that go on are indented."""
+    width = width_of(sys.stdout)
+    return textwrap.wrap(escaped(text), width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _explained(scheme: Scheme, attrs: Attrs) -> dict[str, object]:
@@ -253,7 +267,7 @@ def list_command(form: str) -> None:
     ]
     text: list[str] = []
     for name, preset in PRESETS.items():
-        text += textwrap.wrap(f"{name}: {preset.about}", WIDTH, subsequent_indent="  ")
+        text += _wrapped(f"{name}: {preset.about}")
         text += [f"    {line}" for line in preset.lines.split("\n")]
     sys.stdout.write(Report("isotherm.presets/1", {"presets": rows}, rows, text).render(form))
 

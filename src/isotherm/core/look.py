@@ -15,26 +15,27 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from isotherm import _core
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import PAGE, Range
 from isotherm.model.target import Mapping, Target, Unobservable
 
 
 class Check(IntEnum):
-    """What one check found: the bytes that `Ops.check` returns, and of _native/access/access.h."""
+    """What one check found: the bytes that `Look.check` returns."""
 
-    IDLE = 0
-    ACCESSED = 1
+    IDLE = _core.CHECK_IDLE
+    ACCESSED = _core.CHECK_ACCESSED
     #: The page was young when chosen and was not cleared, so nothing is known: to be imputed.
-    MISSED = 2
+    MISSED = _core.CHECK_MISSED
     #: Accesses of this page cannot be seen.
-    UNOBSERVABLE = 3
+    UNOBSERVABLE = _core.CHECK_UNOBSERVABLE
 
 
 #: Flag on IDLE and ACCESSED: the page was young when chosen, and was cleared. A Look that leaves
 #: some young pages uncleared (MISSED) must set it: the rate at which cleared young pages are
 #: accessed again stands for the missed ones. Others never set it.
-WAS_YOUNG = 4
+WAS_YOUNG = _core.CHECK_WAS_YOUNG
 
 
 @dataclass(frozen=True, slots=True)

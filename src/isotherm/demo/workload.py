@@ -24,8 +24,9 @@ from isotherm import _core
 from isotherm.demo.spec import Phase, Spec
 from isotherm.errors import IsothermError
 
-#: Words of the control block, as struct touch_control of workload/workload.h.
-STOP, OPS, SWEEPS, OVERRUNS = range(4)
+#: Words of the control block.
+STOP, OPS = _core.CONTROL_STOP, _core.CONTROL_OPS
+SWEEPS, OVERRUNS = _core.CONTROL_PASSES, _core.CONTROL_OVERRUNS
 #: Values of STOP: end all phases; end the phase that runs and go on with the next.
 ALL, NEXT = 1, 2
 CONTROL_BYTES = 4096

@@ -4,15 +4,15 @@ The page-table walker: opening it with the BPF objects of the package, and facts
 The walker itself is C (`isotherm._core.Walker`, _native/walker/walker.h says what it offers).
 """
 
-import errno
-import os
 from dataclasses import dataclass
 from importlib import resources
 
-from isotherm._core import Walker
+from isotherm import _core
+from isotherm._core import CoreError, Walker
 from isotherm.errors import IsothermError, NotPermittedError, NotSupportedError
 
 _PRIVILEGE_HINT = "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"
+_TYPES_HINT = "BPF type information (CONFIG_DEBUG_INFO_BTF) is needed"
 _NAMESPACE_HINT = "run in the host's PID namespace (containers: `--pid=host`, `hostPID: true`)"
 
 
@@ -45,7 +45,7 @@ def open_walker(*, fast: bool = True) -> Walker:
     """
     try:
         return Walker(_object("walk_base"), _object("walk_fast") if fast else b"")
-    except OSError as error:
+    except CoreError as error:
         raise _refusal(error) from error
 
 
@@ -79,13 +79,12 @@ def _object(name: str) -> bytes:
         ) from error
 
 
-def _refusal(error: OSError) -> IsothermError:
-    reason = error.strerror or os.strerror(error.errno or 0)
-    message = f"cannot read page tables: {reason}"
-    if error.errno == errno.EPERM:
-        hint = "" if "locked down" in reason else _PRIVILEGE_HINT
-        return NotPermittedError(message, hint=hint)
-    if error.errno == errno.EXDEV:
+def _refusal(error: CoreError) -> IsothermError:
+    message = f"cannot read page tables: {error.strerror}"
+    if error.code == _core.FAIL_PRIVILEGE:
+        return NotPermittedError(message, hint=_PRIVILEGE_HINT)
+    if error.code == _core.FAIL_LOCKDOWN:
+        return NotPermittedError(message)
+    if error.code == _core.FAIL_NAMESPACE:
         return NotSupportedError(message, hint=_NAMESPACE_HINT)
-    hint = "BPF type information (CONFIG_DEBUG_INFO_BTF) is needed" if "btf" in reason else ""
-    return NotSupportedError(message, hint=hint)
+    return NotSupportedError(message, hint=_TYPES_HINT if error.code == _core.FAIL_TYPES else "")

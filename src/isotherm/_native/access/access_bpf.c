@@ -4,31 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "access/access_bpf.h"
+#include "sys/clock.h"
 #include "sys/gate.h"
 #include "sys/page_idle.h"
 
 #define GONE UINT32_MAX
-
-static int64_t clock_ns(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-int64_t access_thread_ns(void)
-{
-	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
-}
-
-uint64_t access_now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
 
 static uint64_t take_cleared(void *ctx)
 {
@@ -67,28 +49,31 @@ static int reserve(struct access_bpf *access, size_t nr)
 }
 
 struct access_bpf *access_bpf_create(struct walker *walker, const struct access_settings *settings,
-				     char *error, size_t error_size)
+				     struct failure *failure)
 {
 	struct access_bpf *access = calloc(1, sizeof(*access));
 
-	if (!access) {
-		snprintf(error, error_size, "out of memory");
+	*failure = (struct failure){.code = FAIL_OTHER, .err = ENOMEM, .text = "out of memory"};
+	if (!access)
 		return NULL;
-	}
 	access->walker = walker;
 	access->settings = *settings;
 	access->settings.page_idle = NULL;	// the caller's string
 	access->idle_fd = settings->page_idle ? page_idle_open(settings->page_idle) : -1;
-	access->random = clock_ns(CLOCK_MONOTONIC) | 1;
+	access->random = monotonic_ns() | 1;
 	access->ops = (struct access_ops){access_bpf_turn, take_cleared, access};
 	kpage_open(&access->kpage);
 	sweeper_init(&access->sweeper, walker, &access->kpage, access->idle_fd,
 		     settings->first_sweep_ns, settings->steady_sweep_ns);
 	if (settings->page_idle && access->idle_fd < 0) {
-		snprintf(error, error_size, "%s: %s", settings->page_idle, strerror(-access->idle_fd));
+		failure->err = -access->idle_fd;
+		if (failure->err == EPERM || failure->err == EACCES)
+			failure->code = FAIL_PRIVILEGE;
+		snprintf(failure->text, sizeof(failure->text), "%s: %s", settings->page_idle,
+			 strerror(failure->err));
 		goto fail;
 	}
-	if (access_bpf_self_test(access, error, error_size) < 0)
+	if (access_bpf_self_test(access, failure) < 0)
 		goto fail;
 	budget_init(&access->budget, settings->overhead_ns, access->clear_ns);
 	return access;
@@ -189,7 +174,7 @@ int access_bpf_set_mappings(struct access_bpf *access, size_t target, const stru
 {
 	if (target >= access->nr_memories)
 		return -EINVAL;
-	return memory_set_mappings(&access->memories[target], mappings, nr, access_now_ns());
+	return memory_set_mappings(&access->memories[target], mappings, nr, monotonic_ns());
 }
 
 /** What the look at an earlier sample says. */
@@ -282,14 +267,14 @@ static void prepare(struct access_bpf *access, struct leaf *leaves,
 
 static void sweep(struct access_bpf *access, struct sweep_unit *unit, size_t target, uint64_t now_ns)
 {
-	int64_t begin = access_thread_ns(), used;
+	int64_t begin = thread_ns(), used;
 	struct target_memory *memory = &access->memories[target];
 	uint64_t start = unit->start;
 
 	if (memory->pidfd >= 0 &&
 	    sweeper_step(&access->sweeper, memory, target, unit, now_ns) == -EINVAL)
 		access_refused(access, target, start, NULL);
-	used = access_thread_ns() - begin;
+	used = thread_ns() - begin;
 	sweeper_pay(&access->sweeper, used);
 	// The first sweep has its own allowance, later ones come out of the overhead target.
 	if (!access->sweeper.first_done)
@@ -304,7 +289,7 @@ static int turn(struct access_bpf *access, uint8_t *results, const struct access
 
 	if (err)
 		return err;
-	uint64_t now_ns = access_now_ns();
+	uint64_t now_ns = monotonic_ns();
 	struct sweep_unit *unit = sweeper_due(&access->sweeper, access->memories, access->nr_memories,
 					      now_ns, &target);
 

@@ -8,6 +8,7 @@
 #include "access/budget.h"
 #include "access/kpage.h"
 #include "access/target_memory.h"
+#include "sys/failure.h"
 #include "access/sweep.h"
 #include "walker/walker.h"
 
@@ -79,11 +80,11 @@ struct access_bpf {
 };
 
 /**
- * @walker must outlive it; all of this is called from inside the walker's gate. NULL and @error set
+ * @walker must outlive it; all of this is called from inside the walker's gate. NULL and @failure set
  * on failure. Runs the self-test.
  */
 struct access_bpf *access_bpf_create(struct walker *walker, const struct access_settings *settings,
-				     char *error, size_t error_size);
+				     struct failure *failure);
 /** Give all back but the structure itself: turns and calls of its ops end with -ESHUTDOWN. */
 void access_bpf_close(struct access_bpf *access);
 /** Once nobody knows it any more. */
@@ -108,9 +109,9 @@ int access_bpf_turn(void *access, uint8_t *results, size_t nr_results,
 
 /**
  * On a page of our own: it must read as accessed, be cleared, and read as accessed again after a
- * touch. Measures reads and young clears. Loses all targets. 0, or -ENOTSUP with @error set.
+ * touch. Measures reads and young clears. Loses all targets. 0, or -ENOTSUP with @failure set.
  */
-int access_bpf_self_test(struct access_bpf *access, char *error, size_t error_size);
+int access_bpf_self_test(struct access_bpf *access, struct failure *failure);
 
 // Shared between access_bpf.c and access_clear.c.
 /** Decide about a young leaf: true if it may be cleared (then @candidate is filled), else @state is set. */
@@ -120,5 +121,3 @@ bool access_judge(struct access_bpf *access, struct pending *sample, struct leaf
 void access_clear(struct access_bpf *access, struct candidate *candidates, size_t nr);
 /** The kernel refused to clear at @addr: find out how far that goes and why, and remember it. */
 void access_refused(struct access_bpf *access, uint32_t target, uint64_t addr, const struct leaf *leaf);
-int64_t access_thread_ns(void);
-uint64_t access_now_ns(void);

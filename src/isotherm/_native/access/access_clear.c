@@ -6,12 +6,12 @@
 #include <string.h>
 #include "access/access_bpf.h"
 #include "access/clear.h"
+#include "sys/clock.h"
+#include "sys/page.h"
 #include "sys/page_idle.h"
 #include "walker/cleared_pages.h"
 #include "sys/vma.h"
 
-#define PAGE 4096ULL
-#define PMD_SIZE (2ULL << 20)
 #define LEVELS 256		// of "checks that the region already had"
 #define REFUSAL_PROBES 32
 #define LARGE_PROBES 4
@@ -62,7 +62,7 @@ static bool judge_cold(struct access_bpf *access, struct pending *sample, const 
 		candidate->start = (sample->addr & ~(PAGE - 1)) - leaf->folio_index * PAGE;
 		// The kernel clears a page table at a time: it would take the border of one for the
 		// folio's end, and split it.
-		if ((candidate->start ^ (candidate->start + candidate->size - 1)) & ~(PMD_SIZE - 1))
+		if ((candidate->start ^ (candidate->start + candidate->size - 1)) & ~(BLOCK - 1))
 			return unseen(access, sample, UNSEEN_FOLIO);
 	}
 	// Off the LRU lists for a moment (in a batch of some CPU), or for ever: the second look tells.
@@ -75,7 +75,7 @@ bool access_judge(struct access_bpf *access, struct pending *sample, struct leaf
 {
 	const struct refused_range *refused =
 		memory_refused(&access->memories[sample->target], sample->addr);
-	uint64_t size = leaf->level ? PMD_SIZE : PAGE;
+	uint64_t size = leaf->level ? BLOCK : PAGE;
 
 	if (leaf->level > 1)
 		return unseen(access, sample, UNSEEN_HUGETLB);
@@ -202,7 +202,7 @@ static void settle(struct access_bpf *access, struct candidate *candidate, int e
 	// Of a folio one page is enough: it is judged as a whole.
 	cleared_pages_note(walker_cleared_pages(access->walker),
 			   walker_targets(access->walker, NULL)[sample->target].pid, sample->addr,
-			   access_now_ns());
+			   monotonic_ns());
 }
 
 /** Clear the chosen candidates [from, to), all of one target; address order makes doubles neighbours. */
@@ -337,11 +337,11 @@ static void verify(struct access_bpf *access, struct candidate *candidates, size
 void access_clear(struct access_bpf *access, struct candidate *candidates, size_t nr)
 {
 	struct budget *budget = &access->budget;
-	uint64_t now_ns = access_now_ns(), cleared = access->stats.clears;
+	uint64_t now_ns = monotonic_ns(), cleared = access->stats.clears;
 
 	if (!nr && now_ns - budget->span_begin < BUDGET_SPAN_NS)
 		return;
-	int64_t begin = access_thread_ns();
+	int64_t begin = thread_ns();
 
 	budget_other(budget, access->cpu_mark ? begin - access->cpu_mark : 0, now_ns);
 	access->cpu_mark = begin;
@@ -366,7 +366,7 @@ void access_clear(struct access_bpf *access, struct candidate *candidates, size_
 	verify(access, candidates, nr);
 	if (access->idle_fd < 0)
 		verify_large(access, candidates, nr);
-	int64_t end_ns = access_thread_ns();
+	int64_t end_ns = thread_ns();
 
 	budget_pay(budget, access->stats.clears - cleared, end_ns - begin);
 	access->cpu_mark = end_ns;
@@ -401,7 +401,7 @@ void access_refused(struct access_bpf *access, uint32_t target, uint64_t addr, c
 {
 	struct target_memory *memory = &access->memories[target];
 	const struct mapping *mapping = memory_mapping(memory, addr);
-	struct vma vma = {.page_size = leaf && leaf->level ? PMD_SIZE : PAGE};
+	struct vma vma = {.page_size = leaf && leaf->level ? BLOCK : PAGE};
 
 	if (memory->maps_fd < 0)
 		memory->maps_fd = vma_open(memory->pid);
@@ -410,5 +410,5 @@ void access_refused(struct access_bpf *access, uint32_t target, uint64_t addr, c
 		vma.start = mapping ? mapping->start : addr & ~(PAGE - 1);
 		vma.end = mapping ? mapping->end : vma.start + PAGE;
 	}
-	memory_refuse(memory, vma.start, vma.end, reason_of(access, target, &vma), access_now_ns());
+	memory_refuse(memory, vma.start, vma.end, reason_of(access, target, &vma), monotonic_ns());
 }

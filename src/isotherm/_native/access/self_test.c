@@ -2,6 +2,7 @@
 // The self-test of the access check, on pages of our own.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,11 +10,12 @@
 #include <unistd.h>
 #include "access/access_bpf.h"
 #include "access/clear.h"
+#include "sys/clock.h"
+#include "sys/page.h"
 #include "sys/page_idle.h"
 #include "sys/vma.h"
 
 #define PAGES 64
-#define PAGE 4096
 #define ENOUGH 16	// pages on the LRU lists
 #define TRIES 5
 
@@ -72,9 +74,9 @@ static int prepare(struct access_bpf *access, struct own *own)
 	own->nr = PAGES;
 	for (size_t i = 0; i < PAGES; i++)
 		own->requests[i].addr = (uint64_t)own->memory + i * PAGE;
-	begin = access_thread_ns();
+	begin = thread_ns();
 	young = count_young(access, own, true);
-	access->read_ns = (double)(access_thread_ns() - begin) / PAGES;
+	access->read_ns = (double)(thread_ns() - begin) / PAGES;
 	if (young != PAGES)
 		return young;
 	own->nr = 0;
@@ -121,9 +123,9 @@ static int round_trip(struct access_bpf *access, struct own *own, struct found *
 	*found = (struct found){.of_all = prepare(access, own), .nr = own->nr};
 	if (found->of_all != PAGES || own->nr < ENOUGH)
 		return found->of_all < 0 ? found->of_all : 0;
-	begin = access_thread_ns();
+	begin = thread_ns();
 	err = clear_own(access, own);
-	access->clear_ns = (double)(access_thread_ns() - begin) / own->nr;
+	access->clear_ns = (double)(thread_ns() - begin) / own->nr;
 	if (err)
 		return err;
 	found->cleared = count_young(access, own, false);
@@ -131,6 +133,18 @@ static int round_trip(struct access_bpf *access, struct own *own, struct found *
 	touch(own);
 	found->touched = count_young(access, own, false);
 	return found->cleared == 0 && found->touched == (int)own->nr;
+}
+
+static void __attribute__((format(printf, 4, 5)))
+fail(struct failure *failure, enum failure_code code, int err, const char *format, ...)
+{
+	va_list args;
+
+	failure->code = code;
+	failure->err = -err;
+	va_start(args, format);
+	vsnprintf(failure->text, sizeof(failure->text), format, args);
+	va_end(args);
 }
 
 /** The frame that reads of untouched memory show. */
@@ -148,7 +162,7 @@ static void find_zero_page(struct access_bpf *access, struct own *own)
 	munmap((void *)page, PAGE);
 }
 
-static int run(struct access_bpf *access, struct own *own, char *error, size_t error_size)
+static int run(struct access_bpf *access, struct own *own, struct failure *failure)
 {
 	struct found found = {0};
 	struct vma vma;
@@ -158,14 +172,15 @@ static int run(struct access_bpf *access, struct own *own, char *error, size_t e
 	for (int i = 0; !ok && i < TRIES; i++)
 		ok = round_trip(access, own, &found);
 	if (ok < 0)
-		snprintf(error, error_size, "clearing the accessed bits of our own pages failed: %s",
-			 strerror(-ok));
+		fail(failure, ok == -EPERM || ok == -EACCES ? FAIL_PRIVILEGE : FAIL_SELF_TEST, ok,
+		     "clearing the accessed bits of our own pages failed: %s",
+		     strerror(-ok));
 	else if (!ok && found.nr < ENOUGH)
-		snprintf(error, error_size, "of %d own pages, %d read as accessed after a touch, and "
-			 "%zu came onto the kernel's lists", PAGES, found.of_all, found.nr);
+		fail(failure, FAIL_SELF_TEST, -ENOTSUP, "of %d own pages, %d read as accessed after a "
+		     "touch, and %zu came onto the kernel's lists", PAGES, found.of_all, found.nr);
 	else if (!ok)
-		snprintf(error, error_size, "of %zu own pages, %d read as accessed after clearing, and %d "
-			 "after another touch", found.nr, found.cleared, found.touched);
+		fail(failure, FAIL_SELF_TEST, -ENOTSUP, "of %zu own pages, %d read as accessed after "
+		     "clearing, and %d after another touch", found.nr, found.cleared, found.touched);
 	int fd = vma_open(getpid());
 
 	// The kernel that can be asked for one mapping (6.11) also clears whole large folios without
@@ -177,15 +192,15 @@ static int run(struct access_bpf *access, struct own *own, char *error, size_t e
 	return ok > 0 ? 0 : -ENOTSUP;
 }
 
-int access_bpf_self_test(struct access_bpf *access, char *error, size_t error_size)
+int access_bpf_self_test(struct access_bpf *access, struct failure *failure)
 {
 	struct own own = {.pidfd = syscall(SYS_pidfd_open, getpid(), 0)};
 	struct walker_target self = {.pid = getpid()};
-	int err = -ENOTSUP;
+	int err = -ENOTSUP, pidfd_error = errno;
 
 	own.memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (own.memory == MAP_FAILED) {
-		snprintf(error, error_size, "out of memory");
+		fail(failure, FAIL_OTHER, -ENOMEM, "out of memory");
 		if (own.pidfd >= 0)
 			close(own.pidfd);
 		return -ENOTSUP;
@@ -193,11 +208,11 @@ int access_bpf_self_test(struct access_bpf *access, char *error, size_t error_si
 	madvise((void *)own.memory, PAGES * PAGE, MADV_NOHUGEPAGE);
 	access_bpf_set_targets(access, NULL, 0);
 	if (own.pidfd < 0)
-		snprintf(error, error_size, "pidfd_open: %s", strerror(errno));
+		fail(failure, FAIL_OTHER, -pidfd_error, "pidfd_open: %s", strerror(pidfd_error));
 	else if (walker_set_targets(access->walker, &self, 1) < 0)
-		snprintf(error, error_size, "out of memory");
+		fail(failure, FAIL_OTHER, -ENOMEM, "out of memory");
 	else
-		err = run(access, &own, error, error_size);
+		err = run(access, &own, failure);
 	access_bpf_set_targets(access, NULL, 0);
 	munmap((void *)own.memory, PAGES * PAGE);
 	if (own.pidfd >= 0)

@@ -5,10 +5,9 @@
 #include "sys/page_idle.h"
 #include "walker/cleared_pages.h"
 #include "access/sweep.h"
+#include "sys/page.h"
 #include "sys/vma.h"
 
-#define BLOCK (2ULL << 20)
-#define PAGE 4096ULL
 #define LOOK_AHEAD 16		// units looked at per tick
 #define MIN_AGE_NS 5000000000ULL
 #define MAX_AGE_NS 60000000000ULL

@@ -4,10 +4,11 @@
 #include "access/budget.h"
 #include "access/kpage.h"
 #include "access/target_memory.h"
+#include "sys/page.h"
 #include "sys/thp.h"
 #include "walker/walker.h"
 
-#define SWEEP_BLOCKS (SWEEP_UNIT >> 21)
+#define SWEEP_BLOCKS (SWEEP_UNIT / BLOCK)
 
 struct sweeper {
 	struct walker *walker;		// not owned

@@ -4,6 +4,8 @@
 #include "py/bind_util.h"
 
 /** Every part: add to @module; 0, or -1 with an exception set. */
+int bind_constants(PyObject *module);
+int bind_failure(PyObject *module);
 int bind_access(PyObject *module);
 int bind_workload(PyObject *module);
 int bind_formats(PyObject *module);

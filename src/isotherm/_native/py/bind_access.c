@@ -5,8 +5,8 @@
 #include <string.h>
 #include "access/access_bpf.h"
 #include "py/bind.h"
+#include "sys/failure.h"
 #include "sys/gate.h"
-#include "sys/page_idle.h"
 
 struct access_object {
 	PyObject_HEAD
@@ -45,7 +45,7 @@ static PyObject *access_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 	struct access_bpf *access;
 	struct walker *walker;
 	PyObject *walker_object;
-	char error[512] = "";
+	struct failure failure;
 	int ignore = 0;
 
 	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$LLLizp", names, &walker_object, &overhead,
@@ -60,13 +60,11 @@ static PyObject *access_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 	if (!walker || enter_gate(walker_gate(walker), "walker") < 0)
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	access = access_bpf_create(walker, &settings, error, sizeof(error));
+	access = access_bpf_create(walker, &settings, &failure);
 	gate_leave(walker_gate(walker));
 	Py_END_ALLOW_THREADS
-	if (!access) {
-		PyErr_SetString(PyExc_OSError, error);
-		return NULL;
-	}
+	if (!access)
+		return raise_failure(&failure);
 	self = (struct access_object *)PyType_GenericAlloc(type, 0);
 	if (!self) {
 		access_bpf_destroy(access);
@@ -310,23 +308,21 @@ static PyObject *unobservable(PyObject *object, PyObject *index)
 static PyObject *self_test(PyObject *object, PyObject *unused)
 {
 	struct access_bpf *access = enter(object);
+	struct failure failure;
 	double read_ns, clear_ns;
-	char error[512];
 	int err;
 
 	(void)unused;
 	if (!access)
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	err = access_bpf_self_test(access, error, sizeof(error));
+	err = access_bpf_self_test(access, &failure);
 	read_ns = access->read_ns;
 	clear_ns = access->clear_ns;
 	leave(access);
 	Py_END_ALLOW_THREADS
-	if (err < 0) {
-		PyErr_SetString(PyExc_OSError, error);
-		return NULL;
-	}
+	if (err < 0)
+		return raise_failure(&failure);
 	return Py_BuildValue("(dd)", read_ns / 1e3, clear_ns / 1e3);
 }
 
@@ -405,5 +401,5 @@ int bind_access(PyObject *module)
 	PyTypeObject *type = add_type(module, "AccessBpf", &access_spec);
 
 	Py_XDECREF((PyObject *)type);
-	return type ? PyModule_AddStringConstant(module, "PAGE_IDLE_BITMAP", PAGE_IDLE_BITMAP) : -1;
+	return type ? 0 : -1;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "py/bind.h"
 #include "py/bind_core.h"
+#include "sys/page.h"
 
 struct table_object {
 	PyObject_HEAD
@@ -57,7 +58,7 @@ void region_table_set_busy(PyObject *object, bool busy)
 static PyObject *table_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
 	static char *names[] = {"min_region_bytes", "profile", "samples", NULL};
-	unsigned long long min_region = 4096;
+	unsigned long long min_region = PAGE;
 	struct region_rules rules;
 	struct table_object *self;
 	PyObject *profile = NULL;

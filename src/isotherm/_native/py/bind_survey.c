@@ -8,6 +8,7 @@
 #include "sys/advise.h"
 #include "sys/fault_in.h"
 #include "sys/gate.h"
+#include "sys/page.h"
 
 #define MAX_PAGES (1 << 20)	// of one survey: 4 GiB of memory, 26 MiB of ours
 
@@ -107,11 +108,11 @@ static void survey_dealloc(PyObject *object)
 /** Whole pages, few enough; their number, or -1 with an exception set. */
 static Py_ssize_t pages_of(unsigned long long start, unsigned long long end)
 {
-	if (start % 4096 || end % 4096 || start > end || (end - start) / 4096 > MAX_PAGES) {
+	if (start % PAGE || end % PAGE || start > end || (end - start) / PAGE > MAX_PAGES) {
 		PyErr_SetString(PyExc_ValueError, "[start, end) must be whole pages, at most 4 GiB");
 		return -1;
 	}
-	return (end - start) / 4096;
+	return (end - start) / PAGE;
 }
 
 static PyObject *survey_read_method(PyObject *object, PyObject *args)
@@ -165,7 +166,7 @@ static PyObject *survey_load(PyObject *object, PyObject *args)
 		return NULL;
 	}
 	nr = facts.len / sizeof(*survey->facts);
-	if (start % 4096 == 0 && nr <= MAX_PAGES && cgroups.len == (Py_ssize_t)(nr * sizeof(*survey->cgroups)))
+	if (start % PAGE == 0 && nr <= MAX_PAGES && cgroups.len == (Py_ssize_t)(nr * sizeof(*survey->cgroups)))
 		err = survey_reset(survey, start, nr);
 	if (!err && nr) {
 		memcpy(survey->facts, facts.buf, nr * sizeof(*survey->facts));

@@ -2,6 +2,8 @@
 #include "py/bind_util.h"
 #include <errno.h>
 #include <string.h>
+#include "py/bind.h"
+#include "sys/failure.h"
 #include "sys/gate.h"
 
 int enter_gate(struct gate *gate, const char *what)
@@ -46,6 +48,31 @@ PyObject *raise_text(int code, const char *text)
 		PyErr_SetObject(PyExc_OSError, value);
 	Py_XDECREF(value);
 	return NULL;
+}
+
+static PyObject *core_error;
+
+PyObject *raise_failure(const struct failure *failure)
+{
+	PyObject *text = PyUnicode_DecodeUTF8(failure->text, strlen(failure->text), "replace");
+	PyObject *error = text ? PyObject_CallFunction(core_error, "iN", failure->err, text) : NULL;
+	PyObject *code = error ? PyLong_FromLong(failure->code) : NULL;
+
+	if (code && !PyObject_SetAttrString(error, "code", code))
+		PyErr_SetObject(core_error, error);
+	Py_XDECREF(code);
+	Py_XDECREF(error);
+	return NULL;
+}
+
+int bind_failure(PyObject *module)
+{
+	if (!core_error)
+		core_error = PyErr_NewExceptionWithDoc(
+			"isotherm._core.CoreError",
+			"Something cannot be opened: `code`, a FAIL_ constant, says why, `strerror` in words.",
+			PyExc_OSError, NULL);
+	return core_error ? PyModule_AddObjectRef(module, "CoreError", core_error) : -1;
 }
 
 PyObject *raise_own(const char *name, const char *text)

@@ -23,6 +23,9 @@ int enter_gate(struct gate *gate, const char *what);
 PyObject *raise_errno(int code);
 /** Raise OSError of the negative errno @code with @text, or with errno's own if that is empty; NULL. */
 PyObject *raise_text(int code, const char *text);
+struct failure;
+/** Raise CoreError, an OSError that has the code as well; NULL. */
+PyObject *raise_failure(const struct failure *failure);
 /** Raise class @name of isotherm.errors with @text; NULL. */
 PyObject *raise_own(const char *name, const char *text);
 

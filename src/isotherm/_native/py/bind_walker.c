@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "py/bind.h"
+#include "sys/failure.h"
 #include "sys/gate.h"
+#include "sys/page.h"
 #include "walker/walker.h"
 
 struct walker_object {
@@ -41,9 +43,8 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 	struct walker_objects objects;
 	struct walker_object *self;
 	struct walker *walker;
+	struct failure failure;
 	Py_buffer base, fast;
-	char error[512];
-	int code;
 
 	if (kwargs && PyDict_Size(kwargs)) {
 		PyErr_SetString(PyExc_TypeError, "Walker takes no keyword arguments");
@@ -53,13 +54,12 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 		return NULL;
 	objects = (struct walker_objects){base.buf, fast.buf, base.len, fast.len};
 	Py_BEGIN_ALLOW_THREADS
-	walker = walker_open(&objects, error, sizeof(error));
-	code = errno;
+	walker = walker_open(&objects, &failure);
 	Py_END_ALLOW_THREADS
 	PyBuffer_Release(&base);
 	PyBuffer_Release(&fast);
 	if (!walker)
-		return raise_text(-code, error);
+		return raise_failure(&failure);
 	self = (struct walker_object *)PyType_GenericAlloc(type, 0);
 	if (!self) {
 		walker_free(walker);
@@ -263,7 +263,7 @@ static PyObject *read_tables(PyObject *object, PyObject *args)
 		return NULL;
 	if (nr < 0 || nr > WALKER_MAX_TABLES)
 		return raise_errno(-E2BIG);
-	tables = PyBytes_FromStringAndSize(NULL, nr * 4096);
+	tables = PyBytes_FromStringAndSize(NULL, nr * PAGE);
 	pmds = PyBytes_FromStringAndSize(NULL, nr * 8);
 	walker = tables && pmds ? enter(object) : NULL;
 	if (walker) {

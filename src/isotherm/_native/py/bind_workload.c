@@ -3,6 +3,7 @@
 #include "py/bind_util.h"
 #include <stdlib.h>
 #include "py/bind.h"
+#include "sys/page.h"
 #include "workload/workload.h"
 
 struct area_object {
@@ -94,7 +95,7 @@ static int parse_range(PyObject *item, struct touch_range *range)
 			      &random))
 		return -1;
 	if (!nbytes || offset > area->area.bytes || nbytes > area->area.bytes - offset ||
-	    offset % TOUCH_PAGE || nbytes % TOUCH_PAGE || !period_ns) {
+	    offset % PAGE || nbytes % PAGE || !period_ns) {
 		PyErr_SetString(PyExc_ValueError,
 				"a touched range must be whole pages inside its area, with a period");
 		return -1;

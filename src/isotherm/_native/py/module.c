@@ -7,6 +7,8 @@
 static int module_exec(PyObject *module)
 {
 	static int (*const parts[])(PyObject *) = {
+		bind_constants,
+		bind_failure,
 		bind_access,
 		bind_workload,
 		bind_formats,

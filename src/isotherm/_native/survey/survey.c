@@ -5,14 +5,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "walker/cleared_pages.h"
 #include "survey/survey.h"
+#include "sys/clock.h"
+#include "sys/page.h"
 
-#define PAGE 4096ULL
-#define BLOCK (2ULL << 20)
-#define BLOCK_PAGES 512
 // Documentation/admin-guide/mm/pagemap.rst
 #define PM_FRAME ((1ULL << 55) - 1)
 #define PM_EXCLUSIVE (1ULL << 56)
@@ -297,17 +295,9 @@ static void join_unknown(struct survey *survey, size_t i, bool single)
 		*facts |= at ? PAGE_JOINED : 0;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}
-
 static void read_flags(struct survey *survey)
 {
-	bool single = survey->flags_fd < 0 && thp_none_split(&survey->thp, now_ns());
+	bool single = survey->flags_fd < 0 && thp_none_split(&survey->thp, monotonic_ns());
 	uint64_t *words = survey->words;
 
 	for (size_t i = 0, run; i < survey->nr; i += run) {
@@ -360,7 +350,7 @@ static void add_cleared(struct survey *survey, size_t target)
 {
 	const struct cleared_pages *cleared = walker_cleared_pages(survey->walker);
 	int32_t pid = walker_targets(survey->walker, NULL)[target].pid;
-	uint64_t now = now_ns();
+	uint64_t now = monotonic_ns();
 
 	for (size_t i = 0; i < survey->nr; i++)
 		if ((survey->facts[i] & (PAGE_PRESENT | PAGE_YOUNG)) == PAGE_PRESENT &&

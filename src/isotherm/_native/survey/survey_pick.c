@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Choosing: pure arithmetic over what survey.c found.
 #include "survey/survey.h"
-
-#define PAGE 4096ULL
-#define BLOCK (2ULL << 20)
-#define BLOCK_PAGES 512
+#include "sys/page.h"
 
 /** A folio as far as it lies here: pages that belong together, with the facts of all of them. */
 struct unit {

@@ -2,8 +2,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include "sys/fault_in.h"
+#include "sys/page.h"
 
-#define PAGE 4096ULL
 #define BATCH 512		// below UIO_MAXIOV
 
 /** Read the byte at each of @nr places; the kernel stops at the first one that it cannot read. */

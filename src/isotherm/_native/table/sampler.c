@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <time.h>
+#include "sys/clock.h"
 #include "table/sampler.h"
 
-#define NS_PER_S UINT64_C(1000000000)
 /** Signals and stop requests are looked after at least this often. */
 #define POLL_NS (250 * UINT64_C(1000000))
 /** Deadlines are met to the nanosecond that the timer hardware allows, not to the default 50 us. */
@@ -47,14 +47,6 @@ static int make_room(struct sampler *s, size_t nr)
 	return 0;
 }
 
-static uint64_t monotonic_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
-
 static int now_ns(struct sampler *s, uint64_t *now)
 {
 	if (s->host.now)
@@ -84,7 +76,7 @@ static int sleep_monotonic(struct sampler *s, uint64_t deadline, uint64_t *late)
 	while (!err && now < deadline) {
 		uint64_t until = deadline - now > POLL_NS ? now + POLL_NS : deadline;
 		struct timespec t = {
-			.tv_sec = (time_t)(until / NS_PER_S), .tv_nsec = (long)(until % NS_PER_S)};
+			.tv_sec = (time_t)(until / SECOND_NS), .tv_nsec = (long)(until % SECOND_NS)};
 		int slept = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 
 		now = monotonic_ns();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <stdlib.h>
+#include "sys/page.h"
 #include "walker/cleared_pages.h"
 
-#define PAGE_SHIFT 12
 #define WAYS 4
 #define SETS (1UL << 15)	// 128 Ki pages, 2 MiB: the clears of a minute, as far as the budget lets
 #define MS 1000000ULL

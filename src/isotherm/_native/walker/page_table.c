@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sources: arch/x86/include/asm/pgtable{,_types,-invert}.h, arch/arm64/include/asm/pgtable{,-prot,-hwdef}.h
+#include "sys/page.h"
 #include "walker/page_table.h"
 
 #define BIT(n) (1ULL << (n))
@@ -25,7 +26,7 @@ struct page_format page_format(enum machine machine, int levels, int physical_bi
 
 	if (physical_bits > 12 && physical_bits < 52)
 		format.pfn_mask &= BIT(physical_bits) - 1;
-	format.task_size = BIT(user_bits) - (x86 ? 4096 : 0);
+	format.task_size = BIT(user_bits) - (x86 ? PAGE : 0);
 	return format;
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "sys/clock.h"
+#include "sys/page.h"
 #include "walker/walker_private.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#define SECOND_NS 1000000000ull
 
 const struct walker_facts *walker_facts(const struct walker *walker)
 {
@@ -180,11 +180,8 @@ static size_t settle_targets(struct walker *walker, uint32_t nr, uint32_t *lost)
 // A torn leaf may also lie in memory that was added since; look at its end again, once a second.
 static void follow_hotplug(struct walker *walker)
 {
-	struct timespec now;
-	uint64_t now_ns;
+	uint64_t now_ns = monotonic_ns();
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	now_ns = now.tv_sec * SECOND_NS + now.tv_nsec;
 	if (now_ns - walker->limit_checked_ns < SECOND_NS)
 		return;
 	walker->limit_checked_ns = now_ns;
@@ -316,7 +313,7 @@ int walker_view_tables(struct walker *walker, size_t target, uint64_t start, siz
 
 	if (ret)
 		return ret;
-	if (target >= walker->nr_targets || start & ((1 << 21) - 1) || start >= walker->format.task_size)
+	if (target >= walker->nr_targets || start % BLOCK || start >= walker->format.task_size)
 		return -EINVAL;
 	if (nr > walker->max_tables)
 		return -E2BIG;
@@ -328,7 +325,7 @@ int walker_view_tables(struct walker *walker, size_t target, uint64_t start, siz
 	for (size_t i = 0; i < nr; i++)
 		if (walker->tables->level[i] == 2)
 			(*pmds)[i] = page_split_entry(&walker->format, (*pmds)[i],
-						      start + (i << 21));
+						      start + i * BLOCK);
 	return 0;
 }
 
@@ -352,7 +349,7 @@ int walker_read_tables(struct walker *walker, size_t target, uint64_t start, siz
 		return -E2BIG;
 	for (size_t done = 0; done < nr;) {
 		size_t step = nr - done < walker->max_tables ? nr - done : walker->max_tables;
-		int ret = walker_view_tables(walker, target, start + (done << 21), step, &seen, &entries);
+		int ret = walker_view_tables(walker, target, start + done * BLOCK, step, &seen, &entries);
 
 		if (ret)
 			return ret;

@@ -57,6 +57,7 @@ struct walker_target {
 
 struct walker;
 struct cleared_pages;
+struct failure;
 struct gate;
 
 /** The BPF object files, as read from the package: isotherm/bpf/walk_{base,fast}.bpf.o. */
@@ -78,13 +79,11 @@ struct walker_facts {
 };
 
 /**
- * Load the programs, find the direct map, check on our own page. NULL: @error says what failed,
- * and errno is EPERM if privileges are missing, EXDEV in a PID namespace of its own, else ENOTSUP or what
- * the kernel said.
+ * Load the programs, find the direct map, check on our own page. NULL: @failure says what failed.
  * A walker is used by one thread at a time: all below is called from inside its gate, by whoever
  * shares it.
  */
-struct walker *walker_open(const struct walker_objects *objects, char *error, size_t error_size);
+struct walker *walker_open(const struct walker_objects *objects, struct failure *failure);
 const struct walker_facts *walker_facts(const struct walker *walker);
 struct gate *walker_gate(struct walker *walker);
 /** Give all back but the structure itself, and close the gate. */

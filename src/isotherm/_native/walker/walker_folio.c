@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Folios of young pages: what has to be known before an accessed bit is cleared.
+#include "sys/page.h"
 #include "walker/walker_private.h"
 #include <errno.h>
 #include <stdio.h>
@@ -117,7 +118,7 @@ static int check_edges(struct walker *walker, const struct leaf_request *request
 
 		ends[2 * i] = ends[2 * i + 1] = requests[which[i]];
 		ends[2 * i].addr = first;
-		ends[2 * i + 1].addr = first + (4096ull << leaf->folio_order) - 4096;
+		ends[2 * i + 1].addr = first + (PAGE << leaf->folio_order) - PAGE;
 	}
 	if (!ret)
 		ret = walker_read(walker, ends, 2 * nr, found, false);
@@ -184,7 +185,7 @@ static int find_page_array(struct walker *walker)
 // A page that we have just touched must be told as ours alone and anonymous.
 static int check_own_page(struct walker *walker)
 {
-	const size_t size = 4096;
+	const size_t size = PAGE;
 	uint8_t *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct leaf_request request = {.addr = (uintptr_t)page};
 	struct leaf leaf = {};

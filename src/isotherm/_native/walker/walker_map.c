@@ -6,6 +6,7 @@
 // guess passes, /proc/kcore names the offset, or it is guessed; then a page of ours must translate to
 // the frame that /proc/self/pagemap tells.
 #define _GNU_SOURCE
+#include "sys/page.h"
 #include "walker/walker_private.h"
 #include <elf.h>
 #include <errno.h>
@@ -60,7 +61,7 @@ uint64_t walker_memory_end(const struct page_format *format)
 	free(line);
 	if (file)
 		fclose(file);
-	return end ? end : format->pfn_mask + 4096;
+	return end ? end : format->pfn_mask + PAGE;
 }
 
 // ---- our own pages ----
@@ -79,7 +80,7 @@ static uint64_t frame_of(const void *page)
 
 	if (fd < 0)
 		return 0;
-	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / 4096 * 8) != sizeof(entry))
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / PAGE * 8) != sizeof(entry))
 		entry = 0;
 	close(fd);
 	return entry >> 63 ? entry & ((1ull << 55) - 1) : 0;
@@ -87,12 +88,12 @@ static uint64_t frame_of(const void *page)
 
 static int own_pages_init(struct own_pages *own, struct walker *walker)
 {
-	own->touched = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	own->touched = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (own->touched == MAP_FAILED)
 		return -errno;
-	own->hidden = own->touched + 4096;
+	own->hidden = own->touched + PAGE;
 	*own->touched = *own->hidden = 1;
-	if (mprotect(own->hidden, 4096, PROT_NONE))
+	if (mprotect(own->hidden, PAGE, PROT_NONE))
 		return -errno;
 	own->pfn = frame_of(own->touched);
 	own->root = walker->area->targets[0].pgd;
@@ -250,6 +251,6 @@ int walker_find_map(struct walker *walker, char *error, size_t error_size)
 		walker->facts.direct_map = walker->area->config.format.direct_map;
 	}
 	if (own.touched != MAP_FAILED)
-		munmap(own.touched, 2 * 4096);
+		munmap(own.touched, 2 * PAGE);
 	return ret;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opening: the maps, the fast programs or else the base ones, then what they find.
 #define _GNU_SOURCE
+#include "sys/page.h"
 #include "walker/walker_private.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -140,7 +141,7 @@ int walker_tables_init(struct walker *walker)
 
 // ---- opening ----
 
-static int explain_refusal(int code, char *error, size_t error_size)
+static int explain_refusal(struct walker *walker, int code, char *error, size_t error_size)
 {
 	char line[128] = "";
 	FILE *file = fopen("/sys/kernel/security/lockdown", "re");
@@ -150,12 +151,16 @@ static int explain_refusal(int code, char *error, size_t error_size)
 			line[0] = 0;
 		fclose(file);
 	}
-	if (strstr(line, "[confidentiality]"))
+	if (strstr(line, "[confidentiality]")) {
+		walker->failed = FAIL_LOCKDOWN;
 		return walker_fail(error, error_size, -EPERM,
 			    "the kernel is locked down (confidentiality): nothing may read its memory");
-	if (code == -EPERM || code == -EACCES)
+	}
+	if (code == -EPERM || code == -EACCES) {
+		walker->failed = FAIL_PRIVILEGE;
 		return walker_fail(error, error_size, -EPERM,
 			    "loading BPF programs takes root, or CAP_BPF and CAP_PERFMON");
+	}
 	return code;
 }
 
@@ -168,9 +173,11 @@ static int find_ourselves(struct walker *walker, char *error, size_t error_size)
 	uint32_t index = 0;
 	int ret = walker_peek(walker, 0, &nothing);
 
-	if (!ret && walker->area->config.caller != (uint64_t)getpid())
+	if (!ret && walker->area->config.caller != (uint64_t)getpid()) {
+		walker->failed = FAIL_NAMESPACE;
 		return walker_fail(error, error_size, -EXDEV,
 			    "process numbers here are those of a PID namespace, not the host's");
+	}
 	if (!ret)
 		ret = walker_set_targets(walker, &self, 1);
 	if (!ret)
@@ -188,22 +195,24 @@ static int walker_init(struct walker *walker, const struct walker_objects *objec
 	void *memory = NULL;
 	int ret;
 
-	if (sysconf(_SC_PAGESIZE) != 4096)
+	if (sysconf(_SC_PAGESIZE) != (long)PAGE)
 		return walker_fail(error, error_size, -ENOTSUP, "pages of %ld bytes are not supported",
 			    sysconf(_SC_PAGESIZE));
 	ret = bpf_shared_map("isotherm_area", sizeof(*walker->area), &memory);
 	if (ret < 0) {
 		walker_fail(error, error_size, 0, "creating a BPF map failed: %s", strerror(-ret));
-		return explain_refusal(ret, error, error_size);
+		return explain_refusal(walker, ret, error, error_size);
 	}
 	walker->area = memory;
 	walker->area_fd = walker->symbols[SYMBOL_AREA].value = ret;
 	ret = walker_find_layout(walker, error, error_size);
-	if (ret)
+	if (ret) {
+		walker->failed = FAIL_TYPES;
 		return ret;
+	}
 	ret = choose_programs(walker, objects, error, error_size);
 	if (ret)
-		return explain_refusal(ret, error, error_size);
+		return explain_refusal(walker, ret, error, error_size);
 	// Again, now that it is known how many the programs look at.
 	walker->area->config.cpu_words = walker_cpu_words(walker);
 	walker->local_target = malloc(walker->max_targets * sizeof(uint32_t));
@@ -225,13 +234,12 @@ static int walker_init(struct walker *walker, const struct walker_objects *objec
 	return walker_set_targets(walker, NULL, 0);
 }
 
-struct walker *walker_open(const struct walker_objects *objects, char *error, size_t error_size)
+struct walker *walker_open(const struct walker_objects *objects, struct failure *failure)
 {
 	struct walker *walker = calloc(1, sizeof(*walker));
 	int ret = -ENOMEM;
 
-	if (error_size)
-		*error = 0;
+	*failure = (struct failure){.code = FAIL_OTHER};
 	if (walker) {
 		gate_init(&walker->gate);
 		memcpy(walker->symbols, program_symbols, sizeof(program_symbols));
@@ -241,14 +249,18 @@ struct walker *walker_open(const struct walker_objects *objects, char *error, si
 #ifdef __aarch64__
 		walker->format.machine = MACHINE_ARM64;
 #endif
-		ret = walker_init(walker, objects, error, error_size);
+		ret = walker_init(walker, objects, failure->text, sizeof(failure->text));
 	}
 	if (!ret)
 		return walker;
-	if (error_size && !*error)
-		walker_fail(error, error_size, 0, "%s", strerror(-ret));
+	failure->err = -ret;
+	if (walker && walker->failed)
+		failure->code = walker->failed;
+	else if (ret == -EPERM || ret == -EACCES)
+		failure->code = FAIL_PRIVILEGE;
+	if (!*failure->text)
+		walker_fail(failure->text, sizeof(failure->text), 0, "%s", strerror(-ret));
 	walker_free(walker);
-	errno = -ret;
 	return NULL;
 }
 

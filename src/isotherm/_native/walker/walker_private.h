@@ -5,6 +5,7 @@
 #pragma once
 #include "loader/bpf_load.h"
 #include "walker/page_table.h"
+#include "sys/failure.h"
 #include "sys/gate.h"
 #include "walker/cleared_pages.h"
 #include "walker/walker.h"
@@ -26,6 +27,7 @@ struct tracked {
 struct walker {
 	struct gate gate;
 	struct walker_facts facts;
+	enum failure_code failed;	// why it could not be opened
 	struct page_format format;
 	struct bpf_symbol symbols[NR_SYMBOLS];
 	struct bpf_object object;	// the one whose programs are loaded; data is ours

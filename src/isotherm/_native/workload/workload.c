@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #define _GNU_SOURCE
+#include "sys/clock.h"
+#include "sys/page.h"
 #include "workload/workload.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -10,21 +12,12 @@
 #define LINE 64
 #define CHUNK 1024		// busy accesses between two looks at the clock
 #define NAP_NS 50000000		// how soon a stop is noticed
-#define NS_PER_S 1000000000ULL
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
-}
 
 static void sleep_until(uint64_t at_ns)
 {
 	struct timespec t = {
-		.tv_sec = (time_t)(at_ns / NS_PER_S),
-		.tv_nsec = (long)(at_ns % NS_PER_S),
+		.tv_sec = (time_t)(at_ns / SECOND_NS),
+		.tv_nsec = (long)(at_ns % SECOND_NS),
 	};
 
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
@@ -50,7 +43,7 @@ int touch_area_init(struct touch_area *area, size_t bytes, bool huge)
 	void *reserved;
 
 	*area = (struct touch_area){0};
-	if (!bytes || bytes % TOUCH_PAGE)
+	if (!bytes || bytes % PAGE)
 		return -EINVAL;
 	if (__builtin_add_overflow(bytes, 3 * HUGE_BYTES, &reserved_bytes))
 		return -ENOMEM;
@@ -82,7 +75,7 @@ void touch_area_deinit(struct touch_area *area)
 
 void touch_populate(const struct touch_area *area)
 {
-	for (size_t at = 0; at < area->bytes; at += TOUCH_PAGE)
+	for (size_t at = 0; at < area->bytes; at += PAGE)
 		*(volatile uint8_t *)(area->start + at) = 1;
 }
 
@@ -101,12 +94,12 @@ static uint64_t permute(uint64_t x, uint64_t mask)
 
 static void pass_over(const struct touch_range *range, uint64_t seed)
 {
-	const uint64_t pages = (range->bytes + TOUCH_PAGE - 1) / TOUCH_PAGE;
+	const uint64_t pages = (range->bytes + PAGE - 1) / PAGE;
 	uint64_t mask = 0;
 
 	if (!range->random) {
 		for (uint64_t page = 0; page < pages; page++)
-			read_byte(range->start + page * TOUCH_PAGE);
+			read_byte(range->start + page * PAGE);
 		return;
 	}
 	while (mask + 1 < pages)
@@ -115,7 +108,7 @@ static void pass_over(const struct touch_range *range, uint64_t seed)
 		uint64_t page = permute((i + seed) & mask, mask);
 
 		if (page < pages)
-			read_byte(range->start + page * TOUCH_PAGE);
+			read_byte(range->start + page * PAGE);
 	}
 }
 
@@ -126,14 +119,14 @@ static uint64_t pass_due(const struct touch_range *ranges, uint64_t *due, size_t
 	uint64_t next = UINT64_MAX;
 
 	for (size_t i = 0; i < nr; i++) {
-		const uint64_t now = now_ns(), period = ranges[i].period_ns;
+		const uint64_t now = monotonic_ns(), period = ranges[i].period_ns;
 
 		if (due[i] <= now) {
 			pass_over(&ranges[i], control->passes * 0x9e3779b9);
-			count(&control->ops, (ranges[i].bytes + TOUCH_PAGE - 1) / TOUCH_PAGE);
+			count(&control->ops, (ranges[i].bytes + PAGE - 1) / PAGE);
 			count(&control->passes, 1);
 			if (now - due[i] >= period) {
-				count(&control->overruns, 1);
+				count(&control->overruns, (now - due[i]) / period);
 				due[i] += (now - due[i]) / period * period;
 			}
 			due[i] += period;
@@ -148,13 +141,13 @@ void touch_paced(const struct touch_range *ranges, size_t nr, uint64_t until_ns,
 		 struct touch_control *control)
 {
 	uint64_t *due = calloc(nr ? nr : 1, sizeof(*due));
-	const uint64_t start = now_ns();
+	const uint64_t start = monotonic_ns();
 
 	if (!due)
 		abort();	// a few words, in a process that holds gigabytes
 	for (size_t i = 0; i < nr; i++)
 		due[i] = start;
-	for (uint64_t now = start; now < until_ns && !stopped(control); now = now_ns()) {
+	for (uint64_t now = start; now < until_ns && !stopped(control); now = monotonic_ns()) {
 		uint64_t wake = nr ? pass_due(ranges, due, nr, control) : UINT64_MAX;
 
 		if (wake > until_ns)
@@ -207,7 +200,7 @@ void touch_busy(const struct touch_range *ranges, size_t nr, uint64_t until_ns,
 		abort();
 	for (size_t i = 0; i < nr; i++)
 		total += ranges[i].bytes;
-	while (total && now_ns() < until_ns && !stopped(control)) {
+	while (total && monotonic_ns() < until_ns && !stopped(control)) {
 		uint64_t at = below(xorshift(&state), total);
 		size_t i = 0;
 

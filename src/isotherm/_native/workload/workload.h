@@ -5,8 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TOUCH_PAGE 4096
-
 /** Private anonymous memory, 2 MiB aligned, with inaccessible memory around it so that the kernel
  *  never merges its mapping with a neighbour's. */
 struct touch_area {
@@ -29,7 +27,7 @@ struct touch_control {
 	uint64_t stop;		// set by the other side: return soon
 	uint64_t ops;		// bytes touched
 	uint64_t passes;	// passes over a range done
-	uint64_t overruns;	// passes that began a period or more late: the schedule was not kept
+	uint64_t overruns;	// passes left out, as one began a period or more late
 	uint64_t reserved[4];
 };
 

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from isotherm._core import PAGE_IDLE_BITMAP, AccessBpf, Walker
+from isotherm._core import (
+    FAIL_PRIVILEGE,
+    MAPPING_SWEEPABLE,
+    PAGE_IDLE_BITMAP,
+    AccessBpf,
+    CoreError,
+    Walker,
+)
 from isotherm.backends.process_look import ProcessLook
 from isotherm.core.look import Check, Samples, TargetRanges
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
@@ -42,7 +49,6 @@ _SECOND_NS = 1_000_000_000
 _MOST_SWEPT = 2 << 40
 #: The walker ignores the bits of an address above; those beyond are the kernel's.
 _USER_END = 1 << 47
-_SWEEP_FLAG = 1  # MAPPING_SWEEPABLE of access/target_memory.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,7 @@ class BpfLook(ProcessLook):
 
     def close(self) -> None:
         self._access.close()
+        self.walker.close()
 
 
 def _open(
@@ -178,13 +185,13 @@ def _open(
             follow_from=follow_from,
             page_idle=PAGE_IDLE_BITMAP if page_idle else None,
         )
-    except PermissionError as err:
-        raise NotPermittedError(
-            f"not allowed to clear accessed bits: {err}", hint=root_hint()
-        ) from err
-    except OSError as err:
+    except CoreError as err:
+        if err.code == FAIL_PRIVILEGE:
+            raise NotPermittedError(
+                f"not allowed to clear accessed bits: {err.strerror}", hint=root_hint()
+            ) from err
         raise NotSupportedError(
-            f"the access check fails its self-test: {err}",
+            f"the access check fails its self-test: {err.strerror}",
             hint="`isotherm doctor` names the backends that work here",
         ) from err
 
@@ -196,7 +203,7 @@ def _flat(mappings: Iterable[Mapping], ranges: Sequence[Range]) -> array[int]:
         inside = not ranges or any(
             one.start < mapping.end and mapping.start < one.end for one in ranges
         )
-        flag = _SWEEP_FLAG if inside and _sweepable(mapping) else 0
+        flag = MAPPING_SWEEPABLE if inside and _sweepable(mapping) else 0
         words.extend((mapping.start, mapping.end, flag))
     return words
 

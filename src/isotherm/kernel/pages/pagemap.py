@@ -7,26 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntFlag
 
+from isotherm import _core
 from isotherm.kernel import procfs
 from isotherm.kernel.meminfo import meminfo
 
 
 class Fact(IntFlag):
-    """What a survey tells of a page: enum page_fact of survey/survey.h, which explains them."""
+    """What a survey tells of a page: survey/survey.h explains each."""
 
-    PRESENT = 1
-    SWAPPED = 2
-    YOUNG = 4
-    ANON = 8
-    SHARED = 16
-    HUGE = 32
-    ACTIVE = 64
-    REFERENCED = 128
-    LOCKED = 256
-    ZERO = 512
-    SPECIAL = 1024
-    JOINED = 2048
-    TORN = 4096
+    PRESENT = _core.PAGE_PRESENT
+    SWAPPED = _core.PAGE_SWAPPED
+    YOUNG = _core.PAGE_YOUNG
+    ANON = _core.PAGE_ANON
+    SHARED = _core.PAGE_SHARED
+    HUGE = _core.PAGE_HUGE
+    ACTIVE = _core.PAGE_ACTIVE
+    REFERENCED = _core.PAGE_REFERENCED
+    LOCKED = _core.PAGE_LOCKED
+    ZERO = _core.PAGE_ZERO
+    SPECIAL = _core.PAGE_SPECIAL
+    JOINED = _core.PAGE_JOINED
+    TORN = _core.PAGE_TORN
 
 
 _PAGEMAP_SCAN = 0xC0606610  # _IOWR('f', 16, struct pm_scan_arg) of linux/fs.h, Linux 6.7
