@@ -3,12 +3,13 @@
 import errno
 from collections import Counter
 
+from isotherm.actions import limits
 from isotherm.actions.memory import SHARED, _sorted_out
 from isotherm.actions.treat import weighted_node
 from isotherm.actions.ways import NEVER, WAYS
 from isotherm.kernel import numa
 from isotherm.kernel.pages import madvise
-from isotherm.model.scheme import Action, Destination
+from isotherm.model.scheme import Action, Destination, Scheme
 from isotherm.model.target import Mapping
 
 
@@ -49,6 +50,14 @@ MAPS = b"""\
 7000-8000 rw-p 00000000 00:00 0 [heap]
 8000-9000 rw-p 00000000 00:0f 17 anon_inode:kvm-vcpu:0
 """
+
+
+def test_that_pages_are_left_alone_for_want_of_their_folios_is_told_beforehand():
+    blind = {"accessed": False, "flags": False, "cgroups": False}
+    (told,) = limits.warnings_for(Scheme(Action.COLD), blind)
+    assert "kpageflags" in told
+    assert limits.warnings_for(Scheme(Action.STAT), blind) == []
+    assert limits.warnings_for(Scheme(Action.COLD), blind | {"flags": True}) == []
 
 
 def test_only_private_ordinary_mappings_may_be_acted_on():

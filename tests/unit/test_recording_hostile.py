@@ -255,6 +255,19 @@ def test_what_makes_no_sense_is_damage(tmp_path, made):
     assert opened.damage.exit_code == 5
 
 
+@pytest.mark.parametrize("at", [0, 16_383, 16_384, 39_998])
+@pytest.mark.parametrize("by", [1, -20])
+def test_one_wrong_region_of_many(tmp_path, at, by):
+    """They are looked at in parts: an end that is one too far, or before its start."""
+    rows = [(0, 10 * i, 10 * i + 10, 0, 0, 0) for i in range(40_000)]
+    whole = recording(tmp_path / "x.isotherm", block(snapshot(0, rows)), rest=ending(1, 40_000))
+    assert len(list(open_recording(whole))) == 1
+    rows[at] = (0, 10 * at, max(0, 10 * at + 10 + by), 0, 0, 0)
+    opened = open_recording(recording(whole, block(snapshot(0, rows))))
+    assert list(opened.readable()) == []
+    assert opened.damage is not None
+
+
 def test_what_is_odd_but_can_be_is_no_damage(tmp_path):
     odd = [
         plain(index=0, rows=((0, 0, 2**64 - 1, 2**32 - 1, 2**32 - 1, 2**64 - 1),)),

@@ -98,6 +98,14 @@ def test_explain_takes_the_intervals_of_options_or_file(run, tmp_path):
     assert "longer than" in err
 
 
+@pytest.mark.parametrize("command", [["explain", "ethp"], ["explain", "prcl"]])
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_sentences_fit_the_terminal(run, monkeypatch, command, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = run(*command)
+    assert max(map(len, out.splitlines())) <= min(width, 80)
+
+
 def test_explain_in_json(run):
     document = json.loads(run("explain", "ethp", "--format", "json")[1])
     assert document["schema"] == "isotherm.schemefile/1"

@@ -186,6 +186,24 @@ def test_progress_is_one_line_within_the_terminal(monkeypatch):
     assert "working set" in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (100, " " + " " * 16 + " 0s/1s  12 regions  working set 1.0 GiB  cost 1%"),
+        (60, " " + " " * 10 + " 0s/1s  12 regions  working set 1.0 GiB  cost 1%"),
+        (50, " 0s/1s  12 regions  working set 1.0 GiB  cost 1%"),
+        (40, " 0s/1s  12 regions  working set 1.0 GiB"),
+        (20, " 0s/1s  12 regions"),
+    ],
+)
+def test_progress_leaves_out_whole_parts(monkeypatch, width, line):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(Progress, "elapsed_s", 0.0)
+    progress = Progress(Terminal(), 10**9)
+    progress.show("12 regions  working set 1.0 GiB  cost 1%")
+    assert progress.line() == line
+
+
 def test_progress_without_a_terminal_is_silent():
     out = io.StringIO()
     progress = Progress(out, None)

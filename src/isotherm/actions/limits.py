@@ -99,6 +99,11 @@ def warnings_for(scheme: Scheme, sources: SurveySources) -> list[str]:
             "huge pages are split, but khugepaged may make them anew: "
             "transparent_hugepage/enabled is 'always'"
         )
+    if scheme.action is not Action.STAT and not sources["flags"]:
+        found.append(
+            "without /proc/kpageflags nobody tells which pages make a folio: those that may be "
+            f"part of one are left alone ({root_hint()})"
+        )
     if WAYS[scheme.action].look and not sources["accessed"]:
         found.append(
             f"{scheme.action} acts without a look at accessed bits just before: "

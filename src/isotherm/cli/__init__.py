@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from isotherm.terminal.output import Guarded
 
+    _replace_closed_streams()
     out, complaints = sys.stdout, sys.stderr
     sys.stderr = cast("TextIO", Guarded(complaints))
     try:
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if err.filename is not None or not (err.errno in _NO_ROOM or _is_stuck(out)):
             raise
         _drop(out)
-        _complain(f"cannot write the output: {(err.strerror or '').lower()}", "")
+        complain(f"cannot write the output: {(err.strerror or '').lower()}", "")
         return 1
     finally:
         sys.stderr = complaints
@@ -134,7 +135,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except IsothermError as err:
         if debug:
             raise
-        _complain(err.message, err.hint)
+        complain(err.message, err.hint)
         return err.exit_code
     return status if isinstance(status, int) else 0
 
@@ -150,11 +151,28 @@ def _usage(err: click.ClickException) -> None:
     tell(*(shown(line, _LONGEST_LINE) for line in text.getvalue().rstrip("\n").split("\n")))
 
 
-def _complain(message: str, hint: str) -> None:
+def complain(message: str, hint: str) -> None:
     """Say what failed; what is in it from outside never begins a line of its own."""
     from isotherm.terminal.output import tell
 
     tell(f"isotherm: {message}", *([f"hint: {hint}"] if hint else []))
+
+
+def _replace_closed_streams() -> None:
+    """
+    Give closed standard streams (`>&-`) something to fail on, or to be forgotten in.
+
+    Their descriptors are taken first: no file that is opened later is to be written to by mistake.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR if fd == 2 else os.O_RDONLY)
+    if sys.stdout is None:  # writing to it is an error, as it is for other programs
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _is_stuck(stream: TextIO) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from isotherm.api import recording_path
+from isotherm.cli import complain
 from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
 from isotherm.cli.options import (
     TargetCommand,
@@ -131,7 +132,7 @@ def command(
     try:
         session = start(wanted.lasting(length))
     except CommandEndedError as err:
-        tell(f"isotherm: {err}")
+        complain(err.message, err.hint)
         return err.status
     with session, Foreground(session) as foreground:
         require_a_window(session, length)
@@ -150,5 +151,5 @@ def command(
         if nothing is not None:
             if session.command is None:
                 raise nothing
-            tell(f"isotherm: {nothing}")
+            complain(nothing.message, nothing.hint)
         return foreground.status()

@@ -11,7 +11,6 @@ import os
 import re
 import stat
 import struct
-import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +171,8 @@ class Recording:
 
     def _keep(self, pipe: BinaryIO) -> BinaryIO:
         """Return a nameless file with all that comes through a pipe, if it is a recording."""
+        import tempfile  # with OpenSSL, by way of random numbers: 4 MB
+
         head = b""
         while len(head) < _HEAD_BYTES and (more := pipe.read(_HEAD_BYTES - len(head))):
             head += more

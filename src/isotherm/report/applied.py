@@ -92,7 +92,7 @@ def report_applied(result: Result, *, dry_run: bool, width: int | None = None) -
     rows = [
         {
             "scheme": scheme.title,
-            "action": str(scheme.action),
+            "action": scheme.does,
             "quota": quota_text(scheme.quota),
             **{k: v for k, v in asdict(state.stats).items() if k != "errors"},
             "errors": dict(state.stats.errors),
@@ -145,7 +145,8 @@ def _summary(result: Result, *, dry_run: bool) -> str:
     what = "done" if tried else "nothing was done"
     if dry_run:
         what = "nothing was done: a dry run"
-    seconds = format_duration(int(result.seconds) * 1_000_000_000)
+    unit_ns = 10**9 if result.seconds >= 1 else 10**8
+    seconds = format_duration(int(result.seconds * 1e9) // unit_ns * unit_ns)
     count = f"{result.snapshots} snapshot{'' if result.snapshots == 1 else 's'}"
     moved = ""
     if before and not dry_run:

@@ -185,6 +185,11 @@ def register(kind: type[TargetSource]) -> None:
     _KINDS[kind.kind] = kind
 
 
+def unregister(kind: str) -> None:
+    """Forget a kind of source; of no effect if there is none."""
+    _KINDS.pop(kind, None)
+
+
 def kinds() -> tuple[type[TargetSource], ...]:
     """Return the registered kinds, in the order in which they came."""
     return tuple(_KINDS.values())

@@ -8,12 +8,13 @@ from typing import TextIO
 from isotherm.errors import escaped
 from isotherm.terminal.output import Painted, for_stream
 from isotherm.terminal.style import can_redraw, style_of, width_of
-from isotherm.terminal.text import cut
+from isotherm.terminal.text import columns_of, cut
 from isotherm.units import format_duration
 
 #: Between two lines.
 PERIOD_S = 0.5
-_BAR_CELLS = 16
+#: The longest bar, and the shortest that is worth its place.
+_BAR_CELLS, _LEAST_CELLS = 16, 4
 _CLEAR = "\r\x1b[K"
 
 
@@ -44,7 +45,7 @@ class Progress:
         return self._live and time.monotonic() >= self._next
 
     def show(self, text: str) -> None:
-        """Show this text beside the time, if it is time to."""
+        """Show this text beside the time, if it is time to; two blanks part what may go alone."""
         self._text = text
         if self.due():
             self._next = time.monotonic() + PERIOD_S
@@ -52,18 +53,22 @@ class Progress:
             self._stream.flush()
 
     def line(self) -> str:
-        """Return the line as the terminal gets it: it never wraps."""
-        spent = format_duration(int(self.elapsed_s) * 1_000_000_000)
-        if self._duration is None:
-            head = f" {spent}  "
-        else:
-            done = min(1.0, self.elapsed_s * 1e9 / max(1, self._duration))
-            bar = "█" * int(_BAR_CELLS * done)
-            head = f" {bar:{_BAR_CELLS}} {spent}/{format_duration(self._duration)}  "
+        """Return the line as the terminal gets it: it never wraps, and parts of it are whole."""
         room = width_of(self._stream) - 1
-        if len(head) + len(self._text) > room and self._duration is not None:
-            head = f" {spent}/{format_duration(self._duration)}  "
-        return for_stream(cut(head + escaped(self._text), room), self._style)
+        parts = [part.strip() for part in escaped(self._text).split("  ") if part.strip()]
+        head, bar = f" {self._time()}", ""
+        while len(parts) > 1 and len(head) + sum(columns_of(part) + 2 for part in parts) > room:
+            parts.pop()
+        line = "  ".join([head, *parts])
+        if self._duration is not None:
+            cells = min(_BAR_CELLS, room - columns_of(line) - 1)
+            done = min(1.0, self.elapsed_s * 1e9 / max(1, self._duration))
+            bar = f" {'█' * int(cells * done):{cells}}" if cells >= _LEAST_CELLS else ""
+        return for_stream(cut(bar + line, room), self._style)
+
+    def _time(self) -> str:
+        spent = format_duration(int(self.elapsed_s) * 1_000_000_000)
+        return spent if self._duration is None else f"{spent}/{format_duration(self._duration)}"
 
     def end(self) -> None:
         """Leave the last line where it is, and the cursor on a fresh one."""

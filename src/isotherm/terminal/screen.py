@@ -26,7 +26,7 @@ def space() -> tuple[int, int]:
     A power of two of rows gives each a round size.
     """
     columns = max(LEAST_WIDTH, width_of(sys.stdout) - MARGIN)
-    return columns, 16 if height_of(sys.stdout) >= 20 else 8
+    return columns, 16 if height_of(sys.stdout) >= 21 else 8
 
 
 class Screen:

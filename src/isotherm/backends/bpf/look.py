@@ -168,6 +168,7 @@ class BpfLook(ProcessLook):
 
     def close(self) -> None:
         self._access.close()
+        self.walker.close()
 
 
 def _open(
