@@ -8,8 +8,8 @@ pins:          ## pin every dependency to its newest version
 	uv run --no-project .ci/pins.py
 test:          ## fast tests: no root needed
 	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q
-test-coverage: ## the same, two at a time, and what they cover
-	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q -n 2 --dist worksteal --cov --cov-report=term
+test-coverage: ## the same but for statistics, two at a time, and what they cover
+	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q -n 2 --dist worksteal --cov --cov-report=term --ignore tests/quality
 test-pythons:  ## the same, with the built wheel on each newer Python that is found
 	tests/pythons.sh
 test-kernel:   ## tests that touch the running kernel (root)

@@ -123,3 +123,20 @@ def test_other_things_in_a_pipe_are_told(here, given):
     done = subprocess.run(command, input=given, capture_output=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith(b"isotherm: /dev/stdin is not a recording")
+
+
+@pytest.mark.parametrize(
+    ("closed", "status", "told"),
+    [
+        (">&-", 1, "isotherm: cannot write the output: bad file descriptor\n"),
+        ("2>&- >out", 0, ""),
+        ("<&- >out", 0, ""),
+    ],
+)
+def test_closed_streams_are_no_traceback(here, closed, status, told):
+    line = f"{sys.executable} -m isotherm report run.isotherm {closed}"
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=here, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (status, told)
+    assert status or (here / "out").read_text().startswith("app 42 and 1 more")

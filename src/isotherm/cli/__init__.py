@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from isotherm.terminal.output import Guarded
 
+    _replace_closed_streams()
     out, complaints = sys.stdout, sys.stderr
     sys.stderr = cast("TextIO", Guarded(complaints))
     try:
@@ -155,6 +156,23 @@ def complain(message: str, hint: str) -> None:
     from isotherm.terminal.output import tell
 
     tell(f"isotherm: {message}", *([f"hint: {hint}"] if hint else []))
+
+
+def _replace_closed_streams() -> None:
+    """
+    Give closed standard streams (`>&-`) something to fail on, or to be forgotten in.
+
+    Their descriptors are taken first: no file that is opened later is to be written to by mistake.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR if fd == 2 else os.O_RDONLY)
+    if sys.stdout is None:  # writing to it is an error, as it is for other programs
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _is_stuck(stream: TextIO) -> bool:

@@ -15,6 +15,7 @@ from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.kernel.features import probe
 from isotherm.session.session import MonitorSession
 from isotherm.session.start import monitor
+from isotherm.terminal.output import tell
 from isotherm.terminal.screen import MARGIN, Screen, space
 from isotherm.terminal.style import Style, can_redraw, style_of
 from isotherm.terminal.text import labelled
@@ -46,7 +47,7 @@ def show(workload: Workload, session: MonitorSession, style: Style, *, live: boo
         text = f"{workload.overruns} of {workload.sweeps} sweeps of the workload were late:"
         text += " the machine is busy, and the truth a little less true"
         lines += labelled("note", text, columns)
-    print("\n".join(lines))
+    tell(*lines, stream=sys.stdout)
 
 
 @click.command(
@@ -74,8 +75,8 @@ def command(*, seconds: float | None, backend: str, plain: bool) -> int:
     aggr = COARSE_AGGR if coarse else None
     style = style_of(sys.stdout, plain=plain)
     live = can_redraw(sys.stdout) and not plain
-    print("isotherm demo: 512 MiB of our own, hot in three places, one of which moves")
-    sys.stdout.flush()
+    about = "isotherm demo: 512 MiB of our own, hot in three places, one of which moves"
+    tell(about, stream=sys.stdout)
     with (
         Workload(demo_spec(seconds, separate=coarse)) as workload,
         monitor(pid=workload.pid, backend=backend, aggr=aggr) as session,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from isotherm.errors import (
 )
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Scheme
-from isotherm.report.output import FORMATS, Report
+from isotherm.report.output import FORMATS, Report, json_text
 from isotherm.schemefile import explain, files
 from isotherm.schemefile.bounds import MAX_TEXT
 from isotherm.schemefile.files import SPELLINGS, Spelling
@@ -29,7 +28,8 @@ from isotherm.schemefile.presets import PRESETS
 from isotherm.schemefile.scheme_file import SchemeFile
 from isotherm.schemefile.source import SchemeError
 from isotherm.session.here import feasible_here
-from isotherm.terminal.style import width_of
+from isotherm.terminal.output import tell
+from isotherm.terminal.style import style_of, width_of
 from isotherm.units import duration_us
 
 COMMANDS = ("check", "fmt", "convert", "explain", "list", "schema")
@@ -76,7 +76,7 @@ def _load(source: str) -> tuple[SchemeFile, Spelling]:
 
 def _tell_notes(file: SchemeFile) -> None:
     for note in file.notes:
-        print(note, file=sys.stderr)
+        tell(note)
 
 
 def _read(source: str) -> tuple[SchemeFile, Spelling]:
@@ -122,24 +122,25 @@ def check(sources: tuple[str, ...], sample: str | None, aggr: str | None, *, her
         name = shown(source, 200)
         try:
             file, spelling = _load(source)
-            count = sum(len(one.schemes) for one in file.contexts)
-            for one in file.contexts:
-                attrs = _attrs(one, sample, aggr)
-                for scheme in one.schemes:
+            count = sum(len(context.schemes) for context in file.contexts)
+            for context in file.contexts:
+                attrs = _attrs(context, sample, aggr)
+                for scheme in context.schemes:
                     for warning in explain.warnings(scheme, attrs):
-                        print(f"{name}: {scheme.title}: {warning}", file=sys.stderr)
-                impossible += _tell_what_fails_here(name, one.schemes)
+                        tell(f"{name}: {scheme.title}: {warning}")
+                impossible += _tell_what_fails_here(name, context.schemes)
         except BadValueError as err:
             found = [err, *err.others] if isinstance(err, SchemeError) else [err]
             mistakes += len(found)
             for mistake in found:
                 placed = isinstance(mistake, SchemeError) or name in mistake.message
                 place = "" if placed else f"{name}: "
-                print(f"isotherm: {place}{mistake.message}", file=sys.stderr)
+                tell(f"isotherm: {place}{mistake.message}")
                 if mistake.hint:
-                    print(f"hint: {mistake.hint}", file=sys.stderr)
+                    tell(f"hint: {mistake.hint}")
         else:
-            print(f"{name}: {count} scheme{'' if count == 1 else 's'}, {spelling}")
+            plural = "" if count == 1 else "s"
+            tell(f"{name}: {count} scheme{plural}, {spelling}", stream=sys.stdout)
     if mistakes:
         raise BadValueError(f"{mistakes} mistake{'' if mistakes == 1 else 's'}")
     if here and impossible:
@@ -153,9 +154,9 @@ def _tell_what_fails_here(source: str, schemes: Sequence[Scheme]) -> int:
         if found.why_not:
             impossible += 1
             why = f"cannot be done on this machine: {found.why_not}"
-            print(f"{source}: {scheme.title}: {why}", file=sys.stderr)
+            tell(f"{source}: {scheme.title}: {why}")
         for warning in found.warnings:
-            print(f"{source}: {scheme.title}: {warning}", file=sys.stderr)
+            tell(f"{source}: {scheme.title}: {warning}")
     return impossible
 
 
@@ -173,7 +174,7 @@ def fmt(source: str, *, only_check: bool) -> None:
     else:
         formatted = files.write(file, spelling)
         if text is not None and any(line.lstrip().startswith("#") for line in text.split("\n")):
-            print("comments are not kept in this spelling", file=sys.stderr)
+            tell("comments are not kept in this spelling")
     if not only_check:
         sys.stdout.write(formatted)
     elif text != formatted:
@@ -225,9 +226,9 @@ def explain_command(source: str, sample: str | None, aggr: str | None, form: str
     """Say what each scheme does, in one sentence and in the kernel's units."""
     file, _ = _load(source)
     rows, text = [], []
-    for one in file.contexts:
-        attrs = _attrs(one, sample, aggr)
-        for scheme in one.schemes:
+    for context in file.contexts:
+        attrs = _attrs(context, sample, aggr)
+        for scheme in context.schemes:
             rows.append(_explained(scheme, attrs))
             text += _wrapped(f"{scheme.title}: {rows[-1]['sentence']}")
             text += _wrapped(f"  {rows[-1]['kernel']}")
@@ -277,4 +278,4 @@ def schema() -> None:
     """Print the JSON Schema of scheme documents, for editors."""
     from isotherm.schemefile.documents.schema import json_schema
 
-    print(json.dumps(json_schema(), indent=2))
+    sys.stdout.write(json_text(json_schema(), style_of(sys.stdout), indent=2))
