@@ -56,7 +56,9 @@ class _Schema:
         columns, metadata = read_schema(first)
         self.info = checked_info(metadata.get(layout.METADATA_KEY, ""))
         wanted = layout.COLUMNS_1 if version == 1 else layout.COLUMNS
-        if not Column("", "struct", children=columns).fits(Column("", "struct", children=wanted)):
+        there = {column.name for column in columns}
+        needed = tuple(one for one in wanted if one.name in there or not one.nullable)
+        if not Column("", "struct", children=columns).fits(Column("", "struct", children=needed)):
             raise BadMessageError("its columns are not those of a recording")
         self.layout = Layout(columns, wanted)
 
