@@ -21,7 +21,7 @@ fi
 
 ISOTHERM_WERROR=1 uv build -q --wheel -o "$work/dist"
 uv export -q --only-group test --no-hashes >"$work/test.txt"
-[ $# -gt 0 ] || set -- tests/unit tests/property tests/conformance
+[ $# -gt 0 ] || set -- tests/unit tests/property tests/conformance tests/architecture
 for minor in $(printf '%s\n' "${!found[@]}" | sort -n); do
 	python="$work/3.$minor/bin/python"
 	echo "Python $("${found[$minor]}" -c 'import sys; print(sys.version)'), ${found[$minor]}"

@@ -16,6 +16,7 @@ from isotherm.errors import (
     ThresholdError,
 )
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.own import register_action, register_metric
 from isotherm.model.ranges import Range
 from isotherm.model.scheme import (
     Access,
@@ -81,6 +82,8 @@ __all__ = [
     "monitor",
     "open",
     "record",
+    "register_action",
+    "register_metric",
 ]
 
 if TYPE_CHECKING:

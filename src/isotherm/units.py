@@ -38,7 +38,7 @@ _DURATION = {
     "d": 86_400_000_000_000,
 }
 _TERM = re.compile(r"([0-9][0-9_,]*(?:\.[0-9]+)?|\.[0-9]+)\s*([a-zA-Zµ\u03bc]*)")
-_PERCENT = re.compile(r"([0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:/([0-9]{1,40}))?\s*%?")
+_PERCENT = re.compile(r"([0-9]{1,40}(?:\.[0-9]{0,40}|/[0-9]{1,40})?|\.[0-9]{1,40})\s*%?")
 
 
 def said(value: object) -> str:
@@ -194,8 +194,8 @@ def percent(value: float | str) -> Fraction:
     if isinstance(value, str):
         text = value.strip()
         match = _PERCENT.fullmatch(text) if _is_plain(value) else None
-        if match is not None and int(match[2] or 1):
-            share = Fraction(match[1]) / int(match[2] or 1) / 100
+        if match is not None and int(match[1].partition("/")[2] or 1):
+            share = Fraction(match[1]) / 100
     elif isinstance(value, int) or (isinstance(value, float) and isfinite(value)):
         share = Fraction(value if isinstance(value, int) else str(value)) / 100
     if share is None or share < 0:

@@ -6,6 +6,7 @@ from itertools import islice, pairwise
 
 import pytest
 
+import isotherm
 from isotherm.backends.sim.ops import SimOps
 from isotherm.backends.sim.workloads import BASE, MIB, MS, fixed
 from isotherm.clock import VirtualClock
@@ -219,6 +220,18 @@ def test_its_snapshots_are_recorded(tmp_path):
             writer.write(snapshot)
     read = [snapshot.regions for snapshot in open_recording(path)]
     assert read == [snapshot.regions for snapshot in snapshots]
+
+
+def test_a_session_takes_it_by_name():
+    clock = VirtualClock(1000 * MS)
+    look = SimOps(fixed(TOTAL, (HOT,)), clock)
+    with isotherm.monitor(ops=look, policy="fixed pieces", clock=clock) as session:
+        snapshots = list(session.snapshots("1s"))
+    assert len(snapshots) > 5
+    hot = [region.start - BASE for region in snapshots[-1].regions if region.nr_accesses]
+    assert hot == [4 * PIECE, 5 * PIECE]
+    with pytest.raises(BadValueError, match="no policy"):
+        isotherm.monitor(ops=look, policy="none", clock=clock)
 
 
 def test_a_policy_may_be_given_without_a_name():

@@ -30,7 +30,7 @@ from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.snapshot import Columns, Cost, IdleAge
 from isotherm.model.target import Mapping, Target, Unobservable
-from isotherm.recording import encode, zstd
+from isotherm.recording import encode, reader, zstd
 from isotherm.recording import format as layout
 from isotherm.recording.messages import END, schema_message
 from isotherm.recording.writer import RecordingWriter
@@ -78,8 +78,12 @@ def snapshots():
     return [*made, replace(made[-1], index=9, targets=(target, *made[0].targets), mappings={})]
 
 
+COMPRESSOR = zstd.Compressor()
+
+
+@functools.lru_cache(256)
 def frame(data):
-    return zstd.Compressor().frame(data)
+    return COMPRESSOR.frame(data)
 
 
 def end(count, regions):
@@ -87,9 +91,9 @@ def end(count, regions):
     return frame(END) + layout.note(layout.END_TEXT + text)
 
 
-@functools.cache
-def schema():
-    return schema_message(layout.COLUMNS, {layout.METADATA_KEY: '{"version": 2, "start_ns": 7}'})
+@functools.lru_cache(64)
+def schema(info='{"version": 2, "start_ns": 7}'):
+    return schema_message(layout.COLUMNS, {layout.METADATA_KEY: info})
 
 
 def message(made):
@@ -179,7 +183,7 @@ def some_values(rng):
     info = json.dumps({"version": 2, "start_ns": 7, rng.choice(("host", "\x1b", "level")): odd})
     if rng.random() < 0.1:
         info = mutate(rng, info.encode()).decode("utf-8", "replace")
-    begin = schema_message(layout.COLUMNS, {layout.METADATA_KEY: info})
+    begin = schema(info)
     regions = sum(len(one.columns) for one in made)
     cut = rng.randrange(len(made) + 1)
     blocks = [message(part) for part in (made[:cut], made[cut:]) if part]
@@ -254,6 +258,17 @@ def scratch(pid, number):
     return fd, Path(f"/proc/self/fd/{fd}")
 
 
+@functools.lru_cache(64)
+def known_schema(content, version):
+    return REAL_SCHEMA(bytearray(content), version)
+
+
+#: The same first frame says the same: most inputs have that of an example, and half of the time
+#: would go there.
+REAL_SCHEMA = reader._Schema
+reader._Schema = lambda content, version: known_schema(bytes(content), version)
+
+
 def opened(data):
     fd, path = scratch(os.getpid(), 0)
     os.ftruncate(fd, 0)
@@ -287,7 +302,7 @@ def check_snapshot(one):
     for target, start, end, _, age, _ in one.columns:
         assert target < len(one.targets)
         assert ends.get(target, 0) <= start < end < 2**64
-        assert target == max(ends, default=0) or target > max(ends)
+        assert target >= max(ends, default=0)
         assert age < 2**32
         ends[target] = end
     assert len({target.id for target in one.targets}) == len(one.targets)

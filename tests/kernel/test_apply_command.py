@@ -192,10 +192,10 @@ def test_the_processes_of_a_cgroup_and_no_others(child, group):
         assert other.away() == 0
 
 
-def test_a_cgroup_that_vanishes_leaves_its_processes(child, group):
+def test_a_scheme_outlives_the_cgroup_that_it_is_for(child, group):
     scheme = f"pageout quota=none filter=+memcg:/{group.name}"
     (group / "cgroup.procs").write_text(str(child.pid))
-    with applying(scheme, "-G", f"/{group.name}") as running:
+    with applying(scheme, "-p", child.pid) as running:
         running.wait_for("applying to")
         (group.parent / "cgroup.procs").write_text(str(child.pid))
         group.rmdir()
@@ -207,6 +207,18 @@ def test_a_cgroup_that_vanishes_leaves_its_processes(child, group):
     (reason,) = result["schemes"][0]["errors"]
     assert group.name in reason
     assert applied(result) <= child.away()
+
+
+def test_who_leaves_the_cgroup_is_let_go(child, group):
+    """And with the last member the run is over."""
+    (group / "cgroup.procs").write_text(str(child.pid))
+    with applying("stat", "-G", group, "--update", "50ms") as running:
+        running.wait_for("applying to")
+        child.run("time.sleep(0.5)")
+        (group.parent / "cgroup.procs").write_text(str(child.pid))
+        result = running.end()
+    assert result["snapshots"] > 0
+    assert result["schemes"][0]["nr_tried"] > 0
 
 
 def test_no_such_cgroup_and_an_empty_one(group):
@@ -255,9 +267,15 @@ def test_a_guard_holds_back_and_lets_go_on(child, tmp_path):
 def test_a_guard_whose_command_leaves_nothing_running(child):
     with applying(ALL, "-p", child.pid, "--guard", "cmd=sleep 600") as running:
         running.wait_for("applying to")
-        children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
-        child.wait_until(lambda: children.read_text().split())
-        (guard_pid,) = map(int, children.read_text().split())
+        threads = Path(f"/proc/{running.process.pid}/task")
+
+        def started():
+            return [
+                pid for one in threads.iterdir() for pid in (one / "children").read_text().split()
+            ]
+
+        child.wait_until(started)
+        (guard_pid,) = map(int, started())
         running.tell().end()
     assert not Path(f"/proc/{guard_pid}").exists()
 

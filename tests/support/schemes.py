@@ -27,8 +27,10 @@ U64 = 2**64 - 1
 MIGRATES = (Action.MIGRATE_HOT, Action.MIGRATE_COLD)
 
 sizes = st.integers(0, U64) | st.integers(0, 2**30).map(lambda n: n * 4096)
-names = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-paths = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).map("/".__add__)
+prints = st.characters(exclude_categories=["C", "Z"]) | st.just(" ")
+names = st.text(prints, max_size=12)
+inside_paths = st.characters(exclude_categories=["Cs"], exclude_characters="\0\n")
+paths = st.text(inside_paths, min_size=1, max_size=12).map("/".__add__)
 small = st.integers(0, 2**31)
 percents = st.integers(0, 100) | st.integers(0, 100_000).map(lambda n: Fraction(n, 1000))
 

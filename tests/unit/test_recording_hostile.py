@@ -402,6 +402,25 @@ def with_columns(message, rows, nodes, buffers):
     return batch_message(rows, [*own_nodes, *nodes], [*own, *buffers])
 
 
+def test_columns_that_may_be_null_may_be_missing(tmp_path):
+    """As in a recording from before they were thought of."""
+    one = plain(index=0, monotonic_ns=7, idle_ages=(IdleAge(0, "x", 1, 2),))
+    message = without_columns(block(one), nodes=8, buffers=16)
+    older = schema(columns=layout.COLUMNS[:-3])
+    path = recording(tmp_path / "x.isotherm", message, begin=older, rest=ending(1, 3))
+    assert list(open_recording(path)) == [replace(one, monotonic_ns=None, idle_ages=None)]
+
+
+def without_columns(message, nodes, buffers):
+    """The message of a block without the last columns, which have so many of these."""
+    from isotherm.recording.messages import batch_message, messages
+
+    [known] = messages(memoryview(message))
+    own = [n for node in known.header.structs(1, "qq", 16)[:-nodes] for n in node]
+    places = known.header.structs(2, "qq", 16)[:-buffers]
+    return batch_message(1, own, [bytes(known.body[at : at + n]) for at, n in places])
+
+
 @pytest.mark.parametrize(
     "columns",
     [

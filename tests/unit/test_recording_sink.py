@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -13,9 +13,12 @@ from isotherm.clock import VirtualClock
 from isotherm.errors import OutputError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Access, Action, Pattern, Quota, Scheme
+from isotherm.model.scheme_state import SchemeState, TriedRegion
+from isotherm.model.snapshot import Columns
 from isotherm.model.target import Target
 from isotherm.recording.reader import open_recording
 from isotherm.recording.sink import RecordingSink
+from isotherm.recording.writer import RecordingWriter
 from support.snapshots import phases
 
 
@@ -98,3 +101,14 @@ def test_a_session_with_schemes_comes_back_whole(tmp_path):
     assert any(one.schemes[0].tried for one in read)
     assert out.effective_bytes == 4 * MIB
     assert out.stats.sz_applied >= 4 * MIB
+
+
+def test_what_was_tried_on_a_target_that_ended_is_left_out(tmp_path):
+    """Its number is of no target any more, and would be damage to a reader."""
+    kept, gone = (TriedRegion(target, 0, 4096, 0, 0, 0, 0) for target in (0, 1))
+    one = replace(phases(1)[0], targets=(Target(7, "app", 42),), columns=Columns())
+    state = SchemeState("out", "pageout", tried=(kept, gone))
+    with RecordingWriter(tmp_path / "r", {}) as writer:
+        writer.write(replace(one, schemes=(state,)))
+    [read] = open_recording(tmp_path / "r")
+    assert read.schemes == (replace(state, tried=(kept,)),)

@@ -19,7 +19,7 @@ from isotherm.cli.options import (
     monitor_options,
     target_names,
 )
-from isotherm.errors import BadValueError, CommandEndedError
+from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
 from isotherm.model.snapshot import Snapshot
 from isotherm.report.applied import live_lines, quota_text, report_applied
 from isotherm.report.output import FORMATS
@@ -226,9 +226,9 @@ def command(
         announce(applying, dry_run=dry_run, endless=length is None)
         applying.run(None if length is None else length / 1e9, Live(applying, plain=plain))
         result = applying.result()
-        if not result.snapshots:
+        if not result.snapshots and any(state.active for state in result.states):
             nothing = why_nothing(applying.session, foreground, "done")
-            if foreground.signal is None and applying.session.command is None:
+            if isinstance(nothing, TargetGoneError) and applying.session.command is None:
                 raise nothing
             tell(f"note: {nothing.message}")
         applying.close()

@@ -122,13 +122,13 @@ def check(sources: tuple[str, ...], sample: str | None, aggr: str | None, *, her
         name = shown(source, 200)
         try:
             file, spelling = _load(source)
-            count = sum(len(one.schemes) for one in file.contexts)
-            for one in file.contexts:
-                attrs = _attrs(one, sample, aggr)
-                for scheme in one.schemes:
+            count = sum(len(context.schemes) for context in file.contexts)
+            for context in file.contexts:
+                attrs = _attrs(context, sample, aggr)
+                for scheme in context.schemes:
                     for warning in explain.warnings(scheme, attrs):
                         tell(f"{name}: {scheme.title}: {warning}")
-                impossible += _tell_what_fails_here(name, one.schemes)
+                impossible += _tell_what_fails_here(name, context.schemes)
         except BadValueError as err:
             found = [err, *err.others] if isinstance(err, SchemeError) else [err]
             mistakes += len(found)
@@ -226,9 +226,9 @@ def explain_command(source: str, sample: str | None, aggr: str | None, form: str
     """Say what each scheme does, in one sentence and in the kernel's units."""
     file, _ = _load(source)
     rows, text = [], []
-    for one in file.contexts:
-        attrs = _attrs(one, sample, aggr)
-        for scheme in one.schemes:
+    for context in file.contexts:
+        attrs = _attrs(context, sample, aggr)
+        for scheme in context.schemes:
             rows.append(_explained(scheme, attrs))
             text += _wrapped(f"{scheme.title}: {rows[-1]['sentence']}")
             text += _wrapped(f"  {rows[-1]['kernel']}")

@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from isotherm import _core
 from isotherm.model.attrs import Attrs
@@ -70,6 +70,41 @@ class TargetRanges:
     ranges: tuple[Range, ...]
     mappings: tuple[Mapping, ...] = ()
     unobservable: tuple[Unobservable, ...] = ()
+
+
+class PageState(IntEnum):
+    """What a bulk read says of a page: the bytes that `Bulk.read` returns."""
+
+    #: Not in memory: not mapped, never touched, or paged out.
+    ABSENT = 0
+    #: Not accessed since its accessed bit was cleared.
+    OLD = 1
+    YOUNG = 2
+    UNOBSERVABLE = 3
+
+
+class Bulk(Protocol):
+    """
+    Reads stretches of memory page by page, and clears them: the face of a Look for maps of pages.
+
+    It shares the accessed bits with samples: what one of them clears is old for the other, until
+    it is used. Called from the thread that samples; a target is told by its index in the last
+    `Look.targets()`.
+    """
+
+    def read(self, target: int, start: int, end: int) -> bytes:
+        """
+        Return a `PageState` per page of [start, end), which are whole pages; clears nothing.
+
+        Pages that share an accessed bit share their state. Of a vanished target all are absent.
+        """
+
+    def clear(self, target: int, ranges: Sequence[tuple[int, int]]) -> int:
+        """
+        Clear the accessed bits of pages wholly inside `ranges`; return how many were set.
+
+        Where pages share a bit, all of them have to be inside. Counts for `Look.cleared`.
+        """
 
 
 class Look(ABC):
@@ -134,6 +169,10 @@ class Look(ABC):
         With it, the C core runs all ticks of a window without the interpreter; `prepare` and
         `check` are then not called.
         """
+        return None
+
+    def bulk(self) -> Bulk | None:
+        """Return the face that reads and clears whole stretches; None if it has none."""
         return None
 
     def close(self) -> None:  # noqa: B027 - most hold nothing

@@ -337,6 +337,7 @@ class Monitor:
             cost=Cost(max(0, self._cpu_ns - cpu_ns), *self.policy.take_cost()),
             mappings=self._mappings if self._mappings_changed else None,
             schemes=self._schemes.take_states() if self._schemes is not None else (),
+            monotonic_ns=self._clock.now_ns(),
         )
         self._index += 1
         self._mappings_changed = False

@@ -14,9 +14,14 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
-from isotherm.errors import BadValueError
+from isotherm.errors import BadValueError, shown
 from isotherm.model.attrs import UINT_MAX, Attrs
+from isotherm.model.own import ACTIONS, METRICS, NamedAction, NamedMetric, OwnAction
+from isotherm.model.text import check_name, check_path
 from isotherm.units import U64_MAX
+
+#: The highest number of a node, either way.
+INT_MAX = 2**31 - 1
 
 
 class Action(StrEnum):
@@ -35,18 +40,23 @@ class Action(StrEnum):
     STAT = "stat"
 
 
-#: An own action: called with target index, start and end of a region, in bytes; returns how many
-#: bytes of it were really treated.
-OwnAction = Callable[[int, int, int], int]
+ACTIONS.reserved.update(Action)
 
 
 def _check_bounds(what: str, low: Fraction | int, high: Fraction | int | None) -> None:
-    if low < 0:
-        raise BadValueError(f"{what} cannot be negative")
+    _check_numbers(what, low, high or 0)
     if high is not None and low > high:
         raise BadValueError(
             f"{what} {low}..{high} are upside down", hint="the lower bound comes first"
         )
+
+
+def _check_numbers(what: str, *numbers: Fraction | int) -> None:
+    """Raise `BadValueError` for numbers that 64 bits do not hold."""
+    if min(numbers) < 0:
+        raise BadValueError(f"{what} cannot be negative", hint="0 is the least")
+    if max(numbers) > U64_MAX:
+        raise BadValueError(f"{what} cannot be above 2^64", hint=f"{U64_MAX} is the most")
 
 
 def _plain(value: Fraction | int | None) -> Fraction | int | None:
@@ -155,14 +165,18 @@ class Metric(StrEnum):
     OWN = "own"
 
 
+METRICS.reserved.update(Metric)
+METRICS.reserved.update(metric.removesuffix("_bp").removesuffix("_us") for metric in Metric)
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """
     What the quota is tuned for: the metric's `target`, in the metric's unit (µs, 1/10,000).
 
     current: value of USER_INPUT so far; nid: node of the NODE_ metrics; memcg: path of the cgroup
-    of the MEMCG ones; read: of OWN, returns the present value; complement: aim at all but the
-    target (damo knows it, no release of the kernel does).
+    of the MEMCG ones; read: of OWN, returns the present value, a `NamedMetric` if it has a name;
+    complement: aim at all but the target (damo knows it, no release of the kernel does).
     """
 
     metric: Metric
@@ -170,10 +184,12 @@ class Goal:
     current: int = 0
     nid: int = 0
     memcg: str = ""
-    read: Callable[[], int] | None = None
+    read: Callable[[], float] | None = None
     complement: bool = False
 
     def __post_init__(self) -> None:
+        _check_numbers(f"values of goal {self.metric}", self.target, self.current)
+        check_path(f"goal {self.metric}: cgroup", self.memcg)
         if self.target <= 0:
             raise BadValueError(
                 f"goal {self.metric}: a target of {self.target} cannot be aimed at",
@@ -181,6 +197,28 @@ class Goal:
             )
         if (self.read is not None) != (self.metric is Metric.OWN):
             raise BadValueError(f"goal {self.metric}: only an own goal has a callable to read it")
+
+    @property
+    def title(self) -> str:
+        """The metric's name, that of its own one if it has a name."""
+        return self.own.name if self.own is not None else str(self.metric)
+
+    def measured(self) -> tuple[int, str]:
+        """
+        Return the present value of an own goal, and "".
+
+        Where its callable fails or returns no number, the target, as if it was met, and why.
+        """
+        try:
+            value = self.read() if self.read is not None else self.current
+            return max(0, min(int(value), U64_MAX)), ""
+        except Exception as err:  # noqa: BLE001 - it is the user's, and must not end the loop
+            return self.target, shown(f"{type(err).__name__}: {err}", 100)
+
+    @property
+    def own(self) -> NamedMetric | None:
+        """The registered metric that it aims at, if it is one."""
+        return self.read if isinstance(self.read, NamedMetric) else None
 
 
 Tuner = Literal["consist", "temporal"]
@@ -217,8 +255,7 @@ class Quota:
 
     def __post_init__(self) -> None:
         numbers = (self.time_ms, self.size_bytes, self.reset_ms, *self.weights, *self.fail_charge)
-        if min(numbers) < 0:
-            raise BadValueError("a quota cannot be negative")
+        _check_numbers("a quota", *numbers)
 
     @property
     def limits(self) -> bool:
@@ -272,6 +309,8 @@ class Filter:
         )
         if (self.bounds is not None) != (self.type in ranged):
             raise BadValueError(f"filter {self.type}: bounds are needed for {', '.join(ranged)}")
+        _check_numbers(f"filter {self.type}: bounds", self.target, *(self.bounds or ()))
+        check_path(f"filter {self.type}: cgroup", self.memcg)
         if self.bounds is not None and self.bounds[0] > self.bounds[1]:
             raise BadValueError(f"filter {self.type}: the bounds are upside down")
         if (
@@ -307,7 +346,8 @@ class Watermarks:
     low: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.interval_us, self.low) < 0 or not self.low <= self.mid <= self.high:
+        _check_numbers("watermarks", self.interval_us, self.high)
+        if self.low < 0 or not self.low <= self.mid <= self.high:
             raise BadValueError(
                 f"watermarks {self.high}/{self.mid}/{self.low} permil are out of order",
                 hint="high, middle, low",
@@ -330,8 +370,8 @@ class Scheme:
 
     quota None: none was asked for, so that `apply` may take a careful default; apply_interval_us 0
     is the aggregation interval; target_nid and destinations: of the migrations; max_nr_snapshots:
-    rest after so many, 0 never; own: does the work in place of an action that isotherm knows, then
-    `action` only tells the priority of regions.
+    rest after so many, 0 never; own: does the work in place of an action that isotherm knows (a
+    `NamedAction` if it has a name), then `action` only tells the priority of regions.
     """
 
     action: Action
@@ -352,8 +392,13 @@ class Scheme:
             raise BadValueError(
                 f"{self.action} has no destination", hint="migrate_hot and _cold do"
             )
-        if self.apply_interval_us < 0 or self.max_nr_snapshots < 0:
-            raise BadValueError("intervals and counts of a scheme cannot be negative")
+        numbers = (self.apply_interval_us, self.max_nr_snapshots)
+        _check_numbers("intervals and counts of a scheme", *numbers)
+        check_name("the name of a scheme", self.name)
+        _check_numbers("weights of nodes", 0, *(node.weight for node in self.destinations))
+        nodes = (self.target_nid or 0, *(node.nid for node in self.destinations))
+        if max(map(abs, nodes)) > INT_MAX:
+            raise BadValueError("there is no node of this number", hint="as in node1")
 
     @property
     def core_filters(self) -> tuple[Filter, ...]:
@@ -374,7 +419,12 @@ class Scheme:
     @property
     def title(self) -> str:
         """The name, or what it does."""
-        return self.name or str(self.action)
+        return self.name or self.does
+
+    @property
+    def does(self) -> str:
+        """The name of its action, of its own one if that has a name."""
+        return self.own.name if isinstance(self.own, NamedAction) else str(self.action)
 
 
 def rejects_rest(filters: Sequence[Filter]) -> bool:

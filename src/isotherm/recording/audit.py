@@ -53,7 +53,7 @@ class AuditLog:
             "time": _now(),
             "schema": SCHEMA,
             "scheme": scheme.title,
-            "action": str(scheme.action),
+            "action": scheme.does,
             "pid": known.target.pid if known else None,
             "process": known.target.name if known else None,
             "mappings": names,

@@ -107,12 +107,13 @@ class Layout:
     How the batches of a stream are taken apart.
 
     columns: of its schema; wanted: those that are read, which the schema must have
-    (`Column.fits`).
+    (`Column.fits`), but for some that may be null: these are null where they are missing.
     """
 
     def __init__(self, columns: Sequence[Column], wanted: Sequence[Column]) -> None:
         by_name = {column.name: column for column in wanted}
         self.parts = tuple(_part(column, by_name.get(column.name)) for column in columns)
+        self.absent = by_name.keys() - {column.name for column in columns}
         self.nodes = sum(part.nodes for part in self.parts)
         self.buffers = sum(part.buffers for part in self.parts)
 
@@ -136,6 +137,9 @@ class Batch:
         if counts != (layout.nodes, layout.buffers) or self.length < 0:
             raise BadMessageError("a block has not the columns of its schema")
         self.columns = dict(self._read_all(layout.parts, self.length))
+        if layout.absent:
+            nothing = Vector(self.length, valid=memoryview(bytes(self.length // 8 + 1)))
+            self.columns |= dict.fromkeys(layout.absent, nothing)
 
     def _read_all(self, parts: Sequence[_Part], least: int) -> Iterator[tuple[str, Vector]]:
         """Read columns of at least so many values (lists may leave some of their items out)."""

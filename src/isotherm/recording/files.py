@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -100,7 +99,7 @@ class NewFile:
             if not force:
                 raise
             _check_ours(path.lstat())
-            self._beside = path.with_name(f".{secrets.token_hex(4)}{path.suffix}.part")
+            self._beside = path.with_name(f".{os.urandom(4).hex()}{path.suffix}.part")
             self.fd = os.open(self._beside, _FLAGS | os.O_CREAT | os.O_EXCL, PRIVATE)
         self._made = os.fstat(self.fd)
 

@@ -11,7 +11,6 @@ import os
 import re
 import stat
 import struct
-import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +56,9 @@ class _Schema:
         columns, metadata = read_schema(first)
         self.info = checked_info(metadata.get(layout.METADATA_KEY, ""))
         wanted = layout.COLUMNS_1 if version == 1 else layout.COLUMNS
-        if not Column("", "struct", children=columns).fits(Column("", "struct", children=wanted)):
+        there = {column.name for column in columns}
+        needed = tuple(one for one in wanted if one.name in there or not one.nullable)
+        if not Column("", "struct", children=columns).fits(Column("", "struct", children=needed)):
             raise BadMessageError("its columns are not those of a recording")
         self.layout = Layout(columns, wanted)
 
@@ -172,6 +173,8 @@ class Recording:
 
     def _keep(self, pipe: BinaryIO) -> BinaryIO:
         """Return a nameless file with all that comes through a pipe, if it is a recording."""
+        import tempfile  # with OpenSSL, by way of random numbers: 4 MB
+
         head = b""
         while len(head) < _HEAD_BYTES and (more := pipe.read(_HEAD_BYTES - len(head))):
             head += more

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import platform
+import re
 import shlex
 import sys
 import time
@@ -40,13 +41,9 @@ _HINTS = {
 
 def default_info() -> dict[str, Any]:
     """Return what every recording says about where it comes from (docs/recording-format.md)."""
-    try:
-        version = metadata.version("isotherm")
-    except metadata.PackageNotFoundError:
-        version = "unknown"
     return {
         "version": layout.VERSION,
-        "isotherm": version,
+        "isotherm": _our_version(),
         "host": platform.node(),
         "kernel": platform.release(),
         "machine": platform.machine(),
@@ -58,11 +55,36 @@ def default_info() -> dict[str, Any]:
     }
 
 
+def _our_version() -> str:
+    """Return the version of the program; metadata.version() parses it as a mail, in 4 MB."""
+    try:
+        found_at = metadata.distribution("isotherm")
+        text = found_at.read_text("METADATA") or found_at.read_text("PKG-INFO")
+    except metadata.PackageNotFoundError:
+        text = None
+    found = re.search(r"^Version: (.*)$", text or "", re.MULTILINE)
+    return found[1] if found else "unknown"
+
+
 def _plain(value: object) -> object:
     """Let dataclasses (Attrs, Target) stand in `info`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return str(value)
+
+
+def _of_known_targets(snapshot: Snapshot) -> Snapshot:
+    """Leave out what schemes tried on a target that ended since: its number means nothing."""
+    count = len(snapshot.targets)
+    if all(tried.target < count for state in snapshot.schemes for tried in state.tried):
+        return snapshot
+    states = tuple(
+        dataclasses.replace(
+            state, tried=tuple(tried for tried in state.tried if tried.target < count)
+        )
+        for state in snapshot.schemes
+    )
+    return dataclasses.replace(snapshot, schemes=states)
 
 
 class _Output(Protocol):
@@ -185,7 +207,7 @@ class RecordingWriter:
         if not len(self._block):
             self._block_start_ns = snapshot.start_ns
         try:
-            self._block.add(snapshot)
+            self._block.add(_of_known_targets(snapshot))
         except BaseException:
             self._release()
             raise

@@ -92,7 +92,7 @@ def report_applied(result: Result, *, dry_run: bool, width: int | None = None) -
     rows = [
         {
             "scheme": scheme.title,
-            "action": str(scheme.action),
+            "action": scheme.does,
             "quota": quota_text(scheme.quota),
             **{k: v for k, v in asdict(state.stats).items() if k != "errors"},
             "errors": dict(state.stats.errors),

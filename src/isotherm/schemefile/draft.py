@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from isotherm.errors import BadValueError
+from isotherm.model.own import ACTIONS, NamedAction
 from isotherm.model.scheme import (
     NO_WEIGHTS,
     Access,
@@ -33,7 +34,7 @@ from isotherm.schemefile.source import (
     unknown,
 )
 from isotherm.schemefile.values import (
-    Limits,
+    QuotaLimits,
     count,
     parse_access,
     parse_age,
@@ -54,12 +55,20 @@ _T = TypeVar("_T")
 TUNERS: dict[str, Tuner] = {"consist": "consist", "temporal": "temporal"}
 
 
-def parse_action(word: Word) -> Action:
-    """Return the action of this name, in any case."""
+def parse_action(word: Word) -> tuple[Action, NamedAction | None]:
+    """Return the action of this name, in any case; of a registered one, also what does it."""
     name = word.text.lower()
-    if name not in list(Action):
-        raise unknown(word, "there is no action", word.text, [str(one) for one in Action])
-    return Action(name)
+    if name in list(Action):
+        return Action(name), None
+    if name in ACTIONS.known:
+        own = ACTIONS.known[name]
+        return Action(own.like), own
+    raise unknown(word, "there is no action", word.text, action_names())
+
+
+def action_names() -> list[str]:
+    """Return the names of all actions, those that were registered last."""
+    return [*map(str, Action), *ACTIONS.known]
 
 
 def decode_each(nodes: Iterable[_T], decode: Callable[[_T], Scheme]) -> tuple[Scheme, ...]:
@@ -87,10 +96,18 @@ def decode_each(nodes: Iterable[_T], decode: Callable[[_T], Scheme]) -> tuple[Sc
 
 
 def check_expressible(scheme: Scheme) -> None:
-    """Raise `InexpressibleError` for an own action."""
-    if scheme.own is not None:
+    """Raise `InexpressibleError` for an own action without a name."""
+    if scheme.own is None:
+        return
+    if not isinstance(scheme.own, NamedAction):
         raise InexpressibleError(
-            f"scheme {scheme.title}: a Python callable cannot be written to a file"
+            f"scheme {scheme.title}: a Python callable cannot be written to a file",
+            hint="isotherm.register_action gives it a name",
+        )
+    if scheme.action != scheme.own.like:
+        raise InexpressibleError(
+            f"scheme {scheme.title}: takes regions as {scheme.action}, and its action is "
+            f"registered to be like {scheme.own.like}"
         )
 
 
@@ -100,12 +117,13 @@ class Draft:
 
     place: Word
     action: Action | None = None
+    own: NamedAction | None = None
     name: str = ""
     sizes: tuple[int, int] = (0, U64_MAX)
     access: Access = field(default_factory=Access)
     age: Age = field(default_factory=Age)
     every_us: int = 0
-    limits: Limits | None = None
+    limits: QuotaLimits | None = None
     weights: Weights = NO_WEIGHTS
     goals: list[LateGoal] = field(default_factory=list)
     tuner: Tuner | None = None
@@ -119,6 +137,9 @@ class Draft:
     def set(self, key: str, value: Word) -> None:
         """Read the value of a key of a line."""
         SETTERS[key](self, value)
+
+    def set_action(self, word: Word) -> None:
+        self.action, self.own = parse_action(word)
 
     def set_tuner(self, word: Word) -> None:
         """Read the name of a tuner; raises `SchemeError` where another one was given."""
@@ -134,7 +155,9 @@ class Draft:
     def build(self) -> Scheme:
         """Return the scheme; raises `SchemeError` for what does not fit together."""
         if self.action is None:
-            raise self.place.error("a scheme needs an action", hint=f"one of {', '.join(Action)}")
+            raise self.place.error(
+                "a scheme needs an action", hint=f"one of {', '.join(action_names())}"
+            )
         with self.place.placed():
             return Scheme(
                 self.action,
@@ -147,13 +170,14 @@ class Draft:
                 target_nid=self.target_nid,
                 destinations=self.destinations,
                 max_nr_snapshots=self.snapshots,
+                own=self.own,
             )
 
     def _quota(self) -> Quota | None:
         asked = self.goals or self.tuner or any(self.weights) or any(self.fail_charge)
         if self.limits is None and not asked:
             return None
-        limits = self.limits or Limits()
+        limits = self.limits or QuotaLimits()
         return Quota(
             limits.time_ms,
             limits.size_bytes,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from isotherm.errors import shown
 from isotherm.model.attrs import Attrs
+from isotherm.model.own import NamedAction
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -17,6 +19,7 @@ from isotherm.model.scheme import (
     rejects_rest,
 )
 from isotherm.schemefile.filters import format_addresses
+from isotherm.schemefile.goals import format_own
 from isotherm.schemefile.values import exact_number, format_share
 from isotherm.units import U64_MAX, exact_duration, exact_size
 
@@ -54,15 +57,16 @@ def sentence(scheme: Scheme) -> str:
     """Return what a scheme does, in one sentence."""
     pattern = scheme.pattern
     sizes = (pattern.min_size_bytes, pattern.max_size_bytes)
-    parts = [f"{VERBS[scheme.action]} {_where(sizes, pattern.access, pattern.age)}"]
-    if scheme.own is not None:
-        parts[0] = parts[0].replace(VERBS[scheme.action], "Call the own action on", 1)
+    parts = [f"{_verb(scheme)} {_where(sizes, pattern.access, pattern.age)}"]
     if scheme.destinations:
-        shares = ", ".join(f"node {one.nid} (weight {one.weight})" for one in scheme.destinations)
+        shares = ", ".join(
+            f"node {destination.nid} (weight {destination.weight})"
+            for destination in scheme.destinations
+        )
         parts.append(f"to {shares}")
     elif scheme.target_nid is not None:
         parts.append(f"to node {scheme.target_nid}")
-    parts += [_filter(one) for one in scheme.filters]
+    parts += [_filter(rule) for rule in scheme.filters]
     if rejects_rest(scheme.filters):
         parts.append("nothing else")
     if scheme.apply_interval_us:
@@ -73,6 +77,12 @@ def sentence(scheme: Scheme) -> str:
     if scheme.max_nr_snapshots:
         parts.append(f"for {scheme.max_nr_snapshots} snapshots")
     return ", ".join(parts) + "."
+
+
+def _verb(scheme: Scheme) -> str:
+    if isinstance(scheme.own, NamedAction):
+        return scheme.own.about or f"Call the own action {scheme.own.name} on"
+    return VERBS[scheme.action] if scheme.own is None else "Call the own action on"
 
 
 def _where(sizes: tuple[int, int], access: Access, age: Age) -> str:
@@ -113,22 +123,22 @@ def _between(low: str, high: str) -> str:
     return f"at least {low}" if low else (f"at most {high}" if high else "")
 
 
-def _filter(one: Filter) -> str:
-    what = _MEMORY.get(one.type)
-    if one.type is FilterType.MEMCG:
-        what = f"memory of cgroup {one.memcg}"
-    elif one.type is FilterType.TARGET:
-        what = f"memory of target {one.target}"
-    elif one.bounds is not None:
-        low, high = one.bounds
+def _filter(rule: Filter) -> str:
+    what = _MEMORY.get(rule.type)
+    if rule.type is FilterType.MEMCG:
+        what = f"memory of cgroup {shown(rule.memcg, 200)}"
+    elif rule.type is FilterType.TARGET:
+        what = f"memory of target {rule.target}"
+    elif rule.bounds is not None:
+        low, high = rule.bounds
         what = {
             FilterType.ADDR: f"addresses {format_addresses(low, high)}",
             FilterType.IDLE: f"pages that were not accessed for {exact_duration(low)}",
             FilterType.HUGEPAGE_SIZE: f"pages of {_between(exact_size(low), exact_size(high))}",
-        }.get(one.type, f"regions whose probes hit {low} to {high} times")
-    if one.allow:
-        return f"letting through {what}" if one.matching else f"letting through all but {what}"
-    return f"without {what}" if one.matching else f"only {what}"
+        }.get(rule.type, f"regions whose probes hit {low} to {high} times")
+    if rule.allow:
+        return f"letting through {what}" if rule.matching else f"letting through all but {what}"
+    return f"without {what}" if rule.matching else f"only {what}"
 
 
 def _limits(quota: Quota | None) -> list[str]:
@@ -153,10 +163,15 @@ def _goal(goal: Goal, per: str) -> str:
     but = "until all but the following holds: " if goal.complement else "until "
     if goal.metric is Metric.SOME_MEM_PSI_US:
         return f"{but}some task waits for memory {exact_duration(goal.target)} {per}"
+    if goal.own is not None:
+        about = f" ({goal.own.about})" if goal.own.about else ""
+        return f"{but}{goal.own.name} is {format_own(goal.own, goal.target)}{about}"
     if goal.metric in (Metric.USER_INPUT, Metric.OWN):
         return f"{but}its measure is {goal.target}"
     value = format_share(goal.target, 10_000)
-    return but + _GOALS[goal.metric].format(value=value, nid=goal.nid, memcg=goal.memcg)
+    return but + _GOALS[goal.metric].format(
+        value=value, nid=goal.nid, memcg=shown(goal.memcg, 200)
+    )
 
 
 def _watermarks(marks: Watermarks) -> str:
@@ -171,7 +186,7 @@ def kernel_units(scheme: Scheme, attrs: Attrs) -> str:
     """Return the scheme in the kernel's units at these intervals."""
     limits = scheme.pattern.limits(attrs)
     parts = [
-        f"action={scheme.action}",
+        f"action={scheme.does}",
         f"sz={limits.min_size}..{limits.max_size}",
         f"nr_accesses={limits.min_accesses}..{limits.max_accesses} of {attrs.samples_per_aggr}",
         f"age={limits.min_age}..{limits.max_age}",
@@ -185,7 +200,7 @@ def kernel_units(scheme: Scheme, attrs: Attrs) -> str:
             f"quotas: ms={quota.time_ms} bytes={quota.size_bytes} "
             f"reset_interval_ms={quota.reset_ms} weights={weights}"
         )
-        parts += [f"goal {goal.metric}={goal.target}" for goal in quota.goals]
+        parts += [f"goal {goal.title}={goal.target}" for goal in quota.goals]
     if marks.metric != "none":
         parts.append(
             f"watermarks: {marks.metric} interval_us={marks.interval_us} "

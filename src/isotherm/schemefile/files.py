@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from isotherm.errors import BadValueError, quoted
-from isotherm.model.scheme import Action, Scheme
+from isotherm.model.scheme import Scheme
 from isotherm.schemefile.bounds import MAX_LINE, MAX_TEXT, check_length
 from isotherm.schemefile.damo import keys as damo_keys
 from isotherm.schemefile.damo import scheme as damo
@@ -23,7 +23,7 @@ from isotherm.schemefile.documents.document import (
 from isotherm.schemefile.documents.json_tree import read_json
 from isotherm.schemefile.documents.scheme import SCHEME_KEYS
 from isotherm.schemefile.documents.yaml_tree import read_yaml
-from isotherm.schemefile.draft import decode_each
+from isotherm.schemefile.draft import action_names, decode_each
 from isotherm.schemefile.lines.classic import format_classic, looks_classic, parse_classic
 from isotherm.schemefile.lines.key_value import format_line, parse_line
 from isotherm.schemefile.presets import PRESETS
@@ -194,9 +194,9 @@ def _is_damo(node: Node | None) -> bool:
     if keys & _OURS_ONLY and not keys & {"access_pattern", "quotas", "apply_interval_us"}:
         return False
     filters = [
-        one for pairs in mappings if "filters" in pairs for one in pairs["filters"].items or ()
+        item for pairs in mappings if "filters" in pairs for item in pairs["filters"].items or ()
     ]
-    return bool(keys & _DAMO_ONLY) or any("filter_type" in (one.pairs or ()) for one in filters)
+    return bool(keys & _DAMO_ONLY) or any("filter_type" in (item.pairs or ()) for item in filters)
 
 
 def split_lines(text: str, file: str) -> list[Word]:
@@ -221,8 +221,8 @@ def _parse_any_line(word: Word) -> Scheme:
     if looks_classic(word.text):
         return parse_classic(word)
     alone = len(words) == 1 and "=" not in word.text and word.file == COMMAND_LINE
-    if alone and words[0].text.lower() not in list(Action):
-        known = [*PRESETS, *(str(one) for one in Action)]
+    if alone and words[0].text.lower() not in action_names():
+        known = [*PRESETS, *action_names()]
         raise unknown(words[0], "there is no preset, file or action", words[0].text, known)
     return parse_line(word)
 
@@ -238,7 +238,7 @@ def write(file: SchemeFile, spelling: Spelling) -> str:
 
 def only_schemes(file: SchemeFile) -> SchemeFile:
     """Return the schemes of all contexts, without anything that stands beside them."""
-    return SchemeFile(tuple(scheme for one in file.contexts for scheme in one.schemes))
+    return SchemeFile(tuple(scheme for context in file.contexts for scheme in context.schemes))
 
 
 def _bare_schemes(file: SchemeFile) -> tuple[Scheme, ...]:
@@ -314,11 +314,11 @@ def without_status(file: SchemeFile) -> SchemeFile:
     """
     contexts = [
         replace(
-            one,
-            kdamond_kept={k: v for k, v in one.kdamond_kept.items() if not _is_default(k, v)},
-            context_kept={k: v for k, v in one.context_kept.items() if not _is_default(k, v)},
+            context,
+            kdamond_kept={k: v for k, v in context.kdamond_kept.items() if not _is_default(k, v)},
+            context_kept={k: v for k, v in context.context_kept.items() if not _is_default(k, v)},
         )
-        for one in file.contexts
+        for context in file.contexts
     ]
     return replace(contexts[0], others=tuple(contexts[1:]))
 

@@ -131,41 +131,43 @@ def parse_filter(word: Word) -> Filter:
     return parse_detail(detail, parse_type(name), matching=matching, allow=allow)
 
 
-def format_detail(one: Filter) -> str:
+def format_detail(rule: Filter) -> str:
     """Return what follows the type, "" of plain types."""
-    _check_expressible(one)
-    if one.type is FilterType.MEMCG:
-        return quote(one.memcg)
-    if one.type is FilterType.TARGET:
-        return str(one.target)
-    if one.bounds is None:
+    _check_expressible(rule)
+    if rule.type is FilterType.MEMCG:
+        return quote(rule.memcg)
+    if rule.type is FilterType.TARGET:
+        return str(rule.target)
+    if rule.bounds is None:
         return ""
-    low, high = one.bounds
-    if one.type is FilterType.ADDR:
+    low, high = rule.bounds
+    if rule.type is FilterType.ADDR:
         return format_addresses(low, high)
-    if one.type is FilterType.HUGEPAGE_SIZE:
+    if rule.type is FilterType.HUGEPAGE_SIZE:
         return exact_size(low) if low == high else f"{exact_size(low)}..{exact_size(high)}"
-    if one.type is FilterType.IDLE:
+    if rule.type is FilterType.IDLE:
         return exact_duration(low)
     return f"{low}..{high}"
 
 
-def _check_expressible(one: Filter) -> None:
-    if one.target and one.type is not FilterType.TARGET:
-        raise InexpressibleError(f"filter {one.type}: a target ({one.target}) means nothing there")
+def _check_expressible(rule: Filter) -> None:
+    if rule.target and rule.type is not FilterType.TARGET:
+        raise InexpressibleError(
+            f"filter {rule.type}: a target ({rule.target}) means nothing there"
+        )
 
 
-def format_filter(one: Filter) -> str:
+def format_filter(rule: Filter) -> str:
     """Return the filter as a part of a line."""
-    sign = "+" if one.allow else ""
-    sign += "!" if one.matching != one.allow else ""
-    detail = format_detail(one)
-    return sign + _SHORT[one.type] + (f":{detail}" if detail else "")
+    sign = "+" if rule.allow else ""
+    sign += "!" if rule.matching != rule.allow else ""
+    detail = format_detail(rule)
+    return sign + _SHORT[rule.type] + (f":{detail}" if detail else "")
 
 
-def say_filter(one: Filter) -> str:
+def say_filter(rule: Filter) -> str:
     """Return the filter in the words of documents: "reject not anon"."""
-    verb = "allow" if one.allow else "reject"
-    detail = format_detail(one)
-    words = [verb, *([] if one.matching else ["not"]), _SHORT[one.type], detail]
+    verb = "allow" if rule.allow else "reject"
+    detail = format_detail(rule)
+    words = [verb, *([] if rule.matching else ["not"]), _SHORT[rule.type], detail]
     return " ".join(word for word in words if word)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+from isotherm.errors import quoted
+from isotherm.model import own
+from isotherm.model.own import NamedMetric
 from isotherm.model.scheme import Goal, Metric
 from isotherm.schemefile.source import InexpressibleError, Word, quote, unknown
 from isotherm.schemefile.values import (
@@ -15,7 +18,7 @@ from isotherm.schemefile.values import (
     parse_node,
     whole_share,
 )
-from isotherm.units import U64_MAX, duration_us, exact_duration
+from isotherm.units import U64_MAX, duration_us, exact_duration, exact_size, size
 
 #: Name in lines -> metric. Those of a node are followed by :node0, those of a cgroup by its path.
 METRICS = {
@@ -44,11 +47,12 @@ OF_NODE = OF_MEMCG | {
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What a goal measures, without the value it should have."""
+    """What a goal measures, without the value it should have; own: of a registered metric."""
 
     metric: Metric
     nid: int | None = None
     memcg: str = ""
+    own: NamedMetric | None = None
 
 
 def parse_aim(word: Word) -> Aim:
@@ -58,9 +62,14 @@ def parse_aim(word: Word) -> Aim:
         if rest.text != "some":
             raise word.error(f"goal metric {word.said} is unknown", hint="write psi:some")
         return Aim(Metric.SOME_MEM_PSI_US)
+    if name.text in own.METRICS.known:
+        if rest.text:
+            raise rest.error(f"goal {name.text} takes no {rest.said}")
+        return Aim(Metric.OWN, own=own.METRICS.known[name.text])
     metric = METRICS.get(name.text) or _LONG.get(name.text)
     if metric is None:
-        raise unknown(name, "goal metric", name.text, [*METRICS, *_LONG])
+        known = [*METRICS, *own.METRICS.known, *_LONG]
+        raise unknown(name, "there is no goal metric", name.text, known)
     node, _, path = rest.partition(":")
     if metric not in OF_NODE and rest.text:
         raise rest.error(f"goal {name.text} takes no {rest.said}")
@@ -70,6 +79,10 @@ def parse_aim(word: Word) -> Aim:
 
 def check_aim(place: Word, aim: Aim) -> None:
     """Raise `SchemeError` where the metric lacks its node or cgroup."""
+    if aim.own is not None:
+        if aim.nid is not None or aim.memcg:
+            raise place.error(f"goal {aim.own.name} is neither of a node nor of a cgroup")
+        return
     if aim.metric in OF_NODE and aim.nid is None:
         raise place.error(f"goal {_SHORT[aim.metric]} is of a node", hint="as in free:node0=5%")
     if (aim.metric in OF_MEMCG) != bool(aim.memcg):
@@ -79,16 +92,37 @@ def check_aim(place: Word, aim: Aim) -> None:
         )
 
 
-def parse_value(word: Word, metric: Metric, reset_ms: int) -> int:
+def parse_own(metric: NamedMetric, word: Word) -> int:
+    """Return the target of a registered metric, in its unit."""
+    if metric.unit == "count":
+        return count(word, f"a goal of {metric.name}")
+    if metric.unit == "bp":
+        return whole_share(word, 10_000, "a goal")
+    with word.placed("goal"):
+        return size(word.text) if metric.unit == "bytes" else duration_us(word.text)
+
+
+def format_own(metric: NamedMetric, target: int) -> str:
+    """Return the target as `parse_own` reads it back."""
+    if metric.unit == "bp":
+        return format_share(target, 10_000)
+    if metric.unit == "bytes":
+        return exact_size(target)
+    return exact_duration(target) if metric.unit == "us" else str(target)
+
+
+def parse_value(word: Word, aim: Aim, reset_ms: int) -> int:
     """
     Return the target in the metric's unit.
 
     Pressure is a time per interval of the quota; "10ms/s" with another interval is converted,
     exactly or not at all.
     """
-    if metric is Metric.USER_INPUT:
+    if aim.own is not None:
+        return parse_own(aim.own, word)
+    if aim.metric is Metric.USER_INPUT:
         return count(word, "a goal of user input")
-    if metric is not Metric.SOME_MEM_PSI_US:
+    if aim.metric is not Metric.SOME_MEM_PSI_US:
         return whole_share(word, 10_000, "a goal")
     amount, slash, interval = word.partition("/")
     if amount.text.isdecimal():
@@ -110,15 +144,25 @@ def parse_value(word: Word, metric: Metric, reset_ms: int) -> int:
 
 
 def parse_goal(word: Word, reset_ms: int) -> Goal:
-    """Return the goal of "[!]METRIC=VALUE[:CURRENT]" of a quota of this interval."""
+    """
+    Return the goal of "[!]METRIC=VALUE[:CURRENT]" of a quota of this interval.
+
+    A registered metric may be followed by a colon as well: "requests:5000".
+    """
     left, equals, right = word.partition("=", last=True)
+    if not equals:
+        name, equals, rest = word.partition(":")
+        if name.text.removeprefix("!") in own.METRICS.known:
+            left, right = name, rest
+        else:
+            equals = False
     if not equals:
         raise word.error(f"goal {word.said} has no value", hint="as in psi:some=10ms/s")
     complement = left.text.startswith("!")
     aim = parse_aim(left.part(1) if complement else left)
     check_aim(left, aim)
     value, colon, current = right.partition(":")
-    target = parse_value(value, aim.metric, reset_ms)
+    target = parse_value(value, aim, reset_ms)
     now = count(current, "a present value") if colon else 0
     with word.placed():
         return Goal(
@@ -128,11 +172,14 @@ def parse_goal(word: Word, reset_ms: int) -> Goal:
             nid=aim.nid or 0,
             memcg=aim.memcg,
             complement=complement,
+            read=aim.own,
         )
 
 
 def format_value(goal: Goal, reset_ms: int) -> str:
     """Return the target as `parse_value` reads it back."""
+    if goal.own is not None:
+        return format_own(goal.own, goal.target)
     if goal.metric is Metric.USER_INPUT:
         return str(goal.target)
     if goal.metric is not Metric.SOME_MEM_PSI_US:
@@ -144,6 +191,8 @@ def format_value(goal: Goal, reset_ms: int) -> str:
 def format_aim(goal: Goal) -> str:
     """Return what the goal measures as `parse_aim` reads it back."""
     check_expressible(goal)
+    if goal.own is not None:
+        return goal.own.name
     name = _SHORT[goal.metric]
     if goal.metric in OF_NODE:
         name += f":node{goal.nid}"
@@ -152,12 +201,15 @@ def format_aim(goal: Goal) -> str:
 
 def check_expressible(goal: Goal) -> None:
     """Raise `InexpressibleError` for what no file can say."""
-    if goal.metric is Metric.OWN:
-        raise InexpressibleError("goal own: a Python callable cannot be written to a file")
+    if goal.metric is Metric.OWN and goal.own is None:
+        raise InexpressibleError(
+            "goal own: a Python callable cannot be written to a file",
+            hint="isotherm.register_metric gives it a name",
+        )
     if goal.nid and goal.metric not in OF_NODE:
         raise InexpressibleError(f"goal {goal.metric}: a node ({goal.nid}) means nothing there")
     if bool(goal.memcg) != (goal.metric in OF_MEMCG):
-        raise InexpressibleError(f"goal {goal.metric}: cgroup {goal.memcg!r} does not fit")
+        raise InexpressibleError(f"goal {goal.metric}: cgroup {quoted(goal.memcg)} does not fit")
 
 
 def format_goal(goal: Goal, reset_ms: int) -> str:

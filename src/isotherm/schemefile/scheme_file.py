@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Scheme
+from isotherm.model.text import check_name, check_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class TargetSpec:
     obsolete: bool = False
 
     def __post_init__(self) -> None:
+        check_name("the name of a target", self.name)
+        check_path("the cgroup of a target", self.cgroup)
         if sum((self.pid is not None, bool(self.name), bool(self.cgroup))) > 1:
             raise BadValueError("a target is a pid, a name or a cgroup, only one of them")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
+from isotherm.errors import BadValueError
 from isotherm.model.scheme import Access, Age, Destination, Watermarks, Weights
 from isotherm.schemefile.bounds import MAX_DIGITS
 from isotherm.schemefile.source import Word
@@ -15,7 +17,6 @@ _ACCESS_UNITS = ("%", "percent", "samples", "sample")
 _AGE_UNITS = ("aggr_intervals", "aggr_interval", "aggrs", "aggr", "windows", "window")
 _NODE = re.compile(r"(?:node)?(-?[0-9]{1,9})")
 _INTERVAL_UNITS = ("ms", "s", "m", "h", "d")
-_PERCENT = re.compile(r"[0-9][0-9.]{0,40}(?:/[0-9]{1,40})?")
 DEFAULT_WATERMARK_US = 5_000_000
 
 
@@ -48,7 +49,7 @@ def count(word: Word, what: str) -> int:
 
 def exact_number(value: Fraction | int) -> str:
     """Return decimals if they are exact, else a fraction: "5", "0.3", "1/3"."""
-    for digits in range(25):
+    for digits in range(43):  # what `percent` reads, in percent
         scaled = value * 10**digits
         if scaled == int(scaled):
             whole, rest = divmod(int(scaled), 10**digits)
@@ -58,10 +59,10 @@ def exact_number(value: Fraction | int) -> str:
 
 def exact_percent(word: Word, number: str, what: str) -> Fraction:
     """Return the percentage of "5", "0.3" or "1/3", exactly; raises `SchemeError`."""
-    if not _PERCENT.fullmatch(number):
-        raise word.error(f"{word.said} is not {what}", hint="write it in percent, as 5%")
-    with word.placed(what):
-        return percent(number) * 100
+    if "%" not in number:
+        with suppress(BadValueError):
+            return percent(number) * 100
+    raise word.error(f"{word.said} is not {what}", hint="write it in percent, as 5%")
 
 
 def whole_share(word: Word, scale: int, what: str) -> int:
@@ -154,7 +155,7 @@ def format_age(age: Age) -> str:
     return format_range(end(age.low), None if age.high is None else end(age.high))
 
 
-class Limits(NamedTuple):
+class QuotaLimits(NamedTuple):
     """The limits of a quota; 0 is no limit of that kind."""
 
     size_bytes: int = 0
@@ -216,7 +217,7 @@ def _above_zero(word: Word, value: int) -> int:
     return value
 
 
-def parse_quota(word: Word) -> Limits:
+def parse_quota(word: Word) -> QuotaLimits:
     """Return the limits of "128M/s,10ms/s", "none" or "none/5s"."""
     limits: dict[str, int] = {}
     for part in word.split(","):
@@ -238,7 +239,7 @@ def parse_quota(word: Word) -> Limits:
             )
         limits.update({kind: value, "reset_ms": reset})
     limits.pop("none", None)
-    return Limits(**limits)
+    return QuotaLimits(**limits)
 
 
 def format_quota(size_bytes: int, time_ms: int, reset_ms: int) -> str:
@@ -323,8 +324,8 @@ def parse_to(word: Word) -> tuple[int | None, tuple[Destination, ...]]:
                 raise part.error(f"{word.said} has two target nodes", hint="node0:3+node1:1")
             nid = parse_node(part)
             continue
-        for one in part.split("+"):
-            name, colon, weight = one.partition(":")
+        for piece in part.split("+"):
+            name, colon, weight = piece.partition(":")
             share = count(weight, "a weight") if colon else 1
             destinations.append(Destination(parse_node(name), share))
     return nid, tuple(destinations)
@@ -333,7 +334,9 @@ def parse_to(word: Word) -> tuple[int | None, tuple[Destination, ...]]:
 def format_to(nid: int | None, destinations: tuple[Destination, ...]) -> str:
     parts = [f"node{nid}"] if nid is not None else []
     if destinations:
-        parts.append("+".join(f"node{one.nid}:{one.weight}" for one in destinations))
+        parts.append(
+            "+".join(f"node{destination.nid}:{destination.weight}" for destination in destinations)
+        )
     return ",".join(parts)
 
 

@@ -14,8 +14,8 @@ DEFAULT_QUOTA = Quota(time_ms=50, size_bytes=128 << 20, reset_ms=1000, weights=W
 def with_quotas(schemes: Sequence[Scheme]) -> tuple[Scheme, ...]:
     """Give `DEFAULT_QUOTA` to those that act and said nothing of a quota."""
     return tuple(
-        replace(one, quota=DEFAULT_QUOTA)
-        if one.quota is None and (one.action is not Action.STAT or one.own is not None)
-        else one
-        for one in schemes
+        replace(scheme, quota=DEFAULT_QUOTA)
+        if scheme.quota is None and (scheme.action is not Action.STAT or scheme.own is not None)
+        else scheme
+        for scheme in schemes
     )

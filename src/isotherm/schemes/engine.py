@@ -94,7 +94,7 @@ class Engine:
 
     @property
     def schemes(self) -> tuple[Scheme, ...]:
-        return tuple(one.scheme for one in self._running)
+        return tuple(running.scheme for running in self._running)
 
     def check(self, act: Act, schemes: Sequence[Scheme]) -> None:
         check_profile(self._profile, schemes)
@@ -109,75 +109,75 @@ class Engine:
                 )
 
     def begin(self, attrs: Attrs, sis: int) -> None:
-        for one in self._running:
-            one.plan(attrs, sis)
+        for running in self._running:
+            running.plan(attrs, sis)
 
     def commit(self, schemes: Sequence[Scheme], attrs: Attrs, sis: int) -> None:
-        for one, scheme in zip(self._running, schemes, strict=False):
-            one.commit(scheme)
+        for running, scheme in zip(self._running, schemes, strict=False):
+            running.commit(scheme)
         del self._running[len(schemes) :]
         for index in range(len(self._running), len(schemes)):
             self._running.append(Running(index, schemes[index], self._unit, self._profile))
             self._running[-1].plan(attrs, sis)
 
     def throttle(self, share: float) -> None:
-        for one in self._running:
-            one.quota.share = max(0.0, min(1.0, share))
+        for running in self._running:
+            running.quota.share = max(0.0, min(1.0, share))
 
     def wait_us(self) -> int:
-        return min((one.marks.wait_us(self._metrics) for one in self._running), default=0)
+        return min((running.marks.wait_us(self._metrics) for running in self._running), default=0)
 
     def next_due(self, sis: int) -> int | None:
         if not self._running:
             return None
-        watched = any(one.scheme.watermarks.metric != "none" for one in self._running)
+        watched = any(running.scheme.watermarks.metric != "none" for running in self._running)
         if watched and not self._careful:
             return sis + 1
-        return min(one.next_apply for one in self._running)
+        return min(running.next_apply for running in self._running)
 
     def take_states(self) -> tuple[SchemeState, ...]:
-        return tuple(one.take_state() for one in self._running)
+        return tuple(running.take_state() for running in self._running)
 
     def states(self) -> tuple[SchemeState, ...]:
-        return tuple(one.state() for one in self._running)
+        return tuple(running.state() for running in self._running)
 
     def take_acted_ns(self) -> int:
         acted, self._acted_ns = self._acted_ns, 0
         return acted
 
     def apply(self, now: Round) -> None:
-        due = [one for one in self._running if now.sis >= one.next_apply]
-        working = [one for one in due if one.marks.active]
+        due = [running for running in self._running if now.sis >= running.next_apply]
+        working = [running for running in due if running.marks.active]
         if not working:
             return
-        for one in working:
-            self._adjust(one, now)
-        if not all(one.quota.is_full for one in working):
+        for running in working:
+            self._adjust(running, now)
+        if not all(running.quota.is_full for running in working):
             self._walk(now, working)
         now.table.rejoin(now.size_limit)
-        for one in due:
-            one.plan(now.attrs, now.sis)
+        for running in due:
+            running.plan(now.attrs, now.sis)
 
     # The quota of a round.
 
-    def _adjust(self, one: Running, now: Round) -> None:
+    def _adjust(self, running: Running, now: Round) -> None:
         """Begin a window if it is time, and find the least score worth its quota."""
-        quota = one.quota
+        quota = running.quota
         if quota.adjust(now.now_ms, self._metrics) and self._observe is not None:
             size = quota.effective
-            self._observe(Event("quota", one.index, now.sis, effective_bytes=size))
+            self._observe(Event("quota", running.index, now.sis, effective_bytes=size))
         if not quota.quota.limits:
             return
         sizes = [0] * (MAX_SCORE + 1)
-        places = now.table.matching(one.limits(now.attrs), now.left_bp, known=self._careful)
+        places = now.table.matching(running.limits(now.attrs), now.left_bp, known=self._careful)
         for at in visit(now.table, places):
             start, end, rate, age, _ = now.table.region(at.place, now.left_bp)
-            if matches(one.limits(now.attrs), end - start, rate, age):
+            if matches(running.limits(now.attrs), end - start, rate, age):
                 size, out = end - start, False
                 if self._profile.ranks_filtered:
-                    size, out, _ = self._judge(one, now, at)
+                    size, out, _ = self._judge(running, now, at)
                 if not out:
-                    sizes[self._score(one, now, rate, age)] += size
+                    sizes[self._score(running, now, rate, age)] += size
         total = 0
         for value in range(MAX_SCORE, -1, -1):
             total += sizes[value]
@@ -185,9 +185,9 @@ class Engine:
             if total >= quota.limit:
                 break
 
-    def _score(self, one: Running, now: Round, rate: int, age: int) -> int:
-        weights = one.quota.quota.weights
-        order = self._order.get(one.scheme.action)
+    def _score(self, running: Running, now: Round, rate: int, age: int) -> int:
+        weights = running.quota.quota.weights
+        order = self._order.get(running.scheme.action)
         return score(order, rate, age, now.attrs, weights)
 
     # The regions of a round.
@@ -197,84 +197,84 @@ class Engine:
         table = now.table
         ids = table.target_ids()
         living = {ids[i] for i, (first, end) in enumerate(table.spans()) if end > first}
-        for one in working:
-            one.quota.forget_mark_outside(living)
-        marked = any(one.quota.resume_target is not None for one in working)
+        for running in working:
+            running.quota.forget_mark_outside(living)
+        marked = any(running.quota.resume_target is not None for running in working)
         if marked:  # who goes on from the last window cuts a region there, whatever it is like
             places: set[int] = set(range(len(table)))
         else:
             places = {end - 1 for first, end in table.spans() if end > first}
-            for one in working:
+            for running in working:
                 places.update(
-                    table.matching(one.limits(now.attrs), now.left_bp, known=self._careful)
+                    table.matching(running.limits(now.attrs), now.left_bp, known=self._careful)
                 )
         for at in visit(table, sorted(places)):
-            for one in working:
-                self._offer(one, now, at, ids[at.target])
+            for running in working:
+                self._offer(running, now, at, ids[at.target])
 
-    def _offer(self, one: Running, now: Round, at: Visit, target_id: int) -> None:
-        quota, table = one.quota, now.table
-        if quota.is_full or one.held or self._gave_up(one):
+    def _offer(self, running: Running, now: Round, at: Visit, target_id: int) -> None:
+        quota, table = running.quota, now.table
+        if quota.is_full or running.held or self._gave_up(running):
             return
         start, end, rate, age, unseen = table.region(at.place, now.left_bp)
         skip, size = quota.skips(target_id, start, end, is_last=at.is_last)
         if size:
             table.cut(at.place, size)
-        if skip or one.exhausted:
+        if skip or running.exhausted:
             return
         unknown = self._careful and unseen >= end - start
-        if not unknown and matches(one.limits(now.attrs), end - start, rate, age):
+        if not unknown and matches(running.limits(now.attrs), end - start, rate, age):
             limited = quota.is_set
-            if not limited or self._score(one, now, rate, age) >= quota.min_score:
-                self._apply(one, now, at, target_id)
+            if not limited or self._score(running, now, rate, age) >= quota.min_score:
+                self._apply(running, now, at, target_id)
         if at.is_last:
-            one.nr_snapshots += 1
+            running.nr_snapshots += 1
 
-    def _gave_up(self, one: Running) -> bool:
-        return self._careful and one.quota.failed_tries >= MOST_FAILED_TRIES
+    def _gave_up(self, running: Running) -> bool:
+        return self._careful and running.quota.failed_tries >= MOST_FAILED_TRIES
 
-    def _judge(self, one: Running, now: Round, at: Visit) -> Verdict:
+    def _judge(self, running: Running, now: Round, at: Visit) -> Verdict:
         """Ask the core filters; cut off what they do not speak of."""
         start, end, *_ = now.table.region(at.place, now.left_bp)
-        if not one.core_filters:
+        if not running.core_filters:
             return Verdict(end - start, out=False, allowed=False)
-        follow = bool(one.scheme.ops_filters)
-        verdict = judge(one.core_filters, at.target, start, end, self._unit, ops_follow=follow)
+        follow = bool(running.scheme.ops_filters)
+        verdict = judge(running.core_filters, at.target, start, end, self._unit, ops_follow=follow)
         if verdict.size < end - start:
             now.table.cut(at.place, verdict.size)
         return verdict
 
-    def _apply(self, one: Running, now: Round, at: Visit, target_id: int) -> None:
+    def _apply(self, running: Running, now: Round, at: Visit, target_id: int) -> None:
         """Do it to one region, as far as quota and core filters go (damos_apply_scheme)."""
-        quota, table = one.quota, now.table
+        quota, table = running.quota, now.table
         start, end, rate, age, _ = table.region(at.place, now.left_bp)
         if quota.is_set and quota.charged + end - start > quota.limit:
             size = (quota.limit - quota.charged) // self._unit * self._unit
             if not size:
-                one.count_empty()
+                running.count_empty()
                 return
             table.cut(at.place, size)
-        verdict = self._judge(one, now, at)
+        verdict = self._judge(running, now, at)
         if verdict.out:
             return
         tried = TriedRegion(at.target, start, start + verdict.size, rate, age, 0, 0)
         if self._observe is not None:
-            self._observe(Event("apply", one.index, now.sis, tried))
-        done = self._act(one, now, tried, filtered=not verdict.allowed)
+            self._observe(Event("apply", running.index, now.sis, tried))
+        done = self._act(running, now, tried, filtered=not verdict.allowed)
         tried = tried._replace(passed_bytes=done.passed_bytes, applied_bytes=done.applied_bytes)
         quota.charge(tried.size, done.applied_bytes)
         quota.failed_tries = 0 if done.applied_bytes else quota.failed_tries + 1
-        if quota.is_full or self._gave_up(one):
+        if quota.is_full or self._gave_up(running):
             quota.resume_at(target_id, tried.end)
-        if _renews(one.scheme):
+        if _renews(running.scheme):
             table.renew(at.place)
-        one.count(tried, done)
+        running.count(tried, done)
         if self._observe is not None:
-            self._observe(Event("done", one.index, now.sis, tried, done))
+            self._observe(Event("done", running.index, now.sis, tried, done))
 
-    def _act(self, one: Running, now: Round, tried: TriedRegion, *, filtered: bool) -> Done:
+    def _act(self, running: Running, now: Round, tried: TriedRegion, *, filtered: bool) -> Done:
         """Have the ops, or the user's own action, work; what it raises is counted."""
-        scheme = one.scheme
+        scheme = running.scheme
         if not _by_ops(scheme) and scheme.own is None:
             return _NOTHING
         begun, cpu_ns = self._clock.now_ns(), time.thread_time_ns()
@@ -298,7 +298,7 @@ class Engine:
                 raise
             return Done(errors={f"{type(err).__name__}: {err}": 1})
         finally:
-            one.quota.total_charged_ns += self._clock.now_ns() - begun
+            running.quota.total_charged_ns += self._clock.now_ns() - begun
             self._acted_ns += time.thread_time_ns() - cpu_ns
 
 

@@ -47,14 +47,14 @@ def judge(
     The first that matches decides. If none does, the rest is kept out when the last one allows,
     but for filters of the ops to follow (`ops_follow`), which then decide.
     """
-    for one in filters:
-        if one.type is FilterType.ADDR and one.bounds is not None:
-            inside, size = match_address(start, end, one.bounds, unit)
+    for rule in filters:
+        if rule.type is FilterType.ADDR and rule.bounds is not None:
+            inside, size = match_address(start, end, rule.bounds, unit)
             end = start + size
         else:
-            inside = one.target == target
-        if inside == one.matching:
-            return Verdict(end - start, out=not one.allow, allowed=one.allow)
+            inside = rule.target == target
+        if inside == rule.matching:
+            return Verdict(end - start, out=not rule.allow, allowed=rule.allow)
     return Verdict(end - start, out=rejects_rest(filters) and not ops_follow, allowed=False)
 
 
@@ -64,7 +64,7 @@ def evaluate(filters: Sequence[Filter], test: Callable[[Filter], bool]) -> bool:
 
     For the filters of the ops, page by page; the rules are those of `judge`.
     """
-    for one in filters:
-        if test(one) == one.matching:
-            return one.allow
+    for rule in filters:
+        if test(rule) == rule.matching:
+            return rule.allow
     return not rejects_rest(filters)

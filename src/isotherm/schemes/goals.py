@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -46,6 +47,7 @@ class GoalState:
 
     def __init__(self, goal: Goal, profile: Profile = NEWEST) -> None:
         self.goal = goal
+        self.errors: Counter[str] = Counter()
         self._psi_before: int | None = None if profile.psi_starts_neutral else 0
 
     def go_on_from(self, before: GoalState) -> None:
@@ -56,7 +58,9 @@ class GoalState:
         """Return the value now (damos_set_quota_goal_current_value)."""
         goal = self.goal
         if goal.read is not None:
-            return goal.read()
+            value, failed = goal.measured()
+            self.errors.update([f"goal {goal.title}: {failed}"] if failed else [])
+            return value
         if goal.metric is Metric.USER_INPUT:
             return goal.current
         if goal.metric is Metric.SOME_MEM_PSI_US:

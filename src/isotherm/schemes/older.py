@@ -21,7 +21,7 @@ def check_profile(profile: Profile, schemes: Sequence[Scheme]) -> None:
 
 def _missing(profile: Profile, scheme: Scheme) -> str:
     quota = scheme.quota or Quota()
-    if not profile.has_allow_filters and any(one.allow for one in scheme.filters):
+    if not profile.has_allow_filters and any(rule.allow for rule in scheme.filters):
         return "a filter that allows"
     if not profile.has_fail_charge and quota.fail_charge[1]:
         return "a charge for what failed"

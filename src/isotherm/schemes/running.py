@@ -91,7 +91,7 @@ class Running:
         quota = self.quota
         return SchemeState(
             title=self.scheme.title,
-            action=str(self.scheme.action),
+            action=self.scheme.does,
             stats=SchemeStats(
                 nr_tried=self._nr_tried,
                 sz_tried=self._tried_bytes,
@@ -100,7 +100,7 @@ class Running:
                 sz_ops_filter_passed=self._passed_bytes,
                 qt_exceeds=quota.exceeded,
                 nr_snapshots=self.nr_snapshots,
-                errors=dict(self._errors),
+                errors=dict(sum((goal.errors for goal in quota.goals), self._errors.copy())),
             ),
             effective_bytes=quota.limit if quota.is_set else None,
             charged_bytes=quota.charged,

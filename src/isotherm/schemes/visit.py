@@ -40,9 +40,9 @@ def visit(table: Table, places: Sequence[int]) -> Iterator[Visit]:
         while at < len(places) and first <= places[at] < end:
             place, pieces = places[at] + moved, 1
             while pieces:
-                one = Visit(table, target, place, end - 1 + moved)
-                yield one
-                moved += one.cuts
-                pieces += one.cuts - 1
+                visited = Visit(table, target, place, end - 1 + moved)
+                yield visited
+                moved += visited.cuts
+                pieces += visited.cuts - 1
                 place += 1
             at += 1

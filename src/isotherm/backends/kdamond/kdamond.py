@@ -419,6 +419,7 @@ class Kdamond:
             ),
             mappings=mappings if changed else None,
             schemes=states,
+            monotonic_ns=window.end_ns,
         )
         self._index += 1
         return snapshot

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from isotherm.backends.sim.residency import Residency
 from isotherm.backends.sim.world import Space, World
 from isotherm.clock import Clock
 from isotherm.core.act import Done
-from isotherm.core.look import WAS_YOUNG, Check, Samples, TargetRanges
+from isotherm.core.look import WAS_YOUNG, Bulk, Check, PageState, Samples, TargetRanges
 from isotherm.core.ops import Ops
-from isotherm.model.ranges import union
+from isotherm.model.ranges import PAGE, Range, aligned, union
 from isotherm.model.scheme import Action, Scheme
 from isotherm.model.target import Mapping, Target, Unobservable
 
@@ -106,6 +106,27 @@ class SimOps(Ops):
         count, self._cleared = self._cleared, 0
         return count
 
+    def bulk(self) -> Bulk:
+        return self
+
+    def read(self, target: int, start: int, end: int) -> bytes:
+        states = bytearray()
+        for state, pages in self._states(target, start, end):
+            size = min(pages.end, end) - max(pages.start, start)
+            states += bytes([state]) * (size // PAGE)
+        return bytes(states)
+
+    def clear(self, target: int, ranges: Sequence[tuple[int, int]]) -> int:
+        cleared, index, now = 0, self._spaces[target][0], self._clock.now_ns()
+        for start, end in union(ranges):
+            for state, pages in self._states(target, start, end):
+                inside = start <= pages.start and pages.end <= end
+                if inside and state is PageState.YOUNG:
+                    self._cleared_at[index, pages.start] = now
+                    cleared += 1
+        self._cleared += cleared
+        return cleared
+
     def why_not(self, scheme: Scheme) -> str:
         if scheme.ops_filters:
             return f"simulated memory cannot be asked for {scheme.ops_filters[0].type}"
@@ -157,6 +178,28 @@ class SimOps(Ops):
         """Return how much came back after having been paged out."""
         self._residency[space].absent_bytes(self._clock.now_ns())
         return self._residency[space].refaulted_bytes
+
+    def _states(self, target: int, start: int, end: int) -> Iterator[tuple[PageState, Range]]:
+        """Yield the state of each accessed bit of [start, end), and its pages."""
+        now, at = self._clock.now_ns(), start
+        self._residency[self._spaces[target][0]].absent_bytes(now)  # what was touched is back
+        while at < end:
+            state, pages = self._state(target, at, now)
+            yield state, pages
+            at = pages.end
+
+    def _state(self, target: int, address: int, now: int) -> tuple[PageState, Range]:
+        """Return the state of a page, and the pages that share its accessed bit."""
+        found, (index, _) = self._look(target, address, now), self._spaces[target]
+        if found.space is None:
+            hidden = found.answer is Check.UNOBSERVABLE
+            state = PageState.UNOBSERVABLE if hidden else PageState.ABSENT
+            return state, aligned(address, address + 1)
+        if self._residency[index].out_since(found.start) is not None:
+            state = PageState.ABSENT
+        else:
+            state = PageState.YOUNG if found.was_young else PageState.OLD
+        return state, Range(found.start, found.end)
 
     def _look(self, target: int, address: int, now: int) -> _Prepared:
         """Find the page of a sample and whether its accessed bit is set."""

@@ -96,7 +96,7 @@ def _put_goal(files: DamonFiles, at: str, goal: Goal) -> None:
 
 def put_goal_value(files: DamonFiles, at: str, goal: Goal) -> None:
     """Write the present value of a goal that the kernel does not measure itself."""
-    files.write(f"{at}/current_value", goal.read() if goal.read is not None else goal.current)
+    files.write(f"{at}/current_value", goal.measured()[0])
 
 
 def _put_filters(files: DamonFiles, at: str, scheme: Scheme) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,10 +45,12 @@ def _context(node: Node, kdamond: int, kdamond_kept: Mapping[str, object]) -> Sc
     pairs = node.mapping("a context")
     schemes = pairs["schemes"].sequence("schemes") if "schemes" in pairs else ()
     targets = pairs["targets"].sequence("targets") if "targets" in pairs else ()
+    specs = tuple(map(_target, targets))
+    monitor = _monitor(pairs)
     return SchemeFile(
         decode_each(schemes, decode_scheme),
-        _monitor(pairs),
-        tuple(map(_target, targets)),
+        monitor if monitor.ops else replace(monitor, ops=_usual_ops(specs)),
+        specs,
         kdamond,
         kdamond_kept,
         _kept(node, ("ops", "targets", "intervals", "nr_regions", "schemes")),
@@ -111,8 +113,7 @@ def encode_kdamonds(file: SchemeFile) -> dict[str, Any]:
 
 def _encode_context(file: SchemeFile) -> dict[str, Any]:
     monitor = file.monitor
-    with_pids = any(target.pid is not None for target in file.targets)
-    found: dict[str, Any] = {"ops": monitor.ops or ("vaddr" if with_pids else "paddr")}
+    found: dict[str, Any] = {"ops": monitor.ops or _usual_ops(file.targets)}
     found["targets"] = [_encode_target(target) for target in file.targets]
     times = (monitor.sample_us, monitor.aggr_us, monitor.update_us)
     if times != (None, None, None) or monitor.goal is not None:
@@ -134,6 +135,10 @@ def _encode_context(file: SchemeFile) -> dict[str, Any]:
     found |= file.context_kept
     found["schemes"] = [encode_scheme(scheme) for scheme in file.schemes]
     return found
+
+
+def _usual_ops(targets: Sequence[TargetSpec]) -> str:
+    return "vaddr" if any(target.pid is not None for target in targets) else "paddr"
 
 
 def _encode_target(target: TargetSpec) -> dict[str, Any]:

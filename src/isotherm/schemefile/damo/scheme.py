@@ -12,7 +12,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from isotherm.model import own
 from isotherm.model.attrs import UINT_MAX
+from isotherm.model.own import NamedMetric
 from isotherm.model.scheme import (
     Access,
     Action,
@@ -50,9 +52,12 @@ def decode_scheme(node: Node) -> Scheme:
     filters = pairs["filters"].sequence("filters") if "filters" in pairs else ()
     dests = pairs["dests"].sequence("dests") if "dests" in pairs else ()
     target = pairs.get("target_nid")
+    action, own_action = (
+        parse_action(words["action"]) if "action" in words else (Action.STAT, None)
+    )
     with node.word.placed():
         return Scheme(
-            parse_action(words["action"]) if "action" in words else Action.STAT,
+            action,
             _pattern(pairs["access_pattern"]) if "access_pattern" in pairs else Pattern(),
             name=words["name"].text if "name" in words else "",
             apply_interval_us=every,
@@ -62,6 +67,7 @@ def decode_scheme(node: Node) -> Scheme:
             target_nid=None if target is None else numbers.signed(target, "a node"),
             destinations=tuple(map(_destination, dests)),
             max_nr_snapshots=0 if snapshots is None else numbers.whole(snapshots, "snapshots"),
+            own=own_action,
         )
 
 
@@ -149,13 +155,15 @@ def _whole(pairs: Mapping[str, Node], key: str) -> int:
 
 def _goal(node: Node) -> Goal:
     pairs = node.mapping("a goal")
-    metric = Metric.USER_INPUT
+    metric, read = Metric.USER_INPUT, None
     if "metric" in pairs:
         word = pairs["metric"].scalar("metric")
-        known = [str(one) for one in Metric if one is not Metric.OWN]
-        if word.text not in known:
+        read = own.METRICS.known.get(word.text)
+        known = [str(metric) for metric in Metric if metric is not Metric.OWN]
+        if read is None and word.text not in known:
+            known += own.METRICS.known
             raise unknown(word, "there is no goal metric", word.text, known)
-        metric = Metric(word.text)
+        metric = Metric.OWN if read is not None else Metric(word.text)
     target = pairs.get("target_value", pairs.get("target_value_bp"))
     current = pairs.get("current_value", pairs.get("current_value_bp"))
     if target is None:
@@ -164,18 +172,21 @@ def _goal(node: Node) -> Goal:
     with node.word.placed():
         return Goal(
             metric,
-            _goal_value(target, metric),
-            current=0 if current is None else _goal_value(current, metric),
+            _goal_value(target, metric, read),
+            current=0 if current is None else _goal_value(current, metric, read),
             nid=numbers.signed(pairs["nid"], "a node") if "nid" in pairs else 0,
             memcg=memcg if metric in OF_MEMCG else "",
             complement=numbers.flag(pairs["complement"], "complement")
             if "complement" in pairs
             else False,
+            read=read,
         )
 
 
-def _goal_value(node: Node, metric: Metric) -> int:
-    if metric is Metric.SOME_MEM_PSI_US:
+def _goal_value(node: Node, metric: Metric, read: NamedMetric | None) -> int:
+    if read is not None and read.unit == "bytes":
+        return numbers.nbytes(node, "a goal's value")
+    if metric is Metric.SOME_MEM_PSI_US or (read is not None and read.unit == "us"):
         return numbers.us(node, "a goal's value")
     # The old names say bp also where the metric is the user's.
     return numbers.share(node, "a goal's value", 10_000)
@@ -200,7 +211,7 @@ def _filter(node: Node) -> Filter:
         raise node.word.error("a filter needs a filter_type")
     word = pairs["filter_type"].scalar("filter_type")
     if word.text not in list(FilterType):
-        raise unknown(word, "there is no filter", word.text, [str(one) for one in FilterType])
+        raise unknown(word, "there is no filter", word.text, [str(name) for name in FilterType])
     kind = FilterType(word.text)
     allow = pairs.get("allow", pairs.get("filter_pass"))
     memcg = pairs["memcg_path"].scalar("memcg_path").text if "memcg_path" in pairs else ""
@@ -240,11 +251,18 @@ def _bounds(pairs: Mapping[str, Node], kind: FilterType) -> tuple[int, int] | No
 def encode_scheme(scheme: Scheme) -> dict[str, Any]:
     """Return damo's mapping of a scheme; raises `InexpressibleError`."""
     check_scheme(scheme)
+    if scheme.own is not None:
+        raise InexpressibleError(
+            f"scheme {scheme.title}: action {scheme.does} is registered here, and damo lacks it"
+        )
     pattern = scheme.pattern
     found: dict[str, Any] = {"name": scheme.name} if scheme.name else {}
     found["action"] = str(scheme.action)
     if scheme.destinations:
-        found["dests"] = [{"id": one.nid, "weight": one.weight} for one in scheme.destinations]
+        found["dests"] = [
+            {"id": destination.nid, "weight": destination.weight}
+            for destination in scheme.destinations
+        ]
     if scheme.target_nid is not None:
         found["target_nid"] = scheme.target_nid
     found["access_pattern"] = {
@@ -260,7 +278,7 @@ def encode_scheme(scheme: Scheme) -> dict[str, Any]:
         values = (marks.metric, marks.interval_us, marks.high, marks.mid, marks.low)
         found["watermarks"] = dict(zip(WATERMARK_KEYS, values, strict=True))
     if scheme.filters:
-        found["filters"] = [_encode_filter(one) for one in scheme.filters]
+        found["filters"] = [_encode_filter(rule) for rule in scheme.filters]
     if scheme.max_nr_snapshots:
         found["max_nr_snapshots"] = scheme.max_nr_snapshots
     return found
@@ -309,6 +327,10 @@ def _encode_quota(quota: Quota) -> dict[str, Any]:
 
 def _encode_goal(goal: Goal) -> dict[str, Any]:
     check_expressible(goal)
+    if goal.own is not None:
+        raise InexpressibleError(
+            f"goal {goal.own.name}: its metric is registered here, and damo lacks it"
+        )
     return {
         "metric": str(goal.metric),
         "complement": goal.complement,
@@ -319,22 +341,22 @@ def _encode_goal(goal: Goal) -> dict[str, Any]:
     }
 
 
-def _encode_filter(one: Filter) -> dict[str, Any]:
-    if one.type is FilterType.IDLE:
+def _encode_filter(rule: Filter) -> dict[str, Any]:
+    if rule.type is FilterType.IDLE:
         raise InexpressibleError("filter idle: only isotherm judges pages one by one")
     found: dict[str, Any] = {
-        "filter_type": str(one.type),
-        "matching": one.matching,
-        "allow": one.allow,
-        "memcg_path": one.memcg or None,
+        "filter_type": str(rule.type),
+        "matching": rule.matching,
+        "allow": rule.allow,
+        "memcg_path": rule.memcg or None,
         "address_range": None,
-        "damon_target_idx": one.target if one.type is FilterType.TARGET else None,
+        "damon_target_idx": rule.target if rule.type is FilterType.TARGET else None,
         "hugepage_size": None,
         "probe_hits_wsum_range": None,
     }
-    if one.bounds is not None and one.type is FilterType.ADDR:
-        found["address_range"] = {"start": one.bounds[0], "end": one.bounds[1]}
-    elif one.bounds is not None:
-        key = "hugepage_size" if one.type is FilterType.HUGEPAGE_SIZE else "probe_hits_wsum_range"
-        found[key] = list(one.bounds)
+    if rule.bounds is not None and rule.type is FilterType.ADDR:
+        found["address_range"] = {"start": rule.bounds[0], "end": rule.bounds[1]}
+    elif rule.bounds is not None:
+        key = "hugepage_size" if rule.type is FilterType.HUGEPAGE_SIZE else "probe_hits_wsum_range"
+        found[key] = list(rule.bounds)
     return found

@@ -86,7 +86,7 @@ def _target(node: Node) -> TargetSpec:
     pid = count(pairs["pid"].scalar("pid"), "a pid") if "pid" in pairs else None
     obsolete = decode_bool(pairs["obsolete"], "obsolete") if "obsolete" in pairs else False
     regions = pairs["regions"].sequence("regions") if "regions" in pairs else ()
-    bounds = tuple(parse_addresses(one.scalar("region")) for one in regions)
+    bounds = tuple(parse_addresses(region.scalar("region")) for region in regions)
     with node.word.placed("target"):
         return TargetSpec(pid, regions=bounds, obsolete=obsolete, **texts)
 

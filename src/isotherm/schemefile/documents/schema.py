@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from isotherm.model.scheme import Action
+from isotherm.model import own
 from isotherm.schemefile.documents import document
 from isotherm.schemefile.documents import scheme as document_scheme
-from isotherm.schemefile.draft import TUNERS
+from isotherm.schemefile.draft import TUNERS, action_names
 from isotherm.schemefile.goals import METRICS
 
 _TEXTS: dict[str, Any] = {"type": ["string", "integer", "number"]}
@@ -37,14 +37,14 @@ def _scheme() -> dict[str, Any]:
     )
     goal = _mapping(
         document_scheme.GOAL_KEYS,
-        metric={"type": "string", "description": ", ".join(METRICS)},
+        metric={"type": "string", "description": ", ".join([*METRICS, *own.METRICS.known])},
         complement=_TRUTH,
         tuner={"enum": list(TUNERS)},
     )
     one_filter = _mapping(document_scheme.FILTER_KEYS, matching=_TRUTH, allow=_TRUTH)
     mapping = _mapping(
         document_scheme.SCHEME_KEYS,
-        action={"enum": [str(one) for one in Action]},
+        action={"enum": action_names()},
         when=_mapping(document_scheme.WHEN_KEYS),
         quota=_or_text(quota, "128M/s,10ms/s or none"),
         goals={"type": "array", "items": _or_text(goal, "psi:some=10ms/s")},

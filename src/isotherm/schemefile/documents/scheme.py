@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from isotherm.model.scheme import (
@@ -15,10 +16,9 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
-from isotherm.schemefile.draft import Draft, check_expressible, parse_action
+from isotherm.schemefile.draft import Draft, check_expressible
 from isotherm.schemefile.filters import parse_detail, parse_filter, parse_type, say_filter
 from isotherm.schemefile.goals import (
-    Aim,
     check_aim,
     format_aim,
     format_value,
@@ -29,7 +29,7 @@ from isotherm.schemefile.lines.classic import looks_classic, parse_classic
 from isotherm.schemefile.lines.key_value import parse_line
 from isotherm.schemefile.source import Node, Word
 from isotherm.schemefile.values import (
-    Limits,
+    QuotaLimits,
     count,
     format_access,
     format_age,
@@ -65,19 +65,19 @@ def decode_scheme(node: Node) -> Scheme:
     pairs = node.known("a scheme", SCHEME_KEYS)
     draft = Draft(node.word)
     if "action" in pairs:
-        draft.action = parse_action(pairs["action"].scalar("action"))
+        draft.set_action(pairs["action"].scalar("action"))
     if "name" in pairs:
         draft.name = pairs["name"].scalar("name").text
-    for key, one in (pairs["when"].known("when", WHEN_KEYS) if "when" in pairs else {}).items():
-        draft.set(key, one.scalar(key))
+    for key, value in (pairs["when"].known("when", WHEN_KEYS) if "when" in pairs else {}).items():
+        draft.set(key, value.scalar(key))
     for key in ("every", "to", "snapshots"):
         if key in pairs:
             draft.set(key, pairs[key].scalar(key))
     if "quota" in pairs:
         _quota(draft, pairs["quota"])
     if "goals" in pairs:
-        for one in pairs["goals"].sequence("goals"):
-            _goal(draft, one)
+        for goal in pairs["goals"].sequence("goals"):
+            _goal(draft, goal)
     if "filters" in pairs:
         draft.filters.extend(map(_filter, pairs["filters"].sequence("filters")))
     if "watermarks" in pairs:
@@ -93,12 +93,12 @@ def _quota(draft: Draft, node: Node) -> None:
     size = parse_size_limit(pairs["size"].scalar("size")) if "size" in pairs else 0
     time = parse_time_limit(pairs["time"].scalar("time")) if "time" in pairs else 0
     per = parse_interval_ms(pairs["per"].scalar("per"), "per") if "per" in pairs else 1000
-    draft.limits = Limits(size, time, per)
+    draft.limits = QuotaLimits(size, time, per)
     weights = pairs.get("weights")
     if weights is not None and weights.pairs is not None:
         known = weights.known("weights", Weights._fields)
         draft.weights = Weights(
-            **{key: count(one.scalar(key), "a weight") for key, one in known.items()}
+            **{key: count(value.scalar(key), "a weight") for key, value in known.items()}
         )
     elif weights is not None:
         draft.set("weights", weights.scalar("weights"))
@@ -112,14 +112,14 @@ def _goal(draft: Draft, node: Node) -> None:
         draft.add_goal(node.scalar("a goal"))
         return
     pairs = node.known("a goal", GOAL_KEYS)
-    words = {key: one.scalar(key) for key, one in pairs.items()}
+    words = {key: value.scalar(key) for key, value in pairs.items()}
     for key in ("metric", "value"):
         if key not in words:
             raise node.word.error(f"a goal needs a {key}")
     aim = parse_aim(words["metric"])
     nid = parse_node(words["node"]) if "node" in words else aim.nid
     memcg = words["memcg"].text if "memcg" in words else aim.memcg
-    aim = Aim(aim.metric, nid, memcg)
+    aim = replace(aim, nid=nid, memcg=memcg)
     check_aim(words["metric"], aim)
     current = count(words["current"], "a present value") if "current" in words else 0
     complement = _truth(words["complement"]) if "complement" in words else False
@@ -127,7 +127,7 @@ def _goal(draft: Draft, node: Node) -> None:
         draft.set_tuner(words["tuner"])
 
     def build(reset_ms: int) -> Goal:
-        target = parse_value(words["value"], aim.metric, reset_ms)
+        target = parse_value(words["value"], aim, reset_ms)
         with node.word.placed():
             return Goal(
                 aim.metric,
@@ -136,6 +136,7 @@ def _goal(draft: Draft, node: Node) -> None:
                 nid=nid or 0,
                 memcg=memcg,
                 complement=complement,
+                read=aim.own,
             )
 
     draft.goals.append(build)
@@ -151,7 +152,7 @@ def _filter(node: Node) -> Filter:
     if node.pairs is None:
         return parse_filter(node.scalar("a filter"))
     pairs = node.known("a filter", FILTER_KEYS)
-    words = {key: one.scalar(key) for key, one in pairs.items()}
+    words = {key: value.scalar(key) for key, value in pairs.items()}
     if "type" not in words:
         raise node.word.error("a filter needs a type", hint="or write it as: reject memcg /app")
     return parse_detail(
@@ -167,7 +168,7 @@ def _watermarks(draft: Draft, node: Node) -> None:
         draft.set("watermark", node.scalar("watermarks"))
         return
     pairs = node.known("watermarks", WATERMARK_KEYS)
-    words = {key: one.scalar(key) for key, one in pairs.items()}
+    words = {key: value.scalar(key) for key, value in pairs.items()}
     metric: Literal["none", "free_mem_rate"] = "free_mem_rate"
     if "metric" in words and words["metric"].text not in ("free", "free_mem_rate"):
         if words["metric"].text != "none":
@@ -191,7 +192,7 @@ def encode_scheme(scheme: Scheme) -> dict[str, Any]:
     check_expressible(scheme)
     pattern = scheme.pattern
     found: dict[str, Any] = {"name": scheme.name} if scheme.name else {}
-    found["action"] = str(scheme.action)
+    found["action"] = scheme.does
     when: dict[str, str] = {}
     if (pattern.min_size_bytes, pattern.max_size_bytes) != (0, U64_MAX):
         when["size"] = format_sizes(pattern.min_size_bytes, pattern.max_size_bytes)
@@ -208,7 +209,7 @@ def encode_scheme(scheme: Scheme) -> dict[str, Any]:
         goals = [_encode_goal(goal, scheme.quota.reset_ms) for goal in scheme.quota.goals]
         found |= {"goals": goals} if goals else {}
     if scheme.filters:
-        found["filters"] = [say_filter(one) for one in scheme.filters]
+        found["filters"] = [say_filter(rule) for rule in scheme.filters]
     if scheme.watermarks != Watermarks():
         found["watermarks"] = _encode_watermarks(scheme.watermarks)
     if scheme.target_nid is not None or scheme.destinations:

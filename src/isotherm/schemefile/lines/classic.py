@@ -18,6 +18,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TypeVar
 
+from isotherm.model.own import NamedAction
 from isotherm.model.scheme import (
     NO_WEIGHTS,
     Access,
@@ -71,17 +72,19 @@ def parse_classic(text: str | Word) -> Scheme:
             Access(_least(fields[2], _freq), _freq(_bound(fields[3], "max"))),
             Age(_least(fields[4], _age), _age(_bound(fields[5], "max"))),
         )
+        action, own = _action(fields[6])
         return Scheme(
-            _action(fields[6]),
+            action,
             pattern,
+            own=own,
             quota=_quota(fields[7:]),
             watermarks=_watermarks(fields[-5:]) if len(fields) > 12 else Watermarks(),
         )
 
 
-def _action(word: Word) -> Action:
+def _action(word: Word) -> tuple[Action, NamedAction | None]:
     if word.text.isascii() and word.text.isdecimal():
-        return numbered_action(word)
+        return numbered_action(word), None
     return parse_action(word)
 
 
@@ -164,7 +167,7 @@ def format_classic(scheme: Scheme) -> str:
         "max" if pattern.access.high is None else _format_freq(pattern.access.high),
         exact_duration(age.low) if age.low else "min",
         "max" if age.high is None else exact_duration(age.high),
-        str(scheme.action),
+        scheme.does,
     ]
     if quota is not None:
         fields += _quota_fields(quota, scheme.watermarks)

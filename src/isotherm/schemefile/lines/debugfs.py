@@ -84,7 +84,7 @@ def wants_debugfs(scheme: Scheme) -> bool:
 def format_debugfs(scheme: Scheme) -> str:
     """Return the line of 7 or 18 numbers that is read back; raises `InexpressibleError`."""
     pattern, quota, marks = scheme.pattern, scheme.quota, scheme.watermarks
-    if scheme.action not in ACTIONS:
+    if scheme.action not in ACTIONS or scheme.own is not None:
         raise InexpressibleError(f"scheme {scheme.title}: debugfs had no number for this action")
     highs = [
         _high(scheme, pattern.access.high),

@@ -22,7 +22,6 @@ from isotherm.schemefile.draft import (
     SETTERS,
     Draft,
     check_expressible,
-    parse_action,
 )
 from isotherm.schemefile.filters import format_filter
 from isotherm.schemefile.goals import format_goal
@@ -45,12 +44,12 @@ def parse_line(text: str | Word) -> Scheme:
     words = word.words()
     draft = Draft(words[0] if words else word)
     seen: set[str] = set()
-    for one in words:
-        key, equals, value = one.partition("=")
+    for part in words:
+        key, equals, value = part.partition("=")
         if not equals:
             if draft.action is not None:
-                raise _second_action(one)
-            draft.action = parse_action(one)
+                raise _second_action(part)
+            draft.set_action(part)
             continue
         if key.text not in SETTERS:
             raise unknown(key, "a scheme has no", key.text, list(SETTERS))
@@ -75,11 +74,11 @@ def format_line(scheme: Scheme) -> str:
     """
     Return the shortest line that `parse_line` reads back as an equal scheme.
 
-    Raises `InexpressibleError` for own actions and goals: Python callables.
+    Raises `InexpressibleError` for own actions and goals without a name: Python callables.
     """
     check_expressible(scheme)
     pattern = scheme.pattern
-    parts = [str(scheme.action)]
+    parts = [scheme.does]
     if scheme.name:
         parts.append(f"name={quote(scheme.name)}")
     if (pattern.min_size_bytes, pattern.max_size_bytes) != (0, U64_MAX):
@@ -93,7 +92,7 @@ def format_line(scheme: Scheme) -> str:
     if scheme.quota is not None:
         parts += _quota_parts(scheme.quota)
     if scheme.filters:
-        parts.append("filter=" + ",".join(format_filter(one) for one in scheme.filters))
+        parts.append("filter=" + ",".join(format_filter(rule) for rule in scheme.filters))
     if scheme.watermarks != Watermarks():
         parts.append(f"watermark={format_watermark(scheme.watermarks)}")
     if scheme.target_nid is not None or scheme.destinations:

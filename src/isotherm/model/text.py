@@ -1,0 +1,45 @@
+"""Texts from outside that stand in the model: names, and paths of cgroups."""
+
+from __future__ import annotations
+
+from isotherm.errors import BadValueError, quoted
+
+#: Of a name, in characters.
+MAX_NAME = 200
+#: Of a path, in bytes; as Linux has it (PATH_MAX).
+MAX_PATH = 4096
+
+
+def check_name(what: str, name: str) -> None:
+    """
+    Refuse a name that a terminal, a log or a label could not show as it is.
+
+    what: whose name it is, for the message. Raises `BadValueError` for control characters, line
+    breaks and everything else that does not print, and for more than `MAX_NAME` characters.
+    """
+    if len(name) > MAX_NAME:
+        raise BadValueError(
+            f"{what} {quoted(name)} has {len(name)} characters", hint=f"{MAX_NAME} are the most"
+        )
+    if not name.isprintable():
+        raise BadValueError(
+            f"{what} {quoted(name)} holds characters that do not print",
+            hint="letters, digits, signs and spaces are fine",
+        )
+
+
+def check_path(what: str, path: str) -> None:
+    """
+    Refuse a path that no cgroup can have.
+
+    what: whose path it is, for the message. Raises `BadValueError` for NUL, line breaks and lone
+    surrogates, and for more than `MAX_PATH` bytes.
+    """
+    try:
+        length = len(path.encode())
+    except UnicodeEncodeError:
+        length = MAX_PATH + 1
+    if length > MAX_PATH or "\0" in path or "\n" in path:
+        raise BadValueError(
+            f"{what} {quoted(path)} is no path that can be", hint="as in /system.slice/app.service"
+        )
