@@ -1,5 +1,5 @@
 # Each target is one command a person could type; .ci/run calls the same ones.
-.PHONY: help check pins test test-coverage test-kernel test-pythons guests test-vm sanitize fuzz bench
+.PHONY: help check pins test test-coverage test-kernel test-pythons guests test-vm sanitize coverage fuzz bench
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 check:         ## format, lint, types, layers, spelling, pins
@@ -20,6 +20,8 @@ test-vm: guests ## tests on other kernels, in guests
 	ISOTHERM_VM_TESTS=require uv run pytest -q -rP tests/vm
 sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
 	tests/sanitize.sh
+coverage:      ## how much of the C core its tests run
+	tests/coverage.sh
 fuzz:          ## COUNT=10000 hostile inputs for every reader, of seed SEED=0; see tests/fuzz/harness.py
 	@bad=0; for f in tests/fuzz/fuzz_*.py; do uv run python $$f --count $(or $(COUNT),10000) --seed $(or $(SEED),0) || bad=1; done; exit $$bad
 bench:         ## all figures of benchmarks/README.md (root, about 45 minutes)

@@ -2,8 +2,9 @@
 Build the C core and the BPF objects.
 
 Everything declarative is in pyproject.toml; this file only says what needs a compiler.
-ISOTHERM_WERROR=1 turns warnings into errors; ISOTHERM_SANITIZE=1 builds with address and
-undefined-behaviour sanitizers (`make sanitize` runs the tests with it).
+ISOTHERM_WERROR=1 turns warnings into errors: in CI, not for users, whose compiler may be newer.
+ISOTHERM_SANITIZE=1 builds with address and undefined-behaviour sanitizers (`make sanitize`),
+ISOTHERM_COVERAGE=DIR for gcov, with the objects in DIR (`make coverage`).
 """
 
 import os
@@ -56,9 +57,16 @@ cflags = [
 ldflags: list[str] = []
 if os.environ.get("ISOTHERM_WERROR"):
     cflags += ["-Werror"]
+options: dict[str, dict[str, str]] = {"bdist_wheel": {"py_limited_api": "cp311"}}
+# What was built in another way is never taken for up to date.
 if os.environ.get("ISOTHERM_SANITIZE"):
     cflags += ["-O1", "-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
     ldflags += ["-fsanitize=address,undefined"]
+    options["build"] = {"build_base": "build/sanitize"}
+if objects := os.environ.get("ISOTHERM_COVERAGE"):
+    cflags += ["-O1", "--coverage", "-fprofile-update=atomic"]
+    ldflags += ["--coverage"]
+    options["build"] = {"build_base": objects}
 
 setup(
     ext_modules=[
@@ -74,5 +82,5 @@ setup(
         )
     ],
     cmdclass={"build_ext": BuildExt},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options=options,
 )

@@ -125,7 +125,7 @@ def test_it_takes_regions_as_the_action_that_it_is_like(drop):
 def test_it_is_explained_checked_and_converted(drop, capsys):
     line = "drop access=0% age=30s.. quota=128M/s"
     assert main(["scheme", "explain", line]) == 0
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "drop: Drop the cache in memory that was not accessed for at least 30s" in out
     assert "action=drop" in out
     for spelling in ("line", "classic", "yaml", "json"):

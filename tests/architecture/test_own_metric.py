@@ -154,7 +154,7 @@ def test_values_are_written_in_the_unit_of_the_metric(unit, text, target):
 
 def test_it_is_explained_and_checked(world, capsys):
     assert main(["scheme", "explain", TEXTS["line"]]) == 0
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "until paged_out is 24M (so far)" in out
     assert f"goal paged_out={AIM}" in out
     assert main(["scheme", "convert", "--to", "line", TEXTS["line with a colon"]]) == 0

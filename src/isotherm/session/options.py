@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self, TypedDict, Unpack
@@ -21,9 +20,8 @@ from isotherm.schemes.defaults import with_quotas
 from isotherm.schemes.older import check_profile
 from isotherm.session.guard import parse_guard
 from isotherm.targets.sources import CgroupSource, NameSource, PidSource, TargetSource
+from isotherm.units import cpu_share
 
-#: No machine has so many CPUs to spare for monitoring.
-_MOST_OVERHEAD = 100.0
 _DEFAULT_OVERHEAD = 0.01
 
 
@@ -53,8 +51,8 @@ class MonitorKeywords(TypedDict, total=False):
     policy: what decides where to look next, a registered name ("damon").
     backend: a name that `isotherm doctor` lists, or "auto".
     seed: of the sampling; the same seed gives the same choices.
-    overhead: share of one CPU to keep to (0.01): fewer accessed bits are cleared, and intervals
-    that were not asked for are stretched.
+    overhead: share of one CPU to keep to, 0.01 or "1%": fewer accessed bits are cleared, and
+    intervals that were not asked for are stretched.
     clock: time for an own operations set, which may be simulated.
     force_guests: take processes that run virtual machines, though what guests use is not seen.
     """
@@ -77,7 +75,7 @@ class MonitorKeywords(TypedDict, total=False):
     policy: str
     backend: str
     seed: int | None
-    overhead: float
+    overhead: float | str
     clock: Clock | None
     force_guests: bool
 
@@ -139,11 +137,9 @@ class Options:
             registry.kind_of(self.backend)
         if self.guard is not None:
             parse_guard(self.guard)
-        if not (math.isfinite(self.overhead) and 0 < self.overhead <= _MOST_OVERHEAD):
-            raise BadValueError(
-                f"a monitor cannot keep to {self.overhead:.4g} of a CPU",
-                hint="a share above 0: 1% (0.01) is the default",
-            )
+        cpu_share(100 * self.overhead)
+        if self.seed is not None and not 0 <= self.seed < 1 << 64:
+            raise BadValueError("a seed is a whole number from 0 to 2^64-1", hint="--seed 1")
         if self.clock is not None and self.look is None:
             raise BadValueError("processes run in the machine's own time; leave out clock")
 
@@ -198,7 +194,7 @@ class Options:
             ),
             backend=asked.get("backend", AUTO),
             seed=asked.get("seed"),
-            overhead=asked.get("overhead", _DEFAULT_OVERHEAD),
+            overhead=_share(asked.get("overhead", _DEFAULT_OVERHEAD)),
             clock=asked.get("clock"),
             force_guests=asked.get("force_guests", False),
             schemes=with_quotas(asked.get("schemes", ())),
@@ -222,6 +218,10 @@ def _sources(asked: MonitorKeywords) -> list[TargetSource]:
 
 def _numbers(pid: int | str) -> list[int]:
     return PidSource.parse(pid).pids() if isinstance(pid, str) else [pid]
+
+
+def _share(overhead: float | str) -> float:
+    return cpu_share(overhead) if isinstance(overhead, str) else overhead
 
 
 def _texts(value: str | Sequence[str] | None) -> Sequence[str]:

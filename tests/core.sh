@@ -1,0 +1,17 @@
+# shellcheck shell=bash
+# The tests that exercise the C core, and an environment with a core built in a special way: sourced by
+# sanitize.sh and coverage.sh, from the project's directory, with $work set.
+
+core_tests=(tests/property tests/conformance tests/unit tests/fuzz/test_fuzz.py)
+if [ "$(id -u)" = 0 ] && [ "${ISOTHERM_KERNEL_TESTS:-auto}" != off ]; then
+	# Those that ask the core for more than starting a session does.
+	core_tests+=(tests/kernel/test_{access_open,core_self_test,core_threads,vaddr_bpf,vaddr_bpf_life}.py
+		tests/kernel/test_{walker_folios,walker_pages,walker_targets,actions,actions_idle,actions_pageout}.py)
+fi
+
+build_core() { # with the ISOTHERM_... variables of setup.py, into $work/venv
+	uv build -q --wheel -o "$work/dist"
+	uv venv -q "$work/venv"
+	uv export -q --only-group test --no-hashes >"$work/test.txt"
+	uv pip install -q --python "$work/venv/bin/python" -c constraints.txt "$work"/dist/*.whl -r "$work/test.txt"
+}

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# How much of the C core its tests run, and how many of its constants Python knows. Arguments go to pytest
+# instead of the tests that exercise it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+. tests/core.sh
+ISOTHERM_COVERAGE="$work/objects" build_core
+[ $# -gt 0 ] || set -- "${core_tests[@]}"
+"$work/venv/bin/python" -m pytest -q -p no:cacheprovider -o timeout=900 "$@"
+find "$work/objects" -name '*.gcda' -exec gcov -n {} + 2>/dev/null | awk -F"[':% ]+" '
+	/^File / { file = /_native\/.*\.[ch]/ ? $2 : "" }
+	/^Lines executed/ && file {
+		run = int($3 * $5 / 100 + 0.5); ran[file] = ran[file] > run ? ran[file] : run; of[file] = $5; file = ""
+	}
+	END {
+		for (file in of) {
+			all += of[file]; done += ran[file]
+			printf "%5.1f %% of %4d lines  %s\n", 100 * ran[file] / of[file], of[file], file | "sort -n | head -8"
+		}
+		close("sort -n | head -8")
+		printf "C core: %.1f %% of %d lines are run by its tests; above: the least covered files\n", 100 * done / all, all
+	}'
+"$work/venv/bin/python" -c '
+from isotherm import _core
+names = [name for name, value in vars(_core).items() if name.isupper() and isinstance(value, int)]
+print(f"C core: {len(names)} constants exported")'
