@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -136,8 +137,8 @@ def test_a_line_that_was_written_in_part_is_an_error(tmp_path, monkeypatch):
             while log._file.write(b"x" * 4096) == 4096:
                 pass
             os.read(read_end, 4096)
-            long = Scheme(Action.PAGEOUT, name="n" * 8192)
+            long = replace(WORLD[0], target=Target(7, "n" * 8192, 4242))
             with pytest.raises(OutputError, match="cannot write the log"):
-                log.write(event(), long, WORLD)
+                log.write(event(), PAGEOUT, [long])
     finally:
         os.close(read_end)
