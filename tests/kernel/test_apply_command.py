@@ -212,7 +212,7 @@ def test_a_scheme_outlives_the_cgroup_that_it_is_for(child, group):
 def test_who_leaves_the_cgroup_is_let_go(child, group):
     """And with the last member the run is over."""
     (group / "cgroup.procs").write_text(str(child.pid))
-    with applying("stat", "-G", group, "--update", "50ms") as running:
+    with applying("stat access=0%..", "-G", group, "--update", "50ms") as running:
         running.wait_for("applying to")
         child.run("time.sleep(0.5)")
         (group.parent / "cgroup.procs").write_text(str(child.pid))

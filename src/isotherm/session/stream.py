@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from isotherm.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from isotherm.session.session import MonitorSession
-
-#: Snapshots that may wait for an asynchronous reader before the monitor waits for it.
-_MOST_WAITING = 2
 
 
 class SnapshotStream:
@@ -49,7 +43,10 @@ class SnapshotStream:
                 session.account(snapshot, cpu_ns - before)
 
     async def __aiter__(self) -> AsyncIterator[Snapshot]:
-        reader = _Reader(self, asyncio.get_running_loop())
+        # Only here: recording needs no event loop, and one costs megabytes.
+        from isotherm.session.async_reader import AsyncReader
+
+        reader = AsyncReader(self)
         try:
             while (snapshot := await reader.next()) is not None:
                 yield snapshot
@@ -57,50 +54,3 @@ class SnapshotStream:
             self._session.stop()
             reader.release()
         reader.join()
-
-
-class _Reader:
-    """A thread that iterates a stream for an event loop; it ends when the session is stopped."""
-
-    def __init__(self, stream: SnapshotStream, loop: asyncio.AbstractEventLoop) -> None:
-        self._stream = stream
-        self._loop = loop
-        self._queue: asyncio.Queue[Snapshot | None] = asyncio.Queue()
-        self._room = threading.Semaphore(_MOST_WAITING)
-        self._released = False
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="isotherm", daemon=True)
-        self._thread.start()
-
-    async def next(self) -> Snapshot | None:
-        """Return the next snapshot, None at the end; raises what iterating raised."""
-        snapshot = await self._queue.get()
-        self._room.release()
-        if snapshot is None and self._error is not None:
-            raise self._error
-        return snapshot
-
-    def release(self) -> None:
-        """Let the thread go on though nobody reads any more."""
-        self._released = True
-        self._room.release()
-
-    def join(self) -> None:
-        """Wait for the thread, which has nothing left to do."""
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            for snapshot in self._stream:
-                self._room.acquire()
-                if self._released:
-                    return
-                self._tell(snapshot)
-        except BaseException as err:  # noqa: BLE001 - raised again where it is awaited
-            self._error = err
-        finally:
-            self._tell(None)
-
-    def _tell(self, snapshot: Snapshot | None) -> None:
-        with suppress(RuntimeError):  # the event loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, snapshot)
