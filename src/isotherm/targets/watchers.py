@@ -10,6 +10,8 @@ from isotherm.kernel import procfs
 
 #: What every running isotherm maps: its C core, whatever its command line looks like.
 _CORE = b"/isotherm/_core."
+#: What runs it, by the name of the program's file.
+_INTERPRETER = "python"
 
 
 def other_watchers(pids: AbstractSet[int]) -> Iterator[tuple[int, int]]:
@@ -23,7 +25,9 @@ def other_watchers(pids: AbstractSet[int]) -> Iterator[tuple[int, int]]:
         if watcher == os.getpid():
             continue
         try:
-            # Descriptors first: of a machine's processes hardly any holds one of another.
+            # The dearest question last: maps may have thousands of lines, descriptors hundreds.
+            if _INTERPRETER not in os.path.basename(os.readlink(f"/proc/{watcher}/exe")):  # noqa: PTH115, PTH119
+                continue
             watched = sorted(_held_by(watcher) & pids)
             if not watched or _CORE not in procfs.read_file(f"/proc/{watcher}/maps"):
                 continue
