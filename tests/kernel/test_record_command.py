@@ -161,7 +161,9 @@ def test_nonsense_is_refused_before_anything_is_started(options, tmp_path):
 
 
 def test_two_kinds_of_target(toucher, tmp_path):
-    says(isotherm("record", "-p", toucher.pid, "-n", "python", cwd=tmp_path), 2, "only one")
+    """Processes of several sources are one recording; a command is another thing."""
+    says(isotherm("record", "-p", toucher.pid, "--", "true", cwd=tmp_path), 2, "only one")
+    says(isotherm("record", "-p", toucher.pid, "-a", cwd=tmp_path), 2, "belongs to no process")
 
 
 def test_no_target(tmp_path):
@@ -194,7 +196,9 @@ def test_not_permitted(toucher, tmp_path):
 #: Imported as root, so that the package needs not be readable for nobody.
 AS_NOBODY = """
 import difflib, os, sys
-import isotherm.cli.record, isotherm.backends.clear_refs, isotherm.cli
+import isotherm.cli, isotherm.cli.record
+from isotherm.backends import registry
+registry.kinds()
 os.chdir("/")
 os.setgid(65534); os.setuid(65534)
 raise SystemExit(isotherm.cli.main(["record", "-o", "/dev/null/x", "-p", sys.argv[1]]))
