@@ -88,8 +88,12 @@ def test_memory_that_is_mapped_anew_is_not_idle(child):
             f"kit.check(kit.libc.mmap({start}, {PAGES} * 4096, 3, "
             f"kit.PRIVATE | kit.ANON | 0x10, -1, 0)); kit.write({start}, {PAGES * PAGE})"
         )
-        assert act(ops, scheme, start).applied_bytes == 0
-        assert len(present(child, start)) == PAGES
+        # Whoever else monitors this machine may have cleared the bit of a page meanwhile.
+        leaves = ops.walker.read([(start + page * PAGE, 0) for page in range(PAGES)])
+        old = sum(not leaf[3] for leaf in leaves)
+        assert old < 5
+        assert act(ops, scheme, start).applied_bytes == old * PAGE
+        assert len(present(child, start)) == PAGES - old
 
 
 def test_it_counts_what_is_idle(child):
