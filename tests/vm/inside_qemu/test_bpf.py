@@ -64,7 +64,7 @@ def test_a_moving_hot_area_is_followed():
 
 def test_the_commands_work(tmp_path):
     choice = choose(probe())
-    print(f"clears accessed bits on {SERIES} by: {choose(probe(), 'bpf').clearing}")
+    print(f"on {SERIES}: {choose(probe(), 'bpf').reason}")
     has_damon = KDAMONDS.exists()
     assert has_damon == SERIES.startswith("6.12")
     assert choice.backend == ("kdamond" if has_damon else "bpf"), choice.why_not

@@ -26,6 +26,7 @@ from isotherm.kernel.damon.files import DamonFiles
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import Range
 from isotherm.targets.physical import PhysicalMemory
+from isotherm.targets.sources import PidSource
 
 SOURCES = ("tracepoint", "tried_regions")
 
@@ -160,7 +161,7 @@ def test_children_are_followed():
         snapshots = backend.snapshots()
         next(snapshots)
         with running() as second:
-            watched._processes._admit(second.pid)
+            watched._processes._admit(second.pid, PidSource([second.pid]))
             for _ in range(12):
                 snapshot = next(snapshots)
             assert [target.pid for target in snapshot.targets] == [first.pid, second.pid]
