@@ -287,3 +287,70 @@ def test_what_a_cgroup_is_called_does_not_matter_but_it_stays_inside(tmp_path):
     assert "leads out" in done.stderr
     assert run("record", "-G", "no/such/group", "-d", "1s").returncode == 3
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", [["record"], ["apply", "stat"]])
+def test_a_signal_before_monitoring_begins_leaves_no_command(command, number, tmp_path):
+    """As soon as the command runs, whatever we are about to do."""
+    mark = tmp_path / "begun"
+    inner = ["sh", "-c", f"echo $$ > {mark}.new; mv {mark}.new {mark}; exec sleep 600"]
+    words = [*ISOTHERM, *command, "--", *inner]
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as running:
+        wait_until(mark.exists)
+        running.send_signal(number)
+        running.communicate(timeout=60)
+    assert running.returncode == 128 + number
+    assert not Path(f"/proc/{mark.read_text().strip()}").exists()
+
+
+def test_a_failure_ends_the_command_and_says_so(tmp_path):
+    mark = tmp_path / "begun"
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*ISOTHERM, "record", "-o", "-", "--sample", "5ms", "--aggr", "50ms", "-d", "2s",
+             "--", "sh", "-c", f"echo $$ > {mark}; exec sleep 600"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "the command was ended" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not Path(f"/proc/{mark.read_text().strip()}").exists()
+    before = run("record", "-o", tmp_path / "no" / "x", "--", "touch", tmp_path / "started")
+    assert before.returncode == 1
+    assert "no such directory" in before.stderr
+    assert not (tmp_path / "started").exists()
+
+
+def test_without_descriptors_or_a_working_directory_there_is_one_line(sleeper, tmp_path):
+    few = run("record", "-p", sleeper, "-d", "300ms", before=["prlimit", "--nofile=5:5"])
+    assert few.returncode in (1, 4)
+    assert "Traceback" not in few.stderr
+    gone = tmp_path / "gone"
+    script = (
+        f"mkdir {gone}; cd {gone}; rmdir {gone}; exec {' '.join(ISOTHERM)} record -p {sleeper} "
+        "-d 300ms --sample 10ms --aggr 100ms"
+    )
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "hint:" in done.stderr
+
+
+def test_doctor_chooses_as_record_does(sleeper):
+    """Where the self-test fails the next backend is taken, and both say so."""
+    filtered = [sys.executable, "-c", _FILTERED, "1", str(SYS_PROCESS_MADVISE)]
+    found = json.loads(run("doctor", "--format", "json", before=filtered).stdout)
+    assert found["choice"]["backend"] == "clear-refs"
+    assert "self-test fails" in found["choice"]["why_not"]["bpf"]
+
+
+def wait_until(true):
+    libc = ctypes.CDLL(None)
+    for _ in range(3000):
+        if true():
+            return
+        libc.usleep(1_000)
+    raise AssertionError("it never happened")

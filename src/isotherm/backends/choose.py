@@ -84,8 +84,25 @@ def choose(
             if name != chosen.name
         },
         cannot_see={kind.name: kind.blind_to(kernel) for kind in registry.kinds()},
-        warnings=(*_warnings(kernel, target, chosen), *chosen.warnings(kernel)),
+        warnings=(
+            *_why_so_coarse(kernel, chosen, {} if asked else obstacles),
+            *_warnings(kernel, target, chosen),
+            *chosen.warnings(kernel),
+        ),
     )
+
+
+def _why_so_coarse(
+    kernel: KernelSupport, chosen: BackendKind, obstacles: Mapping[str, str]
+) -> list[str]:
+    """Tell root, who may expect more, what keeps single pages from being seen."""
+    if not (kernel.root and chosen.whole_mappings):
+        return []
+    return [
+        f"backend {kind.name} cannot be used here: {obstacles[kind.name]}"
+        for kind in registry.kinds()
+        if kind.clears_bits and not kind.whole_mappings and obstacles.get(kind.name)
+    ][:1]
 
 
 def _best(kernel: KernelSupport, target: TargetFacts, obstacles: Mapping[str, str]) -> BackendKind:
@@ -185,7 +202,7 @@ def open_best(kernel: KernelSupport, wish: str, opening: Opening) -> tuple[Choic
             failed[choice.backend] = err.message
             told.append(f"backend {choice.backend} cannot be used here: {err.message}")
             continue
-        return replace(choice, warnings=(*told, *choice.warnings)), backend
+        return replace(choice, warnings=tuple(dict.fromkeys((*told, *choice.warnings)))), backend
 
 
 def try_out(name: str) -> SelfTest | None:

@@ -137,6 +137,11 @@ def _run(argv: Sequence[str] | None) -> int:
             raise
         complain(err.message, err.hint)
         return err.exit_code
+    except OSError as err:
+        if debug or err.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        complain("no more files can be opened", "ulimit -n says how many there may be")
+        return 1
     return status if isinstance(status, int) else 0
 
 

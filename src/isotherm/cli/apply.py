@@ -216,12 +216,13 @@ def command(
         "guard": guard,
     }
     wanted = Options.of(**asked)
-    try:
-        applying = Applying(wanted.lasting(length), log=log)
-    except CommandEndedError as err:
-        complain(err.message, err.hint)
-        return err.status
-    with applying, Foreground(applying.session) as foreground:
+    with Foreground() as foreground, ExitStack() as opened:
+        try:
+            applying = opened.enter_context(Applying(wanted.lasting(length), log=log))
+        except CommandEndedError as err:
+            complain(err.message, err.hint)
+            return err.status
+        foreground.watch(applying.session)
         require_a_window(applying.session, length)
         announce(applying, dry_run=dry_run, endless=length is None)
         applying.run(None if length is None else length / 1e9, Live(applying, plain=plain))

@@ -32,7 +32,8 @@ def show(workload: Workload, session: MonitorSession, style: Style, *, live: boo
     """Run the phases under the monitor; draw, and say what came out."""
     picture = space()
     truth = workload.go()
-    with Foreground(session), Screen(live=live) as screen:
+    with Foreground() as foreground, Screen(live=live) as screen:
+        foreground.watch(session)
         result = watch(session.snapshots(), truth, screen=screen, style=style, space=picture)
     if result is None:
         raise TargetGoneError("the demo ended before its first window: there is nothing to show")

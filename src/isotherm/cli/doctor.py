@@ -8,7 +8,8 @@ from contextlib import closing
 import click
 
 from isotherm.backends import registry
-from isotherm.backends.choose import Choice, choose, try_out
+from isotherm.backends.choose import AUTO, Choice, choose, try_out
+from isotherm.backends.self_test import SelfTest
 from isotherm.errors import IsothermError
 from isotherm.kernel.features import probe
 from isotherm.targets.target_set import ProcessTargets
@@ -24,7 +25,7 @@ Examples:
 @click.option("-p", "--pid", type=int, help="Say it for this process.")
 @click.option(
     "--backend",
-    default="auto",
+    default=AUTO,
     metavar="NAME",
     help=f"Ask for a backend: auto, {', '.join(registry.names())}.",
 )
@@ -47,14 +48,22 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
             target = targets.facts()
     choice: Choice | None = None
     error: IsothermError | None = None
-    try:
-        choice = choose(support, backend, target)
-    except IsothermError as err:
-        error = err
+    tested: SelfTest | None = None
+    failed: dict[str, str] = {}
+    while True:
+        try:
+            choice = choose(support, backend, target, failed=failed)
+        except IsothermError as err:
+            choice, error = None, err
+            break
+        tested = try_out(choice.backend)
+        if backend != AUTO or tested is None or not tested.problem:
+            break
+        failed[choice.backend] = f"its self-test fails: {tested.problem}"
     found = Diagnosis(
         support,
         choice,
-        try_out(choice.backend) if choice else None,
+        tested if choice else None,
         error.message if error else "",
         error.hint if error else "",
     )

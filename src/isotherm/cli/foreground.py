@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Self
 
 from isotherm.errors import BadValueError, IsothermError, TargetGoneError
@@ -14,17 +14,21 @@ from isotherm.session.session import MonitorSession
 from isotherm.terminal.output import tell
 from isotherm.units import exact_duration, format_duration
 
+#: How long a command may take to end when it is told to.
+_PATIENCE_S = 5.0
+
 
 class Foreground:
     """
     What signals do: SIGINT, SIGTERM and SIGHUP end the session in good order; a context manager.
 
-    session: the one to stop. As users of `perf record` expect, a command that was started for it
-    gets the signal too, and is waited for; a second signal leaves it running.
+    Entered before anything is started; `watch` tells the session. As users of `perf record`
+    expect, a command that was started for it gets the signal too, and is waited for; a second
+    signal leaves it running. A failure ends the command as well.
     """
 
-    def __init__(self, session: MonitorSession) -> None:
-        self._session = session
+    def __init__(self) -> None:
+        self._session: MonitorSession | None = None
         self._waiting = False
         self._before: dict[int, signal.Handlers] = {}
         self.signal: int | None = None
@@ -37,9 +41,30 @@ class Foreground:
             self._before[number] = signal.signal(number, self._handle)  # type: ignore[assignment]
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
+        command = self._command
+        if error is not None and command is not None and command.poll() is None:
+            command.terminate()
+            try:
+                command.wait(_PATIENCE_S)
+                tell(f"the command was ended (process {command.pid})")
+            except subprocess.TimeoutExpired:
+                tell(f"the command is left to run (process {command.pid})")
+
+    def watch(self, session: MonitorSession) -> None:
+        """From now on signals stop this session."""
+        self._session = session
+
+    @property
+    def _command(self) -> subprocess.Popen[bytes] | None:
+        return self._session.command if self._session is not None else None
 
     def status(self) -> int:
         """
@@ -47,7 +72,7 @@ class Foreground:
 
         A command that a signal left running gives 128 and the number of the signal.
         """
-        command = self._session.command
+        command = self._command
         if command is None:
             return 0
         if command.poll() is None and not self._end(command):
@@ -74,6 +99,9 @@ class Foreground:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         del frame
         first, self.signal = self.signal is None, number
+        if self._session is None:
+            # What was started so far is ended by whoever started it.
+            raise SystemExit(128 + number)
         if not self._waiting:
             self._session.stop()
         elif first:
@@ -82,7 +110,7 @@ class Foreground:
             raise _LeftError
 
     def _pass_on(self, number: int) -> None:
-        command = self._session.command
+        command = self._command
         if command is None or (number == signal.SIGINT and _on_terminal()):
             return  # the terminal has told it already
         command.send_signal(number)
@@ -129,5 +157,7 @@ def why_nothing(session: MonitorSession, foreground: Foreground, verb: str) -> I
         )
     return TargetGoneError(
         f"the target ended before the first window was over: nothing was {verb}",
-        hint="start it with `-- CMD`, or shorten --aggr",
+        hint="a shorter --aggr"
+        if session.command
+        else "start it with `-- CMD`, or shorten --aggr",
     )

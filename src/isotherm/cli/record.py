@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from isotherm.cli.options import (
     monitor_options,
     target_names,
 )
-from isotherm.errors import BadValueError, CommandEndedError
+from isotherm.errors import BadValueError, CommandEndedError, OutputError
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording.sink import RecordingSink
 from isotherm.session.options import Options
@@ -88,6 +89,11 @@ def check_output(output: Path | None, *, force: bool) -> None:
             )
     elif output is not None and not force and os.path.lexists(output):
         raise BadValueError(f"{output} exists already", hint="another -o, or --force")
+    elif output is not None and not output.parent.is_dir():
+        raise OutputError(
+            f"cannot write recording {output}: there is no such directory",
+            hint="create the directory first",
+        )
 
 
 @click.command(
@@ -129,14 +135,15 @@ def command(
     asked = keywords(options)
     asked["command"] = command_line
     wanted = Options.of(**asked)
-    try:
-        session = start(wanted.lasting(length))
-    except CommandEndedError as err:
-        complain(err.message, err.hint)
-        return err.status
-    with session, Foreground(session) as foreground:
+    with Foreground() as foreground, ExitStack() as opened:
+        try:
+            session = opened.enter_context(start(wanted.lasting(length)))
+        except CommandEndedError as err:
+            complain(err.message, err.hint)
+            return err.status
+        foreground.watch(session)
         require_a_window(session, length)
-        path = output or recording_path(session, Path.cwd())
+        path = output or recording_path(session, Path())
         announce(session, endless=length is None)
         target = sys.stdout.buffer if path == STDOUT else path
         sinks = RecordingSink(target, force=force), ProgressSink(length)

@@ -65,7 +65,7 @@ def newest_recording(directory: Path) -> Path:
     found = [path for path in directory.glob(f"*{SUFFIX}") if path.is_file()]
     if not found:
         raise BadValueError(
-            f"no recording (*{SUFFIX}) in {directory.absolute()}",
+            f"no recording (*{SUFFIX}) in this directory",
             hint="make one: isotherm record -p PID -d 30s",
         )
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))

@@ -28,6 +28,8 @@ from isotherm.model.target import Mapping
 _Control = tuple[int, Callable[[], None]]
 #: Longest sleep while schemes rest: signals, `stop` and control calls are served in between.
 _REST_NS = 100_000_000
+#: By so much a window may end after its time, if half of it is over.
+_GRACE_NS = 500_000_000
 
 
 class Monitor:
@@ -97,9 +99,10 @@ class Monitor:
         Monitor, and give a snapshot at the end of each window, until `stop` or no target is left.
 
         until_ns: when to end, by the clock's monotonic time, amid a window if need be; one that is
-        over within a twentieth of its length, or one sampling interval, is still given. A vanished
-        target is a normal outcome; what its last window saw is not reported. While all schemes
-        rest, by their watermarks, there are no windows.
+        over within half of its length and half a second, or a twentieth of it, is still given.
+
+        A vanished target is a normal outcome; what its last window saw is not reported. While all
+        schemes rest, by their watermarks, there are no windows.
         """
         schedule, policy = self._schedule, self.policy
         self._start()
@@ -272,7 +275,7 @@ class Monitor:
         if self._schemes is not None and (next_due := self._schemes.next_due(self._schedule.sis)):
             at.append(max(self._schedule.sis + 1, next_due))
         if until_ns is not None:
-            left = self._ticks_until(until_ns)
+            left = self._ticks_until(until_ns, due)
             if not left:
                 return False
             at.append(self._schedule.sis + left)
@@ -285,11 +288,14 @@ class Monitor:
             return False
         return not self._stopping
 
-    def _ticks_until(self, until_ns: int) -> int:
+    def _ticks_until(self, until_ns: int, due: Due) -> int:
         """Return how many ticks there are left; a window that is almost over may end."""
-        sample_ns = self._attrs.sample_us * 1000
-        grace_ns = max(sample_ns, self._attrs.aggr_us * 1000 // 20)
-        return max(0, -(-(until_ns + grace_ns - self._clock.now_ns()) // sample_ns))
+        sample_ns, aggr_ns = self._attrs.sample_us * 1000, self._attrs.aggr_us * 1000
+        grace_ns = max(sample_ns, aggr_ns // 20, min(aggr_ns // 2, _GRACE_NS))
+        left_ns, to_end = until_ns - self._clock.now_ns(), due.aggr - self._schedule.sis
+        if to_end * sample_ns <= left_ns + grace_ns:
+            return to_end
+        return max(0, -(-left_ns // sample_ns))
 
     def _run_control_calls(self) -> None:
         for call in [call for call in self._control if call[0] <= self._schedule.sis]:

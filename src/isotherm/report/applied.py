@@ -178,7 +178,11 @@ def _errors(result: Result) -> list[str]:
     for scheme, state in zip(result.schemes, result.states, strict=False):
         worst = sorted(state.stats.errors.items(), key=lambda item: -item[1])
         for reason, count in worst[:_MAX_ERRORS]:
-            lines.append(f"{scheme.title}: {count} times {reason}")
+            lines.append(f"{scheme.title}: {_times(count)} {reason}")
         if len(worst) > _MAX_ERRORS:
             lines.append(f"{scheme.title}: and {len(worst) - _MAX_ERRORS} more kinds of errors")
     return lines
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, Unpack
 
 from isotherm.analysis.applied import Outcomes
+from isotherm.errors import TargetGoneError
+from isotherm.kernel import procfs
 from isotherm.kernel.undo import Change, StateFile, recover
 from isotherm.model.scheme import Action, Scheme
 from isotherm.model.scheme_state import SchemeState
@@ -107,7 +109,7 @@ class Applying:
             states=self.session.monitor.scheme_states(),
             outcomes=self.outcomes,
             resident_before=resident_bytes(first),
-            resident_after=resident_bytes(last),
+            resident_after=_resident_now(last),
             snapshots=self._ends.count,
             seconds=(last.end_ns - first.start_ns) / 1e9 if first and last else 0.0,
         )
@@ -238,6 +240,18 @@ def apply(
     with Applying(options, log=None if log is None else Path(log)) as applying:
         applying.run(duration)
         return applying.result()
+
+
+def _resident_now(last: Snapshot | None) -> int:
+    """Return what is resident of the last targets now: something was done since the snapshot."""
+    total = 0
+    for target in last.targets if last is not None else ():
+        now = target.resident_bytes or 0
+        if target.pid is not None:
+            with suppress(TargetGoneError):
+                now = procfs.statm(target.pid).resident_bytes or now
+        total += now
+    return total
 
 
 def resident_bytes(snapshot: Snapshot | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self, TypedDict, Unpack
 
@@ -133,12 +133,14 @@ class Options:
         self.wish.over(Attrs())
         check_profile(self.wish.rules, self.schemes)
         policy_named(self.wish.policy)
+        if not isinstance(self.backend, str):
+            raise BadValueError("a backend is a name", hint=f"auto, {', '.join(registry.names())}")
         if self.backend != AUTO:
             registry.kind_of(self.backend)
         if self.guard is not None:
             parse_guard(self.guard)
         cpu_share(100 * self.overhead)
-        if self.seed is not None and not 0 <= self.seed < 1 << 64:
+        if self.seed is not None and not (isinstance(self.seed, int) and 0 <= self.seed < 1 << 64):
             raise BadValueError("a seed is a whole number from 0 to 2^64-1", hint="--seed 1")
         if self.clock is not None and self.look is None:
             raise BadValueError("processes run in the machine's own time; leave out clock")
@@ -175,11 +177,17 @@ class Options:
 
     @classmethod
     def of(cls, **asked: Unpack[Keywords]) -> Self:
-        """Return the options that keywords ask for; raises `BadValueError`."""
+        """
+        Return the options that keywords ask for.
+
+        Raises `BadValueError`, and `TypeError` for what is no keyword.
+        """
+        for name in asked.keys() - Keywords.__annotations__.keys():
+            raise TypeError(f"{name!r} is no keyword of isotherm.monitor")
         guard = asked.get("guard")
         return cls(
             sources=(*_sources(asked), *asked.get("sources", ())),
-            command=tuple(asked.get("command") or ()),
+            command=_words(asked.get("command")),
             look=asked.get("ops"),
             children=asked.get("children", True),
             scope=scope_of(asked.get("operations"), asked.get("ranges")),
@@ -208,7 +216,7 @@ def _sources(asked: MonitorKeywords) -> list[TargetSource]:
     found: list[TargetSource] = []
     pid = asked.get("pid")
     if pid is not None:
-        pids = [pid] if isinstance(pid, int | str) else list(pid)
+        pids = list(pid) if isinstance(pid, Iterable) and not isinstance(pid, str) else [pid]
         numbers = [number for one in pids for number in _numbers(one)]
         found.append(PidSource(numbers))
     found += [NameSource(text) for text in _texts(asked.get("name"))]
@@ -218,6 +226,12 @@ def _sources(asked: MonitorKeywords) -> list[TargetSource]:
 
 def _numbers(pid: int | str) -> list[int]:
     return PidSource.parse(pid).pids() if isinstance(pid, str) else [pid]
+
+
+def _words(command: Sequence[str] | None) -> tuple[str, ...]:
+    if isinstance(command, str):
+        raise BadValueError("a command is a list of words", hint='["sleep", "10"]')
+    return tuple(command or ())
 
 
 def _share(overhead: float | str) -> float:

@@ -74,8 +74,8 @@ class PidSource(TargetSource):
     def __init__(self, pids: Iterable[int]) -> None:
         self._pids = list(dict.fromkeys(pids))
         for pid in self._pids:
-            if not 0 < pid <= _MOST_PID:
-                raise BadValueError(f"{pid} is not a pid", hint="`ps -e` lists them")
+            if type(pid) is not int or not 0 < pid <= _MOST_PID:
+                raise BadValueError(f"{quoted(str(pid))} is no pid", hint="`ps -e` lists them")
         if not self._pids:
             raise BadValueError("no pid was given", hint="write it as -p 4242 or -p 4242,4243")
 
@@ -167,9 +167,10 @@ class CgroupSource(TargetSource):
         """Return the members as of now."""
         inside = cgroupfs.group_pids(self._path)
         if inside is None:
+            below = cgroupfs.memory_root() or "which is mounted nowhere"
             raise TargetGoneError(
                 f"no cgroup {quoted(self._path)}",
-                hint="its path below the memory controller, such as /app",
+                hint=f"its path below the memory controller, {below}",
             )
         found = [pid for pid in inside if pid != os.getpid()]
         if not found:
