@@ -48,8 +48,8 @@ def test_nonsense(asked, phrase):
 
 
 def test_what_is_no_keyword_is_no_value_either():
-    with pytest.raises(TypeError, match="'sampel' is no keyword"):
-        isotherm.monitor(pid=1, sampel="1ms")
+    with pytest.raises(TypeError, match="'smple' is no keyword"):
+        isotherm.monitor(pid=1, smple="1ms")
 
 
 def test_who_is_meant_in_every_spelling():

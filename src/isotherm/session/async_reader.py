@@ -38,13 +38,10 @@ class AsyncReader:
             raise self._error
         return snapshot
 
-    def release(self) -> None:
-        """Let the thread go on though nobody reads any more."""
+    def end(self) -> None:
+        """Let the thread go on though nobody reads any more, and wait for its end: a tick."""
         self._released = True
         self._room.release()
-
-    def join(self) -> None:
-        """Wait for the thread, which has nothing left to do."""
         self._thread.join()
 
     def _run(self) -> None:

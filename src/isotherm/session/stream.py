@@ -52,5 +52,4 @@ class SnapshotStream:
                 yield snapshot
         finally:
             self._session.stop()
-            reader.release()
-        reader.join()
+            reader.end()
