@@ -31,6 +31,11 @@ def child():
     child.close()
 
 
+def damon_runs():
+    states = Path("/sys/kernel/mm/damon/admin/kdamonds").glob("*/state")
+    return any(state.read_text() == "on\n" for state in states)
+
+
 def used(start):
     return [start + page * PAGE for page in range(0, PAGES, STEP)]
 
@@ -88,12 +93,10 @@ def test_memory_that_is_mapped_anew_is_not_idle(child):
             f"kit.check(kit.libc.mmap({start}, {PAGES} * 4096, 3, "
             f"kit.PRIVATE | kit.ANON | 0x10, -1, 0)); kit.write({start}, {PAGES * PAGE})"
         )
-        # Whoever else monitors this machine may have cleared the bit of a page meanwhile.
-        leaves = ops.walker.read([(start + page * PAGE, 0) for page in range(PAGES)])
-        old = sum(not leaf[3] for leaf in leaves)
-        assert old < 5
-        assert act(ops, scheme, start).applied_bytes == old * PAGE
-        assert len(present(child, start)) == PAGES - old
+        away = act(ops, scheme, start).applied_bytes // PAGE
+        # The kernel's own DAMON, where it runs, clears some pages at once, a few times a second.
+        assert away <= (PAGES // 50 if damon_runs() else 0)
+        assert len(present(child, start)) == PAGES - away
 
 
 def test_it_counts_what_is_idle(child):

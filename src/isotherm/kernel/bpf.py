@@ -77,6 +77,11 @@ def _object(name: str) -> bytes:
             f"the BPF program {name}.bpf.o is not part of this installation",
             hint="reinstall isotherm; building it needs clang or the ziglang wheel",
         ) from error
+    except PermissionError as error:
+        raise NotPermittedError(
+            f"the BPF program {name}.bpf.o of this installation may not be read",
+            hint="install isotherm where its user may read it",
+        ) from error
 
 
 def _refusal(error: CoreError) -> IsothermError:
