@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -126,19 +125,22 @@ class MonitorSession:
         with self._gate:
             self._close()
 
-    @contextmanager
-    def inside(self) -> Iterator[None]:
-        """Keep the backend open while it is used; raises `IsothermError` if it is closed."""
-        with self._gate:
-            if self._closed:
-                raise IsothermError("the session is closed")
-            self._inside = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._inside = None
-                if self._closing:
-                    self._close()
+    def enter(self) -> None:
+        """Keep the backend open until `leave`; raises `IsothermError` if it is closed."""
+        self._gate.acquire()
+        if self._closed:
+            self._gate.release()
+            raise IsothermError("the session is closed")
+        self._inside = threading.get_ident()
+
+    def leave(self) -> None:
+        """End what `enter` began; who wanted to close meanwhile may do so."""
+        try:
+            self._inside = None
+            if self._closing:
+                self._close()
+        finally:
+            self._gate.release()
 
     @property
     def closed(self) -> bool:

@@ -30,17 +30,19 @@ class SnapshotStream:
         if self._duration_ns is not None:
             until_ns = session.clock.now_ns() + self._duration_ns
         snapshots = session.monitor.snapshots(until_ns)
+        snapshot: Snapshot | None = None
         while not session.closed:
-            with session.inside():
+            session.enter()
+            try:
+                if snapshot is not None:
+                    before, cpu_ns = cpu_ns, time.thread_time_ns()
+                    session.account(snapshot, cpu_ns - before)
                 snapshot = next(snapshots, None)
+            finally:
+                session.leave()
             if snapshot is None:
                 return
             yield snapshot
-            if session.closed:
-                return
-            before, cpu_ns = cpu_ns, time.thread_time_ns()
-            with session.inside():
-                session.account(snapshot, cpu_ns - before)
 
     async def __aiter__(self) -> AsyncIterator[Snapshot]:
         # Only here: recording needs no event loop, and one costs megabytes.
