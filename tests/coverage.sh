@@ -3,7 +3,7 @@
 # instead of the tests that exercise it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-work=$(mktemp -d)
+work=$(mktemp -d) && chmod 755 "$work" # for tests that give root up
 trap 'rm -rf "$work"' EXIT
 . tests/core.sh
 ISOTHERM_COVERAGE="$work/objects" build_core

@@ -89,7 +89,7 @@ def check_output(output: Path | None, *, force: bool) -> None:
             )
     elif output is not None and not force and os.path.lexists(output):
         raise BadValueError(f"{output} exists already", hint="another -o, or --force")
-    elif output is not None and not output.parent.is_dir():
+    elif output is not None and not os.path.isdir(output.parent):  # noqa: PTH112 - of any length
         raise OutputError(
             f"cannot write recording {output}: there is no such directory",
             hint="create the directory first",
