@@ -15,7 +15,7 @@ from isotherm.schemefile.source import Word
 from isotherm.session.options import Keywords
 from isotherm.targets import sources
 from isotherm.targets.sources import TargetSource
-from isotherm.units import cpu_share, duration_ns
+from isotherm.units import duration_ns
 
 _Command = Callable[..., Any]
 #: Of the parameters that hold what was given for a kind of source.
@@ -131,7 +131,7 @@ def keywords(given: dict[str, Any]) -> Keywords:
         "operations": _operations(given.pop("operations"), everything=given.pop("all")),
         "ranges": ranges or None,
         "children": not given.pop("no_children"),
-        "overhead": cpu_share(given.pop("overhead")),
+        "overhead": given.pop("overhead"),
     }
     return cast("Keywords", found)
 

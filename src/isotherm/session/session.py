@@ -57,7 +57,6 @@ class MonitorSession:
         self.guard = guard
         self.schemes = tuple(schemes)
         self.operations = operations
-        self.stopped = False
         self._members = members
         self._gate = threading.Lock()
         self._inside: int | None = None
@@ -108,7 +107,6 @@ class MonitorSession:
 
     def stop(self) -> None:
         """End the stream soon; may be called from a signal handler or another thread."""
-        self.stopped = True
         self.monitor.stop()
 
     def close(self) -> None:
