@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -13,12 +14,14 @@ from isotherm.core.act import Act, CountOnly
 from isotherm.core.damon.profile import ProfileName, profile_of
 from isotherm.core.look import Look, TargetRanges
 from isotherm.core.overhead import Governor
+from isotherm.core.page_map import PageMap
 from isotherm.core.policies import DEFAULT, policy_named
 from isotherm.core.policy import PolicyFactory, RngKind, Setting
 from isotherm.core.schedule import Due, Schedule, left_window_bp, tuned
 from isotherm.core.scheme_runner import Round, SchemeRunner
 from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.model.attrs import Attrs
+from isotherm.model.page_use import PageUse
 from isotherm.model.scheme import Scheme
 from isotherm.model.scheme_state import SchemeState
 from isotherm.model.snapshot import Cost, Snapshot
@@ -43,6 +46,7 @@ class Monitor:
     hold, a key of `core.damon.profile.PROFILES`. native, prng: see `core.policy.Setting`.
     schemes: what is done to the regions found, by an engine of the same profile; act: does it to
     memory, by default the look itself if it can. governor: keeps the cost that `charge` is told.
+    page_map: follows all pages between the samples, and is closed with the monitor.
 
     Iterate `snapshots()` in one thread. `commit`, `throttle` and `stop` may be called from
     anywhere, signal handlers included. Use as a context manager, or `close` it.
@@ -62,6 +66,7 @@ class Monitor:
         schemes: SchemeRunner | None = None,
         act: Act | None = None,
         governor: Governor | None = None,
+        page_map: PageMap | None = None,
     ) -> None:
         self._profile = profile_of(profile)
         self.look = look
@@ -83,6 +88,8 @@ class Monitor:
         self._schedule = Schedule(self._attrs)
         self._schemes = schemes
         self._governor = governor
+        self._page_map = page_map
+        self._map_due_ns = 0
         self._targets: dict[int, TargetRanges] = {}
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
         self._mappings_changed = False
@@ -110,6 +117,7 @@ class Monitor:
             due = schedule.latch()
             if not self._wait_for_schemes(until_ns) or not self._sample(due, until_ns):
                 break
+            self._step_map()
             window_ended = schedule.sis >= due.aggr
             if window_ended:
                 policy.end_window(self._attrs)
@@ -118,7 +126,8 @@ class Monitor:
             if window_ended:
                 self._tune(due)
                 schedule.end_window(due, self._attrs)
-                snapshot, given_ns = self._publish(), time.thread_time_ns()
+                snapshot = self._publish(last=until_ns is not None and self._ends_by(until_ns))
+                given_ns = time.thread_time_ns()
                 yield snapshot
                 # What the reader does with a snapshot is not a cost of monitoring.
                 self._cpu_ns += time.thread_time_ns() - given_ns
@@ -213,11 +222,12 @@ class Monitor:
         self._stopping = True
         if not self._closed:
             self._closed = True
-            try:
+            with ExitStack() as stack:
+                stack.callback(self.look.close)
+                if self._page_map is not None:
+                    stack.callback(self._page_map.close)
                 if not self._looks_and_acts:
-                    self._act.close()
-            finally:
-                self.look.close()
+                    stack.callback(self._act.close)
 
     def __enter__(self) -> Self:
         return self
@@ -279,6 +289,8 @@ class Monitor:
             if not left:
                 return False
             at.append(self._schedule.sis + left)
+        if self._page_map is not None:
+            at.append(self._schedule.sis + self._ticks_to_map())
         until = min(due.aggr, due.update, *at)
         try:
             self._schedule.sis += self.policy.sample(
@@ -290,12 +302,35 @@ class Monitor:
 
     def _ticks_until(self, until_ns: int, due: Due) -> int:
         """Return how many ticks there are left; a window that is almost over may end."""
-        sample_ns, aggr_ns = self._attrs.sample_us * 1000, self._attrs.aggr_us * 1000
-        grace_ns = max(sample_ns, aggr_ns // 20, min(aggr_ns // 2, _GRACE_NS))
+        sample_ns = self._attrs.sample_us * 1000
         left_ns, to_end = until_ns - self._clock.now_ns(), due.aggr - self._schedule.sis
-        if to_end * sample_ns <= left_ns + grace_ns:
+        if to_end * sample_ns <= left_ns + self._grace_ns():
             return to_end
         return max(0, -(-left_ns // sample_ns))
+
+    def _ends_by(self, until_ns: int) -> bool:
+        """Tell, at the end of a window, whether there is no time for another one."""
+        left_ns = until_ns - self._clock.now_ns()
+        return self._attrs.aggr_us * 1000 > left_ns + self._grace_ns()
+
+    def _grace_ns(self) -> int:
+        sample_ns, aggr_ns = self._attrs.sample_us * 1000, self._attrs.aggr_us * 1000
+        return max(sample_ns, aggr_ns // 20, min(aggr_ns // 2, _GRACE_NS))
+
+    def _ticks_to_map(self) -> int:
+        """Return after how many ticks the map of pages has something to do; 1 at least."""
+        left_ns, sample_ns = self._map_due_ns - self._clock.now_ns(), self._attrs.sample_us * 1000
+        return max(1, -(-left_ns // sample_ns))
+
+    def _step_map(self) -> None:
+        """Let the map work: between two ticks, when no sample waits for what becomes of it."""
+        if self._page_map is not None and self._clock.now_ns() >= self._map_due_ns:
+            self._map_due_ns = self._page_map.step()
+
+    def _map_use(self, *, last: bool) -> PageUse | None:
+        if self._page_map is None:
+            return None
+        return self._page_map.sum() if last else self._page_map.take()
 
     def _run_control_calls(self) -> None:
         for call in [call for call in self._control if call[0] <= self._schedule.sis]:
@@ -327,7 +362,7 @@ class Monitor:
             schedule.retime(self._attrs, new)
             self._set_attrs(new, aggregating=False)
 
-    def _publish(self) -> Snapshot:
+    def _publish(self, *, last: bool) -> Snapshot:
         started, self._window_start_ns = self._window_start_ns, self._clock.wall_ns()
         cpu_ns, self._cpu_ns = self._cpu_ns, time.thread_time_ns()
         snapshot = Snapshot(
@@ -344,6 +379,7 @@ class Monitor:
             mappings=self._mappings if self._mappings_changed else None,
             schemes=self._schemes.take_states() if self._schemes is not None else (),
             monotonic_ns=self._clock.now_ns(),
+            page_use=self._map_use(last=last),
         )
         self._index += 1
         self._mappings_changed = False
@@ -356,6 +392,8 @@ class Monitor:
         if mappings != self._mappings:
             self._mappings = mappings
             self._mappings_changed = True
+        if self._page_map is not None:
+            self._page_map.update(self.targets)
         return self.targets
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from isotherm.model.page_use import PageUse
 from isotherm.model.scheme_state import SchemeState
 from isotherm.model.target import Mapping, Target, Unobservable
 
@@ -111,7 +112,8 @@ class Snapshot:
     nothing changed since the previous snapshot. `schemes`: what came of each scheme so far.
     monotonic_ns: CLOCK_MONOTONIC at the end; running_ns: how long the targets had been running by
     then, by a clock that stands still while they do (frozen, stopped); idle_ages: histograms of
-    idle memory. These three are None where nobody looked.
+    idle memory; page_use: what a map of pages knows by then, in some snapshots only. These four
+    are None where nobody looked.
     """
 
     index: int
@@ -128,6 +130,7 @@ class Snapshot:
     monotonic_ns: int | None = None
     running_ns: int | None = None
     idle_ages: tuple[IdleAge, ...] | None = None
+    page_use: PageUse | None = None
 
     @property
     def max_nr_accesses(self) -> int:

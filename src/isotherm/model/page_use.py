@@ -1,0 +1,86 @@
+"""What is known of memory page by page: used within which time, idle for how long, or unknown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+_MS = 1_000_000
+_S = 1_000_000_000
+
+#: Lengths of time, ascending, in ns: the scale of working sets and of idle ages. Steps of about 2.
+WINDOWS_NS: tuple[int, ...] = (
+    100 * _MS, 200 * _MS, 500 * _MS, 1 * _S, 2 * _S, 5 * _S, 10 * _S, 20 * _S, 30 * _S,
+    60 * _S, 120 * _S, 300 * _S, 600 * _S, 1800 * _S, 3600 * _S, 7200 * _S, 21600 * _S, 86400 * _S,
+)  # fmt: skip
+
+Kind = Literal["anon", "file", "shmem"]
+
+
+class UseRow(NamedTuple):
+    """
+    A part of the resident memory of a target: of one mapping title, kind and NUMA node.
+
+    Memory that several processes map counts for each of them with one over the number of all who
+    map it, as in the kernel's Pss: the sum of all rows counts it once. A page is used if anybody
+    among the targets used it.
+
+    target: index into `Snapshot.targets`; what: title of its mappings; kind: whose memory it is;
+    node: NUMA node, None where that is not told; resident: bytes in memory. unseen: those of them
+    whose accesses cannot be seen here; uncovered: those that nobody had a look at yet.
+
+    Per length of time T of `PageUse.windows_ns`: used_low, used, used_high: bytes used within a
+    window of T, at least, by best estimate, at most (unseen and uncovered memory included).
+    idle: bytes that were surely not used for T or longer; idle_own: those of them that nobody else
+    maps, so that they could be taken out of memory.
+    """
+
+    target: int
+    what: str
+    kind: Kind
+    node: int | None
+    resident: int
+    unseen: int
+    uncovered: int
+    used_low: tuple[int, ...]
+    used: tuple[int, ...]
+    used_high: tuple[int, ...]
+    idle: tuple[int, ...]
+    idle_own: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PageUse:
+    """
+    What a map of pages knows of the targets' memory at a moment; immutable.
+
+    monotonic_ns: CLOCK_MONOTONIC of the moment; watched_ns: for how long the targets have been
+    watched: used within that time is all that was ever seen used. windows_ns: ascending lengths of
+    time that the figures of the rows are for, at most `watched_ns`, which is the last of them.
+    exact: every page is known, rather than the share of each mapping. shared_by: how accesses of
+    memory that several processes map are seen, "" where they cannot be; held_ns: the longest time
+    that a target's address map was held for that, so that page faults of it may have waited.
+    """
+
+    monotonic_ns: int
+    watched_ns: int
+    windows_ns: tuple[int, ...]
+    rows: tuple[UseRow, ...]
+    exact: bool = True
+    shared_by: str = ""
+    held_ns: int = 0
+
+    @property
+    def resident(self) -> int:
+        """Bytes in memory, shared memory counted once (see `UseRow`)."""
+        return sum(row.resident for row in self.rows)
+
+    @property
+    def unseen(self) -> int:
+        """Bytes of them whose accesses cannot be seen."""
+        return sum(row.unseen for row in self.rows)
+
+    @property
+    def uncovered(self) -> int:
+        """Bytes of them that nobody had a look at yet."""
+        return sum(row.uncovered for row in self.rows)
