@@ -12,6 +12,7 @@ from isotherm.core.damon.profile import NEWEST, Profile, profile_of
 from isotherm.core.look import Look
 from isotherm.core.monitor import Monitor
 from isotherm.core.overhead import Governor
+from isotherm.core.page_map import PageMap
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Scheme
@@ -123,14 +124,17 @@ def open_monitor(
     schemes: tuple[Scheme, ...] = (),
     dry_run: bool = False,
     observe: Observer | None = None,
+    page_map: PageMap | None = None,
 ) -> Monitor:
     """
-    Return a monitor over `look` and `act`, which it closes, here already if it cannot be made.
+    Return a monitor over `look`, `act` and `page_map`.
+
+    It closes them, here already if it cannot be made.
 
     Attributes that nothing was asked for are those that the look recommends. act: does what the
-    schemes want; overhead: share of one CPU to stretch intervals for
-    that were not asked for, None leaves them alone; everything else is as in `Opening`. Raises
-    `NotSupportedError` for a scheme that cannot be done here.
+    schemes want; page_map: follows all pages beside the regions; overhead: share of one CPU to
+    stretch intervals for that were not asked for, None leaves them alone; everything else is as
+    in `Opening`. Raises `NotSupportedError` for a scheme that cannot be done here.
     """
     try:
         attrs = wish.over(look.recommended_attrs)
@@ -157,14 +161,19 @@ def open_monitor(
             policy=wish.policy,
             schemes=engine,
             governor=Governor(overhead, attrs) if stretch and overhead is not None else None,
+            page_map=page_map,
         )
     except BaseException:
+        if page_map is not None:
+            page_map.close()
         act.close()
         look.close()
         raise
 
 
-def open_look(look: Look, act: Act, opening: Opening) -> Monitor:
+def open_look(
+    look: Look, act: Act, opening: Opening, *, page_map: PageMap | None = None
+) -> Monitor:
     """Return the monitor of a backend that looks at processes; as `open_monitor`."""
     return open_monitor(
         look,
@@ -176,4 +185,5 @@ def open_look(look: Look, act: Act, opening: Opening) -> Monitor:
         schemes=opening.schemes,
         dry_run=opening.dry_run,
         observe=opening.observe,
+        page_map=page_map,
     )
