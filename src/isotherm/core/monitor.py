@@ -384,6 +384,7 @@ class Monitor:
             schemes=self._schemes.take_states() if self._schemes is not None else (),
             monotonic_ns=self._clock.now_ns(),
             page_use=self._map_use(last=last),
+            shares=self.look.whole_mappings,
         )
         self._index += 1
         self._mappings_changed = False
