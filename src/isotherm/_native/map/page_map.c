@@ -14,7 +14,6 @@ void page_map_init(struct page_map *map, const struct bulk_ops *ops, const struc
 	*map = (struct page_map){.ops = *ops, .settings = *settings, .began_ns = now_ns,
 				 .random = now_ns | 1};
 	map->rounds.page_ns = FIRST_PAGE_NS;
-	map->all_at_once.depth = 1;	// a round may begin whenever the last one is paid
 }
 
 static void forget_tables(struct page_map *map, struct map_chunk *chunk)

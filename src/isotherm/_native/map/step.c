@@ -9,7 +9,8 @@
 #define WAKE_SHARE 20		// more than a twentieth of the used pages are new ones: look again
 #define SHARED_PAGES 256	// of anonymous memory so much, and a share of it, is worth a round
 #define SHARED_SHARE 64
-#define DEPTH_SHARE 50		// a bucket holds a fiftieth of a second's rate
+#define READS_SAVED_S 4		// seconds of unspent time that a burst of reads may use
+#define CLEARS_SAVED 8		// parts of a second likewise for clears
 #define LONGEST_REST_NS SECOND_NS
 #define SHORTEST_REST_NS UINT64_C(4000000)
 #define ROUND_NS SECOND_NS
@@ -54,10 +55,10 @@ static void choose_ways(struct page_map *map, uint64_t now_ns)
 	map->rounds.any = has_rounds(map);
 }
 
-static void set_rate(struct bucket *bucket, int64_t rate, uint64_t now_ns)
+static void set_rate(struct bucket *bucket, int64_t rate, int64_t depth, uint64_t now_ns)
 {
 	bucket->rate = rate;
-	bucket->depth = rate / DEPTH_SHARE + 1;
+	bucket->depth = depth + 1;
 	bucket_fill(bucket, now_ns);
 }
 
@@ -70,10 +71,10 @@ static void share_out(struct page_map *map, uint64_t now_ns)
 		share = map->settings.first_ns;
 	rounds = map->rounds.any ? share / 4 : 0;
 	reads = map->covered ? share / 4 : share / 20;
-	map->all_at_once.rate = rounds;
-	bucket_fill(&map->all_at_once, now_ns);
-	set_rate(&map->reads, reads, now_ns);
-	set_rate(&map->clears, share - reads - rounds, now_ns);
+	// A round may begin whenever the last one is paid. The reads after a clear come in a burst.
+	set_rate(&map->all_at_once, rounds, 0, now_ns);
+	set_rate(&map->reads, reads, READS_SAVED_S * reads, now_ns);
+	set_rate(&map->clears, share - reads - rounds, (share - reads - rounds) / CLEARS_SAVED, now_ns);
 }
 
 static int64_t spent(struct page_map *map, int64_t *mark)
