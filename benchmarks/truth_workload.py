@@ -107,7 +107,7 @@ def idle_by_age(
 
 @contextmanager
 def scheduled(pattern: str, nbytes: int, period_ms: int = 100) -> Iterator[Scheduled]:
-    """Run a pattern on so much memory; ready when all of it is there and the used part is in use."""
+    """Run a pattern on so much memory; ready when all of it is there."""
     with ExitStack() as stack:
         more = []
         if pattern == "file":
