@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from itertools import pairwise
 
 from isotherm import _core
 from isotherm.clock import Clock
 from isotherm.core.look import Bulk, TargetRanges
-from isotherm.model.page_use import WINDOWS_NS, Kind, PageUse, UseRow
+from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRow
 from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.target import Mapping
 
@@ -42,9 +41,10 @@ class NativePageMap:
     Follows all pages of the targets of a look; a `core.page_map.PageMap`.
 
     source: the access check of the backend bpf, or a `Bulk`; clock: its time. share: of one CPU to
-    keep to; first: likewise until all was looked at once, if that is more. stall_ns: an address map
-    may be held for so long, by estimate, to see shared memory, 0 is never. nodes: (first frame, end,
-    node) of each NUMA node's memory, () for a machine with one. scope: keep to these addresses.
+    keep to; first: likewise until all was looked at once, if that is more. stall_ns: an address
+    map may be held for so long, by estimate, to see shared memory, 0 is never. nodes: (first
+    frame, end, node) of each NUMA node's memory, () for a machine with one. scope: keep to these
+    addresses.
     shared_by: how shared memory is seen if not by holding address maps.
     """
 
@@ -83,8 +83,8 @@ class NativePageMap:
             self._core.set_areas(index, self._areas(index, known, rows))
         self._rows = list(rows)
 
-    def step(self) -> int:
-        return self._core.step(self._clock.now_ns())
+    def step(self, slack_ns: int = 0) -> int:
+        return self._core.step(self._clock.now_ns(), slack_ns)
 
     def covered(self) -> bool:
         return self._core.stats()["covered"]
@@ -98,9 +98,7 @@ class NativePageMap:
         now_ns = self._clock.now_ns()
         watched_ns = max(1, now_ns - self._began_ns)
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
-        found, cost_ns = self._core.sum(
-            now_ns, len(self._rows), array("Q", windows), self._nodes
-        )
+        found, cost_ns = self._core.sum(now_ns, len(self._rows), array("Q", windows), self._nodes)
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + max(_SUM_NS, rest_ns)
         stats = self._core.stats()
@@ -109,7 +107,9 @@ class NativePageMap:
             watched_ns=watched_ns,
             windows_ns=windows,
             rows=tuple(self._row(row, kind, node, words) for row, kind, node, words in found),
-            shared_by="clear-refs" if stats["by_rounds"] and not self._shared_by else self._shared_by,
+            shared_by=CLEAR_REFS
+            if stats["by_rounds"] and not self._shared_by
+            else self._shared_by,
             held_ns=stats["held_ns"],
         )
 
@@ -138,7 +138,7 @@ class NativePageMap:
         self, index: int, known: TargetRanges, rows: dict[tuple[int, str, Kind], int]
     ) -> array[int]:
         words, first = array("Q"), len(rows)
-        for mapping in self._followed(known):
+        for mapping in _followed(known):
             kind = kind_of(mapping)
             key = (index, mapping.title, kind)
             if key not in rows and len(rows) - first >= _MOST_ROWS:
@@ -150,18 +150,6 @@ class NativePageMap:
             for part in self._parts(mapping):
                 words.extend((part.start, part.end, row | what << 32 | flags << 40))
         return words
-
-    def _followed(self, known: TargetRanges) -> Sequence[Mapping]:
-        """The mappings that may have pages; without an address map the ranges are taken for some."""
-        if not known.mappings:
-            name = known.target.name
-            found = [Mapping(*aligned(one.start, one.end), "rw-p", "") for one in known.ranges]
-            del name
-        else:
-            found = [mapping for mapping in known.mappings if _may_have_pages(mapping)]
-        found.sort(key=lambda mapping: mapping.start)
-        # Of maps read while they changed: never twice the same address.
-        return [a for a, b in pairwise([*found, None]) if b is None or a.end <= b.start]
 
     def _parts(self, mapping: Mapping) -> Sequence[Range]:
         whole = [Range(mapping.start, mapping.end)]
@@ -184,8 +172,22 @@ class NativePageMap:
         )
 
 
+def _followed(known: TargetRanges) -> list[Mapping]:
+    """The mappings that may have pages; without an address map the ranges stand for some."""
+    if known.mappings:
+        found = [mapping for mapping in known.mappings if _may_have_pages(mapping)]
+    else:
+        found = [Mapping(*aligned(one.start, one.end), "rw-p", "") for one in known.ranges]
+    apart: list[Mapping] = []
+    for mapping in sorted(found, key=lambda mapping: mapping.start):
+        # Of a map that was read while it changed: no address twice.
+        if not apart or apart[-1].end <= mapping.start:
+            apart.append(mapping)
+    return apart
+
+
 def kind_of(mapping: Mapping) -> Kind:
-    """Return whose memory a mapping shows; a private one of a file may hold anonymous pages too."""
+    """Return whose memory a mapping shows; of a private file's some may be anonymous."""
     if mapping.is_anonymous:
         return "anon"
     return "shmem" if mapping.name.startswith(_SHMEM) else "file"

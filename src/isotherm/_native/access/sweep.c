@@ -19,7 +19,7 @@ void sweeper_init(struct sweeper *sweeper, struct walker *walker, struct kpage *
 		  int idle_fd, int64_t first_ns, int64_t steady_ns)
 {
 	*sweeper = (struct sweeper){.walker = walker, .kpage = kpage, .idle_fd = idle_fd,
-				    .steady_rate = steady_ns};
+				    .steady_rate = steady_ns, .first_done = !first_ns};
 	sweeper->bucket.rate = first_ns;
 	sweeper->bucket.depth = 1;	// a step may start whenever the last one is paid
 	thp_open(&sweeper->thp);

@@ -89,8 +89,11 @@ int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr);
 /** Replace the areas of a target, in address order and apart. 0 or -ENOMEM. */
 int page_map_set_areas(struct page_map *map, size_t target, const struct map_area *areas, size_t nr);
 
-/** Do what is due and can be paid; when there will be something to do is returned in @next_ns. 0 or -errno. */
-int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t *next_ns);
+/**
+ * Do what is due within @slack_ns and can be paid; when there will be something to do is returned in
+ * @next_ns. 0 or -errno.
+ */
+int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint64_t *next_ns);
 
 /** Somebody else found pages of [start, end) young and clears them. */
 void page_map_seen(struct page_map *map, size_t target, uint64_t start, uint64_t end, uint64_t now_ns);

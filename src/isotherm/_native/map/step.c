@@ -134,7 +134,7 @@ static struct map_chunk *next_chunk(struct page_map *map)
 }
 
 /** Go on from chunk to chunk, and visit those that are due, to the end or as far as it can be paid. */
-static int go_on(struct page_map *map, uint64_t now_ns, int64_t *mark, bool *ended)
+static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64_t *mark, bool *ended)
 {
 	struct map_chunk *chunk;
 	bool waits = false;
@@ -143,7 +143,7 @@ static int go_on(struct page_map *map, uint64_t now_ns, int64_t *mark, bool *end
 		struct map_target *target = &map->targets[map->at_target];
 		bool arm = chunk->arm && map->clears.tokens > 0;
 
-		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns))) {
+		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns + slack_ns))) {
 			waits |= chunk->arm;
 			continue;
 		}
@@ -270,14 +270,14 @@ int map_round(struct page_map *map, uint64_t now_ns)
 	return 0;
 }
 
-int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t *next_ns)
+int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint64_t *next_ns)
 {
 	int64_t mark = thread_ns();
 	bool ended = false;
 	int err;
 
 	share_out(map, now_ns);
-	err = go_on(map, now_ns, &mark, &ended);
+	err = go_on(map, now_ns, slack_ns, &mark, &ended);
 	if (ended)
 		choose_ways(map, now_ns);
 	map->rounds.any = has_rounds(map);

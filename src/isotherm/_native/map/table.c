@@ -315,9 +315,12 @@ struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_ti
 	if (epoch >= MAP_UNSEEN || !table->nr_epochs)
 		return unknown;
 	if (epoch == 0) {
-		uint64_t end = map_class_end(class_), begin = earliest(table, class_) + 1;
+		uint64_t end = map_class_end(class_), begin = earliest(table, class_);
 
-		return (struct map_age){end, end, begin < end ? begin : end, 0};
+		// Where reads were late it is somewhere in between: sooner rather than later.
+		if (begin >= map_class_begin(class_))
+			return (struct map_age){end, end, end, 0};
+		return (struct map_age){end, begin ? begin / 2 + end / 2 : end / 4, begin + 1, 0};
 	}
 	if (epoch == MAP_UNTOUCHED)
 		return (struct map_age){UINT64_MAX, UINT64_MAX, since(now, table->first) + 1,
