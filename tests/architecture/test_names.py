@@ -15,8 +15,9 @@ OWN = {
     "clear-refs": ("backends/clear_refs/",),
 }
 #: Words that mean something else as well: a kdamond is a thread of the kernel, idle memory is one
-#: that nobody uses.
+#: that nobody uses, clear_refs is a file of the kernel.
 OTHERWISE = {
+    "clear-refs": {"model"},
     "kdamond": {"kernel"},
     "idle": {"analysis", "report", "schemefile", "schemes", "model", "actions", "core"},
 }

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isotherm.errors import BadValueError, DamagedRecordingError
+from isotherm.model.page_use import PageUse, UseRow
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
-from isotherm.model.snapshot import Columns, Cost, IdleAge, Snapshot
+from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import format as layout
 from isotherm.recording import zstd
@@ -86,7 +87,6 @@ def snapshots(draw, index):
     values = zip(*rows, strict=True) if rows else ((),) * 6
     gaps = named(lambda start, end: st.builds(Unobservable, u64, start, end, name))
     maps = named(lambda start, end: st.builds(Mapping, start, end, name, name))
-    ages = st.builds(IdleAge, st.integers(0, max(0, len(found) - 1)), name, u64, u64)
     return Snapshot(
         index,
         *(draw(strategy) for strategy in (ns, ns, u64, u64)),
@@ -100,7 +100,37 @@ def snapshots(draw, index):
         schemes=tuple(draw(st.lists(states(len(found)), max_size=2))),
         monotonic_ns=draw(maybe),
         running_ns=draw(maybe),
-        idle_ages=draw(st.none() | st.lists(ages, max_size=3 * bool(found)).map(tuple)),
+        page_use=draw(st.none() | page_uses(len(found))),
+    )
+
+
+@st.composite
+def page_uses(draw, nr_targets):
+    """Any figures that do not contradict each other."""
+    windows = tuple(sorted(draw(st.sets(st.integers(1, 2**63), max_size=24))))
+    watched = draw(st.integers(windows[-1] if windows else 0, 2**64 - 1))
+    rows = draw(st.lists(use_rows(nr_targets, len(windows)), max_size=3 * bool(nr_targets)))
+    rest = draw(st.tuples(st.booleans(), name, u64))
+    return PageUse(draw(u64), watched, windows, tuple(rows), *rest)
+
+
+@st.composite
+def use_rows(draw, nr_targets, nr_windows):
+    resident = draw(u64)
+    unseen = draw(st.integers(0, resident))
+    some = st.integers(0, resident)
+    used = [sorted(draw(st.tuples(some, some, some))) for _ in range(nr_windows)]
+    idle = [sorted(draw(st.tuples(some, some)), reverse=True) for _ in range(nr_windows)]
+    return UseRow(
+        draw(st.integers(0, nr_targets - 1)),
+        draw(name),
+        draw(st.sampled_from(["anon", "file", "shmem"])),
+        draw(st.none() | u32),
+        resident,
+        unseen,
+        draw(st.integers(0, resident - unseen)),
+        *(tuple(values[i] for values in used) for i in range(3)),
+        *(tuple(values[i] for values in idle) for i in range(2)),
     )
 
 
@@ -137,6 +167,14 @@ def test_round_trip(sent, flush_every_s):
     tried = [[len(state["tried"]) for state in row["schemes"]] for row in foreign]
     assert tried == [[len(state.tried) for state in one.schemes] for one in sent]
     assert [row["running_ns"] for row in foreign] == [one.running_ns for one in sent]
+    uses = [
+        use and (use.watched_ns, list(use.windows_ns), [list(row.used) for row in use.rows])
+        for use in (one.page_use for one in sent)
+    ]
+    assert uses == [
+        use and (use["watched_ns"], use["windows_ns"], [one["used"] for one in use["rows"]])
+        for use in (row["page_use"] for row in foreign)
+    ]
 
 
 def foreign_rows(path):
@@ -151,7 +189,7 @@ def foreign_rows(path):
         data = inflate.unused_data
     # Times of any ns have no datetime.
     arrays = na.ArrayStream.from_readable(stream).read_all()
-    keep = ("index", "regions", "schemes", "running_ns")
+    keep = ("index", "regions", "schemes", "running_ns", "page_use")
     children = {
         name: arrays.child(i).to_pylist()
         for i, name in enumerate(field.name for field in arrays.schema.fields)

@@ -15,6 +15,7 @@ from isotherm.core.overhead import Governor
 from isotherm.core.page_map import PageMap
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.page_use import CLEAR_REFS, Shared
 from isotherm.model.scheme import Scheme
 from isotherm.schemes.engine import Engine, Event
 from isotherm.schemes.goals import Metrics
@@ -82,6 +83,28 @@ def _fitting(attrs: Attrs, within_us: int) -> Attrs:
     return replace(attrs, sample_us=sample_us, aggr_us=within_us // sample_us * sample_us)
 
 
+#: For how long an address map may be held, by estimate.
+_STALL_NS: dict[Shared, int] = {"auto": 20_000_000, "off": 0, CLEAR_REFS: 3_600_000_000_000}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapWish:
+    """
+    What was asked of the map of pages.
+
+    beside: follow all pages beside the policy's regions, where the backend can; shared: whether a
+    process' address map may be held to see memory that others map too ("auto": for 20 ms at most).
+    """
+
+    beside: bool = True
+    shared: Shared = "auto"
+
+    @property
+    def stall_ns(self) -> int:
+        """For how long an address map may be held."""
+        return _STALL_NS[self.shared]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
     """
@@ -91,7 +114,7 @@ class Opening:
     sampling; overhead: share of one CPU to keep to; schemes: to be applied; metrics: what their
     goals are read from; guarded: something will hold schemes back (`Backend.throttle`); dry_run:
     only tell what they would do; observe: called with each event; force_guests: take processes
-    that run a virtual machine.
+    that run a virtual machine; pages: the map of pages.
     """
 
     targets: TargetSet
@@ -104,6 +127,7 @@ class Opening:
     dry_run: bool = False
     observe: Observer | None = None
     force_guests: bool = False
+    pages: MapWish = field(default_factory=MapWish)
 
     @property
     def processes(self) -> ProcessTargets:
@@ -164,9 +188,9 @@ def open_monitor(
             page_map=page_map,
         )
     except BaseException:
+        act.close()
         if page_map is not None:
             page_map.close()
-        act.close()
         look.close()
         raise
 

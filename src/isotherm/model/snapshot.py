@@ -87,20 +87,6 @@ class Cost:
     late_ns: int | None = 0
 
 
-class IdleAge(NamedTuple):
-    """
-    Bytes of like idleness: a bar of a histogram.
-
-    target: index into `Snapshot.targets`; what: the mapping or the type of memory they belong to;
-    age_ns: for at least how long they were idle, up to the next bar's; bytes: how many.
-    """
-
-    target: int
-    what: str
-    age_ns: int
-    bytes: int
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """
@@ -111,10 +97,10 @@ class Snapshot:
     commit changed them). `mappings` maps a target's id to its address map and is None when
     nothing changed since the previous snapshot. `schemes`: what came of each scheme so far.
     monotonic_ns: CLOCK_MONOTONIC at the end; running_ns: how long the targets had been running by
-    then, by a clock that stands still while they do (frozen, stopped); idle_ages: histograms of
-    idle memory; page_use: what a map of pages knows by then, in some snapshots only. These four
-    are None where nobody looked. shares: the regions are whole mappings, and `nr_accesses` of
-    `max_nr_accesses` is the share of their bytes that was used, rather than how often.
+    then, by a clock that stands still while they do (frozen, stopped); page_use: what a map of
+    pages knows by then, in some snapshots only. These three are None where nobody
+    looked. shares: the regions are whole mappings, and `nr_accesses` of `max_nr_accesses` is the
+    share of their bytes that was used, rather than how often.
     """
 
     index: int
@@ -130,7 +116,6 @@ class Snapshot:
     schemes: tuple[SchemeState, ...] = ()
     monotonic_ns: int | None = None
     running_ns: int | None = None
-    idle_ages: tuple[IdleAge, ...] | None = None
     page_use: PageUse | None = None
     shares: bool = False
 
