@@ -46,7 +46,7 @@ class SmapsMap:
         return min(self._epochs.due_ns(), time.monotonic_ns() + _MOMENT_NS)
 
     def covered(self) -> bool:
-        return all(watch.uses for watch in self._epochs.watches.values())
+        return all(watch.uses or watch.past for watch in self._epochs.watches.values())
 
     def take(self) -> PageUse | None:
         watches = self._epochs.watches.values()
