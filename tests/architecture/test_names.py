@@ -19,7 +19,16 @@ OWN = {
 OTHERWISE = {
     "clear-refs": {"model"},
     "kdamond": {"kernel"},
-    "idle": {"analysis", "report", "schemefile", "schemes", "model", "actions", "core"},
+    "idle": {
+        "analysis",
+        "report",
+        "schemefile",
+        "schemes",
+        "model",
+        "actions",
+        "core",
+        "recording",
+    },
 }
 
 
