@@ -18,7 +18,16 @@ OWN = {
 #: that nobody uses.
 OTHERWISE = {
     "kdamond": {"kernel"},
-    "idle": {"analysis", "report", "schemefile", "schemes", "model", "actions", "core"},
+    "idle": {
+        "analysis",
+        "report",
+        "recording",
+        "schemefile",
+        "schemes",
+        "model",
+        "actions",
+        "core",
+    },
 }
 
 
