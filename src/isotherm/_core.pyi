@@ -262,6 +262,65 @@ class AccessStats(TypedDict):
     clear_us: float
     unobservable: dict[str, int]
 
+class PageMapStats(TypedDict):
+    tables: int
+    bytes: int
+    visits: int
+    reads: int
+    clears: int
+    ranges: int
+    judged: int
+    cpu_ns: int
+    rounds: int
+    held_ns: int
+    covered: bool
+    by_rounds: bool
+    shared_pages: int
+
+class PageMap:
+    """
+    A map of pages, struct page_map: over an access check, or an object with `read` and `clear`
+    (see `core.look.Bulk`) and `now_ns`.
+
+    share_ns, first_ns: CPU time per second, once all was looked at and until then; stall_ns: for
+    how long an address map may be held to clear shared memory.
+    """
+
+    def __new__(
+        cls,
+        source: object,
+        *,
+        now_ns: int,
+        share_ns: int = 10_000_000,
+        first_ns: int = 0,
+        stall_ns: int = 0,
+    ) -> Self: ...
+    def set_targets(self, ids: Buffer, /) -> None:
+        """Replace the targets, u32 ids in the order of the source's."""
+
+    def set_areas(self, target: int, words: Buffer, stopped_ns: int = 0, /) -> None:
+        """Tell a target's areas in order: u64 start, end, row | kind << 32 | flags << 40."""
+
+    def step(self, now_ns: int, slack_ns: int = 0, /) -> int:
+        """Do what is due within slack_ns and can be paid; return when to come again."""
+
+    def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None: ...
+    def sum(
+        self, now_ns: int, rows: int, windows: Buffer, nodes: Buffer, /
+    ) -> tuple[list[tuple[int, int, int, array[int]]], int]:
+        """
+        Sum up: (row, 0 anonymous or 1 not, node, figures) each, and CPU time in ns.
+
+        figures: resident, unseen, uncovered bytes; then per window bytes used at least, likely, at
+        most, idle, idle and nobody else's.
+        """
+
+    def ages(
+        self, target: int, start: int, end: int, now_ns: int, windows: Buffer, /
+    ) -> bytes: ...
+    def stats(self) -> PageMapStats: ...
+    def close(self) -> None: ...
+
 class AccessBpf:
     """
     The access check of the backend bpf: struct access_bpf.

@@ -32,6 +32,14 @@ def test_idle_long_waits_for_its_time():
     assert heap.idle_long == 56 * MIB
 
 
+def test_of_a_whole_mapping_the_share_that_was_used_is_hot():
+    one = replace(snapshot(0, [(0, 0, 1000, 5, 30, 0)]), shares=True)
+    maps = {0: (Mapping(0, 1000, "rw-p", "a"),)}
+    most = one.max_nr_accesses
+    assert by_mapping(one, maps) == [Heat("a", 1000, 5000 // most, 0, 1000 - 5000 // most)]
+    assert one.working_set_bytes == 5000 // most < 1000
+
+
 def test_holes_between_mappings_belong_to_nobody():
     one = snapshot(0, [(0, 0, 1000, 10, 0, 0)])
     maps = {0: (Mapping(600, 700, "r--p", "b"), Mapping(100, 200, "r--p", "a"))}

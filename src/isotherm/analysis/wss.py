@@ -85,18 +85,18 @@ def working_set(snapshot: Snapshot, min_access_percent: float = 0) -> int:
     Return the bytes accessed in this window, without what could not be observed.
 
     A region counts when it was accessed at all, and in at least `min_access_percent` of the
-    window's samples.
+    window's samples; where regions are whole mappings, with the share of it that was used.
     """
     least = max(1.0, snapshot.max_nr_accesses * min_access_percent / 100)
     columns = snapshot.columns
-    if least == 1 and not any(columns.unobservable):
+    if least == 1 and not any(columns.unobservable) and not snapshot.shares:
         return sum(compress(map(sub, columns.end, columns.start), columns.nr_accesses))
     total = 0
     for start, end, count, unseen in zip(
         columns.start, columns.end, columns.nr_accesses, columns.unobservable, strict=True
     ):
         if count >= least and not is_blind(end - start, unseen):
-            total += end - start - unseen
+            total += snapshot.used_bytes(end - start - unseen, count)
     return total
 
 

@@ -12,8 +12,10 @@ from isotherm.core.damon.profile import NEWEST, Profile, profile_of
 from isotherm.core.look import Look
 from isotherm.core.monitor import Monitor
 from isotherm.core.overhead import Governor
+from isotherm.core.page_map import PageMap
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.page_use import CLEAR_REFS, Shared
 from isotherm.model.scheme import Scheme
 from isotherm.schemes.engine import Engine, Event
 from isotherm.schemes.goals import Metrics
@@ -81,6 +83,28 @@ def _fitting(attrs: Attrs, within_us: int) -> Attrs:
     return replace(attrs, sample_us=sample_us, aggr_us=within_us // sample_us * sample_us)
 
 
+#: For how long an address map may be held, by estimate.
+_STALL_NS: dict[Shared, int] = {"auto": 20_000_000, "off": 0, CLEAR_REFS: 3_600_000_000_000}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapWish:
+    """
+    What was asked of the map of pages.
+
+    beside: follow all pages beside the policy's regions, where the backend can; shared: whether a
+    process' address map may be held to see memory that others map too ("auto": for 20 ms at most).
+    """
+
+    beside: bool = True
+    shared: Shared = "auto"
+
+    @property
+    def stall_ns(self) -> int:
+        """For how long an address map may be held."""
+        return _STALL_NS[self.shared]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
     """
@@ -90,7 +114,7 @@ class Opening:
     sampling; overhead: share of one CPU to keep to; schemes: to be applied; metrics: what their
     goals are read from; guarded: something will hold schemes back (`Backend.throttle`); dry_run:
     only tell what they would do; observe: called with each event; force_guests: take processes
-    that run a virtual machine.
+    that run a virtual machine; pages: the map of pages.
     """
 
     targets: TargetSet
@@ -103,6 +127,7 @@ class Opening:
     dry_run: bool = False
     observe: Observer | None = None
     force_guests: bool = False
+    pages: MapWish = field(default_factory=MapWish)
 
     @property
     def processes(self) -> ProcessTargets:
@@ -123,14 +148,17 @@ def open_monitor(
     schemes: tuple[Scheme, ...] = (),
     dry_run: bool = False,
     observe: Observer | None = None,
+    page_map: PageMap | None = None,
 ) -> Monitor:
     """
-    Return a monitor over `look` and `act`, which it closes, here already if it cannot be made.
+    Return a monitor over `look`, `act` and `page_map`.
+
+    It closes them, here already if it cannot be made.
 
     Attributes that nothing was asked for are those that the look recommends. act: does what the
-    schemes want; overhead: share of one CPU to stretch intervals for
-    that were not asked for, None leaves them alone; everything else is as in `Opening`. Raises
-    `NotSupportedError` for a scheme that cannot be done here.
+    schemes want; page_map: follows all pages beside the regions; overhead: share of one CPU to
+    stretch intervals for that were not asked for, None leaves them alone; everything else is as
+    in `Opening`. Raises `NotSupportedError` for a scheme that cannot be done here.
     """
     try:
         attrs = wish.over(look.recommended_attrs)
@@ -157,14 +185,19 @@ def open_monitor(
             policy=wish.policy,
             schemes=engine,
             governor=Governor(overhead, attrs) if stretch and overhead is not None else None,
+            page_map=page_map,
         )
     except BaseException:
         act.close()
+        if page_map is not None:
+            page_map.close()
         look.close()
         raise
 
 
-def open_look(look: Look, act: Act, opening: Opening) -> Monitor:
+def open_look(
+    look: Look, act: Act, opening: Opening, *, page_map: PageMap | None = None
+) -> Monitor:
     """Return the monitor of a backend that looks at processes; as `open_monitor`."""
     return open_monitor(
         look,
@@ -176,4 +209,5 @@ def open_look(look: Look, act: Act, opening: Opening) -> Monitor:
         schemes=opening.schemes,
         dry_run=opening.dry_run,
         observe=opening.observe,
+        page_map=page_map,
     )

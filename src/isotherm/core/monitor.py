@@ -193,7 +193,7 @@ class Monitor:
         """
         if self._schemes is not None:
             thread_cpu_ns -= self._schemes.take_acted_ns()
-        if self._governor is None or self.look.warming_up():
+        if self._governor is None or self.look.warming_up() or self._map_warms_up():
             return
         changed = self._governor.observe(snapshot, max(0, thread_cpu_ns), self._attrs)
         if changed is not None:
@@ -320,12 +320,16 @@ class Monitor:
     def _ticks_to_map(self) -> int:
         """Return after how many ticks the map of pages has something to do; 1 at least."""
         left_ns, sample_ns = self._map_due_ns - self._clock.now_ns(), self._attrs.sample_us * 1000
-        return max(1, -(-left_ns // sample_ns))
+        return max(1, round(left_ns / sample_ns))
 
     def _step_map(self) -> None:
         """Let the map work: between two ticks, when no sample waits for what becomes of it."""
-        if self._page_map is not None and self._clock.now_ns() >= self._map_due_ns:
-            self._map_due_ns = self._page_map.step()
+        slack_ns = self._attrs.sample_us * 500
+        if self._page_map and self._clock.now_ns() + slack_ns >= self._map_due_ns:
+            self._map_due_ns = self._page_map.step(slack_ns)
+
+    def _map_warms_up(self) -> bool:
+        return self._page_map is not None and not self._page_map.covered()
 
     def _map_use(self, *, last: bool) -> PageUse | None:
         if self._page_map is None:
@@ -380,6 +384,7 @@ class Monitor:
             schemes=self._schemes.take_states() if self._schemes is not None else (),
             monotonic_ns=self._clock.now_ns(),
             page_use=self._map_use(last=last),
+            shares=self.look.whole_mappings,
         )
         self._index += 1
         self._mappings_changed = False

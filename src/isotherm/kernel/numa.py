@@ -1,8 +1,11 @@
 """The memory nodes of this machine."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 _NODES = Path("/sys/devices/system/node")
+_ZONES = Path("/proc/zoneinfo")
 
 
 def parse_list(text: str) -> tuple[int, ...]:
@@ -23,3 +26,29 @@ def memory_nodes() -> tuple[int, ...]:
         except OSError:
             continue
     return (0,)
+
+
+def frames_by_node() -> Sequence[tuple[int, int, int]]:
+    """
+    Return which page frames are of which node: (first, end, node), () on a machine with one node.
+
+    As /proc/zoneinfo tells of their zones; those of two nodes do not overlap.
+    """
+    try:
+        found = parse_zones(_ZONES.read_text())
+    except OSError:
+        return ()
+    return found if len({node for _, _, node in found}) > 1 else ()
+
+
+def parse_zones(text: str) -> list[tuple[int, int, int]]:
+    """Return (first frame, end, node) of each zone in the text of /proc/zoneinfo."""
+    found, node, spanned = [], 0, 0
+    for line in text.splitlines():
+        if match := re.match(r"Node (\d+), zone", line):
+            node, spanned = int(match[1]), 0
+        elif match := re.match(r"\s+spanned\s+(\d+)", line):
+            spanned = int(match[1])
+        elif (match := re.match(r"\s+start_pfn:\s+(\d+)", line)) and spanned:
+            found.append((int(match[1]), int(match[1]) + spanned, node))
+    return found

@@ -17,6 +17,11 @@ WINDOWS_NS: tuple[int, ...] = (
 
 Kind = Literal["anon", "file", "shmem"]
 
+#: Whether accesses of memory that several processes map may be looked at by holding their address
+#: maps for a moment (/proc/PID/clear_refs): if it is short, not at all, whatever it takes.
+Shared = Literal["auto", "off", "clear-refs"]
+CLEAR_REFS: Shared = "clear-refs"
+
 
 class UseRow(NamedTuple):
     """

@@ -107,7 +107,9 @@ class Snapshot:
     nothing changed since the previous snapshot. `schemes`: what came of each scheme so far.
     monotonic_ns: CLOCK_MONOTONIC at the end; running_ns: how long the targets had been running by
     then, by a clock that stands still while they do (frozen, stopped); page_use: what a map of
-    pages knows by then, in some snapshots only. These three are None where nobody looked.
+    pages knows by then, in some snapshots only. These three are None where nobody
+    looked. shares: the regions are whole mappings, and `nr_accesses` of `max_nr_accesses` is the
+    share of their bytes that was used, rather than how often.
     """
 
     index: int
@@ -124,11 +126,16 @@ class Snapshot:
     monotonic_ns: int | None = None
     running_ns: int | None = None
     page_use: PageUse | None = None
+    shares: bool = False
 
     @property
     def max_nr_accesses(self) -> int:
         """The highest possible nr_accesses: samples per window."""
         return max(1, self.aggr_us // max(1, self.sample_us))
+
+    def used_bytes(self, size: int, nr_accesses: int) -> int:
+        """Return how many of the `size` bytes of a region that was accessed were used."""
+        return size * nr_accesses // self.max_nr_accesses if self.shares else size
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
@@ -144,7 +151,9 @@ class Snapshot:
     def working_set_bytes(self) -> int:
         """Bytes of regions accessed in this window, less what could not be observed in them."""
         return sum(
-            region.size - region.unobservable for region in self.columns if region.nr_accesses
+            self.used_bytes(region.size - region.unobservable, region.nr_accesses)
+            for region in self.columns
+            if region.nr_accesses
         )
 
     @cached_property

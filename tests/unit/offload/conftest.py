@@ -2,8 +2,8 @@
 
 import pytest
 
-from isotherm.backends.kdamond import claim
 from isotherm.backends.kdamond.kdamond import Kdamond
+from isotherm.kernel.damon import claim
 from support.fake_damon import FakeDamon
 from support.offload import ATTRS
 

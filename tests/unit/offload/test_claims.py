@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import pytest
 
-from isotherm.backends.kdamond.claim import SLOTS, Claim, claimed
 from isotherm.errors import NotSupportedError
 from isotherm.kernel import undo
+from isotherm.kernel.damon.claim import SLOTS, Claim, claimed
 from isotherm.kernel.damon.context import Context, DamonTarget, KdamondFiles
 from isotherm.model.ranges import Range
 from support.offload import Watched, take

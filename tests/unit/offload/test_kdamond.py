@@ -4,10 +4,10 @@ import errno
 
 import pytest
 
-from isotherm.backends.kdamond.claim import claimed
 from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.errors import BadValueError, NotSupportedError
 from isotherm.kernel import meminfo
+from isotherm.kernel.damon.claim import claimed
 from isotherm.kernel.damon.context import DamonTarget, KdamondFiles
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.scheme import Action, Goal, Metric, Quota, Scheme, Watermarks

@@ -10,8 +10,8 @@ import kit
 import pytest
 from kit import kdamond, memory, nothing_left, running, windows
 
-from isotherm.backends.kdamond.claim import claimed
 from isotherm.errors import NotSupportedError
+from isotherm.kernel.damon.claim import claimed
 from isotherm.kernel.damon.context import Context, DamonTarget, KdamondFiles
 from isotherm.kernel.damon.files import ROOT, DamonFiles
 

@@ -49,8 +49,11 @@ struct access_stats {
 	uint64_t reads, young, clears, missed, stuck, followed;
 };
 
+struct page_map;
+
 struct access_bpf {
 	struct access_ops ops;
+	struct page_map *map;	// told of what is cleared; not owned, NULL: there is none
 	struct walker *walker;	// not owned
 	bool closed;
 	uint64_t targets_epoch;	// of the walker's targets that the memories belong to
@@ -113,7 +116,10 @@ int access_bpf_turn(void *access, uint8_t *results, size_t nr_results,
  */
 int access_bpf_self_test(struct access_bpf *access, struct failure *failure);
 
-// Shared between access_bpf.c and access_clear.c.
+// Shared between access_bpf.c, access_clear.c and bulk_bpf.c.
+/** Clear ranges of one target, from its own CPU where that pays; see clear_cold(). */
+int access_advise_cold(struct access_bpf *access, size_t target, const struct iovec *ranges, size_t nr,
+		       uint8_t *outcomes);
 /** Decide about a young leaf: true if it may be cleared (then @candidate is filled), else @state is set. */
 bool access_judge(struct access_bpf *access, struct pending *sample, struct leaf *leaf,
 		  struct candidate *candidate);

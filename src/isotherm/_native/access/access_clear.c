@@ -6,6 +6,7 @@
 #include <string.h>
 #include "access/access_bpf.h"
 #include "access/clear.h"
+#include "map/page_map.h"
 #include "sys/clock.h"
 #include "sys/page.h"
 #include "sys/page_idle.h"
@@ -154,8 +155,8 @@ static bool large_is_whole(struct access_bpf *access, const struct candidate *ca
 	       leaves[1].pfn == head + last / PAGE;
 }
 
-/** Clear the ranges of one target, from its own CPU where that pays. */
-static int clear_ranges(struct access_bpf *access, uint32_t target, size_t nr)
+int access_advise_cold(struct access_bpf *access, size_t target, const struct iovec *ranges, size_t nr,
+		       uint8_t *outcomes)
 {
 	const struct walker_target *state = &walker_targets(access->walker, NULL)[target];
 	int follow = access->settings.follow_from;
@@ -170,7 +171,7 @@ static int clear_ranges(struct access_bpf *access, uint32_t target, size_t nr)
 		moved = !sched_setaffinity(0, sizeof(there), &there);
 		access->stats.followed += moved;
 	}
-	int err = clear_cold(access->memories[target].pidfd, access->ranges, nr, access->outcomes);
+	int err = clear_cold(access->memories[target].pidfd, ranges, nr, outcomes);
 
 	if (moved)
 		sched_setaffinity(0, sizeof(before), &before);
@@ -200,6 +201,9 @@ static void settle(struct access_bpf *access, struct candidate *candidate, int e
 	sample->state = SAMPLE_CLEARED;
 	access->cleared++;
 	// Of a folio one page is enough: it is judged as a whole.
+	if (access->map)
+		page_map_seen(access->map, sample->target, candidate->start,
+			      candidate->start + candidate->size, monotonic_ns());
 	cleared_pages_note(walker_cleared_pages(access->walker),
 			   walker_targets(access->walker, NULL)[sample->target].pid, sample->addr,
 			   monotonic_ns());
@@ -227,7 +231,7 @@ static void clear_target(struct access_bpf *access, struct candidate *candidates
 				(struct iovec){(void *)candidate->start, candidate->size};
 		candidate->range = nr - 1;
 	}
-	int err = nr ? clear_ranges(access, target, nr) : 0;
+	int err = nr ? access_advise_cold(access, target, access->ranges, nr, access->outcomes) : 0;
 
 	access->stats.clears += nr;
 	for (size_t i = from; i < to; i++)

@@ -5,6 +5,7 @@
 #include "sys/page_idle.h"
 #include "walker/cleared_pages.h"
 #include "access/sweep.h"
+#include "access/whole.h"
 #include "sys/page.h"
 #include "sys/vma.h"
 
@@ -18,7 +19,7 @@ void sweeper_init(struct sweeper *sweeper, struct walker *walker, struct kpage *
 		  int idle_fd, int64_t first_ns, int64_t steady_ns)
 {
 	*sweeper = (struct sweeper){.walker = walker, .kpage = kpage, .idle_fd = idle_fd,
-				    .steady_rate = steady_ns};
+				    .steady_rate = steady_ns, .first_done = !first_ns};
 	sweeper->bucket.rate = first_ns;
 	sweeper->bucket.depth = 1;	// a step may start whenever the last one is paid
 	thp_open(&sweeper->thp);
@@ -96,77 +97,6 @@ void sweeper_pay(struct sweeper *sweeper, int64_t ns)
 	sweeper->bucket.tokens -= ns;
 }
 
-/**
- * Shrink [start, end) to what is one private anonymous mapping right now; false if nothing is. A
- * kernel that cannot tell leaves it as it was when the map was read.
- */
-static bool confirm(struct target_memory *memory, uint64_t *start, uint64_t *end)
-{
-	struct vma vma;
-
-	if (memory->maps_fd < 0)
-		memory->maps_fd = vma_open(memory->pid);
-	if (memory->maps_fd < 0)
-		return false;
-	switch (vma_query(memory->maps_fd, *start, &vma)) {
-	case 0:
-		if (!vma.anonymous || vma.shared)
-			return false;
-		if (*end > vma.end)
-			*end = vma.end;
-		return true;
-	case -ENOTTY:
-		return true;
-	default:
-		return false;
-	}
-}
-
-/** Whether clearing @nr pages of a leaf table from entry @first on, at @addr, would split no folio. */
-static bool pages_are_whole(const struct sweeper *sweeper, const uint64_t *table, size_t first,
-			    size_t nr, uint64_t addr)
-{
-	uint64_t pfns[512] = {0};
-
-	for (size_t i = 0; i < nr; i++) {
-		struct leaf leaf = walker_decode(sweeper->walker, table[first + i], 0, addr + i * PAGE);
-
-		if (leaf.state == LEAF_PRESENT)
-			pfns[i] = leaf.pfn;
-	}
-	return kpage_whole_folios(sweeper->kpage, pfns, nr, sweeper->large_ok);
-}
-
-/** The pieces of [start, end) that a clear would split no folio of; their number. */
-static size_t safe_pieces(struct sweeper *sweeper, size_t target, uint64_t start, uint64_t end,
-			  struct iovec *pieces)
-{
-	const uint64_t (*tables)[512];
-	uint64_t *pmds, base = start & ~(BLOCK - 1);
-	size_t nr = 0, blocks = (end - base + BLOCK - 1) / BLOCK;
-
-	if (walker_view_tables(sweeper->walker, target, base, blocks, &tables, &pmds) < 0)
-		return 0;
-	for (size_t i = 0; i < blocks; i++) {
-		uint64_t from = base + i * BLOCK, to = from + BLOCK;
-
-		from = from < start ? start : from;
-		to = to > end ? end : to;
-		if (!pmds[i])
-			continue;
-		if (walker_is_table(sweeper->walker, pmds[i]) &&
-		    !pages_are_whole(sweeper, tables[i], from / PAGE % 512, (to - from) / PAGE, from)) {
-			sweeper->skipped += to - from;
-			continue;
-		}
-		if (nr && (uint64_t)pieces[nr - 1].iov_base + pieces[nr - 1].iov_len == from)
-			pieces[nr - 1].iov_len += to - from;
-		else
-			pieces[nr++] = (struct iovec){(void *)from, to - from};
-	}
-	return nr;
-}
-
 /** The frames of young pages among @nr entries of a leaf table from @first on; their number. */
 static size_t young_frames(const struct sweeper *sweeper, const uint64_t *table, size_t first, size_t nr,
 			   uint64_t addr, uint64_t *frames)
@@ -223,7 +153,7 @@ int sweeper_step(struct sweeper *sweeper, struct target_memory *memory, size_t t
 	size_t nr;
 
 	*unit = (struct sweep_unit){.start = start, .end = end, .swept_ns = now_ns};
-	if (!confirm(memory, &start, &end) || memory_refused(memory, start))
+	if (!whole_mapping(memory, &start, &end) || memory_refused(memory, start))
 		return 0;
 	sweeper->steps++;
 	if (sweeper->idle_fd >= 0)
@@ -232,7 +162,8 @@ int sweeper_step(struct sweeper *sweeper, struct target_memory *memory, size_t t
 		pieces[0] = (struct iovec){(void *)start, end - start};
 		nr = 1;
 	} else {
-		nr = safe_pieces(sweeper, target, start, end, pieces);
+		nr = whole_pieces(sweeper->walker, sweeper->kpage, sweeper->large_ok, target, start, end, pieces,
+				  &sweeper->skipped);
 	}
 	int err = clear_cold(memory->pidfd, pieces, nr, outcomes);
 

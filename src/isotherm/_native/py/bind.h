@@ -7,6 +7,7 @@
 int bind_constants(PyObject *module);
 int bind_failure(PyObject *module);
 int bind_access(PyObject *module);
+int bind_map(PyObject *module);
 int bind_workload(PyObject *module);
 int bind_formats(PyObject *module);
 int bind_walker(PyObject *module);
@@ -18,3 +19,7 @@ int bind_survey(PyObject *module);
 struct walker;
 /** The walker inside a _core.Walker, closed or not, or NULL with TypeError set. */
 struct walker *walker_of(PyObject *object);
+
+struct access_bpf;
+/** The access check inside a _core.AccessBpf, closed or not; NULL without an exception: it is none. */
+struct access_bpf *access_of(PyObject *object);

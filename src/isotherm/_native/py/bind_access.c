@@ -396,10 +396,15 @@ static PyType_Spec access_spec = {
 	.slots = access_slots,
 };
 
+static PyTypeObject *access_type;
+
+struct access_bpf *access_of(PyObject *object)
+{
+	return access_type && Py_TYPE(object) == access_type ? ((struct access_object *)object)->access : NULL;
+}
+
 int bind_access(PyObject *module)
 {
-	PyTypeObject *type = add_type(module, "AccessBpf", &access_spec);
-
-	Py_XDECREF((PyObject *)type);
-	return type ? 0 : -1;
+	access_type = add_type(module, "AccessBpf", &access_spec);
+	return access_type ? 0 : -1;
 }

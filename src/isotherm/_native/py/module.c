@@ -10,6 +10,7 @@ static int module_exec(PyObject *module)
 		bind_constants,
 		bind_failure,
 		bind_access,
+		bind_map,
 		bind_workload,
 		bind_formats,
 		bind_walker,

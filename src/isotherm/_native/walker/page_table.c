@@ -108,6 +108,19 @@ bool page_is_table(const struct page_format *format, uint64_t entry)
 	return entry & 1 && !is_leaf(format, entry, 1);
 }
 
+struct page_bits page_bits(const struct page_format *format)
+{
+	bool x86 = format->machine == MACHINE_X86_64;
+
+	return (struct page_bits){
+		.present = 1 | BIT(format->none_bit),
+		.young = BIT(x86 ? X86_YOUNG : ARM_YOUNG),
+		.write = BIT(x86 ? X86_WRITE : ARM_WRITE),
+		.hidden = x86 ? BIT(X86_LEAF) : 0,
+		.straight = x86 ? 1 : 0,
+	};
+}
+
 uint64_t page_split_entry(const struct page_format *format, uint64_t entry, uint64_t addr)
 {
 	uint64_t part = addr & (BIT(30) - BIT(21));

@@ -33,6 +33,14 @@ struct leaf page_decode(const struct page_format *format, uint64_t entry, uint32
 /** Whether a level-2 entry points to a table of leaf entries. */
 bool page_is_table(const struct page_format *format, uint64_t entry);
 
+/** Bits of a leaf entry: any of @present: a page is there. */
+struct page_bits {
+	uint64_t present, young, write;
+	uint64_t hidden;	// in an upper entry: a huge page that is just being split
+	uint64_t straight;	// the address is inverted where it is missing; 0: never is
+};
+struct page_bits page_bits(const struct page_format *format);
+
 /** A 2 MiB leaf entry for the part at @addr of a 1 GiB leaf. */
 uint64_t page_split_entry(const struct page_format *format, uint64_t entry, uint64_t addr);
 

@@ -329,6 +329,11 @@ int walker_view_tables(struct walker *walker, size_t target, uint64_t start, siz
 	return 0;
 }
 
+const struct page_format *walker_format(const struct walker *walker)
+{
+	return &walker->format;
+}
+
 bool walker_is_table(const struct walker *walker, uint64_t pmd)
 {
 	return page_is_table(&walker->format, pmd);

@@ -58,6 +58,7 @@ struct walker_target {
 struct walker;
 struct cleared_pages;
 struct failure;
+struct page_format;
 struct gate;
 
 /** The BPF object files, as read from the package: isotherm/bpf/walk_{base,fast}.bpf.o. */
@@ -127,5 +128,7 @@ int walker_read_tables(struct walker *walker, size_t target, uint64_t start, siz
 int walker_view_tables(struct walker *walker, size_t target, uint64_t start, size_t nr,
 		       const uint64_t (**tables)[512], uint64_t **pmds);
 bool walker_is_table(const struct walker *walker, uint64_t pmd);
+/** The format of the entries in these tables. */
+const struct page_format *walker_format(const struct walker *walker);
 /** Take an entry of these tables apart, @level 0 for one of @tables, 1 for one of @pmds. */
 struct leaf walker_decode(const struct walker *walker, uint64_t entry, int level, uint64_t addr);

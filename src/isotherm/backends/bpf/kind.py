@@ -77,10 +77,13 @@ class _Bpf(BackendKind):
         # Only here: the C core is not needed to decide, nor by the other backends.
         from isotherm.backends.bpf.look import BpfLook
 
-        look = BpfLook(opening.processes, overhead=opening.overhead)
+        # A map of pages clears what is young at the start, as a sweep does, and takes note of it.
+        maps = opening.pages.beside and not opening.schemes
+        look = BpfLook(opening.processes, overhead=opening.overhead, sweep=not maps)
         force = opening.force_guests
         act = ActOnProcesses(look, lambda: Actor(look.walker, force_guests=force))
-        return open_look(look, act, opening)
+        pages = look.page_map(opening.overhead, opening.pages.stall_ns) if maps else None
+        return open_look(look, act, opening, page_map=pages)
 
     def self_test(self) -> SelfTest:
         """The test that the backend makes at every start; its costs are of native code."""

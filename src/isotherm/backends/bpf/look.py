@@ -12,9 +12,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from isotherm._core import (
     FAIL_PRIVILEGE,
@@ -25,11 +25,14 @@ from isotherm._core import (
     Walker,
 )
 from isotherm.backends.process_look import ProcessLook
+from isotherm.clock import SystemClock
 from isotherm.core.look import Check, Samples, TargetRanges
+from isotherm.core.native_map import NativePageMap
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
+from isotherm.kernel.numa import frames_by_node
 from isotherm.kernel.privilege import root_hint
-from isotherm.model.ranges import Range
+from isotherm.model.ranges import Range, subtract
 from isotherm.model.target import Mapping, Unobservable
 from isotherm.targets.target_set import ProcessTargets
 
@@ -44,6 +47,8 @@ STEADY_SWEEP = 0.002
 #: Clears from the target's own CPU in ticks with so many: moving there and back takes as long as
 #: 6 clears from afar, and 32 clears then slow the target by 1 % instead of 5 %.
 FOLLOW_FROM = 8
+#: Of the share of CPU so much is the map of pages', beside a policy's samples.
+_MAP_SHARE = 0.5
 
 _SECOND_NS = 1_000_000_000
 _MOST_SWEPT = 2 << 40
@@ -111,13 +116,14 @@ class BpfLook(ProcessLook):
                 f"{self._ranges[-1].end:#x}"
             )
         self._prepared = 0
+        self._page_idle = Path(PAGE_IDLE_BITMAP).exists() if page_idle is None else page_idle
         self.walker = open_walker()
         self._access = _open(
             self.walker,
             overhead=overhead,
             sweep=sweep,
             follow_from=follow_from,
-            page_idle=page_idle,
+            page_idle=self._page_idle,
         )
 
     def targets(self) -> Sequence[TargetRanges]:
@@ -153,6 +159,24 @@ class BpfLook(ProcessLook):
 
     def native_access(self) -> object:
         return self._access.native()
+
+    def page_map(self, overhead: float, stall_ns: int) -> NativePageMap:
+        """
+        Return the map of the targets' pages, to be closed before this look.
+
+        overhead: share of one CPU of it and this look together; stall_ns: how long an address map
+        may be held to see shared memory.
+        """
+        return NativePageMap(
+            self._access,
+            SystemClock(),
+            share=_MAP_SHARE * overhead,
+            first=FIRST_SWEEP,
+            stall_ns=stall_ns,
+            nodes=frames_by_node(),
+            scope=self._ranges,
+            shared_by="page_idle" if self._page_idle else "",
+        )
 
     def refused(self, index: int) -> list[Range]:
         """Return what the kernel refused to clear."""
@@ -227,13 +251,21 @@ def _u32(values: array[int]) -> array[int]:
 
 
 def _with_refused(ranges: TargetRanges, refused: Sequence[tuple[int, int, str]]) -> TargetRanges:
-    """Add what the kernel refused to clear to what is known to be unobservable."""
+    """
+    Add what the kernel refused to clear to what is known to be unobservable.
+
+    It is no part of the ranges then: every byte is monitored, or known not to be, and not both.
+    """
     if not refused:
         return ranges
-    added: list[Any] = [
+    added = [
         Unobservable(ranges.target.id, start, end, reason)
         for start, end, reason in refused
         if not any(u.start < end and start < u.end for u in ranges.unobservable)
     ]
-    unobservable = tuple(sorted((*ranges.unobservable, *added), key=lambda u: u.start))
-    return TargetRanges(ranges.target, ranges.ranges, ranges.mappings, unobservable)
+    holes = [(known.start, known.end) for known in added]
+    return replace(
+        ranges,
+        ranges=tuple(subtract(ranges.ranges, holes)),
+        unobservable=tuple(sorted((*ranges.unobservable, *added), key=lambda u: u.start)),
+    )

@@ -19,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
-from isotherm.backends.kdamond.claim import Claim
 from isotherm.backends.kdamond.results import SchemeResults
 from isotherm.backends.kdamond.windows import (
     AGGREGATED,
@@ -34,6 +33,7 @@ from isotherm.clock import Clock, SystemClock
 from isotherm.core.look import TargetRanges
 from isotherm.errors import BadValueError, IsothermError, NotSupportedError, TargetGoneError
 from isotherm.kernel import procfs, tracefs
+from isotherm.kernel.damon.claim import Claim
 from isotherm.kernel.damon.context import Context, DamonTarget
 from isotherm.kernel.damon.files import DamonFiles
 from isotherm.model.attrs import Attrs

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 from isotherm.backends.kind import UNSEEN_BY_PROCESSES, BackendKind
 from isotherm.backends.opening import Opening
 from isotherm.core.backend import Backend
 from isotherm.errors import BadValueError, NotSupportedError
+from isotherm.kernel.damon import sysfs as damon_sysfs
 from isotherm.kernel.features import KernelSupport
 from isotherm.model.attrs import Attrs
 from isotherm.targets.target_set import TargetFacts
-
-#: Environment variable: if set, the kernel's DAMON is never configured.
-LEAVE_DAMON = "ISOTHERM_LEAVE_DAMON"
 
 
 class _Kdamond(BackendKind):
@@ -39,8 +35,8 @@ class _Kdamond(BackendKind):
             return f"the kernel's DAMON has no {wish} operations, only {', '.join(known)}"
         if damon.modules:
             return f"the kernel's module {damon.modules[0]} runs DAMON, and excludes all others"
-        if os.environ.get(LEAVE_DAMON):
-            return f"the kernel's DAMON is to be left alone: {LEAVE_DAMON} is set"
+        if refused := damon_sysfs.left_alone():
+            return refused
         if not damon.readable:
             rights = "" if kernel.root else ": needs root"
             return f"not allowed to see the kernel's DAMON{rights}"

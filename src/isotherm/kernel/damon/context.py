@@ -126,7 +126,7 @@ class KdamondFiles:
         files.put(f"{self.index}/refresh_ms", context.refresh_ms, 0)
         self._put_attrs(context.attrs)
         self._put_probes(context.probes)
-        self._put_targets(context.targets)
+        self.put_targets(context.targets)
         put_schemes(files, f"{at}/schemes", context.schemes, context.attrs)
 
     def _put_attrs(self, attrs: Attrs) -> None:
@@ -153,7 +153,8 @@ class KdamondFiles:
                 if one.memcg:
                     files.write(f"{where}/path", one.memcg)
 
-    def _put_targets(self, targets: Sequence[DamonTarget]) -> None:
+    def put_targets(self, targets: Sequence[DamonTarget]) -> None:
+        """Write what the context watches, and leave all else."""
         files, at = self.files, f"{self._context}/targets"
         files.resize(at, "targets", len(targets))
         for index, target in enumerate(targets):

@@ -6,6 +6,7 @@ Layout: Documentation/admin-guide/mm/damon/usage.rst. Not readable without root.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from isotherm.kernel.undo import living
 
 ROOT = Path("/sys/kernel/mm/damon/admin/kdamonds")
 _MODULES = ("damon_reclaim", "damon_lru_sort", "damon_stat")
+#: Environment variable: if set, the kernel's DAMON is never configured.
+LEAVE_DAMON = "ISOTHERM_LEAVE_DAMON"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,13 @@ def _events() -> tuple[str, ...]:
     if root is None:
         return ()
     return tuple(sorted(one.parent.name for one in root.glob("events/damon/*/enable")))
+
+
+def left_alone() -> str:
+    """Say that the kernel's DAMON must not be touched, where the user wished so; else ""."""
+    if os.environ.get(LEAVE_DAMON):
+        return f"the kernel's DAMON is to be left alone: {LEAVE_DAMON} is set"
+    return ""
 
 
 def enabled_modules(modules: Path = Path("/sys/module")) -> tuple[str, ...]:

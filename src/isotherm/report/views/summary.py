@@ -201,11 +201,13 @@ def _by_regions(summary: Summary) -> Iterator[tuple[str, str]]:
         for name, size in zip(("p50", "p95", "max"), alike.percentiles(50, 95, 100), strict=True)
     )
     each = span(*(round(ns / 1e6) * 1000 for ns in (min(alike.weights), max(alike.weights))))
-    yield "working set", f"{sizes}   in {each}, whole regions"
+    shares = summary.last is not None and summary.last.shares
+    counted = "shares of mappings" if shares else "whole regions"
+    yield "working set", f"{sizes}   in {each}, {counted}"
     everything = total(summary.what)
     observed = everything.size > everything.unobservable
     if is_reached(summary.idle_after_ns, summary.watched_ns) and observed:
-        idle = f"{format_size(summary.idle_bytes)}, by whole regions"
+        idle = f"{format_size(summary.idle_bytes)}, by {counted}"
         yield f"idle > {format_duration(summary.idle_after_ns)}", idle
 
 

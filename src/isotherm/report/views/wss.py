@@ -121,7 +121,8 @@ class WssView(View[Distribution]):
     def text(self, value: Distribution, page: Page) -> list[str]:
         if isinstance(value.by, ByPages):
             return _by_pages(value.by, page.width)
-        return _by_regions(value.by, page.width)
+        last = value.summary.last
+        return _by_regions(value.by, page.width, shares=last is not None and last.shares)
 
 
 def _range(use: PageUse) -> str:
@@ -152,12 +153,13 @@ def _by_pages(by: ByPages, width: int) -> list[str]:
     return lines
 
 
-def _by_regions(by: ByRegions, width: int) -> list[str]:
+def _by_regions(by: ByRegions, width: int, *, shares: bool) -> list[str]:
     least = by.min_access_percent
     rate = f" in {least:g}% of the samples or more" if least else ""
     lengths = [round(ns / 1e6) * 1000 for ns in by.found.weights]
     windows = f"{len(lengths)} windows of {span(min(lengths), max(lengths))}"
-    head = f"working set: whole regions accessed{rate} in a window; {windows}"
+    what = "shares of mappings" if shares else "whole regions"
+    head = f"working set: {what} accessed{rate} in a window; {windows}"
     lines = [*labelled("", head, width, 0), *_bars(by.sizes, round(by.found.mean), width)]
     if blind := max(by.found.unobservable):
         text = f"not counted: up to {format_size(blind)} that could not be observed"

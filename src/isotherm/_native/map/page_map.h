@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// A map of pages: which were used when, of all memory of the targets, within a share of a CPU.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "access/budget.h"
+#include "map/bulk.h"
+#include "map/table.h"
+
+#define MAP_CHUNK_BLOCKS 64	// blocks of 2 MiB that are visited together
+
+/** A mapping of a target, as its owner tells it. */
+struct map_area {
+	uint64_t start, end;
+	uint32_t row;		// what its pages are summed up as
+	uint8_t kind;		// enum map_kind
+	uint8_t flags;		// MAP_AREA_*
+};
+#define MAP_AREA_PRIVATE_FILE 1	// pages that may be written to are the process' own
+
+/** Blocks side by side, and what is known of them, by kind of area. */
+struct map_chunk {
+	uint64_t base;
+	map_time due;		// of the next read
+	uint8_t empty;		// visits in a row that found nothing
+	bool arm;		// something in it waits to be armed
+	struct map_table **tables[NR_MAP_KINDS];	// MAP_CHUNK_BLOCKS each; NULL: none
+};
+
+struct map_target {
+	uint32_t id;
+	bool gone;
+	bool sized;		// all of it was read once, so that it is known how to clear it
+	struct map_area *areas;
+	size_t nr_areas;
+	struct map_chunk *chunks;	// in order
+	size_t nr_chunks;
+	uint64_t present[NR_MAP_KINDS];	// pages, as last read
+	uint64_t shared[NR_MAP_KINDS];	// of them those whose use is not seen as others map them too
+	bool all_at_once[NR_MAP_KINDS];	// cleared by ops.clear_all()
+	uint64_t stopped_ns;		// how long it has not been running
+};
+
+/** Cleared together, by ops.clear_all(). */
+struct map_rounds {
+	map_time began, due;
+	bool any, armed;
+	uint8_t calm;
+	double page_ns;		// CPU time that a clear takes a page, as measured
+	uint64_t held_ns;	// the longest that an address map was held
+	uint64_t rounds;
+};
+
+struct map_settings {
+	int64_t share_ns;	// CPU time per second
+	int64_t first_ns;	// CPU time per second until all was covered once
+	uint64_t stall_ns;	// an address map may be held so long to clear shared memory; 0: never
+};
+
+struct map_stats {
+	uint64_t tables, bytes;		// of memory that the map needs
+	uint64_t visits, reads, clears, ranges, judged;
+	int64_t cpu_ns;
+};
+
+struct page_map {
+	struct bulk_ops ops;
+	struct map_settings settings;
+	struct map_target *targets;
+	size_t nr_targets;
+	struct bucket clears, reads, all_at_once;	// what each may cost
+	struct map_rounds rounds;
+	uint64_t began_ns;
+	bool covered;
+	size_t at_target, at_chunk;	// where to go on
+	uint64_t fresh, used;		// pages, since the last look at how much changes
+	map_time woken;
+	struct map_stats stats;
+	uint64_t random;
+};
+
+void page_map_init(struct page_map *map, const struct bulk_ops *ops, const struct map_settings *settings,
+		   uint64_t now_ns);
+void page_map_deinit(struct page_map *map);
+
+/** Replace the targets, in the order that ops.view() knows; those with a known id keep what is known. */
+int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr);
+/** Replace the areas of a target, in address order and apart. 0 or -ENOMEM. */
+int page_map_set_areas(struct page_map *map, size_t target, const struct map_area *areas, size_t nr);
+
+/**
+ * Do what is due within @slack_ns and can be paid; when there will be something to do is returned in
+ * @next_ns. 0 or -errno.
+ */
+int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint64_t *next_ns);
+
+/** Somebody else found pages of [start, end) young and clears them. */
+void page_map_seen(struct page_map *map, size_t target, uint64_t start, uint64_t end, uint64_t now_ns);
+
+/** Bytes of memory that the map needs. */
+uint64_t page_map_bytes(const struct page_map *map);
+
+/** The table of a block, or NULL. */
+struct map_table *map_chunk_table(const struct map_chunk *chunk, enum map_kind kind, size_t block);
+/** The chunk that holds @addr, or NULL. */
+struct map_chunk *map_target_chunk(const struct map_target *target, uint64_t addr);
+/** The first area that ends above @addr: nr_areas if there is none. */
+size_t map_first_area(const struct map_target *target, uint64_t addr);
+
+// Between the parts of the map.
+
+/** Visit a chunk: read it and, if @arm, clear what is due and arm it. 0; -ESRCH. */
+int map_visit(struct page_map *map, size_t target, struct map_chunk *chunk, bool arm, uint64_t now_ns);
+/** Pages that were used, and those of them in tables of which as good as the same were before. */
+struct map_change {
+	uint64_t used, calm;
+};
+/** Clear what is young of all areas of a kind, by ranges. 0; -ESRCH. */
+int map_clear_used(struct page_map *map, size_t target, enum map_kind kind);
+/** All areas of a kind in a chunk were cleared just now: arm them. 0; -ESRCH. */
+int map_arm_all(struct page_map *map, size_t target, struct map_chunk *chunk, enum map_kind kind,
+		struct map_change *change);
+/** Clear together what is cleared together, if it is due and can be paid. 0 or -errno. */
+int map_round(struct page_map *map, uint64_t now_ns);
+
+/** The pages of a block that are in areas of a kind. Returns how many bits are set, 512 at most. */
+size_t map_mask_of(const struct map_target *target, enum map_kind kind, uint64_t block, uint64_t *mask);
+static inline map_time map_now(const struct page_map *map, const struct map_target *target, uint64_t now_ns)
+{
+	uint64_t running = now_ns - map->began_ns;
+
+	// One turn of the clock away from its beginning, so that there is a time before it.
+	return map_time_of((UINT64_C(1) << 40) + running - (target ? target->stopped_ns : 0));
+}

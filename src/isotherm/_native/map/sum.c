@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "map/frames.h"
+#include "map/sum.h"
+#include "sys/clock.h"
+#include "sys/page.h"
+
+/** A page that others map too: its frame, and the row that has a share of it. */
+struct sharer {
+	uint64_t frame;
+	struct sum_row *row;
+	uint32_t pages;	// of 4 KiB
+};
+
+struct work {
+	struct page_map *map;
+	struct sum *sum;
+	struct frames frames;
+	struct sharer *sharers;
+	size_t nr_sharers, room;
+	uint64_t now_ns;
+};
+
+static uint8_t place_of(const struct sum *sum, uint64_t ns)
+{
+	uint8_t i = 0;
+
+	while (i < sum->nr_windows && sum->windows[i] < ns)
+		i++;
+	return i;
+}
+
+static struct frame_use use_of(const struct sum *sum, const struct map_table *table, uint8_t byte, map_time now)
+{
+	unsigned int epoch = map_epoch_of(byte);
+	uint8_t none = (uint8_t)sum->nr_windows;
+
+	if (epoch == MAP_UNSEEN)
+		return (struct frame_use){none, none, 0, 0, 1, 0};
+	if (epoch == MAP_NEW)
+		return (struct frame_use){none, none, 0, 0, 0, 1};
+	struct map_age age = map_table_age(table, byte, now);
+	uint8_t idle = 0;
+
+	while (idle < sum->nr_windows && sum->windows[idle] <= age.idle)
+		idle++;
+	return (struct frame_use){place_of(sum, age.low), place_of(sum, age.best), place_of(sum, age.high), idle, 0, 0};
+}
+
+/** Add @bytes of like use; the figures per window are summed up by finish(). */
+static void add(struct sum_row *row, const struct frame_use *use, double bytes, bool own)
+{
+	row->resident += bytes;
+	row->unseen += use->unseen ? bytes : 0;
+	row->uncovered += use->uncovered && !use->unseen ? bytes : 0;
+	if (use->low < SUM_WINDOWS)
+		row->low[use->low] += bytes;
+	if (use->best < SUM_WINDOWS)
+		row->best[use->best] += bytes;
+	if (use->high < SUM_WINDOWS)
+		row->high[use->high] += bytes;
+	if (use->idle) {
+		row->idle[use->idle - 1] += bytes;
+		row->own[use->idle - 1] += own ? bytes : 0;
+	}
+}
+
+static void finish(const struct sum *sum, struct sum_row *row)
+{
+	for (size_t i = 1; i < sum->nr_windows; i++) {
+		row->low[i] += row->low[i - 1];
+		row->best[i] += row->best[i - 1];
+		row->high[i] += row->high[i - 1];
+	}
+	for (size_t i = sum->nr_windows; i-- > 1;) {
+		row->idle[i - 1] += row->idle[i];
+		row->own[i - 1] += row->own[i];
+	}
+	for (size_t i = 0; i < sum->nr_windows; i++) {
+		// What is known of windows is of the newest measured ones, not all of one moment.
+		row->best[i] = row->best[i] < row->low[i] ? row->low[i] : row->best[i];
+		row->high[i] = row->high[i] < row->best[i] ? row->best[i] : row->high[i];
+	}
+}
+
+static size_t node_of(const struct sum *sum, uint64_t frame)
+{
+	for (size_t i = 0; i < sum->nr_nodes; i++)
+		if (frame >= sum->nodes[i].start && frame < sum->nodes[i].end)
+			return sum->nodes[i].node;
+	return 0;
+}
+
+static struct sum_row *row_of(struct sum *sum, const struct map_area *area, bool own, uint64_t frame)
+{
+	size_t kind = area->kind == MAP_ANON || own ? SUM_ANON : SUM_FILE;
+	size_t node = sum->nr_node_numbers > 1 ? node_of(sum, frame) : 0;
+
+	return &sum->rows[(area->row * NR_SUM_KINDS + kind) * sum->nr_node_numbers + node];
+}
+
+static int add_sharer(struct work *work, uint64_t frame, struct sum_row *row, uint32_t pages)
+{
+	if (work->nr_sharers == work->room) {
+		size_t room = work->room ? 2 * work->room : 4096;
+		struct sharer *sharers = reallocarray(work->sharers, room, sizeof(*sharers));
+
+		if (!sharers)
+			return -ENOMEM;
+		work->sharers = sharers;
+		work->room = room;
+	}
+	work->sharers[work->nr_sharers++] = (struct sharer){frame, row, pages};
+	return 0;
+}
+
+/** A page that may be mapped by others as well. */
+struct doubtful {
+	uint64_t frame;
+	uint16_t page;
+};
+
+static int by_frame(const void *a, const void *b)
+{
+	const struct doubtful *x = a, *y = b;
+
+	return x->frame < y->frame ? -1 : x->frame > y->frame;
+}
+
+static int settle(struct work *work, const struct map_table *table, const struct map_area *area,
+		  struct doubtful *pages, size_t nr, const struct frame_use *uses, uint32_t each)
+{
+	uint64_t frames[MAP_PAGES];
+	uint32_t mappers[MAP_PAGES] = {0};
+	int err = 0;
+
+	qsort(pages, nr, sizeof(*pages), by_frame);
+	for (size_t i = 0; i < nr; i++)
+		frames[i] = pages[i].frame;
+	if (nr && work->map->ops.mappers)
+		work->map->ops.mappers(work->map->ops.ctx, frames, nr, mappers);
+	for (size_t i = 0; i < nr && !err; i++) {
+		const struct frame_use *use = &uses[table->pages[pages[i].page]];
+		struct sum_row *row = row_of(work->sum, area, false, frames[i]);
+
+		if (mappers[i] == 1) {
+			add(row, use, (double)each * PAGE, !use->unseen);
+			continue;
+		}
+		if (frames_add(&work->frames, frames[i], mappers[i], use) == SIZE_MAX)
+			return -ENOMEM;
+		err = add_sharer(work, frames[i], row, each);
+	}
+	return err;
+}
+
+/** Sum up the pages of one table that are in one area. */
+static int sum_area(struct work *work, const struct map_table *table, const struct map_area *area,
+		    const uint64_t *entries, uint64_t block, const struct frame_use *uses)
+{
+	const struct entry_format *format = &work->map->ops.format;
+	struct doubtful doubtful[MAP_PAGES];
+	bool anon = area->kind == MAP_ANON, one_node = work->sum->nr_node_numbers == 1;
+	uint64_t writable = anon || area->flags & MAP_AREA_PRIVATE_FILE ? format->write : 0;
+	uint16_t counts[256] = {0};
+	size_t nr = 0, from = 0, to = 1;
+	uint32_t each = table->huge ? MAP_PAGES : 1;
+
+	if (!table->huge) {
+		from = area->start > block ? (area->start - block) / PAGE : 0;
+		to = area->end < block + BLOCK ? (area->end - block) / PAGE : MAP_PAGES;
+	}
+	for (size_t i = from; i < to; i++) {
+		uint8_t byte = table->pages[i];
+		uint64_t entry = entries[i];
+
+		if (byte == MAP_ABSENT || !(entry & format->present))
+			continue;
+		bool own = entry & writable || !format->frame_mask;
+
+		// What a process may write to in its own memory nobody else maps.
+		if (own && one_node)
+			counts[byte]++;
+		else if (own)
+			add(row_of(work->sum, area, true, bulk_frame(format, entry)), &uses[byte],
+			    (double)each * PAGE, !uses[byte].unseen);
+		else
+			doubtful[nr++] = (struct doubtful){bulk_frame(format, entry), (uint16_t)i};
+	}
+	for (size_t byte = 0; one_node && byte < MAP_ABSENT; byte++)
+		if (counts[byte])
+			add(row_of(work->sum, area, writable != 0, 0), &uses[byte], (double)counts[byte] * each * PAGE,
+			    !uses[byte].unseen);
+	return nr ? settle(work, table, area, doubtful, nr, uses, each) : 0;
+}
+
+static int sum_block(struct work *work, const struct map_target *target, const struct map_chunk *chunk,
+		     enum map_kind kind, const struct bulk_view *view, size_t i, struct frame_use *uses)
+{
+	const struct map_table *table = map_chunk_table(chunk, kind, i);
+	uint64_t block = chunk->base + i * BLOCK;
+	map_time now = map_now(work->map, target, work->now_ns);
+	bool known[256] = {0};
+	size_t pages;
+	int err = 0;
+
+	if (!table)
+		return 0;
+	const uint64_t *entries = bulk_is_table(&work->map->ops.format, view->upper[i]) ? view->tables[i]
+			       : &view->upper[i];
+	bool huge = bulk_is_huge(&work->map->ops.format, view->upper[i]);
+
+	if (huge != table->huge || (!huge && entries == &view->upper[i]))
+		return 0;	// not what it was at the last read
+	pages = map_table_pages(table);
+	for (size_t page = 0; page < pages; page++) {
+		uint8_t byte = table->pages[page];
+
+		if (!known[byte] && byte != MAP_ABSENT) {
+			uses[byte] = use_of(work->sum, table, byte, now);
+			known[byte] = true;
+		}
+	}
+	for (size_t a = map_first_area(target, block);
+	     !err && a < target->nr_areas && target->areas[a].start < block + BLOCK; a++)
+		if (target->areas[a].kind == kind && target->areas[a].row < work->sum->nr_rows)
+			err = sum_area(work, table, &target->areas[a], entries, block, uses);
+	return err;
+}
+
+static int sum_target(struct work *work, size_t index)
+{
+	struct map_target *target = &work->map->targets[index];
+	struct frame_use uses[256];
+	int err = 0;
+
+	for (size_t j = 0; j < target->nr_chunks && !err; j++) {
+		const struct map_chunk *chunk = &target->chunks[j];
+		struct bulk_view view;
+
+		if (!chunk->tables[MAP_ANON] && !chunk->tables[MAP_FILE])
+			continue;
+		err = work->map->ops.view(work->map->ops.ctx, index, chunk->base, MAP_CHUNK_BLOCKS, &view);
+		if (err == -ESRCH)
+			return 0;
+		for (size_t i = 0; i < MAP_CHUNK_BLOCKS && !err; i++)
+			for (size_t kind = 0; kind < NR_MAP_KINDS && !err; kind++)
+				err = sum_block(work, target, chunk, kind, &view, i, uses);
+	}
+	return err;
+}
+
+int page_map_sum(struct page_map *map, uint64_t now_ns, struct sum *sum)
+{
+	struct work work = {.map = map, .sum = sum, .now_ns = now_ns};
+	size_t nr = sum->nr_rows * NR_SUM_KINDS * sum->nr_node_numbers;
+	int64_t begin = thread_ns();
+	int err = 0;
+
+	memset(sum->rows, 0, nr * sizeof(*sum->rows));
+	for (size_t i = 0; i < map->nr_targets && !err; i++)
+		if (!map->targets[i].gone)
+			err = sum_target(&work, i);
+	for (size_t i = 0; i < work.nr_sharers && !err; i++) {
+		const struct frame *frame = frames_find(&work.frames, work.sharers[i].frame);
+		uint32_t all = frame->mappers > frame->found ? frame->mappers : frame->found;
+
+		add(work.sharers[i].row, &frame->use, (double)work.sharers[i].pages * PAGE / all, false);
+	}
+	for (size_t i = 0; i < nr; i++)
+		finish(sum, &sum->rows[i]);
+	sum->shared_frames = work.frames.nr;
+	frames_free(&work.frames);
+	free(work.sharers);
+	sum->cpu_ns = thread_ns() - begin;
+	map->stats.cpu_ns += sum->cpu_ns;
+	return err;
+}
+
+void page_map_ages(const struct page_map *map, size_t index, uint64_t start, uint64_t end, uint64_t now_ns,
+		   const uint64_t *windows, size_t nr_windows, struct page_ages *ages)
+{
+	const struct map_target *target = &map->targets[index];
+	map_time now = map_now(map, target, now_ns);
+	struct sum sum = {.nr_windows = nr_windows < SUM_WINDOWS ? nr_windows : SUM_WINDOWS};
+
+	memcpy(sum.windows, windows, sum.nr_windows * sizeof(*windows));
+	for (uint64_t addr = start; addr < end; addr += PAGE, ages++) {
+		const struct map_chunk *chunk = map_target_chunk(target, addr);
+
+		*ages = (struct page_ages){0xff, 0xff, 0xff, 0xff};
+		for (size_t kind = 0; chunk && kind < NR_MAP_KINDS; kind++) {
+			const struct map_table *table =
+				map_chunk_table(chunk, kind, (addr - chunk->base) / BLOCK);
+			uint8_t byte = table ? table->pages[table->huge ? 0 : addr / PAGE % MAP_PAGES]
+					     : MAP_ABSENT;
+
+			if (byte == MAP_ABSENT)
+				continue;
+			struct frame_use use = use_of(&sum, table, byte, now);
+
+			if (use.unseen || use.uncovered)
+				memset(ages, use.unseen ? 0xfe : 0xfd, sizeof(*ages));
+			else
+				*ages = (struct page_ages){use.low, use.best, use.high, use.idle};
+		}
+	}
+}

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+#include "map/bits.h"
+#include "map/table.h"
+
+#define S UINT64_C(1000000000)
+#define SHORTEST_EPOCH S
+#define CALMEST 4		// the longest epoch is 16 times the shortest
+#define RETRY_UNSEEN (30 * S)
+// Of the pages used in an epoch so many may be others than in the one before: calm.
+#define CALM_SHARE 10
+#define CALM_PAGES 2
+
+struct map_table *map_table_new(bool huge)
+{
+	size_t pages = huge ? MAP_HUGE_BYTES : MAP_PAGES;
+	struct map_table *table = calloc(1, sizeof(*table) + pages);
+
+	if (!table)
+		return NULL;
+	table->huge = huge;
+	memset(table->pages, MAP_ABSENT, pages);
+	return table;
+}
+
+struct map_table *map_table_reshaped(const struct map_table *table)
+{
+	struct map_table *other = map_table_new(!table->huge);
+	size_t nr = map_table_pages(table), to = other ? map_table_pages(other) : 0;
+	uint8_t newest = MAP_ABSENT;
+
+	if (!other)
+		return NULL;
+	for (size_t i = 0; i < nr; i++)
+		if (table->pages[i] < newest)
+			newest = table->pages[i];
+	memcpy(other, table, sizeof(*table));
+	other->huge = !table->huge;
+	memset(other->pages, newest, to);
+	return other;
+}
+
+static uint64_t since(map_time now, map_time then)
+{
+	return map_time_ns(now - then);
+}
+
+static void used(struct map_table *table, size_t i, unsigned int class_)
+{
+	unsigned int before = map_epoch_of(table->pages[i]);
+
+	table->fresh += before != 1;
+	table->pages[i] = MAP_BYTE(0, class_);
+}
+
+static uint8_t appeared(const struct map_table *table, unsigned int class_)
+{
+	// A page that was not there was brought in by whoever uses it.
+	return table->nr_epochs ? MAP_BYTE(0, class_) : MAP_BYTE(MAP_NEW, 0);
+}
+
+/** What a read shows, and where: a turn of map_table_read(). */
+struct reading {
+	const struct entry_format *format;
+	const uint64_t *entries;
+	unsigned int class_;
+	unsigned int present, used, unseen, shared, waiting;
+};
+
+static bool is_zero_page(const struct entry_format *format, uint64_t entry)
+{
+	return format->zero_frame && bulk_frame(format, entry) == format->zero_frame;
+}
+
+/** Pages of a word that are @there and have no byte yet. */
+static uint64_t take_new(struct map_table *table, const struct reading *reading, size_t first, uint64_t there)
+{
+	for (uint64_t left = there; left; left &= left - 1) {
+		size_t i = first + (size_t)__builtin_ctzll(left);
+
+		if (is_zero_page(reading->format, reading->entries[i])) {
+			there &= ~(UINT64_C(1) << (i - first));
+			continue;
+		}
+		table->fresh += table->nr_epochs != 0;
+		table->pages[i] = appeared(table, reading->class_);
+	}
+	return there;
+}
+
+static void take_word(struct map_table *table, struct reading *reading, size_t first, uint64_t there, uint64_t young)
+{
+	uint8_t *bytes = table->pages + first;
+	uint64_t absent = bits_of_bytes(bytes, MAP_ABSENT, MAP_ABSENT);
+	uint64_t armed = bits_of_bytes(bytes, MAP_BYTE(1, 0), MAP_BYTE(MAP_UNTOUCHED, 15));
+
+	for (uint64_t left = ~there & ~absent; left; left &= left - 1)
+		bytes[__builtin_ctzll(left)] = MAP_ABSENT;
+	for (uint64_t left = there & young & armed; left; left &= left - 1)
+		used(table, first + (size_t)__builtin_ctzll(left), reading->class_);
+	if (there & absent)
+		there = (there & ~absent) | take_new(table, reading, first, there & absent);
+	reading->present += (unsigned int)__builtin_popcountll(there);
+	if (!(there & ~(armed & ~young)))
+		return;	// all are armed still
+	uint64_t unseen = there & bits_of_bytes(bytes, MAP_BYTE(MAP_UNSEEN, 0), MAP_BYTE(MAP_UNSEEN, 15));
+
+	// Of those that turned old somebody cleared the bits, so that it can be done.
+	for (uint64_t left = unseen & ~young; left; left &= left - 1)
+		bytes[__builtin_ctzll(left)] = appeared(table, reading->class_);
+	unseen &= young;
+	reading->unseen += (unsigned int)__builtin_popcountll(unseen);
+	if (unseen)
+		reading->shared += (unsigned int)__builtin_popcountll(
+			unseen & bits_of_bytes(bytes, MAP_BYTE(MAP_UNSEEN, MAP_SHARED), MAP_BYTE(MAP_UNSEEN, MAP_SHARED)));
+	reading->used += (unsigned int)__builtin_popcountll(bits_of_bytes(bytes, MAP_BYTE(0, 0), MAP_BYTE(0, 15)));
+	reading->waiting += (unsigned int)__builtin_popcountll(
+		bits_of_bytes(bytes, MAP_BYTE(MAP_NEW, 0), MAP_BYTE(MAP_NEW, 14)));
+}
+
+/** Pages whose use is not seen, as their entries tell. */
+static void take_unseen(struct map_table *table, const struct reading *reading, map_mask mask)
+{
+	size_t nr = map_table_pages(table);
+
+	for (size_t i = 0; i < nr; i++)
+		if (reading->entries[i] & reading->format->unseen && map_in(mask, i))
+			table->pages[i] = MAP_BYTE(MAP_UNSEEN, MAP_OTHER);
+}
+
+void map_table_read(struct map_table *table, const struct entry_format *format,
+		    const uint64_t *entries, map_mask mask, map_time now)
+{
+	struct reading reading = {.format = format, .entries = entries};
+
+	reading.class_ = table->nr_epochs ? map_class_of(since(now, table->began[0])) : 0;
+	if (format->unseen)
+		take_unseen(table, &reading, mask);
+	if (table->huge) {
+		// A word of which the other pages never are there.
+		take_word(table, &reading, 0, (entries[0] & (format->present | format->hidden)) && map_in(mask, 0),
+			  (entries[0] & (format->young | format->unseen)) != 0);
+	} else {
+		for (size_t word = 0; word < MAP_PAGES / 64; word++) {
+			uint64_t there, young;
+
+			bits_of_entries(entries + 64 * word, format->present, format->young | format->unseen, &there, &young);
+			take_word(table, &reading, 64 * word, mask ? there & mask[word] : there, young);
+		}
+	}
+	table->present = reading.present;
+	table->used = reading.used;
+	table->unseen = reading.unseen;
+	table->shared = reading.shared;
+	table->waiting = reading.waiting != 0;
+	table->read = now;
+	// A read that comes early says little of its class.
+	if (table->nr_epochs && since(now, table->began[0]) >= map_class_end(reading.class_) / 4 * 3)
+		table->reads |= 1u << reading.class_;
+}
+
+/** The epoch to join with the next older one: where the ends stay nearest to each other. */
+static size_t least_lost(const map_time *began, size_t nr, map_time now)
+{
+	size_t best = 1;
+	double least = 0;
+
+	for (size_t i = 1; i + 1 < nr; i++) {
+		double ratio = (double)(now - began[i + 1] + 1) / (now - began[i - 1] + 1);
+
+		if (i == 1 || ratio < least) {
+			best = i;
+			least = ratio;
+		}
+	}
+	return best;
+}
+
+/** Whether as good as the same pages were used in this epoch as in the one before. */
+static bool is_calm(const struct map_table *table)
+{
+	unsigned int left = 0;
+	size_t nr = map_table_pages(table);
+
+	for (size_t i = 0; i < nr; i++)
+		left += map_epoch_of(table->pages[i]) == 1;
+	return left + table->fresh <= CALM_PAGES + (unsigned int)table->used / CALM_SHARE;
+}
+
+/** Give each page's epoch another number. */
+static void renumber(struct map_table *table, const uint8_t *number)
+{
+	uint8_t bytes[256];
+	size_t nr = map_table_pages(table);
+
+	for (unsigned int i = 0; i < 256; i++)
+		bytes[i] = i >> 4 < MAP_EPOCHS ? MAP_BYTE(number[i >> 4], i & 15) : i;
+	for (size_t i = 0; i < nr; i++)
+		table->pages[i] = bytes[table->pages[i]];
+}
+
+static void arm_first(struct map_table *table, map_time now)
+{
+	size_t nr = map_table_pages(table);
+
+	table->first = now;
+	for (size_t i = 0; i < nr; i++)
+		if (map_epoch_of(table->pages[i]) == MAP_NEW && table->pages[i] != MAP_ABSENT)
+			table->pages[i] = MAP_BYTE(MAP_UNTOUCHED, 0);
+}
+
+static void arm_again(struct map_table *table, map_time now)
+{
+	uint8_t number[MAP_EPOCHS];
+	size_t nr = table->nr_epochs, joined = MAP_EPOCHS, pages = map_table_pages(table);
+
+	if (nr == MAP_EPOCHS)
+		joined = least_lost(table->began, nr, now);
+	for (size_t i = 0; i < MAP_EPOCHS; i++)
+		number[i] = i <= joined ? i + 1 : i;
+	renumber(table, number);
+	if (joined < MAP_EPOCHS)
+		memmove(table->began + joined, table->began + joined + 1,
+			(nr - joined - 1) * sizeof(*table->began));
+	memmove(table->began + 1, table->began, (MAP_EPOCHS - 1) * sizeof(*table->began));
+	// Pages that came while others were armed long since: used before this epoch.
+	for (size_t i = 0; i < pages; i++)
+		if (map_epoch_of(table->pages[i]) == MAP_NEW && table->pages[i] != MAP_ABSENT)
+			table->pages[i] = MAP_BYTE(1, 0);
+}
+
+void map_table_arm(struct map_table *table, map_time now)
+{
+	if (!table->nr_epochs) {
+		arm_first(table, now);
+	} else {
+		if (is_calm(table))
+			table->calm += table->calm < CALMEST;
+		else
+			table->calm = 0;
+		arm_again(table, now);
+	}
+	table->began[0] = now;
+	table->nr_epochs += table->nr_epochs < MAP_EPOCHS;
+	table->reads = 0;
+	table->fresh = 0;
+	table->used = 0;
+	table->waiting = 0;
+	table->read = now;
+}
+
+void map_table_seen(struct map_table *table, size_t page, map_time now)
+{
+	unsigned int epoch = map_epoch_of(table->pages[page]);
+
+	if (epoch && epoch <= MAP_UNTOUCHED) {
+		used(table, page, map_class_of(since(now, table->began[0])));
+		table->used++;
+	}
+}
+
+void map_table_unseen(struct map_table *table, size_t page, enum map_unseen why)
+{
+	if (table->pages[page] != MAP_ABSENT)
+		table->pages[page] = MAP_BYTE(MAP_UNSEEN, why);
+}
+
+uint64_t map_table_period(const struct map_table *table)
+{
+	return SHORTEST_EPOCH << table->calm;
+}
+
+bool map_table_due(const struct map_table *table, map_time now)
+{
+	if (!table->present)
+		return false;
+	if (table->waiting || !table->nr_epochs)
+		return true;
+	uint64_t passed = since(now, table->began[0]);
+
+	return (table->used && passed >= map_table_period(table)) ||
+	       (table->unseen && passed >= RETRY_UNSEEN);
+}
+
+map_time map_table_next(const struct map_table *table)
+{
+	if (!table->nr_epochs)
+		return table->read;
+	uint64_t next = map_next_read(since(table->read, table->began[0]));
+	uint64_t over = map_table_period(table);
+
+	// Its end is seen in time as well.
+	if (table->used && over < next)
+		next = over > since(table->read, table->began[0]) ? over : next;
+	return table->began[0] + map_time_of(next) + 1;
+}
+
+/** The lower end of the class of a use: after the last read before it. */
+static uint64_t earliest(const struct map_table *table, unsigned int class_)
+{
+	uint16_t before = table->reads & ((1u << class_) - 1);
+
+	return before ? map_class_end(31 - __builtin_clz(before)) : 0;
+}
+
+struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_time now)
+{
+	const struct map_age never = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0}, unknown = {UINT64_MAX, UINT64_MAX, 0, 0};
+	unsigned int epoch = map_epoch_of(byte), class_ = byte & 15;
+	uint64_t passed = since(now, table->began[0]);
+
+	if (byte == MAP_ABSENT)
+		return never;
+	if (epoch >= MAP_UNSEEN || !table->nr_epochs)
+		return unknown;
+	if (epoch == 0) {
+		uint64_t end = map_class_end(class_), begin = earliest(table, class_);
+
+		// Where reads were late it is somewhere in between: sooner rather than later.
+		if (begin >= map_class_begin(class_))
+			return (struct map_age){end, end, end, 0};
+		return (struct map_age){end, begin ? begin / 2 + end / 2 : end / 4, begin + 1, 0};
+	}
+	if (epoch == MAP_UNTOUCHED)
+		return (struct map_age){UINT64_MAX, UINT64_MAX, since(now, table->first) + 1,
+					since(table->read, table->first)};
+	if (epoch >= table->nr_epochs)
+		return unknown;
+	uint64_t idle = since(table->read, table->began[epoch - 1]);
+	uint64_t from = since(now, table->began[epoch - 1]), to = since(now, table->began[epoch]);
+
+	if (epoch > 1)
+		return (struct map_age){to, from / 2 + to / 2, from + 1, idle};
+	// A window made of this epoch and the beginning of the one before.
+	uint64_t end = map_class_end(class_), begin = map_class_begin(class_), length = to - from;
+
+	end = end < length ? end : length;
+	begin = begin < end ? begin : end;
+	return (struct map_age){passed + end, passed + begin / 2 + end / 2, passed + begin + 1, idle};
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the map knows of the 512 pages of a leaf table, or of one huge page, in a byte each.
+//
+// Time goes by in epochs: one begins when the table's accessed bits are cleared, and its pages are
+// *armed*: the next read that finds one young knows that it was used since. A page's byte holds the
+// epoch in which it was last used and how soon after the epoch's beginning that was seen. A page that
+// was used is not armed until the next epoch; what happens to it meanwhile is not known.
+// The newest epochs are kept apart; older ones are joined so that their ends grow like powers.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "map/bulk.h"
+#include "map/scale.h"
+
+#define MAP_PAGES 512
+#define MAP_EPOCHS 11
+#define MAP_HUGE_BYTES 64
+
+// High half of a page's byte: the number of its epoch, 0 the newest, or one of these, in this order.
+enum {
+	MAP_UNTOUCHED = 13,	// armed ever since it was armed first
+	MAP_UNSEEN = 14,	// low half: enum map_unseen
+	MAP_NEW = 15,		// there, and never armed
+};
+#define MAP_BYTE(epoch, low) ((uint8_t)((epoch) << 4 | (low)))
+#define MAP_ABSENT 0xff	// no page
+static inline unsigned int map_epoch_of(uint8_t byte)
+{
+	return byte >> 4;
+}
+
+struct map_table {
+	map_time began[MAP_EPOCHS];	// of each epoch, the newest first
+	map_time first;			// when pages were armed for the first time
+	map_time read;			// the last read
+	uint16_t reads;			// a bit per class in whose time it was read in this epoch
+	uint16_t fresh;			// pages used in this epoch that were not in the one before
+	uint16_t used, present;
+	uint16_t unseen, shared;	// whose use is not seen; of them: as others map them too
+	uint8_t nr_epochs;		// 0: never armed
+	uint8_t calm : 4;		// epochs get twice as long so many times
+	uint8_t huge : 1;		// a single page of 2 MiB
+	uint8_t waiting : 1;		// has new pages
+	uint8_t pages[];		// MAP_PAGES, or MAP_HUGE_BYTES of which the first one counts
+};
+
+/** Whether a page belongs: a bit each. NULL: all of them do. */
+typedef const uint64_t *map_mask;
+static inline bool map_in(map_mask mask, size_t i)
+{
+	return !mask || mask[i / 64] >> i % 64 & 1;
+}
+
+struct map_table *map_table_new(bool huge);
+/**
+ * The same of a huge page that was broken up, or of pages that became one: all of it is as what was
+ * used last. NULL without memory.
+ */
+struct map_table *map_table_reshaped(const struct map_table *table);
+static inline size_t map_table_pages(const struct map_table *table)
+{
+	return table->huge ? 1 : MAP_PAGES;
+}
+
+/** Take what a read shows of the pages in @mask; the others are none of this table's. */
+void map_table_read(struct map_table *table, const struct entry_format *format,
+		    const uint64_t *entries, map_mask mask, map_time now);
+/** All that a read showed young was cleared just now: begin an epoch. */
+void map_table_arm(struct map_table *table, map_time now);
+/** A page was found young and cleared by somebody else. */
+void map_table_seen(struct map_table *table, size_t page, map_time now);
+/** The use of a page cannot be seen. */
+void map_table_unseen(struct map_table *table, size_t page, enum map_unseen why);
+/** How long this epoch should last until it is worth another clear. */
+uint64_t map_table_period(const struct map_table *table);
+/** Whether a clear is due: new pages, or an epoch in which something was used and that is over. */
+bool map_table_due(const struct map_table *table, map_time now);
+/** When the next read is worth while. */
+map_time map_table_next(const struct map_table *table);
+
+/** What is known of when a page was used, in ns before @now; UINT64_MAX: never, as far as is known. */
+struct map_age {
+	uint64_t low, best, high;	// used within a window that is so long: surely, likely, possibly
+	uint64_t idle;			// for so long it surely was not used
+};
+struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_time now);

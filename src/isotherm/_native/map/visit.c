@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+// A visit of a chunk: look at its tables, clear what is due, look again, and arm what was cleared.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "map/page_map.h"
+#include "sys/page.h"
+
+#define SPARSE 6	// so few young pages of a table are cleared one by one
+#define MAX_RANGES 512
+#define JUDGE_AGAIN 8	// one in so many pages that always are in use at once is judged again
+
+static const uint64_t no_pages[MAP_PAGES];
+
+/** What a view shows of a block. */
+struct block {
+	struct map_table **table;
+	uint64_t address;
+	const uint64_t *entries;
+	bool huge;
+	uint64_t mask[MAP_PAGES / 64];
+};
+
+struct totals {
+	int64_t present, shared, used, fresh;
+};
+
+static struct totals totals_of(const struct map_table *table)
+{
+	int64_t pages = table ? (table->huge ? MAP_PAGES : 1) : 0;
+
+	return table ? (struct totals){table->present * pages, table->shared * pages,
+				       table->used * pages, table->fresh * pages}
+		     : (struct totals){0};
+}
+
+static void account(struct page_map *map, struct map_target *target, enum map_kind kind,
+		    struct totals before, struct totals after)
+{
+	target->present[kind] += (uint64_t)(after.present - before.present);
+	target->shared[kind] += (uint64_t)(after.shared - before.shared);
+	map->used += (uint64_t)(after.used - before.used);
+	if (after.fresh > before.fresh)
+		map->fresh += (uint64_t)(after.fresh - before.fresh);
+}
+
+static bool any_present(const struct page_map *map, const struct block *block)
+{
+	size_t nr = block->huge ? 1 : MAP_PAGES;
+
+	for (size_t i = 0; i < nr; i++)
+		if (block->entries[i] & map->ops.format.present && map_in(block->mask, i))
+			return true;
+	return false;
+}
+
+/** Describe a block in a view; false if there is nothing of this kind, and there was nothing. */
+static bool look_at(const struct page_map *map, const struct map_target *target, struct map_chunk *chunk,
+		    enum map_kind kind, const struct bulk_view *view, size_t i, struct block *block)
+{
+	uint64_t upper = view->upper[i];
+	bool is_table = bulk_is_table(&map->ops.format, upper);
+
+	block->huge = bulk_is_huge(&map->ops.format, upper);
+	block->table = chunk->tables[kind] ? &chunk->tables[kind][i] : NULL;
+	block->address = chunk->base + i * BLOCK;
+	block->entries = is_table ? view->tables[i] : block->huge ? &view->upper[i] : no_pages;
+	if (!is_table && !block->huge && !(block->table && *block->table))
+		return false;
+	size_t inside = map_mask_of(target, kind, block->address, block->mask);
+
+	if (!inside)
+		block->entries = no_pages;
+	return inside || (block->table && *block->table);
+}
+
+/** Have a table of the right shape for what is there; NULL if there is nothing, or no memory. */
+static struct map_table *fitting(struct page_map *map, struct map_chunk *chunk, enum map_kind kind,
+				 size_t i, struct block *block)
+{
+	struct map_table *table = block->table ? *block->table : NULL;
+
+	if (!any_present(map, block)) {
+		if (table) {
+			free(table);
+			*block->table = NULL;
+			map->stats.tables--;
+		}
+		return NULL;
+	}
+	if (!chunk->tables[kind])
+		chunk->tables[kind] = calloc(MAP_CHUNK_BLOCKS, sizeof(struct map_table *));
+	if (!chunk->tables[kind])
+		return NULL;
+	block->table = &chunk->tables[kind][i];
+	if (!table) {
+		*block->table = map_table_new(block->huge);
+		map->stats.tables += *block->table != NULL;
+	} else if (table->huge != block->huge) {
+		struct map_table *other = map_table_reshaped(table);
+
+		if (other) {
+			free(table);
+			*block->table = other;
+		} else {
+			return NULL;
+		}
+	}
+	return *block->table;
+}
+
+static int view_chunk(struct page_map *map, size_t target, const struct map_chunk *chunk, struct bulk_view *view)
+{
+	map->stats.reads++;
+	return map->ops.view(map->ops.ctx, target, chunk->base, MAP_CHUNK_BLOCKS, view);
+}
+
+/** Let the tables take what a view shows. */
+static void take(struct page_map *map, struct map_target *target, struct map_chunk *chunk,
+		 const struct bulk_view *view, map_time now)
+{
+	for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
+		for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
+			struct block block;
+
+			if (!look_at(map, target, chunk, kind, view, i, &block))
+				continue;
+			struct totals before = totals_of(block.table ? *block.table : NULL);
+			struct map_table *table = fitting(map, chunk, kind, i, &block);
+
+			if (table)
+				map_table_read(table, &map->ops.format, block.entries, block.mask, now);
+			account(map, target, kind, before, totals_of(table));
+		}
+	}
+}
+
+static bool may_arm(const struct page_map *map, const struct map_target *target, enum map_kind kind,
+		    const struct map_table *table, map_time now)
+{
+	if (!table || !target->sized || target->all_at_once[kind] || !map_table_due(table, now))
+		return false;
+	return map->covered || table->waiting || !table->nr_epochs;
+}
+
+static bool add_range(struct bulk_range *ranges, size_t *nr, uint64_t start, uint64_t end)
+{
+	if (*nr && ranges[*nr - 1].end == start) {
+		ranges[*nr - 1].end = end;
+		return true;
+	}
+	if (*nr == MAX_RANGES)
+		return false;
+	ranges[(*nr)++] = (struct bulk_range){.start = start, .end = end};
+	return true;
+}
+
+/** The ranges to clear of a block: of young pages, if they are few, or the areas in it. */
+static bool add_block(const struct page_map *map, const struct map_target *target, enum map_kind kind,
+		      const struct block *block, struct bulk_range *ranges, size_t *nr)
+{
+	size_t young[SPARSE + 1], nr_young = 0, pages = block->huge ? 1 : MAP_PAGES, had = *nr;
+
+	for (size_t i = 0; i < pages && nr_young <= SPARSE; i++)
+		if (block->entries[i] & map->ops.format.present &&
+		    block->entries[i] & map->ops.format.young && map_in(block->mask, i))
+			young[nr_young++] = i;
+	if (!nr_young)
+		return true;
+	if (!block->huge && nr_young <= SPARSE) {
+		for (size_t i = 0; i < nr_young; i++) {
+			uint64_t start = block->address + young[i] * PAGE;
+
+			// Neighbours of other areas must not become one range.
+			if (*nr == MAX_RANGES) {
+				*nr = had;
+				return false;
+			}
+			ranges[(*nr)++] = (struct bulk_range){.start = start, .end = start + PAGE};
+		}
+		return true;
+	}
+	for (size_t i = map_first_area(target, block->address);
+	     i < target->nr_areas && target->areas[i].start < block->address + BLOCK; i++) {
+		const struct map_area *area = &target->areas[i];
+		uint64_t start = area->start > block->address ? area->start : block->address;
+		uint64_t end = area->end < block->address + BLOCK ? area->end : block->address + BLOCK;
+
+		if (area->kind != kind)
+			continue;
+		// A range goes on from block to block within its area only.
+		if (start == area->start || !*nr || ranges[*nr - 1].end != start) {
+			if (*nr == MAX_RANGES) {
+				*nr = had;
+				return false;
+			}
+			ranges[(*nr)++] = (struct bulk_range){.start = start, .end = end};
+		} else if (!add_range(ranges, nr, start, end)) {
+			*nr = had;
+			return false;
+		}
+	}
+	return true;
+}
+
+/**
+ * Of pages that are young right after the clear: those that cannot be cleared, unlike those just in
+ * use, are not seen. @together: the clear was one that reaches shared and locked pages as well.
+ */
+static void judge(struct page_map *map, struct map_table *table, const struct block *block, bool together)
+{
+	const struct entry_format *format = &map->ops.format;
+	uint64_t entries[MAP_PAGES];
+	uint16_t which[MAP_PAGES];
+	uint8_t why[MAP_PAGES];
+	size_t nr = 0, pages = map_table_pages(table);
+	bool again = map->random % JUDGE_AGAIN == 0;
+
+	map->random = map->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	map->random ^= map->random >> 33;
+	for (size_t i = 0; i < pages; i++) {
+		uint8_t byte = table->pages[i];
+
+		if (!(block->entries[i] & format->present) || !map_in(block->mask, i) || byte == MAP_ABSENT)
+			continue;
+		if (!(block->entries[i] & format->young)) {
+			if (map_epoch_of(byte) == MAP_UNSEEN)
+				table->pages[i] = table->nr_epochs > 1 ? MAP_BYTE(1, 0) : MAP_BYTE(MAP_UNTOUCHED, 0);
+			continue;
+		}
+		if (byte == MAP_BYTE(1, 0) && !again)
+			continue;	// always in use so soon
+		entries[nr] = block->entries[i];
+		which[nr++] = i;
+	}
+	if (!nr || !map->ops.judge)
+		return;
+	map->ops.judge(map->ops.ctx, entries, nr, table->huge, why);
+	map->stats.judged += nr;
+	for (size_t i = 0; i < nr; i++) {
+		bool seen = why[i] == MAP_SEEN || (together && why[i] != MAP_OTHER);
+		uint8_t *byte = &table->pages[which[i]];
+
+		if (!seen)
+			map_table_unseen(table, which[i], why[i]);
+		else if (map_epoch_of(*byte) == MAP_UNSEEN)
+			*byte = table->nr_epochs > 1 ? MAP_BYTE(1, 0) : MAP_BYTE(MAP_UNTOUCHED, 0);
+	}
+}
+
+static void refuse(struct map_table *table, const struct block *block, const struct bulk_range *ranges, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++) {
+		if (!ranges[i].refused || ranges[i].refused == BULK_GONE ||
+		    ranges[i].end <= block->address || ranges[i].start >= block->address + BLOCK)
+			continue;
+		enum map_unseen why = ranges[i].refused == BULK_TORN ? MAP_TORN : MAP_LOCKED;
+		size_t pages = map_table_pages(table);
+
+		for (size_t page = 0; page < pages; page++) {
+			uint64_t at = block->address + page * PAGE;
+
+			if (table->huge || (at >= ranges[i].start && at < ranges[i].end))
+				if (map_in(block->mask, page))
+					map_table_unseen(table, page, why);
+		}
+	}
+}
+
+/** Begin an epoch of a table that was cleared just now, and settle what is young already. */
+static void arm_table(struct page_map *map, struct map_target *target, enum map_kind kind,
+		      struct block *block, const struct bulk_range *ranges, size_t nr, bool together, map_time now)
+{
+	struct map_table *table = *block->table;
+	struct totals before = totals_of(table), after;
+
+	if (table->huge != block->huge)
+		return;	// its next read will find out
+	map_table_arm(table, now);
+	judge(map, table, block, together);
+	refuse(table, block, ranges, nr);
+	map_table_read(table, &map->ops.format, block->entries, block->mask, now);
+	after = totals_of(table);
+	after.fresh = before.fresh;	// what is hot is no news
+	account(map, target, kind, before, after);
+}
+
+static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk, enum map_kind kind,
+		    struct bulk_view *view, uint64_t now_ns)
+{
+	struct map_target *target = &map->targets[index];
+	struct bulk_range ranges[MAX_RANGES];
+	bool due[MAP_CHUNK_BLOCKS] = {0};
+	size_t nr = 0, nr_due = 0;
+	struct block block;
+	map_time now = map_now(map, target, now_ns);
+
+	for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
+		struct map_table *table = map_chunk_table(chunk, kind, i);
+
+		if (!may_arm(map, target, kind, table, now) || !look_at(map, target, chunk, kind, view, i, &block))
+			continue;
+		if (!add_block(map, target, kind, &block, ranges, &nr))
+			break;	// the rest at another visit
+		due[i] = true;
+		nr_due++;
+	}
+	if (!nr_due)
+		return 0;
+	int err = nr ? map->ops.clear(map->ops.ctx, index, ranges, nr) : 0;
+
+	now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
+	map->stats.clears++;
+	map->stats.ranges += nr;
+	if (!err)
+		err = view_chunk(map, index, chunk, view);
+	for (size_t i = 0; !err && i < MAP_CHUNK_BLOCKS; i++)
+		if (due[i] && look_at(map, target, chunk, kind, view, i, &block) && block.table && *block.table)
+			arm_table(map, target, kind, &block, ranges, nr, false, now);
+	return err;
+}
+
+/** When to come again, and whether there is something to arm. */
+static void plan(struct page_map *map, struct map_target *target, struct map_chunk *chunk, map_time now)
+{
+	// New memory beside tables that are old: a tenth of the share is for finding it.
+	uint64_t tables = map->stats.tables + 1, look_ns = 2000;
+	uint64_t longest = tables * look_ns * 10 * 1000 / ((uint64_t)map->settings.share_ns / 1000000 + 1);
+	bool any = false;
+
+	longest = longest < UINT64_C(2000000000) ? UINT64_C(2000000000) : longest;
+	longest = longest > UINT64_C(60000000000) ? UINT64_C(60000000000) : longest;
+	chunk->arm = false;
+	chunk->due = now + map_time_of(longest);
+	for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
+		for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
+			struct map_table *table = map_chunk_table(chunk, kind, i);
+
+			if (!table)
+				continue;
+			any = true;
+			chunk->arm |= may_arm(map, target, kind, table, now);
+			if (!table->nr_epochs)
+				continue;
+			map_time next = map_table_next(table);
+
+			if ((int32_t)(next - chunk->due) < 0)
+				chunk->due = next;
+		}
+	}
+	if ((int32_t)(chunk->due - now) <= 0)
+		chunk->due = now + 1;
+	if (any) {
+		chunk->empty = 0;
+	} else {
+		chunk->due = now + map_time_of(UINT64_C(500000000) << chunk->empty);
+		chunk->empty += chunk->empty < 6;
+	}
+}
+
+int map_visit(struct page_map *map, size_t index, struct map_chunk *chunk, bool arm, uint64_t now_ns)
+{
+	struct map_target *target = &map->targets[index];
+	map_time now = map_now(map, target, now_ns);
+	struct bulk_view view;
+	int err = view_chunk(map, index, chunk, &view);
+
+	map->stats.visits++;
+	if (err)
+		return err;
+	take(map, target, chunk, &view, now);
+	for (size_t kind = 0; arm && !err && kind < NR_MAP_KINDS; kind++)
+		err = arm_kind(map, index, chunk, kind, &view, now_ns);
+	if (!err)
+		plan(map, target, chunk, now);
+	return err;
+}
+
+int map_clear_used(struct page_map *map, size_t index, enum map_kind kind)
+{
+	struct map_target *target = &map->targets[index];
+	struct bulk_range ranges[MAX_RANGES];
+	int err = 0;
+
+	for (size_t j = 0; j < target->nr_chunks && !err; j++) {
+		struct map_chunk *chunk = &target->chunks[j];
+		struct bulk_view view;
+		struct block block;
+		size_t nr = 0;
+
+		if (!chunk->tables[kind])
+			continue;
+		err = view_chunk(map, index, chunk, &view);
+		for (size_t i = 0; i < MAP_CHUNK_BLOCKS && !err; i++)
+			if (look_at(map, target, chunk, kind, &view, i, &block))
+				add_block(map, target, kind, &block, ranges, &nr);
+		if (!err && nr)
+			err = map->ops.clear(map->ops.ctx, index, ranges, nr);
+	}
+	return err;
+}
+
+int map_arm_all(struct page_map *map, size_t index, struct map_chunk *chunk, enum map_kind kind,
+		struct map_change *change)
+{
+	struct map_target *target = &map->targets[index];
+	map_time now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
+	struct bulk_view view;
+	int err = view_chunk(map, index, chunk, &view);
+
+	for (size_t i = 0; !err && i < MAP_CHUNK_BLOCKS; i++) {
+		struct block block;
+		struct map_table *table = map_chunk_table(chunk, kind, i);
+
+		if (!table || !look_at(map, target, chunk, kind, &view, i, &block))
+			continue;
+		uint16_t used = table->used;
+
+		arm_table(map, target, kind, &block, NULL, 0, true, now);
+		change->used += used;
+		change->calm += table->calm ? used : 0;
+	}
+	if (!err)
+		plan(map, target, chunk, now);
+	return err;
+}

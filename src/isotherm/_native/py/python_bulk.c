@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "py/python_bulk.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "map/page_map.h"
+#include "sys/page.h"
+
+// Entries of our own making: what PageState says, as bits.
+enum { PRESENT = 1, TABLE = 2, YOUNG = 4, UNSEEN = 8 };
+
+struct python_bulk {
+	PyObject *object;
+	uint64_t tables[MAP_CHUNK_BLOCKS][512];
+	uint64_t upper[MAP_CHUNK_BLOCKS];
+};
+
+static uint64_t now_ns(void *ctx)
+{
+	PyObject *found = PyObject_CallMethod(((struct python_bulk *)ctx)->object, "now_ns", NULL);
+	uint64_t ns = found ? PyLong_AsUnsignedLongLong(found) : 0;
+
+	Py_XDECREF(found);
+	return ns;
+}
+
+static int view(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk_view *out)
+{
+	static const uint64_t entries[4] = {0, PRESENT, PRESENT | YOUNG, PRESENT | UNSEEN};
+	struct python_bulk *bulk = ctx;
+	size_t pages = nr * BLOCK_PAGES;
+	PyObject *found;
+	char *states;
+	Py_ssize_t length;
+
+	if (PyErr_Occurred())
+		return -EINTR;
+	found = PyObject_CallMethod(bulk->object, "read", "nKK", (Py_ssize_t)target, start, start + nr * BLOCK);
+	if (!found || PyBytes_AsStringAndSize(found, &states, &length)) {
+		Py_XDECREF(found);
+		return -EINTR;
+	}
+	if ((size_t)length != pages) {
+		Py_DECREF(found);
+		PyErr_SetString(PyExc_ValueError, "read() must return a byte per page");
+		return -EINTR;
+	}
+	for (size_t i = 0; i < pages; i++) {
+		uint8_t state = (uint8_t)states[i];
+
+		bulk->tables[i / BLOCK_PAGES][i % BLOCK_PAGES] = entries[state & 3];
+		if (i % BLOCK_PAGES == 0)
+			bulk->upper[i / BLOCK_PAGES] = 0;
+		if (state)
+			bulk->upper[i / BLOCK_PAGES] = PRESENT | TABLE;
+	}
+	Py_DECREF(found);
+	*out = (struct bulk_view){bulk->tables, bulk->upper};
+	return 0;
+}
+
+static int clear(void *ctx, size_t target, struct bulk_range *ranges, size_t nr)
+{
+	PyObject *list = PyList_New((Py_ssize_t)nr), *done;
+
+	for (size_t i = 0; list && i < nr; i++) {
+		PyObject *item = Py_BuildValue("(KK)", ranges[i].start, ranges[i].end);
+
+		if (!item || PyList_SetItem(list, (Py_ssize_t)i, item))
+			Py_CLEAR(list);
+	}
+	done = list ? PyObject_CallMethod(((struct python_bulk *)ctx)->object, "clear", "nO", (Py_ssize_t)target, list)
+		    : NULL;
+	Py_XDECREF(list);
+	Py_XDECREF(done);
+	return done ? 0 : -EINTR;
+}
+
+struct python_bulk *python_bulk_new(PyObject *object, struct bulk_ops *ops)
+{
+	struct python_bulk *bulk = calloc(1, sizeof(*bulk));
+
+	if (!bulk) {
+		PyErr_NoMemory();
+		return NULL;
+	}
+	bulk->object = object;
+	*ops = (struct bulk_ops){
+		.ctx = bulk,
+		.format = {.present = PRESENT, .young = YOUNG, .unseen = UNSEEN, .leaf_bit = 1, .leaf_flip = 1},
+		.max_view = MAP_CHUNK_BLOCKS,
+		.now_ns = now_ns,
+		.view = view,
+		.clear = clear,
+	};
+	return bulk;
+}
+
+void python_bulk_free(struct python_bulk *bulk)
+{
+	free(bulk);
+}

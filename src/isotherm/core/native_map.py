@@ -1,0 +1,201 @@
+"""The map of pages on the C core: which memory is followed, and what is summed up of it."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from isotherm import _core
+from isotherm.clock import Clock
+from isotherm.core.look import Bulk, TargetRanges
+from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRow
+from isotherm.model.ranges import Range, aligned, intersect, union
+from isotherm.model.target import Mapping
+
+#: A share of the map's CPU time that sums may cost, and how often there is one at the most.
+_SUM_SHARE = 0.1
+_SUM_NS = 1_000_000_000
+#: Reserved addresses that nobody may access are looked through for pages up to this size.
+_MOST_RESERVED = 1 << 30
+_NO_MEMORY = ("[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]")
+_SHMEM = ("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")  # noqa: S108 - a name in an address map
+_KINDS: tuple[Kind, ...] = ("anon", "file", "shmem")
+#: Rows of a target at most; further mappings are summed up as one.
+_MOST_ROWS = 500
+_OTHERS = "(others)"
+_ANON, _FILE = 0, 1
+_PRIVATE_FILE = 1
+
+
+class _TimedBulk:
+    """A `Bulk` as `_core.PageMap` wants it: with the time."""
+
+    def __init__(self, bulk: Bulk, clock: Clock) -> None:
+        self.read = bulk.read
+        self.clear = bulk.clear
+        self.now_ns = clock.now_ns
+
+
+class NativePageMap:
+    """
+    Follows all pages of the targets of a look; a `core.page_map.PageMap`.
+
+    source: the access check of the backend bpf, or a `Bulk`; clock: its time. share: of one CPU to
+    keep to; first: likewise until all was looked at once, if that is more. stall_ns: an address
+    map may be held for so long, by estimate, to see shared memory, 0 is never. nodes: (first
+    frame, end, node) of each NUMA node's memory, () for a machine with one. scope: keep to these
+    addresses.
+    shared_by: how shared memory is seen if not by holding address maps.
+    """
+
+    def __init__(
+        self,
+        source: _core.AccessBpf | Bulk,
+        clock: Clock,
+        *,
+        share: float,
+        first: float = 0.0,
+        stall_ns: int = 0,
+        nodes: Sequence[tuple[int, int, int]] = (),
+        scope: Sequence[Range] = (),
+        shared_by: str = "",
+    ) -> None:
+        self._clock = clock
+        self._share = share
+        self._began_ns = clock.now_ns()
+        self._nodes = array("Q", [word for node in nodes for word in node])
+        self._scope = union(scope)
+        self._shared_by = shared_by
+        self._rows: list[tuple[int, str, Kind]] = []
+        self._sum_due_ns = 0
+        self._core = _core.PageMap(
+            source if isinstance(source, _core.AccessBpf) else _TimedBulk(source, clock),
+            now_ns=self._began_ns,
+            share_ns=int(share * 1e9),
+            first_ns=int(first * 1e9),
+            stall_ns=stall_ns,
+        )
+
+    def update(self, targets: Sequence[TargetRanges]) -> None:
+        self._core.set_targets(array("I", [known.target.id for known in targets]))
+        rows: dict[tuple[int, str, Kind], int] = {}
+        for index, known in enumerate(targets):
+            self._core.set_areas(index, self._areas(index, known, rows))
+        self._rows = list(rows)
+
+    def step(self, slack_ns: int = 0) -> int:
+        return self._core.step(self._clock.now_ns(), slack_ns)
+
+    def covered(self) -> bool:
+        return self._core.stats()["covered"]
+
+    def take(self) -> PageUse | None:
+        if self._clock.now_ns() < self._sum_due_ns:
+            return None
+        return self.sum()
+
+    def sum(self) -> PageUse:
+        now_ns = self._clock.now_ns()
+        watched_ns = max(1, now_ns - self._began_ns)
+        windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
+        found, cost_ns = self._core.sum(now_ns, len(self._rows), array("Q", windows), self._nodes)
+        rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
+        self._sum_due_ns = now_ns + max(_SUM_NS, rest_ns)
+        stats = self._core.stats()
+        return PageUse(
+            monotonic_ns=now_ns,
+            watched_ns=watched_ns,
+            windows_ns=windows,
+            rows=tuple(self._row(row, kind, node, words) for row, kind, node, words in found),
+            shared_by=CLEAR_REFS
+            if stats["by_rounds"] and not self._shared_by
+            else self._shared_by,
+            held_ns=stats["held_ns"],
+        )
+
+    def ages(self, target: int, start: int, end: int) -> bytes:
+        """
+        Return what is known of each page of [start, end), four bytes each.
+
+        Places in `WINDOWS_NS`: of the shortest window in which the page surely, likely, possibly
+        was used, and of how many of them it surely was idle. All four are 0xff where there is no
+        page, 0xfe where its use is not seen, 0xfd where nobody looked yet.
+        """
+        return self._core.ages(target, start, end, self._clock.now_ns(), array("Q", WINDOWS_NS))
+
+    def seen(self, target: int, start: int, end: int) -> None:
+        """Note that somebody found pages of [start, end) young, and clears them."""
+        self._core.seen(target, start, end, self._clock.now_ns())
+
+    def stats(self) -> _core.PageMapStats:
+        """Return counts and costs since the start."""
+        return self._core.stats()
+
+    def close(self) -> None:
+        self._core.close()
+
+    def _areas(
+        self, index: int, known: TargetRanges, rows: dict[tuple[int, str, Kind], int]
+    ) -> array[int]:
+        words, first = array("Q"), len(rows)
+        for mapping in _followed(known):
+            kind = kind_of(mapping)
+            key = (index, mapping.title, kind)
+            if key not in rows and len(rows) - first >= _MOST_ROWS:
+                key = (index, _OTHERS, kind)
+            row = rows.setdefault(key, len(rows))
+            private = kind != "anon" and not mapping.permissions.endswith("s")
+            what = _ANON if kind == "anon" else _FILE
+            flags = _PRIVATE_FILE if private else 0
+            for part in self._parts(mapping):
+                words.extend((part.start, part.end, row | what << 32 | flags << 40))
+        return words
+
+    def _parts(self, mapping: Mapping) -> Sequence[Range]:
+        whole = [Range(mapping.start, mapping.end)]
+        return intersect(whole, self._scope) if self._scope else whole
+
+    def _row(self, row: int, own: int, node: int, words: array[int]) -> UseRow:
+        target, what, kind = self._rows[row]
+        resident, unseen, uncovered = words[:3]
+        width = (len(words) - 3) // 5
+        parts = [tuple(words[3 + i * width : 3 + (i + 1) * width]) for i in range(5)]
+        return UseRow(
+            target,
+            what,
+            "anon" if own == _ANON else kind,
+            node if self._nodes else None,
+            resident,
+            min(unseen, resident),
+            min(uncovered, resident - min(unseen, resident)),
+            *parts,
+        )
+
+
+def _followed(known: TargetRanges) -> list[Mapping]:
+    """The mappings that may have pages; without an address map the ranges stand for some."""
+    if known.mappings:
+        found = [mapping for mapping in known.mappings if _may_have_pages(mapping)]
+    else:
+        found = [Mapping(*aligned(one.start, one.end), "rw-p", "") for one in known.ranges]
+    apart: list[Mapping] = []
+    for mapping in sorted(found, key=lambda mapping: mapping.start):
+        # Of a map that was read while it changed: no address twice.
+        if not apart or apart[-1].end <= mapping.start:
+            apart.append(mapping)
+    return apart
+
+
+def kind_of(mapping: Mapping) -> Kind:
+    """Return whose memory a mapping shows; of a private file's some may be anonymous."""
+    if mapping.is_anonymous:
+        return "anon"
+    return "shmem" if mapping.name.startswith(_SHMEM) else "file"
+
+
+def _may_have_pages(mapping: Mapping) -> bool:
+    if mapping.name in _NO_MEMORY:
+        return False
+    if mapping.name.startswith("/dev/") and not mapping.name.startswith(_SHMEM):
+        return False
+    return mapping.permissions[:3] != "---" or mapping.size <= _MOST_RESERVED
