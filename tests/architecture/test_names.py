@@ -22,12 +22,12 @@ OTHERWISE = {
     "idle": {
         "analysis",
         "report",
-        "recording",
         "schemefile",
         "schemes",
         "model",
         "actions",
         "core",
+        "recording",
     },
 }
 

@@ -31,7 +31,7 @@ class Governor:
 
     share: of one CPU to stay under; shortest: attributes with the shortest wanted intervals.
 
-    Invariants: the sampling interval is between that of `shortest` and twenty times of it; the ratio
+    Invariants: the sampling interval is between that of `shortest` and twenty times it; the ratio
     of aggregation to sampling interval is that of `shortest`.
     """
 

@@ -38,8 +38,8 @@ class SmapsMap:
     def update(self, targets: Sequence[TargetRanges]) -> None:
         """Nothing: the look has told the epochs already."""
 
-    def step(self) -> int:
-        if self._epochs.due_ns() <= time.monotonic_ns():
+    def step(self, slack_ns: int = 0) -> int:
+        if self._epochs.due_ns() <= time.monotonic_ns() + slack_ns:
             self._epochs.read()
         # A window may begin an epoch meanwhile, whose first second is to be told as well.
         return min(self._epochs.due_ns(), time.monotonic_ns() + _MOMENT_NS)
