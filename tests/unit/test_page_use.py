@@ -22,7 +22,7 @@ from isotherm.analysis.suggestion import Suggestion, suggest
 from isotherm.analysis.summary import summarize
 from isotherm.analysis.use_windows import UseCollector, equal_windows, window_use
 from isotherm.errors import BadValueError
-from isotherm.model.target import Target
+from isotherm.model.target import Mapping, Target
 from isotherm.schemefile.files import load
 from support.snapshots import MIB, T0, WINDOW_NS, S, page_use, phases, snapshot, use_row
 
@@ -188,6 +188,20 @@ def test_a_summary_takes_its_figures_from_pages_where_it_can():
     assert summary.equal_use.percentiles(50) == (11 * MIB,)
     assert summary.equal_use.window_ns == S
     assert [target.name for target in summary.use_targets] == ["app", "helper"]
+
+
+def test_shared_mappings_are_left_alone_by_schemes():
+    """Even where nobody else maps them: what is promised is what is done."""
+    file = use_row({12: 20 * MIB}, what="/x", kind="file")
+    *others, last = phases(120)
+    maps = {7: (Mapping(0, 32 * MIB, "rw-s", "/x"),), 9: ()}
+    made = [*others, replace(last, mappings=maps, page_use=page_use(HEAP_ROW, file))]
+    summary = summarize(made)
+    assert summary.could_free.file_bytes == 0
+    assert summary.could_free.swap_bytes == 40 * MIB
+    assert suggest(summary).what == "[heap]"
+    twice = {7: (*maps[7], Mapping(64 * MIB, 96 * MIB, "r--p", "/x"))}
+    assert summarize([*made, replace(made[-1], mappings=twice)]).could_free.file_bytes == 20 * MIB
 
 
 def test_what_is_suggested_is_what_pages_say():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isotherm.analysis.idleness import HEADLINES_NS, is_reached
-from isotherm.model.page_use import PageUse, UseRow
+from isotherm.model.page_use import PageUse
+from isotherm.model.target import Mapping, Target
 
 #: Memory of these kinds goes to swap space; that of files goes back to its file.
 NEEDS_SWAP = frozenset({"anon", "shmem"})
@@ -46,21 +48,35 @@ def idle_age_ns(use: PageUse) -> int | None:
     return next((ns for ns in known if is_reached(ns, use.watched_ns)), None)
 
 
-def could_free(
-    use: PageUse, swap_free_bytes: int | None, rows: Sequence[UseRow] | None = None
-) -> CouldFree | None:
+def movable(
+    use: PageUse, targets: Sequence[Target], mappings: MappingOf[int, Sequence[Mapping]]
+) -> PageUse:
+    """
+    Return the same without shared mappings (MAP_SHARED), which schemes leave alone.
+
+    targets: those that rows speak of; mappings: their address maps, by target id.
+    """
+    shared: dict[tuple[int, str], bool] = {}
+    for index, target in enumerate(targets):
+        for mapping in mappings.get(target.id, ()):
+            key = index, mapping.title
+            shared[key] = shared.get(key, True) and mapping.permissions.endswith("s")
+    rows = tuple(row for row in use.rows if not shared.get((row.target, row.what), False))
+    return replace(use, rows=rows)
+
+
+def could_free(use: PageUse, swap_free_bytes: int | None) -> CouldFree | None:
     """
     Return what could be freed of memory that was idle for `idle_age_ns`; None without such an age.
 
-    swap_free_bytes: swap space that is free, None where that is not known; rows: parts of the
-    memory, all of it by default.
+    use: of `movable` memory; swap_free_bytes: swap space that is free, None where it is not known.
     """
     age_ns = idle_age_ns(use)
     if age_ns is None:
         return None
     at = use.windows_ns.index(age_ns)
     file, swap = 0, 0
-    for row in use.rows if rows is None else rows:
+    for row in use.rows:
         if row.kind in NEEDS_SWAP:
             swap += row.idle_own[at]
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isotherm.analysis.could_free import CouldFree, could_free
 from isotherm.analysis.hotness import total
@@ -36,21 +36,21 @@ class Suggestion:
 
 def suggest(summary: Summary) -> Suggestion | None:
     """Return the mapping from which the most would be paged out, if that is worth saying."""
-    if summary.use is not None:
-        return _by_pages(summary.use, summary.swap_free_bytes)
+    if summary.use is not None and summary.movable is not None:
+        return _by_pages(summary.movable, summary.swap_free_bytes, summary.use.resident)
     return _by_regions(summary)
 
 
-def _by_pages(use: PageUse, swap_free_bytes: int | None) -> Suggestion | None:
+def _by_pages(use: PageUse, swap_free_bytes: int | None, resident: int) -> Suggestion | None:
     best: tuple[str, CouldFree] | None = None
     for part in by_mapping(use):
-        found = could_free(use, swap_free_bytes, [part.row])
+        found = could_free(replace(use, rows=(part.row,)), swap_free_bytes)
         if found is not None and (best is None or _size(found) > _size(best[1])):
             best = part.name, found
     if best is None:
         return None
     name, found = best
-    if found.age_ns < _LEAST_NS or _size(found) < max(_WORTH_BYTES, _WORTH_SHARE * use.resident):
+    if found.age_ns < _LEAST_NS or _size(found) < max(_WORTH_BYTES, _WORTH_SHARE * resident):
         return None
     age = format_duration(found.age_ns)
     scheme = f"pageout filter=idle:{age}" if use.exact else f"pageout access=0% age={age}.."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from isotherm.analysis.could_free import CouldFree, could_free, idle_age_ns
+from isotherm.analysis.could_free import CouldFree, could_free, idle_age_ns, movable
 from isotherm.analysis.extent import Extent
 from isotherm.analysis.hotness import Heat, by_mapping, total
 from isotherm.analysis.idleness import headline_ns, idle_ages, is_reached
@@ -68,7 +68,13 @@ class Summary:
     @property
     def could_free(self) -> CouldFree | None:
         """What paging out idle pages could free, None where no map of pages tells."""
-        return None if self.use is None else could_free(self.use, self.swap_free_bytes)
+        use = self.movable
+        return None if use is None else could_free(use, self.swap_free_bytes)
+
+    @property
+    def movable(self) -> PageUse | None:
+        """What a map of pages knows of memory that schemes do not leave alone."""
+        return None if self.use is None else movable(self.use, self.use_targets, self.mappings)
 
     @property
     def idle_bytes(self) -> int:

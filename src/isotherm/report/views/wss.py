@@ -144,7 +144,7 @@ def _by_pages(by: ByPages, width: int) -> list[str]:
         length, size = format_duration(point.window_ns), format_size(point.bytes)
         lines.append(f" {length:>6} {size:>9} {pages.bounds(point):>{beside}} {drawn}")
     lines += labelled("unknown", pages.unknown_text(by.use), width, _INDENT)
-    if by.sizes:
+    if len(by.equal) > 1:
         left = f", {by.equal.left_out} more left out" if by.equal.left_out else ""
         each = format_duration(by.equal.window_ns)
         head = f"over {len(by.equal)} windows of {each}{left}"
