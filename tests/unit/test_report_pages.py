@@ -85,14 +85,14 @@ def test_what_cannot_be_seen_is_the_headline(run):
 
 def test_how_shared_memory_was_seen_and_what_that_cost(run):
     out = run(replace(USE, shared_by="clear_refs", held_ns=13_000_000))
-    assert "seen by clear_refs, which held page faults of a target up for" in out
+    assert "seen by clear_refs; page faults of a target may have waited" in out
     assert "13ms" in out
     assert "--shared" not in run(replace(BLIND, shared_by="page_idle"))
 
 
 def test_a_coarse_map_says_so_first(run):
     out = lines(run(replace(USE, exact=False)))
-    assert out[1].startswith(" coarse        known is the share of each mapping that was used")
+    assert out[1] == " coarse        only the used share of each mapping is known, not which pages"
     assert " suggestion    [heap]: pageout access=0% age=10s.. could free 40.0 MiB" in out
 
 

@@ -106,7 +106,7 @@ def age_items(ages: Ages) -> list[str]:
 def headlines(use: PageUse, points: Sequence[Used]) -> Iterator[tuple[str, str]]:
     """Yield what must be known before the figures are read: labels and texts."""
     if not use.exact:
-        text = "known is the share of each mapping that was used, not which pages it were"
+        text = "only the used share of each mapping is known, not which pages"
         yield "coarse", text
     told_ns = told_window_ns(points, TOLD_NS)
     if use.unseen > _WORTH_SHARE * use.resident and told_ns is not None:
@@ -122,7 +122,7 @@ def headlines(use: PageUse, points: Sequence[Used]) -> Iterator[tuple[str, str]]
         where = f"within {format_duration(told_ns)}: {' and '.join(kinds)} cannot be seen here"
         yield "working set", f"{sizes} {where}{hint}"
     if use.shared_by:
-        held = f", which held page faults of a target up for {format_duration(use.held_ns)}"
+        held = f"; page faults of a target may have waited {format_duration(use.held_ns)} for it"
         yield "shared memory", f"seen by {use.shared_by}{held if use.held_ns else ''}"
 
 
