@@ -12,14 +12,23 @@ OWN = {
     "kdamond": ("backends/kdamond/",),
     "bpf": ("backends/bpf/",),
     "idle": ("backends/idle.py",),
-    "clear-refs": ("backends/clear_refs.py",),
+    "clear-refs": ("backends/clear_refs/",),
 }
 #: Words that mean something else as well: a kdamond is a thread of the kernel, idle memory is one
 #: that nobody uses, clear_refs is a file of the kernel.
 OTHERWISE = {
     "clear-refs": {"model"},
     "kdamond": {"kernel"},
-    "idle": {"analysis", "report", "schemefile", "schemes", "model", "actions", "core"},
+    "idle": {
+        "analysis",
+        "report",
+        "schemefile",
+        "schemes",
+        "model",
+        "actions",
+        "core",
+        "recording",
+    },
 }
 
 

@@ -63,6 +63,10 @@ def test_without_privileges_whole_mappings_are_seen():
     truth, estimate = STRIPS.findall(done.stdout)
     assert truth == estimate
     assert "backend   clear-refs: " in done.stdout
+    # It says what a picture of whole mappings is worth, and of no interval that is not.
+    assert " proves    which mappings are used" in done.stdout
+    assert "sampled every" not in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 
 @pytest.mark.kernel

@@ -23,6 +23,8 @@ from bpf_kit import (
 
 from isotherm.backends.bpf.look import self_test
 from isotherm.core.look import Check
+from isotherm.model.attrs import Attrs
+from isotherm.model.ranges import Range, intersect, union
 
 pytestmark = pytest.mark.kernel
 
@@ -149,6 +151,26 @@ def test_mlocked_memory_is_unobservable(child):
         assert set(found) == {UNOBSERVABLE}
         reasons = [u.reason for u in ops.targets()[0].unobservable if u.start <= at < u.end]
         assert reasons == ["mlocked"]
+
+
+def test_memory_that_is_locked_later_is_counted_once(child):
+    size = 16 * MIB
+    at = child.make(f"memory.small({size})")
+    child.run(f"kit.write({at}, {size})")
+    attrs = Attrs(sample_us=5_000, aggr_us=50_000, update_us=100_000)
+    with watching(child.pid) as ops:
+        for snapshot in ops.monitor(attrs, seed=1).snapshots():
+            monitored = union((r.start, r.end) for r in snapshot.regions)
+            unobservable = union((u.start, u.end) for u in snapshot.unobservable)
+            assert intersect(monitored, unobservable) == []
+            if snapshot.index == 0:
+                assert intersect(monitored, [Range(at, at + size)]) == [Range(at, at + size)]
+                child.run(f"kit.check(kit.libc.mlock2({at}, {size}, 0))")
+            if intersect(unobservable, [Range(at, at + size)]):
+                break
+            child.run(f"kit.touch({at})")
+    known = sum(u.size for u in snapshot.unobservable)
+    assert snapshot.monitored_bytes + known <= snapshot.targets[0].mapped_bytes
 
 
 def test_hugetlb_is_unobservable_and_known(child, setting):

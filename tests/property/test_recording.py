@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 
 from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
-from isotherm.model.snapshot import Columns, Cost, IdleAge, Snapshot
+from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import format as layout
 from isotherm.recording import zstd
 from isotherm.recording.reader import open_recording
 from isotherm.recording.writer import RecordingWriter
+from support.page_uses import page_uses
 from support.snapshots import phases
 
 u32 = st.integers(0, 2**32 - 1)
@@ -86,7 +87,6 @@ def snapshots(draw, index):
     values = zip(*rows, strict=True) if rows else ((),) * 6
     gaps = named(lambda start, end: st.builds(Unobservable, u64, start, end, name))
     maps = named(lambda start, end: st.builds(Mapping, start, end, name, name))
-    ages = st.builds(IdleAge, st.integers(0, max(0, len(found) - 1)), name, u64, u64)
     return Snapshot(
         index,
         *(draw(strategy) for strategy in (ns, ns, u64, u64)),
@@ -100,7 +100,7 @@ def snapshots(draw, index):
         schemes=tuple(draw(st.lists(states(len(found)), max_size=2))),
         monotonic_ns=draw(maybe),
         running_ns=draw(maybe),
-        idle_ages=draw(st.none() | st.lists(ages, max_size=3 * bool(found)).map(tuple)),
+        page_use=draw(st.none() | page_uses(len(found))),
     )
 
 
@@ -137,6 +137,14 @@ def test_round_trip(sent, flush_every_s):
     tried = [[len(state["tried"]) for state in row["schemes"]] for row in foreign]
     assert tried == [[len(state.tried) for state in one.schemes] for one in sent]
     assert [row["running_ns"] for row in foreign] == [one.running_ns for one in sent]
+    uses = [
+        use and (use.watched_ns, list(use.windows_ns), [list(row.used) for row in use.rows])
+        for use in (one.page_use for one in sent)
+    ]
+    assert uses == [
+        use and (use["watched_ns"], use["windows_ns"], [one["used"] for one in use["rows"]])
+        for use in (row["page_use"] for row in foreign)
+    ]
 
 
 def foreign_rows(path):
@@ -151,7 +159,7 @@ def foreign_rows(path):
         data = inflate.unused_data
     # Times of any ns have no datetime.
     arrays = na.ArrayStream.from_readable(stream).read_all()
-    keep = ("index", "regions", "schemes", "running_ns")
+    keep = ("index", "regions", "schemes", "running_ns", "page_use")
     children = {
         name: arrays.child(i).to_pylist()
         for i, name in enumerate(field.name for field in arrays.schema.fields)

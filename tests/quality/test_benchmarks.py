@@ -3,7 +3,9 @@
 import importlib
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,3 +33,82 @@ def test_shares_are_not_taken_of_noise(monkeypatch):
     assert ethp.share_of(100, 101, 150) is None
     assert ethp.kept(100.0, 50.0, 60.0) == pytest.approx(0.8)
     assert ethp.kept(50.0, 100.0, 60.0) is None
+
+
+@pytest.fixture
+def truth(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    names = ("truth_workload", "truth_witness", "truth_sets")
+    modules = SimpleNamespace(**{name[6:]: importlib.import_module(name) for name in names})
+    if modules.workload.compiler() is None:
+        pytest.skip("the programs of benchmarks/truth.py are made with a C compiler")
+    return modules
+
+
+def wait_for(program, nr):
+    """Until the program has done so much more."""
+    upto = program.done() + nr
+    while program.done() < upto:
+        time.sleep(0.01)
+
+
+MIB = 1 << 20
+#: Of memory: pattern, its areas, what is used of them within a few sweeps.
+PATTERNS = {
+    "eighth": (8 * MIB, 1 * MIB),
+    "moving": (10 * MIB, 1 * MIB),
+    "half": (8 * MIB, 4 * MIB),
+    "file": (8 * MIB, 2 * MIB),
+    "forbidden": (8 * MIB, 4 * MIB),
+    "ending": (8 * MIB, 8 * MIB),
+    "stacks": (16 * MIB, 16 * MIB),
+    "prefork": (152 * 64 * 1024, 40 * 64 * 1024),
+}
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_programs_write_down_what_they_use(truth, pattern):
+    nbytes, used = PATTERNS[pattern]
+    with truth.workload.scheduled(pattern, nbytes, 20) as program:
+        since = truth.workload.now_ms()
+        # Each thread and child sweeps on its own: enough for all of them to have had a turn.
+        wait_for(program, 10 * used // 4096)
+        account = program.last_used()
+        assert program.area_bytes() == nbytes
+        assert truth.workload.used_since(account, since) == used
+        idle = truth.workload.idle_by_age(account, truth.workload.now_ms(), (0, 10**15))
+        assert idle[1] <= nbytes - used <= idle[0] <= nbytes
+
+
+@pytest.mark.parametrize("pattern", ["eighth", "half", "file", "forbidden"])
+def test_the_kernel_bears_the_programs_out(truth, pattern):
+    nbytes, used = PATTERNS[pattern]
+    with truth.workload.scheduled(pattern, nbytes, 20) as program:
+        truth.witness.clear([program.pid])
+        wait_for(program, 4 * used // 4096)
+        witness = truth.witness.used_by([program.pid], 0.0)
+        assert witness.low == witness.high
+        # Its code, libraries, stack and account are used besides: well under a MiB.
+        assert used * 0.99 <= witness.low <= used + MIB
+
+
+def test_of_several_processes_shared_memory_is_counted_once(truth):
+    def mapping(name, rss, pss, referenced):
+        return truth.witness.Mapping(0, rss, name, rss, pss, referenced)
+
+    # a segment that two share, of which they used 30 and 50; private memory of 10 each
+    first = [mapping("segment", 100, 50, 30), mapping("[heap]", 20, 20, 10)]
+    second = [mapping("segment", 100, 50, 50), mapping("[heap]", 20, 20, 10)]
+    assert truth.witness.bounds([first, second]) == (50 + 20, 80 + 20)
+    # of a library that three others map as well, two fifths count
+    library = [mapping("libc", 100, 20, 100)]
+    assert truth.witness.bounds([library, library]) == (40, 40)
+
+
+def test_errors_count_from_the_range_of_the_witnesses(truth):
+    found = truth.sets.Truth(1.0, 100.0, 104.0, 500.0)
+    assert found.known
+    assert found.error(102) == 0
+    assert found.error(90) == pytest.approx(0.10)
+    assert found.error(114) == pytest.approx(0.10)
+    assert not truth.sets.Truth(1.0, 50.0, 104.0, 500.0).known

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Mapping as MappingOf
+from typing import Any
 
+from isotherm.model.page_use import WINDOWS_NS, Kind, PageUse, UseRow
 from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
 
@@ -89,3 +92,48 @@ def phases(count: int = 60) -> list[Snapshot]:
             )
         )
     return made
+
+
+S = 1_000_000_000
+
+
+def windows_until(watched_ns: int) -> tuple[int, ...]:
+    """The lengths of time that somebody knows who has watched for so long."""
+    return (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
+
+
+def use_row(
+    ages: MappingOf[float, int],
+    *,
+    watched_ns: int = 30 * S,
+    unseen: int = 0,
+    uncovered: int = 0,
+    doubt: int = 0,
+    own: bool = True,
+    target: int = 0,
+    what: str = "[heap]",
+    kind: Kind = "anon",
+    node: int | None = 0,
+) -> UseRow:
+    """
+    A row of memory that was last used so long ago: {seconds: bytes}.
+
+    doubt: bytes, at most, that may have been used, or not, besides; own: nobody else maps it.
+    """
+    windows = windows_until(watched_ns)
+    used = [sum(n for s, n in ages.items() if s * S < ns) for ns in windows]
+    idle = tuple(sum(n for s, n in ages.items() if s * S >= ns) for ns in windows)
+    resident = sum(ages.values()) + unseen + uncovered
+    return UseRow(
+        target, what, kind, node, resident, unseen, uncovered,
+        used_low=tuple(max(0, n - doubt) for n in used),
+        used=tuple(used),
+        used_high=tuple(min(resident, n + doubt + unseen + uncovered) for n in used),
+        idle=idle,
+        idle_own=idle if own else (0,) * len(idle),
+    )  # fmt: skip
+
+
+def page_use(*rows: UseRow, watched_ns: int = 30 * S, **changes: Any) -> PageUse:
+    """What a map knows after so long, at that time of CLOCK_MONOTONIC; all of it is exact."""
+    return PageUse(watched_ns, watched_ns, windows_until(watched_ns), rows, **changes)

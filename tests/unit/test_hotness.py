@@ -32,6 +32,14 @@ def test_idle_long_waits_for_its_time():
     assert heap.idle_long == 56 * MIB
 
 
+def test_of_a_whole_mapping_the_share_that_was_used_is_hot():
+    one = replace(snapshot(0, [(0, 0, 1000, 5, 30, 0)]), shares=True)
+    maps = {0: (Mapping(0, 1000, "rw-p", "a"),)}
+    most = one.max_nr_accesses
+    assert by_mapping(one, maps) == [Heat("a", 1000, 5000 // most, 0, 1000 - 5000 // most)]
+    assert one.working_set_bytes == 5000 // most < 1000
+
+
 def test_holes_between_mappings_belong_to_nobody():
     one = snapshot(0, [(0, 0, 1000, 10, 0, 0)])
     maps = {0: (Mapping(600, 700, "r--p", "b"), Mapping(100, 200, "r--p", "a"))}
@@ -51,6 +59,13 @@ def test_unobservable_is_neither_hot_nor_cold():
     )
     assert by_mapping(one, {}) == [Heat(UNKNOWN, 3000, unobservable=3000)]
     assert sum(size for _, size in idle_ages(one)) == 0
+
+
+def test_what_is_mostly_unobservable_is_neither_hot_nor_cold():
+    rows = [(0, 0, 1000, 20, 0, 501), (0, 1000, 2000, 0, 99, 501), (0, 2000, 3000, 0, 99, 500)]
+    one = snapshot(0, rows)
+    assert by_mapping(one, {}) == [Heat(UNKNOWN, 3000, 0, 0, 500, 2500, 0, 0)]
+    assert sum(size for _, size in idle_ages(one)) == 500
 
 
 def test_nothing_is_promised_of_what_schemes_leave_alone():

@@ -28,12 +28,12 @@ def run(tick_us, windows, share=0.01, shortest=None):
         now += length
         cost = int(attrs.samples_per_aggr * tick_us * 1000)
         attrs = governor.observe(snapshot, cost, attrs) or attrs
-        assert shortest.sample_us <= attrs.sample_us <= 10 * shortest.sample_us
+        assert shortest.sample_us <= attrs.sample_us <= 20 * shortest.sample_us
         assert attrs.samples_per_aggr == shortest.samples_per_aggr
     return attrs
 
 
-@given(st.floats(1, 450))
+@given(st.floats(1, 900))
 def test_the_share_is_kept_for_every_cost_of_a_tick_that_allows_it(tick_us):
     attrs = run(tick_us, 400)
     share = tick_us / attrs.sample_us
@@ -47,7 +47,7 @@ def test_a_cheap_monitor_keeps_its_intervals():
 
 
 def test_a_dear_monitor_stops_at_the_longest_interval():
-    assert run(5000, 400).sample_us == 10 * Attrs().sample_us
+    assert run(5000, 400).sample_us == 20 * Attrs().sample_us
 
 
 def test_it_returns_to_short_intervals_when_it_may():

@@ -65,9 +65,16 @@ def test_smaps_text():
 7f0000000000-7f0000400000 rw-p 00000000 00:00 0                          [anon:Heap Rss: 7 kB]
 Size:               4096 kB
 Rss:                2052 kB
+Pss:                2049 kB
+Pss_Dirty:             1 kB
+Shared_Clean:          4 kB
+Private_Clean:         8 kB
+Private_Dirty:      2040 kB
 Referenced:         2048 kB
 AnonHugePages:      2048 kB
 Swap:                  8 kB
+Shared_Hugetlb:     4096 kB
+Private_Hugetlb:    2048 kB
 Locked:                4 kB
 VmFlags: rd wr mr lo hg
 7f0000400000-7f0000401000 r--p 00000000 00:00 0
@@ -76,6 +83,8 @@ Rss:                   0 kB
     first, second = smaps.parse_smaps(text)
     assert first.mapping.name == "[anon:Heap Rss: 7 kB]"
     assert first.rss_bytes == 2052 << 10
+    assert (first.pss_bytes, first.private_bytes) == (2049 << 10, 2048 << 10)
+    assert first.hugetlb_bytes == 6144 << 10
     assert first.referenced_bytes == first.anon_huge_bytes == 2048 << 10
     assert (first.swap_bytes, first.locked_bytes) == (8192, 4096)
     assert first.flags == {"rd", "wr", "mr", "lo", "hg"}

@@ -15,6 +15,7 @@ import nanoarrow as na
 import pytest
 
 from isotherm.errors import BadValueError, DamagedRecordingError, OutputError
+from isotherm.kernel.pages.pagemap import free_swap_bytes
 from isotherm.model.attrs import Attrs
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping, Target
@@ -22,7 +23,7 @@ from isotherm.recording import format as layout
 from isotherm.recording import zstd
 from isotherm.recording.reader import open_recording
 from isotherm.recording.writer import RecordingWriter
-from support.snapshots import HEAP, MIB, phases, snapshot
+from support.snapshots import HEAP, MIB, S, page_use, phases, snapshot, use_row
 
 
 def write(path, snapshots, **options):
@@ -79,6 +80,7 @@ def test_info_says_where_it_comes_from(tmp_path):
     assert info["attrs"]["aggr_us"] == 100_000
     assert info["host"] == "other"
     assert {"isotherm", "kernel", "machine", "command_line", "start_ns"} <= set(info)
+    assert info["swap_free_bytes"] == free_swap_bytes()
 
 
 def test_no_snapshots_and_no_regions(tmp_path):
@@ -370,3 +372,57 @@ def test_columns_are_taken_not_iterated(tmp_path):
 
     assert isinstance(snapshot(0).columns, Columns)
     assert calls(5000) == calls(50)
+
+
+def process(second):
+    """40 mappings of which one in ten changes within a second, after so many seconds."""
+    watched = second * S
+    rows = []
+    for i in range(40):
+        changed = max(0, second - i) // 10 * 4096 * i
+        ages = {0.05: MIB + changed, 0.7: 40_960 * i, second - 0.5: 20 * MIB - changed}
+        shared = {"unseen": 4096 * i, "own": False} if i % 8 == 0 else {}
+        rows.append(use_row(ages, watched_ns=watched, what=f"/usr/lib/lib{i}.so", **shared))
+    return page_use(*rows, watched_ns=watched, shared_by="page_idle")
+
+
+def test_what_pages_were_used_is_small(tmp_path):
+    """A figure a second; 9 to 12 lengths of time in five figures, 40 mappings."""
+    plain = phases(300)
+    uses = {one.index: process(one.index // 10) for one in plain if one.index % 10 == 9}
+    made = [replace(one, page_use=uses.get(one.index)) for one in plain[20:]]
+    path = write(tmp_path / "x.isotherm", made)
+    without = write(tmp_path / "y.isotherm", plain[20:])
+    assert list(open_recording(path)) == made
+    assert (path.stat().st_size - without.stat().st_size) / 28 < 2500
+
+
+def test_much_use_of_pages_makes_a_block_before_its_time(tmp_path):
+    """As many regions would: memory is bounded, and what a reader inflates."""
+    use = page_use(*[use_row({0.5: 4096})] * (layout.BLOCK_REGIONS // layout.USE_ROW_REGIONS - 1))
+    with RecordingWriter(tmp_path / "x.isotherm", {}, flush_every_s=3600) as writer:
+        begun = writer.bytes_written
+        writer.write(replace(snapshot(0), page_use=use))
+        assert writer.bytes_written == begun
+        writer.write(replace(snapshot(1), page_use=use))
+        assert writer.bytes_written > begun
+
+
+def test_use_by_targets_that_ended_is_left_out(tmp_path):
+    here, gone = use_row({1: MIB}), use_row({1: 2 * MIB}, target=1)
+    path = write(tmp_path / "x.isotherm", [replace(snapshot(0), page_use=page_use(gone, here))])
+    assert [one.page_use for one in open_recording(path)] == [page_use(here)]
+
+
+def test_of_too_many_mappings_there_is_a_sum(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "MAX_USE_ROWS", 2)
+    rows = [
+        use_row({0.2: MIB, 9: 2 * MIB}, what="a", unseen=MIB),
+        use_row({5: MIB}, what="b", uncovered=MIB),
+        use_row({5: MIB}, what="c", kind="file"),
+    ]
+    path = write(tmp_path / "x.isotherm", [replace(snapshot(0), page_use=page_use(*rows))])
+    [read] = open_recording(path)
+    many = "(many mappings)"
+    both = use_row({0.2: MIB, 5: MIB, 9: 2 * MIB}, what=many, unseen=MIB, uncovered=MIB)
+    assert read.page_use == page_use(both, rows[2]._replace(what=many))

@@ -18,15 +18,16 @@ import pytest
 from isotherm.cli import main
 from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
-from isotherm.model.snapshot import IdleAge
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import format as layout
 from isotherm.recording import frames
+from isotherm.recording import page_use as page_use_columns
+from isotherm.recording.batch import Layout
 from isotherm.recording.messages import schema_message
 from isotherm.recording.reader import open_recording
 from isotherm.recording.writer import RecordingWriter
 from support.recordings import block, ending, frame, recording, schema
-from support.snapshots import HEAP, MIB, phases, snapshot
+from support.snapshots import HEAP, MIB, page_use, phases, snapshot, use_row
 
 CRAFTED = Path(__file__).parents[1] / "fuzz" / "seeds" / "recordings" / "offset-out-of-body"
 MEMORY = 400 << 20
@@ -241,8 +242,70 @@ NONSENSE = {
     "a tried region that ends first": tried(0, 5, 4),
     "a gap that ends first": plain(unobservable=(Unobservable(7, 2, 1, ""),)),
     "a mapping that ends first": plain(mappings={7: (Mapping(2, 1, "", ""),)}),
-    "idle memory of no target": plain(idle_ages=(IdleAge(2, "", 0, 0),)),
 }
+
+USE = page_use(use_row({0.2: MIB, 20: 3 * MIB}, unseen=MIB, uncovered=MIB))
+#: What would be wrong with it, and how it would be wrong.
+WRONG_USE = {
+    "a target that is not there": {"target": 2},
+    "a far target": {"target": 2**32 - 1},
+    "no such kind": {"kind": "swap"},
+    "more unseen than resident": {"unseen": 5 * MIB + 1},
+    "more uncovered than the rest": {"uncovered": 5 * MIB + 1},
+    "unknown figures that overflow": {"unseen": 2**64 - 1, "uncovered": 2**64 - 1},
+    "less resident than used": {"resident": 2 * MIB + 1},
+    "less used than at least": {"used": (0,) * 9},
+    "less at most than used": {"used_high": (0,) * 9},
+    "more at most than resident": {"used_high": (7 * MIB,) * 9},
+    "more idle than resident": {"idle": (7 * MIB,) * 9},
+    "more idle of its own than idle": {"idle_own": (4 * MIB,) * 9},
+    "a figure too few": {"used": USE.rows[0].used[:-1]},
+    "a figure too many": {"idle": (*USE.rows[0].idle, 0)},
+    "figures that do not end": {"idle_own": (0,) * 1000},
+}
+WRONG_WINDOWS = {
+    "no time at all": (0, *USE.windows_ns[1:]),
+    "times that do not rise": (*USE.windows_ns[:-2], *USE.windows_ns[:-3:-1]),
+    "the same time twice": (USE.windows_ns[1], *USE.windows_ns[1:]),
+    "longer than watched": (*USE.windows_ns[:-1], USE.watched_ns + 1),
+    "too many times": tuple(range(1, layout.MAX_USE_WINDOWS + 2)),
+}
+
+
+def used(use):
+    return plain(targets=TARGETS, page_use=use)
+
+
+NONSENSE_OF_USE = {
+    **{
+        name: used(replace(USE, rows=(USE.rows[0]._replace(**changes),)))
+        for name, changes in WRONG_USE.items()
+    },
+    **{name: used(replace(USE, windows_ns=times)) for name, times in WRONG_WINDOWS.items()},
+    "windows of rows that have none": used(replace(USE, windows_ns=())),
+    "too many rows": used(replace(USE, rows=USE.rows * (layout.MAX_USE_ROWS + 1))),
+}
+
+
+@pytest.mark.parametrize("made", NONSENSE_OF_USE.values(), ids=NONSENSE_OF_USE.keys())
+def test_use_that_makes_no_sense_is_neither_written_nor_read(tmp_path, monkeypatch, made):
+    with pytest.raises(ValueError, match="makes no sense"):
+        block(made)
+    before = plain(index=0, page_use=USE)
+    monkeypatch.setattr(page_use_columns, "_problem", lambda *_: "")
+    message = block(before, made)
+    monkeypatch.undo()
+    opened = open_recording(recording(tmp_path / "x.isotherm", message))
+    assert list(opened.readable()) == [before]
+    assert "makes no sense" in str(opened.damage)
+
+
+def test_a_member_that_is_missing_in_nested_columns_is_damage(tmp_path):
+    """A struct that is there has all of its members; only whole columns come later."""
+    *others, use = layout.COLUMNS
+    short = replace(use, children=use.children[:-1])
+    with pytest.raises(DamagedRecordingError, match="columns"):
+        open_recording(recording(tmp_path / "x.isotherm", begin=schema(columns=(*others, short))))
 
 
 @pytest.mark.parametrize("made", NONSENSE.values(), ids=NONSENSE.keys())
@@ -321,6 +384,7 @@ INFOS = [
     '{"start_ns": 9223372036854775808}',
     '{"level": null}',
     '{"weight": 1.5}',
+    '{"swap_free_bytes": -1}',
     '{"x": NaN}',
     '{"x": -Infinity}',
     '{"x": 1e999}',
@@ -404,11 +468,12 @@ def with_columns(message, rows, nodes, buffers):
 
 def test_columns_that_may_be_null_may_be_missing(tmp_path):
     """As in a recording from before they were thought of."""
-    one = plain(index=0, monotonic_ns=7, idle_ages=(IdleAge(0, "x", 1, 2),))
-    message = without_columns(block(one), nodes=8, buffers=16)
-    older = schema(columns=layout.COLUMNS[:-3])
+    one = plain(index=0, monotonic_ns=7, page_use=USE)
+    known, later = layout.COLUMNS[:-3], Layout(layout.COLUMNS[-3:], ())
+    message = without_columns(block(one), later.nodes, later.buffers)
+    older = schema(columns=known)
     path = recording(tmp_path / "x.isotherm", message, begin=older, rest=ending(1, 3))
-    assert list(open_recording(path)) == [replace(one, monotonic_ns=None, idle_ages=None)]
+    assert list(open_recording(path)) == [replace(one, monotonic_ns=None, page_use=None)]
 
 
 def without_columns(message, nodes, buffers):

@@ -25,6 +25,7 @@ from support.snapshots import phases
 @dataclass
 class Choice:
     reason: str = "asked for"
+    whole_mappings: bool = False
 
 
 @dataclass
@@ -54,6 +55,17 @@ def test_what_is_taken_is_read(tmp_path):
     assert (opened.info["level"], opened.info["weight"]) == (0, 1)
     assert opened.info["start_monotonic_ns"] > 0
     assert (sink.nr_snapshots, sink.bytes_written) == (15, path.stat().st_size)
+
+
+def test_regions_of_whole_mappings_are_told_as_such(tmp_path):
+    path = tmp_path / "r.isotherm"
+    sink = RecordingSink(path)
+    sink.open(Session(choice=Choice(whole_mappings=True)))
+    taken = [replace(one, shares=True) for one in phases(3)]
+    for one in taken:
+        sink.take(one)
+    sink.close()
+    assert list(open_recording(path)) == taken
 
 
 def test_without_a_snapshot_no_file_is_left_behind(tmp_path):

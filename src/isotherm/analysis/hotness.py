@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 
@@ -24,7 +24,8 @@ class Heat:
 
     hot + warm + idle + unobservable = size, the monitored part of the mapping. idle_long:
     bytes of `idle` not accessed for the asked time or longer; idle_own: those of them that are in
-    no shared mapping (MAP_SHARED), which schemes leave alone.
+    no shared mapping (MAP_SHARED), which schemes leave alone. Where regions are whole mappings
+    (`Snapshot.shares`), hot is what was used of them in the window, and nothing is warm.
     """
 
     name: str
@@ -37,9 +38,20 @@ class Heat:
     idle_own: int = 0
 
     def add(
-        self, region: Region, overlap: int, most: int, *, long: bool, shared: bool = False
+        self,
+        region: Region,
+        overlap: int,
+        most: int,
+        *,
+        long: bool,
+        shared: bool = False,
+        used: Callable[[int, int], int] | None = None,
     ) -> None:
-        """Account `overlap` bytes of a region of a window with at most `most` accesses."""
+        """
+        Account `overlap` bytes of a region of a window with at most `most` accesses.
+
+        used: says how many bytes were, where the rate tells that (`Snapshot.used_bytes`).
+        """
         unseen = min(overlap, overlap * region.unobservable // max(1, region.size))
         if region.nr_accesses is None:
             unseen = overlap
@@ -50,6 +62,9 @@ class Heat:
             self.idle += seen
             self.idle_long += seen if long else 0
             self.idle_own += seen if long and not shared else 0
+        elif used is not None:
+            self.hot += used(seen, region.nr_accesses)
+            self.idle += seen - used(seen, region.nr_accesses)
         elif region.nr_accesses >= HOT_SHARE * most:
             self.hot += seen
         else:
@@ -82,7 +97,8 @@ def by_mapping(
             shares = [(UNKNOWN, region.size, False)]
         for name, size, shared in shares:
             heat = found.setdefault(name, Heat(name))
-            heat.add(region, size, snapshot.max_nr_accesses, long=long, shared=shared)
+            used = snapshot.used_bytes if snapshot.shares else None
+            heat.add(region, size, snapshot.max_nr_accesses, long=long, shared=shared, used=used)
     return sorted(found.values(), key=lambda heat: (-heat.size, heat.name))
 
 

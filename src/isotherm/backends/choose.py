@@ -31,7 +31,7 @@ class Choice:
 
     backend: the name of the one to use; reason: why this one; why_not: a phrase for each other
     backend; cannot_see: what each backend is blind to; warnings: sentences that the user should
-    read.
+    read; whole_mappings: as `BackendKind.whole_mappings` of the one to use.
     """
 
     backend: str
@@ -39,6 +39,7 @@ class Choice:
     why_not: dict[str, str] = field(default_factory=dict)
     cannot_see: dict[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    whole_mappings: bool = False
 
 
 def choose(
@@ -89,6 +90,7 @@ def choose(
             *_warnings(kernel, target, chosen),
             *chosen.warnings(kernel),
         ),
+        whole_mappings=chosen.whole_mappings,
     )
 
 

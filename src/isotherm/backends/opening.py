@@ -151,13 +151,14 @@ def open_monitor(
     page_map: PageMap | None = None,
 ) -> Monitor:
     """
-    Return a monitor over `look` and `act`, which it closes, here already if it cannot be made.
+    Return a monitor over `look`, `act` and `page_map`.
+
+    It closes them, here already if it cannot be made.
 
     Attributes that nothing was asked for are those that the look recommends. act: does what the
-    schemes want; overhead: share of one CPU to stretch intervals for
-    that were not asked for, None leaves them alone; page_map: follows all pages beside it, and is
-    closed likewise; everything else is as in `Opening`. Raises
-    `NotSupportedError` for a scheme that cannot be done here.
+    schemes want; page_map: follows all pages beside the regions; overhead: share of one CPU to
+    stretch intervals for that were not asked for, None leaves them alone; everything else is as
+    in `Opening`. Raises `NotSupportedError` for a scheme that cannot be done here.
     """
     try:
         attrs = wish.over(look.recommended_attrs)
@@ -194,7 +195,9 @@ def open_monitor(
         raise
 
 
-def open_look(look: Look, act: Act, opening: Opening, page_map: PageMap | None = None) -> Monitor:
+def open_look(
+    look: Look, act: Act, opening: Opening, *, page_map: PageMap | None = None
+) -> Monitor:
     """Return the monitor of a backend that looks at processes; as `open_monitor`."""
     return open_monitor(
         look,

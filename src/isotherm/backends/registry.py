@@ -17,7 +17,7 @@ _MODULES = {
     "kdamond": "isotherm.backends.kdamond.kind",
     "bpf": "isotherm.backends.bpf.kind",
     "idle": "isotherm.backends.idle",
-    "clear-refs": "isotherm.backends.clear_refs",
+    "clear-refs": "isotherm.backends.clear_refs.kind",
 }
 _order: list[str] = list(_MODULES)
 _registered: dict[str, BackendKind] = {}

@@ -67,6 +67,7 @@ def command(*, seconds: float | None, backend: str, plain: bool) -> int:
 
     A child process maps 512 MiB, three places of it are used all the time, and at half time one
     of them moves. The picture shows what the monitor finds: addresses upwards, time to the right.
+    For a backend that sees whole mappings only, each place is a mapping of its own.
     """
     if seconds is not None and not 1 <= seconds <= 3600:
         raise BadValueError(f"cannot watch for {seconds:g} seconds", hint="from 1 to 3600")

@@ -119,6 +119,8 @@ class Look(ABC):
     name: ClassVar[str] = "custom"
     #: Regions are multiples of this many bytes.
     min_region_bytes: ClassVar[int] = PAGE
+    #: No pages are seen, only which share of a mapping was used (`Snapshot.shares`).
+    whole_mappings: ClassVar[bool] = False
 
     @property
     def recommended_attrs(self) -> Attrs:

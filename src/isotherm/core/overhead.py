@@ -22,7 +22,7 @@ _TOO_LITTLE = 0.65
 _STEP = 2.0
 #: Intervals are multiples of this, and at most so many times the shortest.
 _GRAIN_US = 500
-_LONGEST = 10
+_LONGEST = 20
 
 
 class Governor:
@@ -31,7 +31,7 @@ class Governor:
 
     share: of one CPU to stay under; shortest: attributes with the shortest wanted intervals.
 
-    Invariants: the sampling interval is between that of `shortest` and ten times of it; the ratio
+    Invariants: the sampling interval is between that of `shortest` and twenty times it; the ratio
     of aggregation to sampling interval is that of `shortest`.
     """
 

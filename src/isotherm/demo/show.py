@@ -22,6 +22,12 @@ TAIL_MIB = 32
 #: Which of LAYOUT_MIB are hot in the first and in the second half: one moves.
 HOT_FIRST, HOT_THEN = (0, 1, 3), (0, 2, 3)
 _BAR_CELLS = 64
+#: What is shown by a demo whose places are mappings of their own, to who sees nothing smaller.
+WHOLE_MAPPINGS = (
+    "which mappings are used, and when that changes. Not which part of one: each place is a "
+    "mapping of its own here, as this backend tells nothing smaller apart; in one arena it would "
+    "find the same share used, and no place"
+)
 
 
 def demo_spec(seconds: float, *, separate: bool) -> Spec:
@@ -176,11 +182,10 @@ def closing(result: Result, style: Style, columns: int = 80) -> list[str]:
     windows = [snapshot.aggr_us for snapshot in result.snapshots]
     samples = [snapshot.sample_us for snapshot in result.snapshots]
     window = span(min(windows), max(windows))
-    every = span(min(samples), max(samples))
-    cost = (
-        f"{result.cost:.1%} of one CPU; {len(result.snapshots)} windows of {window},"
-        f" sampled every {every}{imputed}"
-    )
+    looked = f"sampled every {span(min(samples), max(samples))}{imputed}"
+    if result.snapshots[-1].shares:
+        looked = "the used share of each mapping in each"
+    cost = f"{result.cost:.1%} of one CPU; {len(result.snapshots)} windows of {window}, {looked}"
     return [
         "",
         *_strips(result, style, min(_BAR_CELLS, columns - 12)),
@@ -188,6 +193,7 @@ def closing(result: Result, style: Style, columns: int = 80) -> list[str]:
         *labelled("accuracy", ", ".join(quality), columns),
         *labelled("", ", ".join(times), columns),
         *labelled("cost", cost, columns),
+        *(labelled("proves", WHOLE_MAPPINGS, columns) if result.snapshots[-1].shares else ()),
     ]
 
 

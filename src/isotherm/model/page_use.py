@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -52,6 +53,19 @@ class UseRow(NamedTuple):
     used_high: tuple[int, ...]
     idle: tuple[int, ...]
     idle_own: tuple[int, ...]
+
+
+def summed(rows: Sequence[UseRow], *, what: str = "") -> UseRow:
+    """
+    Return the sum of rows of one PageUse.
+
+    rows: at least one; what: the title of them all. Target, kind and node are the first one's.
+    """
+    columns = list(zip(*rows, strict=True))
+    numbers = [sum(column) for column in columns[4:7]]
+    figures = [tuple(map(sum, zip(*column, strict=True))) for column in columns[7:]]
+    first = rows[0]
+    return UseRow(first.target, what, first.kind, first.node, *numbers, *figures)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,22 @@ from isotherm.model.scheme_state import SchemeState
 from isotherm.model.target import Mapping, Target, Unobservable
 
 
+def is_blind(size: int, unobservable: int) -> bool:
+    """
+    Tell whether a region has no rate: of most of it nothing is known.
+
+    size, unobservable: in bytes.
+    """
+    return 2 * unobservable > size or not size
+
+
 class Region(NamedTuple):
     """
     A range of like access frequency in one aggregation window.
 
     target: index into `Snapshot.targets`; start, end: addresses [start, end) in bytes;
     nr_accesses: samples of the window that found an access, 0..`Snapshot.max_nr_accesses`, or
-    None where nothing of the region could be observed; age: windows since its rate last changed;
+    None where most of the region could not be observed; age: windows since its rate last changed;
     unobservable: estimated bytes of it that could not be observed.
     """
 
@@ -64,8 +73,8 @@ class Columns:
             self.unobservable,
             strict=True,
         ):
-            whole = unseen >= end - start
-            yield Region(target, start, end, None if whole else count, age, unseen)
+            blind = is_blind(end - start, unseen)
+            yield Region(target, start, end, None if blind else count, age, unseen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +96,6 @@ class Cost:
     late_ns: int | None = 0
 
 
-class IdleAge(NamedTuple):
-    """
-    Bytes of like idleness: a bar of a histogram.
-
-    target: index into `Snapshot.targets`; what: the mapping or the type of memory they belong to;
-    age_ns: for at least how long they were idle, up to the next bar's; bytes: how many.
-    """
-
-    target: int
-    what: str
-    age_ns: int
-    bytes: int
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """
@@ -111,9 +106,10 @@ class Snapshot:
     commit changed them). `mappings` maps a target's id to its address map and is None when
     nothing changed since the previous snapshot. `schemes`: what came of each scheme so far.
     monotonic_ns: CLOCK_MONOTONIC at the end; running_ns: how long the targets had been running by
-    then, by a clock that stands still while they do (frozen, stopped); idle_ages: histograms of
-    idle memory; page_use: what a map of pages knows by then, in some snapshots only. These four
-    are None where nobody looked.
+    then, by a clock that stands still while they do (frozen, stopped); page_use: what a map of
+    pages knows by then, in some snapshots only. These three are None where nobody
+    looked. shares: the regions are whole mappings, and `nr_accesses` of `max_nr_accesses` is the
+    share of their bytes that was used, rather than how often.
     """
 
     index: int
@@ -129,13 +125,17 @@ class Snapshot:
     schemes: tuple[SchemeState, ...] = ()
     monotonic_ns: int | None = None
     running_ns: int | None = None
-    idle_ages: tuple[IdleAge, ...] | None = None
     page_use: PageUse | None = None
+    shares: bool = False
 
     @property
     def max_nr_accesses(self) -> int:
         """The highest possible nr_accesses: samples per window."""
         return max(1, self.aggr_us // max(1, self.sample_us))
+
+    def used_bytes(self, size: int, nr_accesses: int) -> int:
+        """Return how many of the `size` bytes of a region that was accessed were used."""
+        return size * nr_accesses // self.max_nr_accesses if self.shares else size
 
     @cached_property
     def regions(self) -> tuple[Region, ...]:
@@ -151,7 +151,9 @@ class Snapshot:
     def working_set_bytes(self) -> int:
         """Bytes of regions accessed in this window, less what could not be observed in them."""
         return sum(
-            region.size - region.unobservable for region in self.columns if region.nr_accesses
+            self.used_bytes(region.size - region.unobservable, region.nr_accesses)
+            for region in self.columns
+            if region.nr_accesses
         )
 
     @cached_property

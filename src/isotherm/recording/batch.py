@@ -18,6 +18,7 @@ from typing import Any
 from isotherm.recording.columns import BUFFERS, CODES, Column, Kind
 from isotherm.recording.flatbuffer import BadMessageError
 from isotherm.recording.messages import Message
+from isotherm.recording.texts import decode_text
 
 _NOTHING = memoryview(b"")
 
@@ -27,9 +28,10 @@ class Vector:
     """
     The values of a column: `length` of them.
 
-    values: the items of a column of numbers, the bits of one of truth values; offsets: length + 1
-    of them, rising, of text into `text`, of lists into the child; children: by name, of lists the
-    members of their items; valid: a bit per value, None if none is null.
+    values: the items of a column of numbers, or of all lists of numbers, the bits of truth values;
+    offsets: length + 1 of them, rising, of text into `text`, of lists into their items; children:
+    by name, the members of a struct, or of the structs that are the items of lists; valid: a bit
+    per value, None if none is null.
     """
 
     length: int
@@ -63,8 +65,8 @@ class _Part:
     """
     What to do with a column of a batch, and with all that is nested in it.
 
-    nodes, buffers: how many it has altogether; wanted: whether it is read; members: of the items
-    of a list, or of a struct; empty: those of a list without items, as they are read.
+    nodes, buffers: how many it has altogether; wanted: whether it is read; items: of a list;
+    members: of a struct; empty: those of a struct, or of a list's items, where there are none.
     """
 
     name: str
@@ -73,12 +75,14 @@ class _Part:
     nodes: int
     buffers: int
     wanted: bool
+    items: _Part | None = None
     members: tuple[_Part, ...] = ()
     empty: dict[str, Vector] = field(default_factory=dict)
 
 
 def _part(column: Column, wanted: Column | None) -> _Part:
     parts = _parts(column.children, () if wanted is None else wanted.children)
+    items = parts[0] if column.kind == "list" else None
     return _Part(
         column.name,
         column.kind,
@@ -86,8 +90,9 @@ def _part(column: Column, wanted: Column | None) -> _Part:
         1 + sum(part.nodes for part in parts),
         BUFFERS[column.kind] + sum(part.buffers for part in parts),
         wanted is not None,
-        parts[0].members if column.kind == "list" else parts,
-        {part.name: _empty(part) for part in parts[0].members} if column.kind == "list" else {},
+        items,
+        parts,
+        {part.name: _empty(part) for part in parts} if items is None else items.empty,
     )
 
 
@@ -179,24 +184,36 @@ class Batch:
         elif part.kind == "utf8":
             offsets, vector.text = self._take(), self._take()
             vector.offsets = _offsets(offsets, length, len(vector.text))
-        else:
-            self._read_items(part, vector)
-        return vector
-
-    def _read_items(self, part: _Part, vector: Vector) -> None:
-        """Read the offsets and the items of a list of structs."""
-        offsets = self._take()
-        count, nulls = self._length(0)
-        if nulls:
-            raise BadMessageError(f"null where a value must be, in {part.name!r}")
-        vector.offsets = _offsets(offsets, vector.length, count)
-        self._buffer += 1
-        if count:
-            vector.children = dict(self._read_all(part.members, count))
+        elif part.items is not None:
+            offsets = self._take()
+            items = self._read(part.items, 0)
+            vector.offsets = _offsets(offsets, length, items.length)
+            vector.values, vector.children = items.values, items.children
+        elif length:
+            vector.children = dict(self._read_all(part.members, length))
         else:
             vector.children = part.empty
-            self._node += part.nodes - 2
-            self._buffer += part.buffers - 3
+            self._node += part.nodes - 1
+            self._buffer += part.buffers - 1
+        return vector
+
+
+def span(lists: Vector, i: int, limit: int) -> range:
+    """
+    Return where the items of list `i` are.
+
+    limit: how many there may be. Raises `BadMessageError` for more.
+    """
+    low, high = lists.offsets[i : i + 2]
+    if high - low > limit:
+        raise BadMessageError(f"more than {limit} in one list")
+    return range(low, high)
+
+
+def text_of(vector: Vector, i: int) -> str:
+    """Return text `i`; raise `BadMessageError` where it is none that a writer writes."""
+    low, high = vector.offsets[i : i + 2]
+    return decode_text(vector.text[low:high])
 
 
 def _view(code: str, data: memoryview, count: int) -> memoryview:

@@ -68,3 +68,8 @@ class Column:
 def list_of(name: str, *members: Column, nullable: bool = False) -> Column:
     """Return a list of structs with these members."""
     return Column(name, "list", nullable, (Column("item", "struct", children=members),))
+
+
+def numbers(name: str, kind: Kind, *, nullable: bool = False) -> Column:
+    """Return a list of numbers of this kind."""
+    return Column(name, "list", nullable, (Column("item", kind),))

@@ -16,12 +16,12 @@ from operator import le, lt
 from typing import Any, Final, Protocol
 
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
-from isotherm.model.snapshot import Columns, Cost, IdleAge, Snapshot
+from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import format as layout
-from isotherm.recording.batch import Batch, Vector
+from isotherm.recording.batch import Batch, Vector, span, text_of
 from isotherm.recording.flatbuffer import BadMessageError
-from isotherm.recording.texts import decode_text
+from isotherm.recording.page_use import read_use
 
 #: Regions that are looked at as Python's own numbers at a time.
 _AT_ONCE: Final = 1 << 14
@@ -38,7 +38,7 @@ def checked_info(text: str) -> dict[str, Any]:
     if not isinstance(info, dict):
         raise BadMessageError("what it says of itself is no JSON object")
     _check_json(info, layout.MAX_INFO_DEPTH)
-    for name in ("start_ns", "start_monotonic_ns", "level", "weight"):
+    for name in ("start_ns", "start_monotonic_ns", "level", "weight", "swap_free_bytes"):
         value = info.get(name, 0)
         if type(value) is not int or not 0 <= value < 1 << 63:
             raise BadMessageError(f"its {name} makes no sense")
@@ -151,7 +151,7 @@ class Context2:
             "schemes": _schemes(columns["schemes"], i, count),
             "monotonic_ns": columns["monotonic_ns"].number(i),
             "running_ns": columns["running_ns"].number(i),
-            "idle_ages": _idle_ages(columns["idle_ages"], i, count),
+            "page_use": read_use(columns["page_use"], i, count),
         }
 
 
@@ -168,41 +168,29 @@ def check_range(start: int, end: int) -> None:
         raise BadMessageError("a range ends before it begins")
 
 
-def _span(lists: Vector, i: int, limit: int) -> range:
-    low, high = lists.offsets[i : i + 2]
-    if high - low > limit:
-        raise BadMessageError(f"more than {limit} in one list")
-    return range(low, high)
-
-
-def _text(vector: Vector, i: int) -> str:
-    low, high = vector.offsets[i : i + 2]
-    return decode_text(vector.text[low:high])
-
-
 def _targets(lists: Vector, i: int) -> tuple[Target, ...]:
     of = lists.children
     return tuple(
         Target(
             id=of["id"].values[at],
-            name=_text(of["name"], at),
+            name=text_of(of["name"], at),
             pid=of["pid"].number(at),
             mapped_bytes=of["mapped_bytes"].number(at),
             resident_bytes=of["resident_bytes"].number(at),
             proportional_bytes=of["proportional_bytes"].number(at),
-            group=_text(of["group"], at),
+            group=text_of(of["group"], at),
         )
-        for at in _span(lists, i, layout.MAX_TARGETS)
+        for at in span(lists, i, layout.MAX_TARGETS)
     )
 
 
 def _gaps(lists: Vector, i: int) -> tuple[Unobservable, ...]:
     of = lists.children
     found = []
-    for at in _span(lists, i, layout.MAX_MAPPINGS):
+    for at in span(lists, i, layout.MAX_MAPPINGS):
         start, end = of["start"].values[at], of["end"].values[at]
         check_range(start, end)
-        reason = _text(of["reason"], at)
+        reason = text_of(of["reason"], at)
         found.append(Unobservable(of["target_id"].values[at], start, end, reason))
     return tuple(found)
 
@@ -213,7 +201,7 @@ def _mappings(lists: Vector, i: int) -> dict[int, tuple[Mapping, ...]] | None:
     ids, inner = lists.children["target_id"], lists.children["mappings"]
     found: dict[int, tuple[Mapping, ...]] = {}
     left = layout.MAX_MAPPINGS
-    for at in _span(lists, i, layout.MAX_TARGETS):
+    for at in span(lists, i, layout.MAX_TARGETS):
         target_id = ids.values[at]
         if target_id in found:
             raise BadMessageError("a target has two address maps")
@@ -225,10 +213,10 @@ def _mappings(lists: Vector, i: int) -> dict[int, tuple[Mapping, ...]] | None:
 def _map(lists: Vector, i: int, limit: int) -> tuple[Mapping, ...]:
     of = lists.children
     found = []
-    for at in _span(lists, i, limit):
+    for at in span(lists, i, limit):
         start, end = of["start"].values[at], of["end"].values[at]
         check_range(start, end)
-        permissions, name = _text(of["permissions"], at), _text(of["name"], at)
+        permissions, name = text_of(of["permissions"], at), text_of(of["name"], at)
         found.append(Mapping(start, end, permissions, name))
     return tuple(found)
 
@@ -236,14 +224,14 @@ def _map(lists: Vector, i: int, limit: int) -> tuple[Mapping, ...]:
 def _schemes(lists: Vector, i: int, nr_targets: int) -> tuple[SchemeState, ...]:
     of = lists.children
     found = []
-    for at in _span(lists, i, layout.MAX_SCHEMES):
+    for at in span(lists, i, layout.MAX_SCHEMES):
         score = of["score"].number(at)
         if score is not None and not math.isfinite(score):
             raise BadMessageError("the score of a scheme is no number")
         found.append(
             SchemeState(
-                title=_text(of["title"], at),
-                action=_text(of["action"], at),
+                title=text_of(of["title"], at),
+                action=text_of(of["action"], at),
                 stats=SchemeStats(
                     **{name: of[name].values[at] for name in layout.STATS},
                     errors=_errors(of["errors"], at),
@@ -261,9 +249,9 @@ def _schemes(lists: Vector, i: int, nr_targets: int) -> tuple[SchemeState, ...]:
 
 def _errors(lists: Vector, i: int) -> dict[str, int]:
     keys, values = lists.children["reason"], lists.children["count"]
-    span = _span(lists, i, layout.MAX_SCHEMES)
-    found = {_text(keys, at): values.values[at] for at in span}
-    if len(found) != len(span):
+    places = span(lists, i, layout.MAX_SCHEMES)
+    found = {text_of(keys, at): values.values[at] for at in places}
+    if len(found) != len(places):
         raise BadMessageError("an error is counted twice")
     return found
 
@@ -275,20 +263,6 @@ def _tried(lists: Vector, i: int, nr_targets: int) -> tuple[TriedRegion, ...]:
     if not all(map(lt, start, end)) or (target and max(target) >= nr_targets):
         raise BadMessageError("a scheme tried a region that cannot be")
     return tuple(map(TriedRegion, *members))
-
-
-def _idle_ages(lists: Vector, i: int, nr_targets: int) -> tuple[IdleAge, ...] | None:
-    if not lists.has(i):
-        return None
-    of = lists.children
-    found = []
-    for at in _span(lists, i, layout.MAX_MAPPINGS):
-        target = of["target"].values[at]
-        if target >= nr_targets:
-            raise BadMessageError("idle memory is of a target that is not there")
-        what = _text(of["what"], at)
-        found.append(IdleAge(target, what, of["age_ns"].values[at], of["bytes"].values[at]))
-    return tuple(found)
 
 
 def check_order(before: int | None, snapshot: Snapshot) -> int:

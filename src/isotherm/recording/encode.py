@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 from isotherm.model.scheme_state import SchemeState
 from isotherm.model.snapshot import Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
-from isotherm.recording.columns import CODES, Column
+from isotherm.recording.columns import CODES, Column, Kind
 from isotherm.recording.format import (
+    BLOCK_REGIONS,
+    BLOCK_ROWS,
     COLUMNS,
     MAX_MAPPINGS,
     MAX_SCHEMES,
     MAX_TARGETS,
     REGION_CODES,
     STATS,
+    USE_ROW_REGIONS,
 )
 from isotherm.recording.messages import batch_message
+from isotherm.recording.page_use import use_values
 from isotherm.recording.texts import encode_text
 
 _NOTHING = b""
+#: What stands, unread, in the members of a struct that is null.
+_UNREAD: Final[dict[Kind, Any]] = {
+    "uint32": 0, "uint64": 0, "float64": 0, "timestamp": 0, "bool": False, "utf8": "", "list": (),
+}  # fmt: skip
 
 
 class _Filling(Protocol):
@@ -53,6 +61,9 @@ class _Numbers:
             self._nulls.append(len(self._values))
             value = 0
         self._values.append(value)
+
+    def extend(self, values: Iterable[float]) -> None:
+        self._values.extend(values)
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         length = len(self._values)
@@ -93,32 +104,57 @@ class _Texts:
         buffers += (_NOTHING, self._offsets.tobytes() if length else _NOTHING, self._data)
 
 
+class _Structs:
+    """A struct: each value is an iterable of one item per member."""
+
+    def __init__(self, members: Sequence[Column]) -> None:
+        self._length = 0
+        self._nulls: list[int] = []
+        self._members = [_filling(member) for member in members]
+        self._unread = [_UNREAD[member.kind] for member in members]
+
+    def append(self, value: Iterable[Any] | None) -> None:
+        if value is None:
+            self._nulls.append(self._length)
+            value = self._unread
+        self._length += 1
+        for member, item in zip(self._members, value, strict=True):
+            member.append(item)
+
+    def extend(self, values: Iterable[Iterable[Any]]) -> None:
+        for value in values:
+            self.append(value)
+
+    def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
+        nodes += (self._length, len(self._nulls))
+        buffers.append(_validity(self._length, self._nulls))
+        for member in self._members:
+            member.give(nodes, buffers)
+
+
 class _Lists:
-    """A list of structs: each value is an iterable of rows, one item per member."""
+    """A list of structs or of numbers: each value is a collection of what its items are."""
 
     def __init__(self, items: Column) -> None:
         self._offsets = array("i", [0])
         self._nulls: list[int] = []
-        self._members = [_filling(member) for member in items.children]
+        self._items = (
+            _Numbers(CODES[items.kind]) if items.kind in CODES else _Structs(items.children)
+        )
 
-    def append(self, value: Iterable[Iterable[Any]] | None) -> None:
-        count = 0
+    def append(self, value: Collection[Any] | None) -> None:
         if value is None:
             self._nulls.append(len(self._offsets) - 1)
-        else:
-            for row in value:
-                count += 1
-                for member, item in zip(self._members, row, strict=True):
-                    member.append(item)
-        self._offsets.append(self._offsets[-1] + count)
+            value = ()
+        self._items.extend(value)
+        self._offsets.append(self._offsets[-1] + len(value))
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         length = len(self._offsets) - 1
-        nodes += (length, len(self._nulls), self._offsets[-1], 0)
+        nodes += (length, len(self._nulls))
         offsets = self._offsets.tobytes() if length else _NOTHING
-        buffers += (_validity(length, self._nulls), offsets, _NOTHING)
-        for member in self._members:
-            member.give(nodes, buffers)
+        buffers += (_validity(length, self._nulls), offsets)
+        self._items.give(nodes, buffers)
 
 
 class _Regions:
@@ -152,7 +188,9 @@ def _filling(column: Column) -> _Filling:
         return _Numbers(CODES[column.kind])
     if column.kind == "bool":
         return _Truths()
-    return _Texts() if column.kind == "utf8" else _Lists(column.children[0])
+    if column.kind == "utf8":
+        return _Texts()
+    return _Structs(column.children) if column.kind == "struct" else _Lists(column.children[0])
 
 
 def _within(rows: Any, limit: int) -> Any:
@@ -219,14 +257,16 @@ class Block:
         ]
         self._targets: tuple[Target, ...] | None = None
         self._unobservable: tuple[Unobservable, ...] | None = None
+        self._use_rows = 0
 
     def __len__(self) -> int:
         return len(self._regions.offsets) - 1
 
     @property
-    def nr_regions(self) -> int:
-        """How many regions its snapshots have together."""
-        return self._regions.offsets[-1]
+    def is_full(self) -> bool:
+        """Whether it is to be written, however young it is."""
+        size = self._regions.offsets[-1] + USE_ROW_REGIONS * self._use_rows
+        return size >= BLOCK_REGIONS or len(self) >= BLOCK_ROWS
 
     def add(self, snapshot: Snapshot) -> None:
         """
@@ -242,7 +282,7 @@ class Block:
         if snapshot.unobservable != self._unobservable:
             self._unobservable = snapshot.unobservable
             unobservable = _unobservable(snapshot.unobservable)
-        cost = snapshot.cost
+        cost, use = snapshot.cost, snapshot.page_use
         row = (
             snapshot.index,
             snapshot.start_ns,
@@ -257,10 +297,11 @@ class Block:
             _schemes(snapshot.schemes),
             snapshot.monotonic_ns,
             snapshot.running_ns,
-            snapshot.idle_ages,
+            None if use is None else use_values(use, len(snapshot.targets)),
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
+        self._use_rows += 0 if use is None else len(use.rows)
 
     def message(self) -> bytes:
         """Return the block as a record batch message."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from isotherm.model.scheme_state import SchemeStats
 from isotherm.model.snapshot import Cost
-from isotherm.recording.columns import Column, list_of
+from isotherm.recording.columns import Column, list_of, numbers
 
 VERSION: Final = 2
 #: The versions that are read.
@@ -32,6 +32,8 @@ MAX_NOTE_BYTES: Final = 4096
 MAX_BLOCK_BYTES: Final = 64 << 20
 #: A block is written when it holds this many regions, however young it is...
 BLOCK_REGIONS: Final = 1 << 14
+#: ...for which a row of what pages were used counts as so many, by its size...
+USE_ROW_REGIONS: Final = 16
 #: ...or this many snapshots.
 BLOCK_ROWS: Final = 1 << 12
 #: The most snapshots in a block that is read.
@@ -50,6 +52,8 @@ MAX_SCHEMA_BYTES: Final = 2 << 20
 MAX_TARGETS: Final = 1 << 17
 MAX_MAPPINGS: Final = 1 << 20
 MAX_SCHEMES: Final = 1 << 12
+MAX_USE_ROWS: Final = 1 << 15
+MAX_USE_WINDOWS: Final = 24
 #: Broken places that are stepped over before the rest is given up.
 MAX_BROKEN_FRAMES: Final = 100
 #: The longest recording that is taken from a pipe, which is kept in a file meanwhile.
@@ -113,6 +117,31 @@ _TRIED: Final = list_of(
     *_u64("passed_bytes", "applied_bytes"),
 )
 
+_PAGE_USE: Final = Column(
+    "page_use",
+    "struct",
+    nullable=True,
+    children=(
+        *_u64("monotonic_ns", "watched_ns"),
+        numbers("windows_ns", "uint64"),
+        Column("exact", "bool"),
+        *_text("shared_by"),
+        *_u64("held_ns"),
+        list_of(
+            "rows",
+            *_u32("target"),
+            *_text("what", "kind"),
+            Column("node", "uint32", nullable=True),
+            *_u64("resident", "unseen", "uncovered"),
+            numbers("used_low", "uint64", nullable=True),
+            numbers("used", "uint64"),
+            numbers("used_high", "uint64", nullable=True),
+            numbers("idle", "uint64"),
+            numbers("idle_own", "uint64", nullable=True),
+        ),
+    ),
+)
+
 #: The columns of version 1, whose nested data are JSON.
 COLUMNS_1: Final = (
     *_SCALARS,
@@ -152,7 +181,7 @@ COLUMNS: Final = (
         _TRIED,
     ),
     *_u64("monotonic_ns", "running_ns", nullable=True),
-    list_of("idle_ages", *_u32("target"), *_text("what"), *_u64("age_ns", "bytes"), nullable=True),
+    _PAGE_USE,
 )
 
 

@@ -13,6 +13,7 @@ import stat
 import struct
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -67,6 +68,7 @@ def _snapshots(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
     """Yield snapshots until the stream ends, or something makes no sense: `BadMessageError`."""
     context = Context1() if schema.version == 1 else Context2()
     before, ended = None, False
+    shares = schema.info.get("whole_mappings") is True
     contents = iter(frames)
     if next(contents, None) != schema.content:
         raise BadMessageError("its beginning has changed")
@@ -85,7 +87,7 @@ def _snapshots(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
                 raise BadMessageError("a block has an impossible number of snapshots")
             for snapshot in rows(batch, context):
                 before = check_order(before, snapshot)
-                yield snapshot
+                yield replace(snapshot, shares=True) if shares else snapshot
 
 
 class Recording:

@@ -19,6 +19,10 @@ class Choice(Protocol):
     def reason(self) -> str:
         """A short phrase."""
 
+    @property
+    def whole_mappings(self) -> bool:
+        """Whether only the used share of whole mappings is seen (`Snapshot.shares`)."""
+
 
 class SessionInfo(Protocol):
     """What a recording tells of the session that it is of."""
@@ -54,6 +58,7 @@ def session_info(session: SessionInfo) -> dict[str, Any]:
     return {
         "backend": session.backend,
         "backend_reason": session.choice.reason if session.choice is not None else "",
+        "whole_mappings": session.choice is not None and session.choice.whole_mappings,
         "attrs": session.attrs,
         "profile": session.profile,
         "operations": session.operations,

@@ -18,11 +18,13 @@ from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
 from isotherm.errors import OutputError
+from isotherm.kernel.meminfo import meminfo
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording import format as layout
 from isotherm.recording.encode import Block
 from isotherm.recording.files import NewFile, RefusedError
 from isotherm.recording.messages import END, schema_message
+from isotherm.recording.page_use import fitting
 from isotherm.recording.zstd import Compressor
 
 #: Of the command line in `info`; a shell's may be megabytes.
@@ -47,12 +49,21 @@ def default_info() -> dict[str, Any]:
         "host": platform.node(),
         "kernel": platform.release(),
         "machine": platform.machine(),
+        **_swap(),
         "command_line": shlex.join(sys.argv)[:_MAX_COMMAND_LINE],
         "start_ns": time.time_ns(),
         "start_monotonic_ns": time.monotonic_ns(),
         "level": 0,
         "weight": 1,
     }
+
+
+def _swap() -> dict[str, int]:
+    """Return how much swap space is free, where it can be known; anonymous memory needs it."""
+    try:
+        return {"swap_free_bytes": meminfo().get("SwapFree", 0)}
+    except OSError:
+        return {}
 
 
 def _our_version() -> str:
@@ -74,8 +85,10 @@ def _plain(value: object) -> object:
 
 
 def _of_known_targets(snapshot: Snapshot) -> Snapshot:
-    """Leave out what schemes tried on a target that ended since: its number means nothing."""
-    count = len(snapshot.targets)
+    """Leave out what is of a target that ended since: its number means nothing."""
+    count, use = len(snapshot.targets), snapshot.page_use
+    if use is not None and (fits := fitting(use, count)) is not use:
+        snapshot = dataclasses.replace(snapshot, page_use=fits)
     if all(tried.target < count for state in snapshot.schemes for tried in state.tried):
         return snapshot
     states = tuple(
@@ -214,10 +227,7 @@ class RecordingWriter:
         self.nr_snapshots += 1
         self.nr_regions += len(snapshot.columns)
         span = abs(snapshot.end_ns - self._block_start_ns)
-        full = (
-            self._block.nr_regions >= layout.BLOCK_REGIONS or len(self._block) >= layout.BLOCK_ROWS
-        )
-        if full or span >= self._flush_ns:
+        if self._block.is_full or span >= self._flush_ns:
             self.flush()
 
     def flush(self) -> None:

@@ -83,7 +83,7 @@ class _Bpf(BackendKind):
         force = opening.force_guests
         act = ActOnProcesses(look, lambda: Actor(look.walker, force_guests=force))
         pages = look.page_map(opening.overhead, opening.pages.stall_ns) if maps else None
-        return open_look(look, act, opening, pages)
+        return open_look(look, act, opening, page_map=pages)
 
     def self_test(self) -> SelfTest:
         """The test that the backend makes at every start; its costs are of native code."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from isotherm._core import (
     FAIL_PRIVILEGE,
@@ -32,7 +32,7 @@ from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
 from isotherm.kernel.numa import frames_by_node
 from isotherm.kernel.privilege import root_hint
-from isotherm.model.ranges import Range
+from isotherm.model.ranges import Range, subtract
 from isotherm.model.target import Mapping, Unobservable
 from isotherm.targets.target_set import ProcessTargets
 
@@ -251,13 +251,21 @@ def _u32(values: array[int]) -> array[int]:
 
 
 def _with_refused(ranges: TargetRanges, refused: Sequence[tuple[int, int, str]]) -> TargetRanges:
-    """Add what the kernel refused to clear to what is known to be unobservable."""
+    """
+    Add what the kernel refused to clear to what is known to be unobservable.
+
+    It is no part of the ranges then: every byte is monitored, or known not to be, and not both.
+    """
     if not refused:
         return ranges
-    added: list[Any] = [
+    added = [
         Unobservable(ranges.target.id, start, end, reason)
         for start, end, reason in refused
         if not any(u.start < end and start < u.end for u in ranges.unobservable)
     ]
-    unobservable = tuple(sorted((*ranges.unobservable, *added), key=lambda u: u.start))
-    return TargetRanges(ranges.target, ranges.ranges, ranges.mappings, unobservable)
+    holes = [(known.start, known.end) for known in added]
+    return replace(
+        ranges,
+        ranges=tuple(subtract(ranges.ranges, holes)),
+        unobservable=tuple(sorted((*ranges.unobservable, *added), key=lambda u: u.start)),
+    )

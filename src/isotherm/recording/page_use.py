@@ -1,0 +1,147 @@
+"""What a map of pages knows, in the columns of a recording and back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from operator import le, lt
+from typing import Any, Final, cast, get_args
+
+from isotherm.model.page_use import Kind, PageUse, UseRow, summed
+from isotherm.recording import format as layout
+from isotherm.recording.batch import Vector, span, text_of
+from isotherm.recording.flatbuffer import BadMessageError
+
+_KINDS: Final = frozenset(get_args(Kind))
+#: Title of mappings that are too many to be told apart.
+_MANY: Final = "(many mappings)"
+#: Figures that are null where they equal another: (name, the other).
+_AS: Final = {"used_low": "used", "used_high": "used", "idle_own": "idle"}
+
+
+def fitting(use: PageUse, nr_targets: int) -> PageUse:
+    """
+    Return what fits a recording: without memory of targets that ended since, whose number means
+    nothing; with the mappings of each target in one where there are more than can be told apart.
+
+    nr_targets: how many targets the snapshot has.
+    """
+    rows = use.rows
+    if rows and max(row.target for row in rows) >= nr_targets:
+        rows = tuple(row for row in rows if row.target < nr_targets)
+    if len(rows) > layout.MAX_USE_ROWS:
+        parts: dict[tuple[int, Kind, int | None], list[UseRow]] = {}
+        for row in rows:
+            parts.setdefault((row.target, row.kind, row.node), []).append(row)
+        rows = tuple(summed(of, what=_MANY) for of in parts.values())
+    return use if rows is use.rows else replace(use, rows=rows)
+
+
+def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
+    """
+    Return a value for each member of the column.
+
+    nr_targets: how many targets the snapshot has. Raises ValueError for figures that contradict
+    each other: they would be damage to who reads them.
+    """
+    if problem := _problem(use, nr_targets):
+        raise ValueError(f"what pages were used makes no sense: {problem}")
+    return (
+        use.monotonic_ns,
+        use.watched_ns,
+        use.windows_ns,
+        use.exact,
+        use.shared_by,
+        use.held_ns,
+        [
+            (
+                *row[:7],
+                None if row.used_low == row.used else row.used_low,
+                row.used,
+                None if row.used_high == row.used else row.used_high,
+                row.idle,
+                None if row.idle_own == row.idle else row.idle_own,
+            )
+            for row in use.rows
+        ],
+    )
+
+
+def read_use(vector: Vector, i: int, nr_targets: int) -> PageUse | None:
+    """
+    Return what stands in row `i` of the column; None for null.
+
+    nr_targets: how many targets the snapshot has. Raises `BadMessageError`.
+    """
+    if not vector.has(i):
+        return None
+    of = vector.children
+    low, high = _bounds(of["windows_ns"], i)
+    use = PageUse(
+        monotonic_ns=of["monotonic_ns"].values[i],
+        watched_ns=of["watched_ns"].values[i],
+        windows_ns=tuple(of["windows_ns"].values[low:high]),
+        rows=_rows(of["rows"], i),
+        exact=of["exact"].is_true(i),
+        shared_by=text_of(of["shared_by"], i),
+        held_ns=of["held_ns"].values[i],
+    )
+    if problem := _problem(use, nr_targets):
+        raise BadMessageError(problem)
+    return use
+
+
+def _bounds(lists: Vector, i: int) -> tuple[int, int]:
+    found = span(lists, i, layout.MAX_USE_WINDOWS)
+    return found.start, found.stop
+
+
+def _rows(lists: Vector, i: int) -> tuple[UseRow, ...]:
+    of = lists.children
+    found = []
+    for at in span(lists, i, layout.MAX_USE_ROWS):
+        figures: dict[str, tuple[int, ...]] = {}
+        for name in ("used", "idle", *_AS):
+            low, high = _bounds(of[name], at)
+            same = name in _AS and not of[name].has(at)
+            figures[name] = figures[_AS[name]] if same else tuple(of[name].values[low:high])
+        found.append(
+            UseRow(
+                target=of["target"].values[at],
+                what=text_of(of["what"], at),
+                kind=cast("Kind", text_of(of["kind"], at)),  # looked at with the rest
+                node=of["node"].number(at),
+                resident=of["resident"].values[at],
+                unseen=of["unseen"].values[at],
+                uncovered=of["uncovered"].values[at],
+                **figures,
+            )
+        )
+    return tuple(found)
+
+
+def _problem(use: PageUse, nr_targets: int) -> str:
+    """Return what contradicts the rules of docs/recording-format.md, "" if nothing does."""
+    windows = use.windows_ns
+    if not all(map(lt, (0, *windows), (*windows, use.watched_ns + 1))):
+        return "lengths of time do not rise, or are longer than anybody watched"
+    if len(use.rows) > layout.MAX_USE_ROWS or len(windows) > layout.MAX_USE_WINDOWS:
+        return "more parts of memory, or lengths of time, than can be"
+    for row in use.rows:
+        if row.kind not in _KINDS:
+            return "memory is of a kind that there is not"
+        if row.target >= nr_targets:
+            return "used memory is of a target that is not there"
+        if row.unseen + row.uncovered > row.resident:
+            return "more memory is unknown than there is"
+        if any(len(figures) != len(windows) for figures in row[7:]):
+            return "used memory has not a figure for each length of time"
+        most = (row.resident,) * len(windows)
+        rises = (row.used_low, row.used, row.used_high, most), (row.idle_own, row.idle, most)
+        if not all(all(map(le, *pair)) for line in rises for pair in _pairs(line)):
+            return "more memory is used, or idle, than can be"
+    return ""
+
+
+def _pairs(line: tuple[tuple[int, ...], ...]) -> zip[tuple[tuple[int, ...], tuple[int, ...]]]:
+    return zip(line, islice(line, 1, None), strict=False)
