@@ -306,7 +306,7 @@ class PageMap:
 
     def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None: ...
     def sum(
-        self, now_ns: int, rows: int, windows: Buffer, nodes: Buffer, /
+        self, rows: int, windows: Buffer, nodes: Buffer, /
     ) -> tuple[list[tuple[int, int, int, array[int]]], int]:
         """
         Sum up: (row, 0 anonymous or 1 not, node, figures) each, and CPU time in ns.
@@ -315,9 +315,7 @@ class PageMap:
         most, idle, idle and nobody else's.
         """
 
-    def ages(
-        self, target: int, start: int, end: int, now_ns: int, windows: Buffer, /
-    ) -> bytes: ...
+    def ages(self, target: int, start: int, end: int, windows: Buffer, /) -> bytes: ...
     def stats(self) -> PageMapStats: ...
     def close(self) -> None: ...
 

@@ -92,15 +92,15 @@ class NativePageMap:
         return self._core.stats()["covered"]
 
     def take(self) -> PageUse | None:
-        if self._clock.now_ns() < self._sum_due_ns:
-            return None
-        return self.sum()
+        now_ns = self._clock.now_ns()
+        began = self.covered() or now_ns >= self._began_ns + _SUM_NS
+        return self.sum() if began and now_ns >= self._sum_due_ns else None
 
     def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
         watched_ns = max(1, now_ns - self._began_ns)
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
-        found, cost_ns = self._core.sum(now_ns, len(self._rows), array("Q", windows), self._nodes)
+        found, cost_ns = self._core.sum(len(self._rows), array("Q", windows), self._nodes)
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         stats = self._core.stats()
@@ -123,7 +123,7 @@ class NativePageMap:
         was used, and of how many of them it surely was idle. All four are 0xff where there is no
         page, 0xfe where its use is not seen, 0xfd where nobody looked yet.
         """
-        return self._core.ages(target, start, end, self._clock.now_ns(), array("Q", WINDOWS_NS))
+        return self._core.ages(target, start, end, array("Q", WINDOWS_NS))
 
     def seen(self, target: int, start: int, end: int) -> None:
         """Note that somebody found pages of [start, end) young, and clears them."""

@@ -302,14 +302,13 @@ static PyObject *rows_of(const struct sum *sum)
 static PyObject *sum_up(PyObject *object, PyObject *args)
 {
 	Py_buffer windows, nodes;
-	unsigned long long now;
 	struct map_object *self = NULL;
 	PyObject *list = NULL;
 	Py_ssize_t rows;
 	struct sum sum = {.nr_node_numbers = 1};
 	int err = -EINVAL;
 
-	if (!PyArg_ParseTuple(args, "Kny*y*", &now, &rows, &windows, &nodes))
+	if (!PyArg_ParseTuple(args, "ny*y*", &rows, &windows, &nodes))
 		return NULL;
 	sum.nr_windows = windows.len / sizeof(uint64_t);
 	sum.nr_rows = rows;
@@ -335,7 +334,7 @@ static PyObject *sum_up(PyObject *object, PyObject *args)
 	PyBuffer_Release(&nodes);
 	if (self) {
 		BEGIN(self);
-		err = page_map_sum(&self->map, now, &sum);
+		err = page_map_sum(&self->map, &sum);
 		leave(self);
 		END(self);
 		if (!PyErr_Occurred())
@@ -348,13 +347,13 @@ static PyObject *sum_up(PyObject *object, PyObject *args)
 
 static PyObject *ages(PyObject *object, PyObject *args)
 {
-	unsigned long long start, end, now;
+	unsigned long long start, end;
 	struct map_object *self;
 	Py_buffer windows;
 	Py_ssize_t target;
 	PyObject *bytes = NULL;
 
-	if (!PyArg_ParseTuple(args, "nKKKy*", &target, &start, &end, &now, &windows))
+	if (!PyArg_ParseTuple(args, "nKKy*", &target, &start, &end, &windows))
 		return NULL;
 	if (start % 4096 || end % 4096 || end < start || end - start > UINT64_C(1) << 40) {
 		PyErr_SetString(PyExc_ValueError, "start and end are addresses of pages");
@@ -364,7 +363,7 @@ static PyObject *ages(PyObject *object, PyObject *args)
 	self = bytes ? enter(object) : NULL;
 	if (self) {
 		if (target >= 0 && (size_t)target < self->map.nr_targets)
-			page_map_ages(&self->map, target, start, end, now, windows.buf,
+			page_map_ages(&self->map, target, start, end, windows.buf,
 				      windows.len / sizeof(uint64_t), (struct page_ages *)PyBytes_AsString(bytes));
 		else
 			PyErr_SetString(PyExc_IndexError, "no such target");
