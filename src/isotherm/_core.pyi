@@ -318,6 +318,14 @@ class PageMap:
     def ages(
         self, target: int, start: int, end: int, now_ns: int, windows: Buffer, /
     ) -> bytes: ...
+    def runs(
+        self, target: int, now_ns: int, soon_ns: int, used_ns: int, most: int, /
+    ) -> array[int]:
+        """
+        Return where a target's memory is used alike, u64 each: start, end, then bytes there: in
+        memory, of unknown use, used within soon_ns, within used_ns.
+        """
+
     def stats(self) -> PageMapStats: ...
     def close(self) -> None: ...
 

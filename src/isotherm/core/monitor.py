@@ -83,6 +83,7 @@ class Monitor:
                 prng=prng,
                 native=native is None or native,
                 profile=self._profile,
+                page_map=page_map,
             )
         )
         self._schedule = Schedule(self._attrs)

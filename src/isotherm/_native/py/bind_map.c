@@ -6,6 +6,7 @@
 #include <string.h>
 #include "access/bulk_bpf.h"
 #include "map/page_map.h"
+#include "map/runs.h"
 #include "map/sum.h"
 #include "py/bind.h"
 #include "py/python_bulk.h"
@@ -357,6 +358,29 @@ static PyObject *ages(PyObject *object, PyObject *args)
 	return bytes;
 }
 
+static PyObject *runs(PyObject *object, PyObject *args)
+{
+	unsigned long long now, soon, used;
+	Py_ssize_t target, most;
+	struct map_runs runs = {0};
+	PyObject *bytes = NULL;
+	struct map_object *self;
+	int err = -EINVAL;
+
+	if (!PyArg_ParseTuple(args, "nKKKn", &target, &now, &soon, &used, &most))
+		return NULL;
+	self = enter(object);
+	if (!self)
+		return NULL;
+	if (target >= 0 && (size_t)target < self->map.nr_targets && most > 0)
+		err = page_map_runs(&self->map, (size_t)target, now, soon, used, (size_t)most, &runs);
+	leave(self);
+	if (!err)
+		bytes = PyBytes_FromStringAndSize((char *)runs.at, (Py_ssize_t)(runs.nr * sizeof(*runs.at)));
+	free(runs.at);
+	return err ? raise_errno(err) : new_array("Q", bytes);
+}
+
 static PyObject *stats(PyObject *object, PyObject *unused)
 {
 	struct map_object *self = enter(object);
@@ -387,6 +411,7 @@ static PyMethodDef map_methods[] = {
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", sum_up, METH_VARARGS, NULL},
 	{"ages", ages, METH_VARARGS, NULL},
+	{"runs", runs, METH_VARARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", map_close, METH_NOARGS, NULL},
 	{NULL, NULL, 0, NULL},
