@@ -326,6 +326,9 @@ class PageMap:
         memory, of unknown use, used within soon_ns, within used_ns.
         """
 
+    def used(self, ranges: Buffer, now_ns: int, used_ns: int, /) -> array[int]:
+        """Return bytes used within used_ns of each range, u64 target, start, end."""
+
     def stats(self) -> PageMapStats: ...
     def close(self) -> None: ...
 

@@ -1,6 +1,7 @@
 """The policy "map", over the bulk face of a simulated world: regions are what the map knows."""
 
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
@@ -8,6 +9,8 @@ import isotherm
 from isotherm.backends.sim.ops import SimOps
 from isotherm.backends.sim.workloads import BASE, MIB, MS, fixed
 from isotherm.clock import VirtualClock
+from isotherm.core.monitor import Monitor
+from isotherm.core.native_map import NativePageMap
 from isotherm.core.region_list import ListedRegion, RegionList, cut_after
 from isotherm.errors import NotSupportedError
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
@@ -104,3 +107,18 @@ def test_parts_of_a_region_have_together_what_it_had():
     table.rejoin(10 * 4096)
     assert table.regions == [region]
     assert cut_after(region, 4096)[1].start == 4096
+
+
+def test_beside_another_policy_regions_tell_what_was_used_of_them():
+    clock = VirtualClock(1000 * MS)
+    look = SimOps(fixed(TOTAL, (HOT,)), clock)
+    pages = NativePageMap(look.bulk(), clock, share=64)
+    with Monitor(look, clock=clock, seed=1, page_map=pages) as monitor:
+        snapshots = list(islice(monitor.snapshots(), 60))
+    told = [one for one in snapshots if one.columns.used is not None]
+    assert told == [one for one in snapshots if one.page_use is not None]
+    last = told[-1]
+    assert sum(region.used for region in last.regions) == HOT[1]
+    for region in last.regions:
+        inside = min(region.end, BASE + sum(HOT)) - max(region.start, BASE + HOT[0])
+        assert region.used == max(0, inside)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+from array import array
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from isotherm.report.working_set import Watched, report
 from isotherm.session.options import Options
 from isotherm.targets.sources import NameSource, PidSource
 from isotherm.terminal.screen import Screen
-from support.snapshots import MIB, S, page_use, phases, snapshot, use_row
+from support.snapshots import HEAP, MIB, S, page_use, phases, snapshot, use_row
 
 ROW = use_row({0.05: 8 * MIB, 0.7: 2 * MIB, 4: 6 * MIB, 25: 40 * MIB})
 
@@ -144,3 +145,19 @@ def test_a_map_alone_and_another_policy_contradict_each_other(capsys):
 def test_what_is_asked_of_shared_memory_is_kept(shared):
     assert Options.of(pid=1, shared=shared).pages.shared == shared
     assert (Options.of(pid=1, shared=shared).pages.stall_ns > 0) == (shared != "off")
+
+
+def test_regions_are_reported_with_what_was_used_of_them(tmp_path, capsys):
+    one = snapshot(
+        0, [(0, HEAP, HEAP + 4 * MIB, 1, 1, 0), (0, HEAP + 8 * MIB, HEAP + 9 * MIB, 0, 1, 0)]
+    )
+    known = replace(one, columns=replace(one.columns, used=array("Q", [3 * MIB, 0])))
+    for made, used in ((known, [3 * MIB, 0]), (one, [None, None])):
+        path = tmp_path / "x.isotherm"
+        with RecordingWriter(path, {}, force=True) as writer:
+            writer.write(made)
+        assert main(["report", str(path), "regions", "--format", "json"]) == 0
+        read = json.loads(capsys.readouterr().out)
+        assert [region["used_bytes"] for region in read["regions"]] == used
+        assert main(["report", str(path), "regions"]) == 0
+        assert ("used" in capsys.readouterr().out) == (made is known)

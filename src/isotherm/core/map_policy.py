@@ -6,8 +6,9 @@ pages: what is not in memory is in no region. `nr_accesses` is what DAMON would 
 average: of so many random pages of the region, each watched for one sampling interval, those that
 were used. The map knows the share of pages that were used within such an interval; that share, in
 parts of the samples of a window, is `nr_accesses`. It is 0 where nothing was used in the whole
-window, and only there, so that schemes for idle memory match no region that was used a little.
-Intervals below 100 ms are shorter than what the map can tell apart.
+window, or within a second if that is longer, and only there, so that schemes for idle memory match
+no region that was used a little. Intervals below 100 ms are shorter than what the map can tell
+apart.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from isotherm.core.ticks import Tally
 from isotherm.errors import NotSupportedError
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import PAGE
-from isotherm.model.snapshot import Columns
+from isotherm.model.snapshot import LEAST_USED_US, Columns
 
 NAME = "map"
 #: A rate that changes by no more than this share of the possible stays what it is.
@@ -96,7 +97,8 @@ class MapPolicy:
         self._stop = True
 
     def end_window(self, attrs: Attrs) -> None:
-        soon_ns, used_ns = attrs.sample_us * 1000, attrs.aggr_us * 1000
+        soon_ns = attrs.sample_us * 1000
+        used_ns = 1000 * max(LEAST_USED_US, attrs.aggr_us)
         before = _Before(self.table)
         samples = attrs.samples_per_aggr
         most = max(1, attrs.max_nr_regions // max(1, len(self.table.ids)))

@@ -11,6 +11,7 @@ from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
 from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRow
 from isotherm.model.ranges import Range, aligned, intersect, union
+from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping
 
 #: A share of the map's CPU time that sums may cost; one a second at the most, and one in a minute
@@ -131,6 +132,13 @@ class NativePageMap:
         words = self._core.runs(target, self._clock.now_ns(), soon_ns, used_ns, most)
         width = len(Run._fields)
         return [Run(*words[i : i + width]) for i in range(0, len(words), width)]
+
+    def used_in(self, columns: Columns, used_ns: int) -> array[int]:
+        """Return how many bytes of each region were used within a time, u64."""
+        words = array("Q", bytes(24 * len(columns)))
+        words[::3] = array("Q", columns.target)
+        words[1::3], words[2::3] = columns.start, columns.end
+        return self._core.used(words, self._clock.now_ns(), used_ns)
 
     def seen(self, target: int, start: int, end: int) -> None:
         """Note that somebody found pages of [start, end) young, and clears them."""

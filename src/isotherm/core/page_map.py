@@ -7,11 +7,13 @@ and reads when it becomes young again. A Look that can do so offers one (`Look.p
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from isotherm.core.look import TargetRanges
 from isotherm.model.page_use import PageUse
+from isotherm.model.snapshot import Columns
 
 
 class PageMap(Protocol):
@@ -66,3 +68,6 @@ class RunMap(PageMap, Protocol):
 
         target: its place in the last `update`; most: join what is less alike beyond so many.
         """
+
+    def used_in(self, columns: Columns, used_ns: int) -> array[int]:
+        """Return how many bytes of each region were used within a time, u64."""

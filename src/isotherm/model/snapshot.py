@@ -13,6 +13,9 @@ from isotherm.model.page_use import PageUse
 from isotherm.model.scheme_state import SchemeState
 from isotherm.model.target import Mapping, Target, Unobservable
 
+#: `Region.used` is of a window, or of so much time if that is more.
+LEAST_USED_US = 1_000_000
+
 
 def is_blind(size: int, unobservable: int) -> bool:
     """
@@ -157,9 +160,9 @@ class Snapshot:
         """
         Bytes of regions accessed in this window, less what could not be observed in them.
 
-        Where it is known which pages of the regions were used, those only.
+        Where it is known which pages of the regions were used in it, those only.
         """
-        if self.columns.used is not None:
+        if self.columns.used is not None and self.aggr_us >= LEAST_USED_US:
             return sum(self.columns.used)
         return sum(
             self.used_bytes(region.size - region.unobservable, region.nr_accesses)

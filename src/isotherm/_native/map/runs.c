@@ -144,3 +144,54 @@ int page_map_runs(struct page_map *map, size_t index, uint64_t now_ns, uint64_t 
 	map->stats.cpu_ns += thread_ns() - begin;
 	return err;
 }
+
+/** Of the pages [from, to) of a table how many bytes were used within a time. */
+static uint64_t used_in_table(const struct map_table *table, size_t from, size_t to, map_time now, uint64_t used_ns)
+{
+	uint16_t counts[256] = {0};
+	uint64_t bytes = 0;
+
+	if (table->huge)	// each of its small pages as all of it
+		counts[table->pages[0]] = (uint16_t)(to - from);
+	for (size_t i = from; i < to && !table->huge; i++)
+		counts[table->pages[i]]++;
+	for (size_t byte = 0; byte < MAP_ABSENT; byte++)
+		if (counts[byte] && map_epoch_of((uint8_t)byte) < MAP_UNSEEN &&
+		    map_table_age(table, (uint8_t)byte, now).best <= used_ns)
+			bytes += counts[byte] * PAGE;
+	return bytes;
+}
+
+uint64_t page_map_used(const struct page_map *map, size_t index, uint64_t start, uint64_t end, uint64_t now_ns,
+		       uint64_t used_ns)
+{
+	const struct map_target *target = &map->targets[index];
+	map_time now = map_now(map, target, now_ns);
+	uint64_t bytes = 0;
+
+	for (uint64_t block = start / BLOCK * BLOCK; block < end;) {
+		const struct map_chunk *chunk = map_target_chunk(target, block);
+		size_t from = start > block ? (start - block) / PAGE : 0;
+		size_t to = end < block + BLOCK ? (end - block + PAGE - 1) / PAGE : MAP_PAGES;
+
+		if (!chunk) {	// addresses without a mapping: on to where the next one begins
+			size_t next = map_first_area(target, block);
+
+			if (next >= target->nr_areas)
+				break;
+			uint64_t begin = target->areas[next].start / BLOCK * BLOCK;
+
+			block = begin > block ? begin : block + BLOCK;
+			continue;
+		}
+		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
+			const struct map_table *table =
+				map_chunk_table(chunk, kind, (block - chunk->base) / BLOCK);
+
+			if (table)
+				bytes += used_in_table(table, from, to, now, used_ns);
+		}
+		block += BLOCK;
+	}
+	return bytes < end - start ? bytes : end - start;
+}

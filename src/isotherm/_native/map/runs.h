@@ -25,3 +25,7 @@ struct map_runs {
  */
 int page_map_runs(struct page_map *map, size_t target, uint64_t now_ns, uint64_t soon_ns, uint64_t used_ns,
 		  size_t most, struct map_runs *runs);
+
+/** Return how many bytes of [start, end) of a target were used within @used_ns, by best estimate. */
+uint64_t page_map_used(const struct page_map *map, size_t target, uint64_t start, uint64_t end, uint64_t now_ns,
+		       uint64_t used_ns);

@@ -10,6 +10,7 @@
 #include "map/sum.h"
 #include "py/bind.h"
 #include "py/python_bulk.h"
+#include "sys/clock.h"
 #include "sys/gate.h"
 
 struct map_object {
@@ -381,6 +382,37 @@ static PyObject *runs(PyObject *object, PyObject *args)
 	return err ? raise_errno(err) : new_array("Q", bytes);
 }
 
+/** Words of u64 at a time: of each range its target, start and end. */
+static PyObject *used(PyObject *object, PyObject *args)
+{
+	unsigned long long now, used_ns;
+	struct map_object *self;
+	PyObject *bytes = NULL;
+	Py_buffer ranges;
+
+	if (!PyArg_ParseTuple(args, "y*KK", &ranges, &now, &used_ns))
+		return NULL;
+	size_t nr = (size_t)ranges.len / (3 * sizeof(uint64_t));
+
+	self = enter(object);
+	if (self)
+		bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(nr * sizeof(uint64_t)));
+	if (bytes) {
+		const uint64_t *word = ranges.buf;
+		uint64_t *out = (uint64_t *)(void *)PyBytes_AsString(bytes);
+		int64_t begin = thread_ns();
+
+		for (size_t i = 0; i < nr; i++, word += 3)
+			out[i] = word[0] < self->map.nr_targets && word[1] < word[2]
+				? page_map_used(&self->map, word[0], word[1], word[2], now, used_ns) : 0;
+		self->map.stats.cpu_ns += thread_ns() - begin;
+	}
+	if (self)
+		leave(self);
+	PyBuffer_Release(&ranges);
+	return bytes ? new_array("Q", bytes) : NULL;
+}
+
 static PyObject *stats(PyObject *object, PyObject *unused)
 {
 	struct map_object *self = enter(object);
@@ -412,6 +444,7 @@ static PyMethodDef map_methods[] = {
 	{"sum", sum_up, METH_VARARGS, NULL},
 	{"ages", ages, METH_VARARGS, NULL},
 	{"runs", runs, METH_VARARGS, NULL},
+	{"used", used, METH_VARARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", map_close, METH_NOARGS, NULL},
 	{NULL, NULL, 0, NULL},
