@@ -183,8 +183,8 @@ class NativePageMap:
             "anon" if own == _ANON else kind,
             node if self._nodes else None,
             resident,
-            min(unseen, resident),
-            min(uncovered, resident - min(unseen, resident)),
+            unseen,
+            uncovered,
             *parts,
         )
 
