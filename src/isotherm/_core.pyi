@@ -316,6 +316,15 @@ class PageMap:
         """
 
     def ages(self, target: int, start: int, end: int, windows: Buffer, /) -> bytes: ...
+    def runs(self, target: int, soon_ns: int, used_ns: int, most: int, /) -> array[int]:
+        """
+        Return where a target's memory is used alike, u64 each: start, end, then bytes there: in
+        memory, of unknown use, used within soon_ns, within used_ns.
+        """
+
+    def used(self, ranges: Buffer, used_ns: int, /) -> array[int]:
+        """Return bytes used within used_ns of each range, u64 target, start, end."""
+
     def stats(self) -> PageMapStats: ...
     def close(self) -> None: ...
 

@@ -6,9 +6,11 @@
 #include <string.h>
 #include "access/bulk_bpf.h"
 #include "map/page_map.h"
+#include "map/runs.h"
 #include "map/sum.h"
 #include "py/bind.h"
 #include "py/python_bulk.h"
+#include "sys/clock.h"
 #include "sys/gate.h"
 
 struct map_object {
@@ -375,6 +377,61 @@ static PyObject *ages(PyObject *object, PyObject *args)
 	return bytes;
 }
 
+static PyObject *runs(PyObject *object, PyObject *args)
+{
+	unsigned long long soon, used;
+	Py_ssize_t target, most;
+	struct map_runs runs = {0};
+	PyObject *bytes = NULL;
+	struct map_object *self;
+	int err = -EINVAL;
+
+	if (!PyArg_ParseTuple(args, "nKKn", &target, &soon, &used, &most))
+		return NULL;
+	self = enter(object);
+	if (!self)
+		return NULL;
+	if (target >= 0 && (size_t)target < self->map.nr_targets && most > 0)
+		err = page_map_runs(&self->map, (size_t)target, soon, used, (size_t)most, &runs);
+	leave(self);
+	if (!err)
+		bytes = PyBytes_FromStringAndSize((char *)runs.at, (Py_ssize_t)(runs.nr * sizeof(*runs.at)));
+	free(runs.at);
+	return err ? raise_errno(err) : new_array("Q", bytes);
+}
+
+/** Words of u64 at a time: of each range its target, start and end. */
+static PyObject *used(PyObject *object, PyObject *args)
+{
+	unsigned long long used_ns;
+	struct map_object *self = NULL;
+	PyObject *bytes;
+	Py_buffer ranges;
+
+	if (!PyArg_ParseTuple(args, "y*K", &ranges, &used_ns))
+		return NULL;
+	size_t nr = (size_t)ranges.len / (3 * sizeof(uint64_t));
+
+	bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(nr * sizeof(uint64_t)));
+	if (bytes)
+		self = enter(object);
+	if (self) {
+		const uint64_t *word = ranges.buf;
+		uint64_t *out = (uint64_t *)(void *)PyBytes_AsString(bytes);
+		int64_t begin = thread_ns();
+
+		for (size_t i = 0; i < nr; i++, word += 3)
+			out[i] = word[0] < self->map.nr_targets && word[1] < word[2]
+				? page_map_used(&self->map, word[0], word[1], word[2], used_ns) : 0;
+		self->map.stats.cpu_ns += thread_ns() - begin;
+		leave(self);
+	} else {
+		Py_CLEAR(bytes);
+	}
+	PyBuffer_Release(&ranges);
+	return bytes ? new_array("Q", bytes) : NULL;
+}
+
 static PyObject *stats(PyObject *object, PyObject *unused)
 {
 	struct map_object *self = enter(object);
@@ -405,6 +462,8 @@ static PyMethodDef map_methods[] = {
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", sum_up, METH_VARARGS, NULL},
 	{"ages", ages, METH_VARARGS, NULL},
+	{"runs", runs, METH_VARARGS, NULL},
+	{"used", used, METH_VARARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", map_close, METH_NOARGS, NULL},
 	{NULL, NULL, 0, NULL},
