@@ -17,6 +17,8 @@ from typing import Any, Self
 import common
 from scheme_setup import status_bytes
 
+from isotherm.recording.reader import open_recording
+
 ISOTHERM = [sys.executable, "-m", "isotherm"]
 
 
@@ -137,6 +139,40 @@ def report(file: Path) -> dict[str, Any]:
     return found
 
 
+def of_page_use(file: Path) -> dict[str, Any]:
+    """What the last map of pages in a recording says, as the JSON of a report would."""
+    found = [one.page_use for one in open_recording(file) if one.page_use is not None]
+    if not found:
+        return {}
+    use = found[-1]
+
+    def sums(name: str) -> list[int]:
+        rows = [getattr(row, name) for row in use.rows]
+        return [sum(column) for column in zip(*rows, strict=True)]
+
+    low, middle, high, idle, own = map(sums, ("used_low", "used", "used_high", "idle", "idle_own"))
+    covered = 1 - use.uncovered / max(1, use.resident)
+    ages = range(len(use.windows_ns) - 1)  # the last of them is all the time there was
+    return {
+        "curve": [
+            {
+                "window_ns": ns,
+                "bytes": middle[i],
+                "low_bytes": low[i],
+                "high_bytes": high[i],
+                "covered": covered,
+            }
+            for i, ns in enumerate(use.windows_ns)
+        ],
+        "monotonic_ns": use.monotonic_ns,
+        "resident_bytes": use.resident,
+        "unknown_bytes": use.unseen + use.uncovered,
+        "idle": [{"age_ns": use.windows_ns[i], "bytes": idle[i]} for i in ages],
+        "could_free_bytes": own[ages[-1]] if ages else 0,
+        "could_free_age_ns": use.windows_ns[ages[-1]] if ages else 0,
+    }
+
+
 @dataclass
 class Recorded:
     """A recording of a while: what it says, and what `at_end` returned when it ended."""
@@ -160,6 +196,8 @@ def record(
             found = at_end() if at_end is not None else None
             ended = watcher.end()
         document = report(file)
+        if "curve" not in document:
+            document |= of_page_use(file)
     said = read(document, ended_s=ended, cpu_share=share)
     return Recorded(said, found, document, share, peak)
 
