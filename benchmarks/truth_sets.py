@@ -188,11 +188,15 @@ def schedule_row(own: Scheduled, truths: Sequence[Truth]) -> dict[str, Any]:
 
 def sets(programs: Sequence[Program], plan: Plan, *, quick: bool, witness_only: bool) -> Any:
     """All programs, one after the other."""
-    found: dict[str, list[Any]] = {"set": [], "idle": [], "schedule": [], "raw": []}
+    found: dict[str, list[Any]] = {"set": [], "idle": [], "schedule": [], "raw": [], "failed": []}
     for program in programs:
         common.progress(f"{program.name}: starts")
-        with program.start(quick) as subject:
-            for item in one(subject, plan, witness_only=witness_only):
-                for key, value in item.items():
-                    found[key].append(value)
+        try:
+            with program.start(quick) as subject:
+                for item in one(subject, plan, witness_only=witness_only):
+                    for key, value in item.items():
+                        found[key].append(value)
+        except SystemExit as err:  # the others are still worth hours
+            common.progress(f"{program.name}: {err}")
+            found["failed"].append({"program": program.name, "why": str(err)})
     return found
