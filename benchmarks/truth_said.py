@@ -38,8 +38,9 @@ class Said:
     """
     A report, read.
 
-    idle: bytes by age in ns; ended_s: `time.monotonic` of when it stopped watching; cpu_share of
-    one CPU, by the kernel's account of the process, since it said that it began.
+    idle: bytes by age in ns; ended_s: `time.monotonic` of when it stopped watching; lag_s: how
+    long before that the map of pages was summed up; cpu_share of one CPU, by the kernel's account
+    of the process, since it said that it began.
     """
 
     curve: list[Point]
@@ -49,6 +50,7 @@ class Said:
     idle: dict[int, int]
     document: dict[str, Any]
     ended_s: float = 0.0
+    lag_s: float = 0.0
     cpu_share: float | None = None
 
     def at(self, window_s: float) -> Point | None:
@@ -58,7 +60,7 @@ class Said:
 
 def read(document: dict[str, Any], **more: Any) -> Said | None:
     """Of the JSON of `report` or `wss`; None if it has no curve."""
-    if "curve" not in document:
+    if not document.get("curve"):
         return None
     points = [
         Point(
@@ -139,38 +141,10 @@ def report(file: Path) -> dict[str, Any]:
     return found
 
 
-def of_page_use(file: Path) -> dict[str, Any]:
-    """What the last map of pages in a recording says, as the JSON of a report would."""
+def as_of_s(file: Path) -> float | None:
+    """The moment (`time.monotonic`) that the last map of pages in a recording is of."""
     found = [one.page_use for one in open_recording(file) if one.page_use is not None]
-    if not found:
-        return {}
-    use = found[-1]
-
-    def sums(name: str) -> list[int]:
-        rows = [getattr(row, name) for row in use.rows]
-        return [sum(column) for column in zip(*rows, strict=True)]
-
-    low, middle, high, idle, own = map(sums, ("used_low", "used", "used_high", "idle", "idle_own"))
-    covered = 1 - use.uncovered / max(1, use.resident)
-    ages = range(len(use.windows_ns) - 1)  # the last of them is all the time there was
-    return {
-        "curve": [
-            {
-                "window_ns": ns,
-                "bytes": middle[i],
-                "low_bytes": low[i],
-                "high_bytes": high[i],
-                "covered": covered,
-            }
-            for i, ns in enumerate(use.windows_ns)
-        ],
-        "monotonic_ns": use.monotonic_ns,
-        "resident_bytes": use.resident,
-        "unknown_bytes": use.unseen + use.uncovered,
-        "idle": [{"age_ns": use.windows_ns[i], "bytes": idle[i]} for i in ages],
-        "could_free_bytes": own[ages[-1]] if ages else 0,
-        "could_free_age_ns": use.windows_ns[ages[-1]] if ages else 0,
-    }
+    return found[-1].monotonic_ns / 1e9 if found else None
 
 
 @dataclass
@@ -196,9 +170,8 @@ def record(
             found = at_end() if at_end is not None else None
             ended = watcher.end()
         document = report(file)
-        if "curve" not in document:
-            document |= of_page_use(file)
-    said = read(document, ended_s=ended, cpu_share=share)
+        lag_s = ended - (as_of_s(file) or ended)
+    said = read(document, ended_s=ended, lag_s=lag_s, cpu_share=share)
     return Recorded(said, found, document, share, peak)
 
 

@@ -95,7 +95,6 @@ def idle_errors(own: Scheduled, account: Any, said: Said) -> dict[str, Any]:
     """
     ages = sorted(said.idle)
     at_ms = round(said.ended_s * 1000)
-    lag_s = said.ended_s - said.document.get("monotonic_ns", said.ended_s * 1e9) / 1e9
     true = dict(zip(ages, idle_by_age(account, at_ms, tuple(ages)), strict=True))
     total = own.area_bytes()
     over, under = 0.0, 0.0
@@ -109,7 +108,7 @@ def idle_errors(own: Scheduled, account: Any, said: Said) -> dict[str, Any]:
         "ages": len(ages),
         "from s": ages[0] / 1e9,
         "to s": ages[-1] / 1e9,
-        "as of s before": lag_s,
+        "as of s before": said.lag_s,
         "too idle %": 100 * over / total,
         "missing %": 100 * under / total,
         "right": over <= 0.01 * total and under <= 0.01 * total,
