@@ -10,6 +10,7 @@ GUEST = "runs a virtual machine: what its guest uses cannot be seen"
 NO_LOOK = "accessed bits cannot be read here"
 NO_HANDLE = "no descriptor of the process could be opened"
 NO_HUGE_PAGES = "the process has huge pages switched off (prctl PR_SET_THP_DISABLE)"
+NOT_WATCHED = "nobody watched these pages for so long yet: left alone until then"
 NOT_READ = "not permitted to read the process' memory map"
 NOT_ADVISED = (
     "process_madvise on the process is not permitted: CAP_SYS_NICE is missing, "

@@ -127,6 +127,11 @@ class NativePageMap:
         """Note that somebody found pages of [start, end) young, and clears them."""
         self._core.seen(target, start, end, self._clock.now_ns())
 
+    @property
+    def core(self) -> _core.PageMap:
+        """The map itself, for who asks it of single pages from the same thread."""
+        return self._core
+
     def stats(self) -> _core.PageMapStats:
         """Return counts and costs since the start."""
         return self._core.stats()

@@ -78,11 +78,13 @@ class _Bpf(BackendKind):
         from isotherm.backends.bpf.look import BpfLook
 
         # A map of pages clears what is young at the start, as a sweep does, and takes note of it.
-        maps = opening.pages.beside and not opening.schemes
+        # Who asks for idle pages asks it: of all who clear bits, it alone knows since when.
+        maps = opening.pages.beside or any(scheme.idle_us for scheme in opening.schemes)
         look = BpfLook(opening.processes, overhead=opening.overhead, sweep=not maps)
         force = opening.force_guests
-        act = ActOnProcesses(look, lambda: Actor(look.walker, force_guests=force))
         pages = look.page_map(opening.overhead, opening.pages.stall_ns) if maps else None
+        core = pages.core if pages else None
+        act = ActOnProcesses(look, lambda: Actor(look.walker, core, force_guests=force))
         return open_look(look, act, opening, page_map=pages)
 
     def self_test(self) -> SelfTest:
