@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from action_kit import swap  # noqa: F401 - a fixture
 from bpf_kit import MIB, PAGE, Child, cleared, watching
-from memory_kit import pagemap
+from memory_kit import cached_file, pagemap
 
 import isotherm
 from isotherm.actions.obstacles import NOT_WATCHED
@@ -198,3 +198,33 @@ def test_one_page_in_eight_is_used_and_all_others_go():
     assert all(here[::8])
     assert sum(here) == size // PAGE // 8
     assert faults <= 2
+
+
+def promised(ops, at_least_ns):
+    """Bytes that could be taken out of memory by what a map knows, by the name of the mapping."""
+    use = ops.map.sum()
+    place = next(i for i, ns in enumerate(use.windows_ns) if ns >= at_least_ns)
+    return {Path(row.what).name: row.idle_own[place] for row in use.rows}
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_promise_of_shared_files_is_what_the_action_does(child, tmp_path, written):
+    file, size = cached_file(tmp_path / "mapped", 4 * MIB), 4 * MIB
+    at = child.make(f"memory.file(kit.Path({str(file)!r}), {size})")
+    child.run(f"kit.{'write' if written else 'touch'}({at}, {size})")
+    with watching(child.pid, with_map=True) as ops:
+        watch(ops, IDLE_US / 1e6)
+        said = promised(ops, 100_000_000)["mapped"]
+        scheme = Scheme(Action.PAGEOUT, filters=(idle(100_000),))
+        done = ops.act(scheme, 0, at, at + size, filtered=True)
+    assert done.applied_bytes == said == (0 if written else size)
+
+
+def test_no_shared_memory_is_promised_that_stays(child):
+    size = 4 * MIB
+    at = child.make(f"memory.map({size}, kit.SHARED | kit.ANON)")
+    child.run(f"kit.write({at}, {size})")
+    with watching(child.pid, with_map=True) as ops:
+        watch(ops, IDLE_US / 1e6)
+        found = [size for what, size in promised(ops, 100_000_000).items() if "zero" in what]
+    assert found == [0]

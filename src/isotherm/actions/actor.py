@@ -23,7 +23,9 @@ from isotherm.actions import filters as action_filters
 from isotherm.actions import limits as action_limits
 from isotherm.actions.memory import Maps, Piece, is_held
 from isotherm.actions.obstacles import (
+    CUT,
     GUEST,
+    LOCKED,
     NO_HANDLE,
     NO_HUGE_PAGES,
     NO_LOOK,
@@ -31,6 +33,8 @@ from isotherm.actions.obstacles import (
     NOT_MOVED,
     NOT_READ,
     NOT_WATCHED,
+    OTHERS,
+    UNWRITTEN,
     Obstacles,
     wants_no_huge_pages,
 )
@@ -59,6 +63,13 @@ _SWAP_ASKED_EVERY_NS = 200_000_000
 #: More of one mapping is not looked through where the kernel cannot say which parts are empty.
 _MOST_WITHOUT_HELP = 1 << 40
 
+#: Facts of pages that are left alone, and how that is told.
+_STAYING = {
+    Fact.SHARED: OTHERS,
+    Fact.LOCKED: LOCKED,
+    Fact.DIRTY: UNWRITTEN,
+    Fact.TORN: CUT,
+}
 NO_SWAP = "no free swap: anonymous memory stays"
 
 
@@ -150,7 +161,7 @@ class Actor:
         try:
             if why := self._obstacle(job, process):
                 return Done(errors=self._obstacles.tell(scheme, process, why))
-            for why in self._maps.left_alone(process, start, end):
+            for why in self._maps.left_alone(process, start, end, files=job.takes_files):
                 total.count(self._obstacles.tell(scheme, process, why))
             self._on_region(job, process, target, Range(start, end), avoid=avoid, total=total)
         except (TargetGoneError, ProcessLookupError):
@@ -192,7 +203,7 @@ class Actor:
             if not is_held(process):
                 return
             place = Place(self._survey, descriptor, target, process)
-            pieces = self._maps.pieces(process, *_around(*region), avoid)
+            pieces = self._maps.pieces(process, *_around(*region), avoid, files=job.takes_files)
             steps = _steps(pieces, descriptor)
             for piece in self._idle(job, place, steps, total) if job.idle_ns else steps:
                 self._step(job, place, piece, region, total)
@@ -217,6 +228,8 @@ class Actor:
             need, avoid = NOTHING, avoid | Fact.PRESENT
         if job.way.blocks and not piece.anonymous:
             return
+        if piece.shared:
+            avoid |= Fact.DIRTY
         unwanted = NOTHING
         if job.action is Action.PAGEOUT and not self._has_free_swap():
             unwanted = Fact.ANON
@@ -225,6 +238,8 @@ class Actor:
             avoid |= Fact.ANON
         runs, passed = job.choose(self._survey, region, need, avoid)
         total.passed += passed
+        if job.action is Action.PAGEOUT:
+            self._tell_what_stays(job, place.process, region, (need, avoid), total)
         if job.action is Action.LRU_PRIO and self._holds_inactive_huge(region):
             total.count({HUGE_STAYS: 1})
         young = self._young(job, region, unwanted)
@@ -237,6 +252,18 @@ class Actor:
             total.applied += applied
             total.count(errors)
         self._clear(place, young)
+
+    def _tell_what_stays(
+        self, job: _Job, process: Process, region: Range, wish: tuple[Fact, Fact], total: _Sum
+    ) -> None:
+        """Count, once, why pages stay that the scheme is for."""
+        need, avoid = wish
+        for fact, why in _STAYING.items():
+            if avoid & fact and not self._obstacles.was_told(job.scheme, process, why):
+                # Each reason for itself: of what is locked and shared one will do.
+                others = avoid & ~(fact | Fact.TORN)
+                if job.choose(self._survey, region, need | fact, others)[0]:
+                    total.count(self._obstacles.tell(job.scheme, process, why))
 
     def _holds_inactive_huge(self, region: Range) -> bool:
         need, avoid = Fact.PRESENT | Fact.HUGE, NEVER | Fact.ACTIVE
@@ -346,6 +373,11 @@ class _Job:
     def action(self) -> Action:
         """What isotherm does itself: nothing in place of an own action."""
         return Action.STAT if self.scheme.own is not None else self.scheme.action
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether shared mappings of files are acted on: dropping clean pages harms nobody."""
+        return self.action is Action.PAGEOUT
 
     def choose(self, survey: Survey, region: Range, need: Fact, avoid: Fact) -> tuple[bytes, int]:
         """Return the runs to act on, and the bytes that the filters let through."""

@@ -24,7 +24,7 @@ _KINDS: tuple[Kind, ...] = ("anon", "file", "shmem")
 _MOST_ROWS = 500
 _OTHERS = "(others)"
 _ANON, _FILE = 0, 1
-_PRIVATE_FILE = 1
+_PRIVATE_FILE, _KEPT = 1, 2
 
 
 class _TimedBulk:
@@ -149,9 +149,13 @@ class NativePageMap:
             if key not in rows and len(rows) - first >= _MOST_ROWS:
                 key = (index, _OTHERS, kind)
             row = rows.setdefault(key, len(rows))
-            private = kind != "anon" and not mapping.permissions.endswith("s")
+            shared = mapping.permissions.endswith("s")
             what = _ANON if kind == "anon" else _FILE
-            flags = _PRIVATE_FILE if private else 0
+            flags = 0
+            if kind != "anon" and not shared:
+                flags = _PRIVATE_FILE
+            elif kind == "shmem":
+                flags = _KEPT
             for part in self._parts(mapping):
                 words.extend((part.start, part.end, row | what << 32 | flags << 40))
         return words

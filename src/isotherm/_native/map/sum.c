@@ -120,6 +120,7 @@ static int add_sharer(struct work *work, uint64_t frame, struct sum_row *row, ui
 struct doubtful {
 	uint64_t frame;
 	uint16_t page;
+	bool kept;	// no action takes it out: of a shared file, and may have been written to
 };
 
 static int by_frame(const void *a, const void *b)
@@ -146,7 +147,7 @@ static int settle(struct work *work, const struct map_table *table, const struct
 		struct sum_row *row = row_of(work->sum, area, false, frames[i]);
 
 		if (mappers[i] == 1) {
-			add(row, use, (double)each * PAGE, !use->unseen);
+			add(row, use, (double)each * PAGE, !use->unseen && !pages[i].kept);
 			continue;
 		}
 		if (frames_add(&work->frames, frames[i], mappers[i], use) == SIZE_MAX)
@@ -187,7 +188,9 @@ static int sum_area(struct work *work, const struct map_table *table, const stru
 			add(row_of(work->sum, area, true, bulk_frame(format, entry)), &uses[byte],
 			    (double)each * PAGE, !uses[byte].unseen);
 		else
-			doubtful[nr++] = (struct doubtful){bulk_frame(format, entry), (uint16_t)i};
+			doubtful[nr++] = (struct doubtful){
+				bulk_frame(format, entry), (uint16_t)i,
+				area->flags & MAP_AREA_KEPT || (!writable && entry & format->write)};
 	}
 	for (size_t byte = 0; one_node && byte < MAP_ABSENT; byte++)
 		if (counts[byte])

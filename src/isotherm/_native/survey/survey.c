@@ -21,6 +21,7 @@
 #define KPF_DIRTY (1ULL << 4)
 #define KPF_ACTIVE (1ULL << 6)
 #define KPF_WRITEBACK (1ULL << 8)
+#define KPF_ANON (1ULL << 12)
 #define KPF_SWAPBACKED (1ULL << 14)
 #define KPF_HEAD (1ULL << 15)
 #define KPF_TAIL (1ULL << 16)
@@ -224,7 +225,7 @@ static uint16_t facts_of(uint64_t flags)
 {
 	return (flags & KPF_ACTIVE ? PAGE_ACTIVE : 0) | (flags & KPF_REFERENCED ? PAGE_REFERENCED : 0) |
 	       (flags & (KPF_UNEVICTABLE | KPF_MLOCKED) ? PAGE_LOCKED : 0) |
-	       (flags & (KPF_DIRTY | KPF_WRITEBACK) && !(flags & KPF_SWAPBACKED) ? PAGE_DIRTY : 0) |
+	       (flags & (KPF_DIRTY | KPF_WRITEBACK | KPF_SWAPBACKED) && !(flags & KPF_ANON) ? PAGE_DIRTY : 0) |
 	       (flags & KPF_ZERO ? PAGE_ZERO : 0) |
 	       (flags & (KPF_HUGE | KPF_HWPOISON | KPF_NOPAGE | KPF_OFFLINE) ? PAGE_SPECIAL : 0) |
 	       (flags & KPF_RESERVED && !(flags & KPF_ZERO) ? PAGE_SPECIAL : 0);

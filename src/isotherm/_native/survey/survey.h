@@ -26,7 +26,7 @@ enum page_fact {
 	PAGE_SPECIAL = 1024,	// hugetlb, reserved, poisoned
 	PAGE_JOINED = 2048,	// of the same folio as the page before
 	PAGE_TORN = 4096,	// its folio reaches beyond what was surveyed, is mapped in part, or unknown
-	PAGE_DIRTY = 8192,	// of a file, and not as there: the kernel will not drop it
+	PAGE_DIRTY = 8192,	// no anonymous one, and in memory only: not written yet, or of shmem
 	PAGE_USED = 16384,	// young, or cleared by others since it was used; see survey_ask()
 	PAGE_EARLY = 32768,	// not watched for so long as was asked for
 };
