@@ -61,6 +61,13 @@ def test_unobservable_is_neither_hot_nor_cold():
     assert sum(size for _, size in idle_ages(one)) == 0
 
 
+def test_what_is_mostly_unobservable_is_neither_hot_nor_cold():
+    rows = [(0, 0, 1000, 20, 0, 501), (0, 1000, 2000, 0, 99, 501), (0, 2000, 3000, 0, 99, 500)]
+    one = snapshot(0, rows)
+    assert by_mapping(one, {}) == [Heat(UNKNOWN, 3000, 0, 0, 500, 2500, 0, 0)]
+    assert sum(size for _, size in idle_ages(one)) == 500
+
+
 def test_nothing_is_promised_of_what_schemes_leave_alone():
     made = phases()
     assert suggest(summarize(made)).what == "[heap]"

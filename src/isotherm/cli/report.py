@@ -132,7 +132,7 @@ Examples:
   isotherm report run.isotherm heatmap
   isotherm report wss --min-access 50%
   isotherm report regions --at 12s
-  isotherm report --format json | jq .working_set""",
+  isotherm report --format json | jq .curve""",
 )
 @click.argument("words", metavar="[FILE] [VIEW]", nargs=-1)
 @click.option(

@@ -309,9 +309,8 @@ class Monitor:
         return max(0, -(-left_ns // sample_ns))
 
     def _ends_by(self, until_ns: int) -> bool:
-        """Tell, at the end of a window, whether there is no time for another one."""
-        left_ns = until_ns - self._clock.now_ns()
-        return self._attrs.aggr_us * 1000 > left_ns + self._grace_ns()
+        """Tell, at the end of a window, whether there may be no time for another one."""
+        return until_ns - self._clock.now_ns() < 2 * self._attrs.aggr_us * 1000
 
     def _grace_ns(self) -> int:
         sample_ns, aggr_ns = self._attrs.sample_us * 1000, self._attrs.aggr_us * 1000

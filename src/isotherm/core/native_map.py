@@ -12,9 +12,11 @@ from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRo
 from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.target import Mapping
 
-#: A share of the map's CPU time that sums may cost, and how often there is one at the most.
-_SUM_SHARE = 0.1
+#: A share of the map's CPU time that sums may cost; one a second at the most, and one in a minute
+#: at the least.
+_SUM_SHARE = 0.2
 _SUM_NS = 1_000_000_000
+_SELDOM_NS = 60_000_000_000
 #: Reserved addresses that nobody may access are looked through for pages up to this size.
 _MOST_RESERVED = 1 << 30
 _NO_MEMORY = ("[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]")
@@ -100,7 +102,7 @@ class NativePageMap:
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
         found, cost_ns = self._core.sum(now_ns, len(self._rows), array("Q", windows), self._nodes)
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
-        self._sum_due_ns = now_ns + max(_SUM_NS, rest_ns)
+        self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         stats = self._core.stats()
         return PageUse(
             monotonic_ns=now_ns,
@@ -175,8 +177,8 @@ class NativePageMap:
             "anon" if own == _ANON else kind,
             node if self._nodes else None,
             resident,
-            min(unseen, resident),
-            min(uncovered, resident - min(unseen, resident)),
+            unseen,
+            uncovered,
             *parts,
         )
 

@@ -13,13 +13,22 @@ from isotherm.model.scheme_state import SchemeState
 from isotherm.model.target import Mapping, Target, Unobservable
 
 
+def is_blind(size: int, unobservable: int) -> bool:
+    """
+    Tell whether a region has no rate: of most of it nothing is known.
+
+    size, unobservable: in bytes.
+    """
+    return 2 * unobservable > size or not size
+
+
 class Region(NamedTuple):
     """
     A range of like access frequency in one aggregation window.
 
     target: index into `Snapshot.targets`; start, end: addresses [start, end) in bytes;
     nr_accesses: samples of the window that found an access, 0..`Snapshot.max_nr_accesses`, or
-    None where nothing of the region could be observed; age: windows since its rate last changed;
+    None where most of the region could not be observed; age: windows since its rate last changed;
     unobservable: estimated bytes of it that could not be observed.
     """
 
@@ -64,8 +73,8 @@ class Columns:
             self.unobservable,
             strict=True,
         ):
-            whole = unseen >= end - start
-            yield Region(target, start, end, None if whole else count, age, unseen)
+            blind = is_blind(end - start, unseen)
+            yield Region(target, start, end, None if blind else count, age, unseen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@
 #define LONGEST_REST_NS SECOND_NS
 #define SHORTEST_REST_NS UINT64_C(4000000)
 #define ROUND_NS SECOND_NS
+#define SHORTEST_TURN_NS SECOND_NS
+#define CALMEST_TURN 4
+#define LOOK_NS 2000		// what a read of a table costs, about
 #define CALMEST_ROUND 4
 
 static bool has_rounds(const struct page_map *map)
@@ -103,10 +106,9 @@ static void wake(struct page_map *map, map_time now)
 					if (!table || !table->calm)
 						continue;
 					table->calm = 0;
-					chunk->due = now;
 				}
 			}
-		map->rounds.calm = 0;
+		map->turn_calm = map->rounds.calm = 0;
 		if ((int32_t)(map->rounds.due - now) > 0)
 			map->rounds.due = now;
 	}
@@ -142,10 +144,14 @@ static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64
 
 	while ((chunk = next_chunk(map)) != NULL) {
 		struct map_target *target = &map->targets[map->at_target];
-		bool arm = chunk->arm && map->clears.tokens > 0;
+		bool wants = chunk->arm || map_turn_is_due(map, target, chunk);
+		bool arm = wants && map->clears.tokens > 0;
 
+		// Where nothing is a turn has nothing to do.
+		if (chunk->visited && chunk->empty)
+			chunk->turn_number = map->turn_number;
 		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns + slack_ns))) {
-			waits |= chunk->arm;
+			waits |= wants;
 			continue;
 		}
 		if (!arm && map->reads.tokens <= 0 && map->clears.tokens <= 0) {
@@ -160,7 +166,7 @@ static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64
 			target->gone = true;
 		else if (err)
 			return err;
-		waits |= chunk->arm;
+		waits |= chunk->arm || map_turn_is_due(map, target, chunk);
 	}
 	*ended = !waits;
 	return 0;
@@ -184,6 +190,30 @@ static uint64_t most(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/** How long a turn lasts: a fifth of the share is for the reads at its beginning. */
+static uint64_t turn_ns(const struct page_map *map)
+{
+	uint64_t reads = map->stats.tables * LOOK_NS * 5 * 1000 / ((uint64_t)map->settings.share_ns / 1000000 + 1);
+
+	return most(SHORTEST_TURN_NS << map->turn_calm, reads);
+}
+
+/** Begin a turn when the last one is over. */
+static void turn_over(struct page_map *map, uint64_t now_ns)
+{
+	map_time now = map_now(map, NULL, now_ns);
+
+	if (!map->covered || map_time_ns(now - map->turn_began) + SHORTEST_REST_NS < turn_ns(map))
+		return;
+	if (map->change.used && map->change.calm * 10 >= map->change.used * 9)
+		map->turn_calm += map->turn_calm < CALMEST_TURN;
+	else
+		map->turn_calm = 0;
+	map->change = (struct map_change){0};
+	map->turn_began = now;
+	map->turn_number++;
+}
+
 /** When there is something to do: the first read that can be paid, or clear, or round. */
 static uint64_t next_due(const struct page_map *map, uint64_t now_ns)
 {
@@ -199,8 +229,14 @@ static uint64_t next_due(const struct page_map *map, uint64_t now_ns)
 			int32_t left = (int32_t)(chunk->due - now);
 
 			rest = least(rest, most(read, left <= 0 ? 0 : map_time_ns((map_time)left)));
-			rest = chunk->arm ? least(rest, clear) : rest;
+			if (chunk->arm || map_turn_is_due(map, target, chunk))
+				rest = least(rest, clear);
 		}
+	}
+	if (map->covered) {
+		int32_t left = (int32_t)(map->turn_began + map_time_of(turn_ns(map)) - map_now(map, NULL, now_ns));
+
+		rest = least(rest, left <= 0 ? SHORTEST_REST_NS : map_time_ns((map_time)left));
 	}
 	if (map->rounds.any) {
 		int32_t left = (int32_t)(map->rounds.due - map_now(map, NULL, now_ns));
@@ -284,14 +320,10 @@ int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint
 	map->rounds.any = has_rounds(map);
 	if (!err)
 		err = map_round(map, now_ns);
-	if (ended && !map->covered && !anything_waits(map)) {
+	if (ended && !map->covered && !anything_waits(map))
 		map->covered = true;
-		// From now on epochs end: what is over is looked at again.
-		for (size_t i = 0; i < map->nr_targets; i++)
-			for (size_t j = 0; j < map->targets[i].nr_chunks; j++)
-				if ((int32_t)(map->targets[i].chunks[j].due - map_now(map, &map->targets[i], now_ns)) > 0)
-					map->targets[i].chunks[j].due = map_now(map, &map->targets[i], now_ns);
-	}
+	if (ended)
+		turn_over(map, now_ns);
 	wake(map, map_now(map, NULL, now_ns));
 	*next_ns = next_due(map, now_ns);
 	return err;

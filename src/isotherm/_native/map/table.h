@@ -53,6 +53,8 @@ static inline bool map_in(map_mask mask, size_t i)
 }
 
 struct map_table *map_table_new(bool huge);
+/** All pages that the first read will find came after @since: they were used then, and are armed so far. */
+void map_table_born(struct map_table *table, map_time since);
 /**
  * The same of a huge page that was broken up, or of pages that became one: all of it is as what was
  * used last. NULL without memory.
@@ -63,25 +65,39 @@ static inline size_t map_table_pages(const struct map_table *table)
 	return table->huge ? 1 : MAP_PAGES;
 }
 
-/** Take what a read shows of the pages in @mask; the others are none of this table's. */
-void map_table_read(struct map_table *table, const struct entry_format *format,
-		    const uint64_t *entries, map_mask mask, map_time now);
+/**
+ * A turn: all memory is read at about the same time, and what was used is armed again, so that windows
+ * do not begin when somebody used the memory. reads: a bit per class in whose time it was read since.
+ */
+struct map_turn {
+	map_time began;
+	uint16_t reads;
+};
+
+/**
+ * Take what a read shows of the pages in @mask; the others are none of this table's. Where nothing
+ * was used before @turn, which may be NULL, an epoch begins with it.
+ */
+void map_table_read(struct map_table *table, const struct entry_format *format, const uint64_t *entries,
+		    map_mask mask, const struct map_turn *turn, map_time now);
 /** All that a read showed young was cleared just now: begin an epoch. */
 void map_table_arm(struct map_table *table, map_time now);
 /** A page was found young and cleared by somebody else. */
 void map_table_seen(struct map_table *table, size_t page, map_time now);
 /** The use of a page cannot be seen. */
 void map_table_unseen(struct map_table *table, size_t page, enum map_unseen why);
-/** How long this epoch should last until it is worth another clear. */
-uint64_t map_table_period(const struct map_table *table);
-/** Whether a clear is due: new pages, or an epoch in which something was used and that is over. */
+/** Whether pages wait to be armed for the first time. */
+static inline bool map_table_waits(const struct map_table *table)
+{
+	return table->present && (table->waiting || !table->nr_epochs);
+}
+/** Whether a clear is worth its cost at a turn: of pages that were used, the seldomer the calmer. */
 bool map_table_due(const struct map_table *table, map_time now);
-/** When the next read is worth while. */
-map_time map_table_next(const struct map_table *table);
 
 /** What is known of when a page was used, in ns before @now; UINT64_MAX: never, as far as is known. */
 struct map_age {
 	uint64_t low, best, high;	// used within a window that is so long: surely, likely, possibly
+	uint64_t from;			// likely in windows from here on, the more the longer, up to best
 	uint64_t idle;			// for so long it surely was not used
 };
 struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_time now);
