@@ -18,12 +18,11 @@ from isotherm.analysis.page_use import (
     idle_ages,
     within,
 )
-from isotherm.analysis.suggestion import Suggestion, suggest
+from isotherm.analysis.suggestion import suggest
 from isotherm.analysis.summary import summarize
 from isotherm.analysis.use_windows import UseCollector, equal_windows, window_use
 from isotherm.errors import BadValueError
-from isotherm.model.target import Mapping, Target
-from isotherm.schemefile.files import load
+from isotherm.model.target import Mapping
 from support.snapshots import MIB, T0, WINDOW_NS, S, page_use, phases, snapshot, use_row
 
 HEAP_ROW = use_row({0.05: 8 * MIB, 0.7: 2 * MIB, 4: 6 * MIB, 25: 40 * MIB}, node=1)
