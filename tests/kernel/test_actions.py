@@ -26,7 +26,7 @@ from bpf_kit import HUGE, PAGE, Child, look, vmstat
 from memory_kit import pagemap
 
 from isotherm.actions.treat import HUGE_STAYS
-from isotherm.backends.clear_refs import ClearRefsLook
+from isotherm.backends.clear_refs.look import ClearRefsLook
 from isotherm.core.act import Done
 from isotherm.core.look import Check
 from isotherm.model.scheme import Action, Destination

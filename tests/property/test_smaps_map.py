@@ -113,3 +113,14 @@ def test_bounds_hold_whatever_was_used_and_whenever_it_was_read(history):
         assert row.used_low[-1] == row.used_high[-1] == len(ever[end]) * PAGE
     assert list(row.used) == sorted(row.used)
     assert list(row.idle) == sorted(row.idle, reverse=True)
+
+
+def test_bits_that_somebody_else_clears_amid_an_epoch_do_not_make_memory_idle():
+    watch = Watch(None, 0, 0, 0)
+    watch.take([entry([1] * 8, [True] * 6 + [False] * 2)], S, alone=True)
+    watch.take([entry([1] * 8, [True] + [False] * 7)], 2 * S, alone=True)
+    epochs = Epochs()
+    epochs.watches = {0: watch}
+    (row,) = SmapsMap(epochs).sum_known().rows
+    assert row.used == row.used_low == row.used_high == (6 * PAGE,) * 2
+    assert row.idle == row.idle_own == (2 * PAGE,) * 2

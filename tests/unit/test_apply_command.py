@@ -131,7 +131,7 @@ def test_a_log_that_cannot_be_written(run):
 AS_NOBODY = """
 import difflib, os, sys
 import isotherm.cli, isotherm.cli.apply
-import isotherm.backends.bpf.look, isotherm.backends.clear_refs
+import isotherm.backends.bpf.look, isotherm.backends.clear_refs.look
 os.chdir("/")
 os.setgid(65534); os.setuid(65534)
 raise SystemExit(isotherm.cli.main(["apply", *sys.argv[1:]]))

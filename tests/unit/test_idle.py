@@ -1,3 +1,5 @@
+import ctypes
+import mmap
 import os
 from array import array
 
@@ -37,6 +39,9 @@ class FakeFrames:
 
     def head(self, frame):
         return None if frame == ZERO or frame in self.hidden else frame & ~1
+
+    def size(self, head):
+        return 2
 
     def is_zero_page(self, frame):
         return frame == ZERO
@@ -97,6 +102,52 @@ def test_a_page_that_went_away_was_not_accessed(ops, frames):
 
 def test_nothing_is_checked_before_something_was_prepared(ops):
     assert list(ops.check()) == []
+
+
+def test_whole_stretches_are_read_and_only_whole_folios_cleared(ops, frames):
+    """Page 0 is absent, 1 zeros; 2 and 3, 4 and 5, ... are folios; 9 is on no list."""
+    bulk = ops.bulk()
+    absent, old, young, unseen = bytes([0]), bytes([1]), bytes([2]), bytes([3])
+    assert bulk.read(0, 0, 10 * 4096) == absent * 2 + young * 7 + unseen
+    # Page 7 is in, and 6, with which it shares its bit, is not; the last page is there in part.
+    assert bulk.clear(0, [(2 * 4096, 5 * 4096), (4 * 4096, 6 * 4096 - 1)]) == 1
+    assert ops.cleared() == 1
+    assert bulk.clear(0, [(3 * 4096, 6 * 4096), (7 * 4096, 8 * 4096), (2 * 4096, 4 * 4096)]) == 1
+    assert frames.marked == {OWN + 2, OWN + 4}
+    assert bulk.read(0, 2 * 4096, 8 * 4096) == old * 4 + young * 2
+    frames.marked.discard(OWN + 4)
+    assert bulk.read(0, 4 * 4096, 6 * 4096) == young * 2
+    frames.gone.add(os.getpid())
+    assert bulk.read(0, 0, 3 * 4096) == absent * 3
+    assert bulk.clear(0, [(0, 8 * 4096)]) == 0
+
+
+@pytest.mark.parametrize(("head", "size"), [(512, 1), (516, 4), (520, 1)])
+def test_a_folio_ends_with_its_last_tail(monkeypatch, head, size):
+    table = {516: LRU | COMPOUND_HEAD} | dict.fromkeys((517, 518, 519), COMPOUND_TAIL)
+    monkeypatch.setattr(PageFrames, "__init__", lambda self: None)
+    monkeypatch.setattr(
+        PageFrames,
+        "flags",
+        lambda self, first, count=1: [table.get(first + n, LRU) for n in range(count)],
+    )
+    assert PageFrames().size(head) == size
+
+
+def test_a_range_of_pages_is_read_as_each_of_them(monkeypatch):
+    """On our own memory, whose pagemap we may read: what is present, if not always where."""
+    monkeypatch.setattr(PageFrames, "__init__", lambda self: setattr(self, "_maps", {}))
+    files = PageFrames()
+    with mmap.mmap(-1, 8 * 4096) as area:
+        area[0] = area[3 * 4096] = 1
+        anchor = ctypes.c_char.from_buffer(area)
+        start = ctypes.addressof(anchor)
+        pages = range(start, start + 8 * 4096, 4096)
+        together = files.frames(os.getpid(), pages)
+        assert together == files.frames(os.getpid(), list(pages))
+        assert [frame is not None for frame in together] == [n in (0, 3) for n in range(8)]
+        del anchor
+    os.close(files._maps[os.getpid()])
 
 
 def test_neighbouring_words_are_read_and_written_together():

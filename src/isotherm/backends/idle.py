@@ -16,6 +16,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
@@ -26,11 +27,12 @@ from isotherm.backends.opening import Opening, open_look
 from isotherm.backends.process_look import ProcessLook
 from isotherm.backends.self_test import PAGES, TOUCHED, SelfTest, disagreement, own_pages, touch
 from isotherm.core.backend import Backend
-from isotherm.core.look import Check, Samples, TargetRanges
+from isotherm.core.look import Check, PageState, Samples, TargetRanges
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.features import KernelSupport
 from isotherm.kernel.pages.page_frames import PageFrames
 from isotherm.model.attrs import Attrs
+from isotherm.model.ranges import PAGE, union
 from isotherm.targets.target_set import ProcessTargets, TargetFacts
 
 
@@ -39,6 +41,7 @@ class Frames(Protocol):
 
     def frames(self, pid: int, addresses: Sequence[int]) -> list[int | None]: ...
     def head(self, frame: int) -> int | None: ...
+    def size(self, head: int) -> int: ...
     def is_zero_page(self, frame: int) -> bool: ...
     def set_idle(self, frames: Sequence[int]) -> None: ...
     def idle(self, frames: Sequence[int]) -> set[int]: ...
@@ -60,7 +63,7 @@ class IdleLook(ProcessLook):
         self, targets: ProcessTargets, *, max_ranges: int = 64, frames: Frames | None = None
     ) -> None:
         super().__init__(targets, max_ranges=max_ranges)
-        self._frames = frames or PageFrames()
+        self.frames: Frames = frames or PageFrames()
         self._samples: Samples | None = None
         #: Of each sample: the frame it is in and the one whose bit tells; None where none does.
         self._at: list[tuple[int, int] | None] = []
@@ -76,7 +79,7 @@ class IdleLook(ProcessLook):
         """Return the living processes and their ranges; the files of others are closed."""
         before = {process.tid for process in self.present}
         found = super().targets()
-        self._frames.forget(sorted(before - {process.tid for process in self.present}))
+        self.frames.forget(sorted(before - {process.tid for process in self.present}))
         return found
 
     def prepare(self, addresses: Samples) -> None:
@@ -86,20 +89,20 @@ class IdleLook(ProcessLook):
         for index, frame in enumerate(self._frames_of(addresses, range(len(addresses)))):
             if frame is None:
                 continue
-            head = self._frames.head(frame)
+            head = self.frames.head(frame)
             if head is not None:
                 self._at[index] = frame, head
-            elif not self._frames.is_zero_page(frame):
+            elif not self.frames.is_zero_page(frame):
                 self._results[index] = Check.UNOBSERVABLE
         heads = list({at[1] for at in self._at if at is not None})
-        self._frames.set_idle(heads)
+        self.frames.set_idle(heads)
         self._cleared += len(heads)
 
     def check(self) -> bytearray:
         samples, results = self._samples, self._results
         if samples is None:
             return bytearray()
-        idle = self._frames.idle([at[1] for at in self._at if at is not None])
+        idle = self.frames.idle([at[1] for at in self._at if at is not None])
         seen = [index for index, at in enumerate(self._at) if at is not None and at[1] not in idle]
         # A frame that was given back is not idle either: the page must still be there.
         for index, frame in zip(seen, self._frames_of(samples, seen), strict=True):
@@ -107,12 +110,19 @@ class IdleLook(ProcessLook):
                 results[index] = Check.ACCESSED
         return results
 
+    def bulk(self) -> IdleBulk:
+        return IdleBulk(self)
+
     def cleared(self) -> int:
         count, self._cleared = self._cleared, 0
         return count
 
+    def count_cleared(self, count: int) -> None:
+        """Count bits that were cleared for somebody else than samples."""
+        self._cleared += count
+
     def close(self) -> None:
-        self._frames.close()
+        self.frames.close()
 
     def _frames_of(self, samples: Samples, which: Sequence[int]) -> list[int | None]:
         """Return the frames of some samples, which are in the order of their targets."""
@@ -124,10 +134,55 @@ class IdleLook(ProcessLook):
                 at += 1
             addresses = [samples.addresses[index] for index in which[first:at]]
             try:
-                found += self._frames.frames(self.present[target].tid, addresses)
+                found += self.frames.frames(self.present[target].tid, addresses)
             except TargetGoneError:
                 found += [None] * len(addresses)
         return found
+
+
+class IdleBulk:
+    """The face of `IdleLook` for whole stretches: a `core.look.Bulk`."""
+
+    def __init__(self, look: IdleLook) -> None:
+        self._look = look
+
+    def read(self, target: int, start: int, end: int) -> bytes:
+        states = bytearray((end - start) // PAGE)
+        heads: dict[int, int] = {}
+        for index, frame in enumerate(self._frames(target, start, end)):
+            if frame is None or self._look.frames.is_zero_page(frame):
+                continue
+            head = self._look.frames.head(frame)
+            if head is None:
+                states[index] = PageState.UNOBSERVABLE
+            else:
+                heads[index] = head
+        idle = self._look.frames.idle(sorted(set(heads.values())))
+        for index, head in heads.items():
+            states[index] = PageState.OLD if head in idle else PageState.YOUNG
+        return bytes(states)
+
+    def clear(self, target: int, ranges: Sequence[tuple[int, int]]) -> int:
+        frames = self._look.frames
+        inside: Counter[int] = Counter()
+        for start, end in union(
+            (-(-start // PAGE) * PAGE, end // PAGE * PAGE) for start, end in ranges
+        ):
+            for frame in self._frames(target, start, end):
+                if frame is not None and (head := frames.head(frame)) is not None:
+                    inside[head] += 1
+        whole = [head for head, count in inside.items() if count >= frames.size(head)]
+        young = sorted(set(whole) - frames.idle(whole))
+        frames.set_idle(young)
+        self._look.count_cleared(len(young))
+        return len(young)
+
+    def _frames(self, target: int, start: int, end: int) -> list[int | None]:
+        try:
+            tid = self._look.present[target].tid
+            return self._look.frames.frames(tid, range(start, end, PAGE))
+        except TargetGoneError:
+            return []
 
 
 class _Idle(BackendKind):

@@ -15,6 +15,7 @@ _FIELD = re.compile(
     rb"|Private_Hugetlb): +(\d+) kB",
     re.MULTILINE,
 )
+_PSS = re.compile(rb"^Pss: +(\d+) kB", re.MULTILINE)
 _FLAGS = re.compile(rb"^VmFlags: (.*)$", re.MULTILINE)
 
 
@@ -62,6 +63,16 @@ def parse_smaps(text: bytes) -> list[SmapsEntry]:
             )
         )
     return entries
+
+
+def proportional_bytes(pid: int) -> int | None:
+    """
+    Return the Pss of process `pid`, of /proc/PID/smaps_rollup; None where that does not tell.
+
+    Walks all its page tables: 20 to 60 ms per GiB of 4 KiB pages.
+    """
+    found = _PSS.search(read(pid, "smaps_rollup"))
+    return int(found[1]) * 1024 if found else None
 
 
 def smaps(pid: int) -> list[SmapsEntry]:

@@ -34,8 +34,8 @@ class Target:
 
     id: unique within a session and never reused; pid: None where there is no process (physical
     memory, simulation); mapped_bytes, resident_bytes, proportional_bytes (what is shared divided
-    by who shares it): None where unknown; group: what the user asked for as one, such as a
-    cgroup, "" where there is no such thing.
+    by who shares it, as of some seconds ago): None where unknown; group: what the user asked for
+    as one, such as a cgroup, "" where there is no such thing.
     """
 
     id: int

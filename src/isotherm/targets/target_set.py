@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isotherm.core.look import TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.procfs import clear_refs_allowed
 from isotherm.model.scope import Operations, Scope
 from isotherm.targets.processes import Process, ProcessSet
+from isotherm.targets.proportions import Proportions
 from isotherm.targets.ranges import target_ranges
 from isotherm.targets.sources import TargetSource
 from isotherm.targets.watchers import other_watchers
@@ -86,6 +87,7 @@ class ProcessTargets(TargetSet):
         follow = follow_children and not self.scope.ranges
         self._force_guests = force_guests
         self._processes = ProcessSet(sources, follow_children=follow)
+        self._proportions = Proportions()
 
     def living(self, max_ranges: int) -> list[tuple[Process, TargetRanges]]:
         """As `targets`, each with the process that it is."""
@@ -95,7 +97,14 @@ class ProcessTargets(TargetSet):
             for process in self._processes.refresh()
             if self._force_guests or not process.kvm
         ]
-        return [(process, ranges) for process, ranges in found if ranges is not None]
+        living = [(process, ranges) for process, ranges in found if ranges is not None]
+        shares = self._proportions.of(
+            [(process, ranges.target.resident_bytes) for process, ranges in living]
+        )
+        return [
+            (process, _with_share(ranges, shares.get(process.target_id)))
+            for process, ranges in living
+        ]
 
     def targets(self, max_ranges: int) -> list[TargetRanges]:
         """Return the living; the ranges are the scope's where it has some."""
@@ -127,6 +136,12 @@ class ProcessTargets(TargetSet):
     def close(self) -> None:
         """Let all processes go."""
         self._processes.close()
+
+
+def _with_share(ranges: TargetRanges, proportional: int | None) -> TargetRanges:
+    if proportional is None:
+        return ranges
+    return replace(ranges, target=replace(ranges.target, proportional_bytes=proportional))
 
 
 def refuse_virtual_machines(facts: TargetFacts) -> None:

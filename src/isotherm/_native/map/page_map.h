@@ -23,6 +23,8 @@ struct map_area {
 struct map_chunk {
 	uint64_t base;
 	map_time due;		// of the next read
+	map_time read;		// the last visit
+	bool visited;
 	uint8_t empty;		// visits in a row that found nothing
 	bool arm;		// something in it waits to be armed
 	struct map_table **tables[NR_MAP_KINDS];	// MAP_CHUNK_BLOCKS each; NULL: none

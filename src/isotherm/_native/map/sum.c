@@ -32,26 +32,54 @@ static uint8_t place_of(const struct sum *sum, uint64_t ns)
 	return i;
 }
 
-static struct frame_use use_of(const struct sum *sum, const struct map_table *table, uint8_t byte, map_time now)
+#define MOST_PARTS 6
+
+/** The use of a page, and windows before use.best within which it was used as a part of its like. */
+struct page_use {
+	struct frame_use use;
+	uint8_t nr_parts;
+	float parts[MOST_PARTS];	// of the windows right before use.best
+};
+
+/** The windows between the ends of when it was used: the longer, the likelier. */
+static void set_parts(const struct sum *sum, const struct map_age *age, struct page_use *page)
+{
+	for (unsigned int i = page->use.best; i-- > 0 && page->nr_parts < MOST_PARTS;) {
+		if (age->from >= sum->windows[i])
+			break;
+		page->parts[page->nr_parts++] = (float)(sum->windows[i] - age->from) / (float)(age->best - age->from);
+	}
+}
+
+static struct page_use use_of(const struct sum *sum, const struct map_table *table, uint8_t byte, map_time now)
 {
 	unsigned int epoch = map_epoch_of(byte);
 	uint8_t none = (uint8_t)sum->nr_windows;
 
 	if (epoch == MAP_UNSEEN)
-		return (struct frame_use){none, none, 0, 0, 1, 0};
+		return (struct page_use){.use = {none, none, 0, 0, 1, 0}};
 	if (epoch == MAP_NEW)
-		return (struct frame_use){none, none, 0, 0, 0, 1};
+		return (struct page_use){.use = {none, none, 0, 0, 0, 1}};
 	struct map_age age = map_table_age(table, byte, now);
 	uint8_t idle = 0;
 
 	while (idle < sum->nr_windows && sum->windows[idle] <= age.idle)
 		idle++;
-	return (struct frame_use){place_of(sum, age.low), place_of(sum, age.best), place_of(sum, age.high), idle, 0, 0};
+	struct page_use page = {.use = {place_of(sum, age.low), place_of(sum, age.best), place_of(sum, age.high),
+					idle, 0, 0}};
+
+	if (age.best != UINT64_MAX && age.from < age.best)
+		set_parts(sum, &age, &page);
+	return page;
 }
 
 /** Add @bytes of like use; the figures per window are summed up by finish(). */
-static void add(struct sum_row *row, const struct frame_use *use, double bytes, bool own)
+static void add(struct sum_row *row, const struct page_use *page, double bytes, bool own)
 {
+	const struct frame_use *use = &page->use;
+
+	for (unsigned int i = 0; i < page->nr_parts; i++)
+		row->parts[use->best - 1 - i] += bytes * page->parts[i];
 	row->resident += bytes;
 	row->unseen += use->unseen ? bytes : 0;
 	row->uncovered += use->uncovered && !use->unseen ? bytes : 0;
@@ -79,6 +107,7 @@ static void finish(const struct sum *sum, struct sum_row *row)
 		row->own[i - 1] += row->own[i];
 	}
 	for (size_t i = 0; i < sum->nr_windows; i++) {
+		row->best[i] += row->parts[i];
 		// What is known of windows is of the newest measured ones, not all of one moment.
 		row->best[i] = row->best[i] < row->low[i] ? row->low[i] : row->best[i];
 		row->high[i] = row->high[i] < row->best[i] ? row->best[i] : row->high[i];
@@ -130,7 +159,7 @@ static int by_frame(const void *a, const void *b)
 }
 
 static int settle(struct work *work, const struct map_table *table, const struct map_area *area,
-		  struct doubtful *pages, size_t nr, const struct frame_use *uses, uint32_t each)
+		  struct doubtful *pages, size_t nr, const struct page_use *uses, uint32_t each)
 {
 	uint64_t frames[MAP_PAGES];
 	uint32_t mappers[MAP_PAGES] = {0};
@@ -142,14 +171,14 @@ static int settle(struct work *work, const struct map_table *table, const struct
 	if (nr && work->map->ops.mappers)
 		work->map->ops.mappers(work->map->ops.ctx, frames, nr, mappers);
 	for (size_t i = 0; i < nr && !err; i++) {
-		const struct frame_use *use = &uses[table->pages[pages[i].page]];
+		const struct page_use *use = &uses[table->pages[pages[i].page]];
 		struct sum_row *row = row_of(work->sum, area, false, frames[i]);
 
 		if (mappers[i] == 1) {
-			add(row, use, (double)each * PAGE, !use->unseen);
+			add(row, use, (double)each * PAGE, !use->use.unseen);
 			continue;
 		}
-		if (frames_add(&work->frames, frames[i], mappers[i], use) == SIZE_MAX)
+		if (frames_add(&work->frames, frames[i], mappers[i], &use->use) == SIZE_MAX)
 			return -ENOMEM;
 		err = add_sharer(work, frames[i], row, each);
 	}
@@ -158,7 +187,7 @@ static int settle(struct work *work, const struct map_table *table, const struct
 
 /** Sum up the pages of one table that are in one area. */
 static int sum_area(struct work *work, const struct map_table *table, const struct map_area *area,
-		    const uint64_t *entries, uint64_t block, const struct frame_use *uses)
+		    const uint64_t *entries, uint64_t block, const struct page_use *uses)
 {
 	const struct entry_format *format = &work->map->ops.format;
 	struct doubtful doubtful[MAP_PAGES];
@@ -185,19 +214,19 @@ static int sum_area(struct work *work, const struct map_table *table, const stru
 			counts[byte]++;
 		else if (own)
 			add(row_of(work->sum, area, true, bulk_frame(format, entry)), &uses[byte],
-			    (double)each * PAGE, !uses[byte].unseen);
+			    (double)each * PAGE, !uses[byte].use.unseen);
 		else
 			doubtful[nr++] = (struct doubtful){bulk_frame(format, entry), (uint16_t)i};
 	}
 	for (size_t byte = 0; one_node && byte < MAP_ABSENT; byte++)
 		if (counts[byte])
 			add(row_of(work->sum, area, writable != 0, 0), &uses[byte], (double)counts[byte] * each * PAGE,
-			    !uses[byte].unseen);
+			    !uses[byte].use.unseen);
 	return nr ? settle(work, table, area, doubtful, nr, uses, each) : 0;
 }
 
 static int sum_block(struct work *work, const struct map_target *target, const struct map_chunk *chunk,
-		     enum map_kind kind, const struct bulk_view *view, size_t i, struct frame_use *uses)
+		     enum map_kind kind, const struct bulk_view *view, size_t i, struct page_use *uses)
 {
 	const struct map_table *table = map_chunk_table(chunk, kind, i);
 	uint64_t block = chunk->base + i * BLOCK;
@@ -233,7 +262,7 @@ static int sum_block(struct work *work, const struct map_target *target, const s
 static int sum_target(struct work *work, size_t index)
 {
 	struct map_target *target = &work->map->targets[index];
-	struct frame_use uses[256];
+	struct page_use uses[256];
 	int err = 0;
 
 	for (size_t j = 0; j < target->nr_chunks && !err; j++) {
@@ -267,7 +296,8 @@ int page_map_sum(struct page_map *map, uint64_t now_ns, struct sum *sum)
 		const struct frame *frame = frames_find(&work.frames, work.sharers[i].frame);
 		uint32_t all = frame->mappers > frame->found ? frame->mappers : frame->found;
 
-		add(work.sharers[i].row, &frame->use, (double)work.sharers[i].pages * PAGE / all, false);
+		add(work.sharers[i].row, &(struct page_use){.use = frame->use},
+		    (double)work.sharers[i].pages * PAGE / all, false);
 	}
 	for (size_t i = 0; i < nr; i++)
 		finish(sum, &sum->rows[i]);
@@ -299,7 +329,7 @@ void page_map_ages(const struct page_map *map, size_t index, uint64_t start, uin
 
 			if (byte == MAP_ABSENT)
 				continue;
-			struct frame_use use = use_of(&sum, table, byte, now);
+			struct frame_use use = use_of(&sum, table, byte, now).use;
 
 			if (use.unseen || use.uncovered)
 				memset(ages, use.unseen ? 0xfe : 0xfd, sizeof(*ages));

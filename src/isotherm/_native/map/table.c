@@ -24,6 +24,12 @@ struct map_table *map_table_new(bool huge)
 	return table;
 }
 
+void map_table_born(struct map_table *table, map_time since)
+{
+	table->began[0] = table->first = table->read = since;
+	table->nr_epochs = 1;
+}
+
 struct map_table *map_table_reshaped(const struct map_table *table)
 {
 	struct map_table *other = map_table_new(!table->huge);
@@ -312,36 +318,32 @@ static uint64_t earliest(const struct map_table *table, unsigned int class_)
 
 struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_time now)
 {
-	const struct map_age never = {UINT64_MAX, UINT64_MAX, UINT64_MAX, 0}, unknown = {UINT64_MAX, UINT64_MAX, 0, 0};
+	const uint64_t never = UINT64_MAX;
 	unsigned int epoch = map_epoch_of(byte), class_ = byte & 15;
-	uint64_t passed = since(now, table->began[0]);
+	uint64_t passed = since(now, table->began[0]), begin, end;
 
 	if (byte == MAP_ABSENT)
-		return never;
-	if (epoch >= MAP_UNSEEN || !table->nr_epochs)
-		return unknown;
+		return (struct map_age){never, never, never, never, 0};
+	if (epoch >= MAP_UNSEEN || !table->nr_epochs || (epoch >= table->nr_epochs && epoch != MAP_UNTOUCHED))
+		return (struct map_age){never, never, 0, never, 0};
 	if (epoch == 0) {
-		uint64_t end = map_class_end(class_), begin = earliest(table, class_);
-
+		end = map_class_end(class_);
+		begin = earliest(table, class_);
 		// Where reads were late it is somewhere in between: sooner rather than later.
 		if (begin >= map_class_begin(class_))
-			return (struct map_age){end, end, end, 0};
-		return (struct map_age){end, begin ? begin / 2 + end / 2 : end / 4, begin + 1, 0};
+			return (struct map_age){end, end, end, end, 0};
+		return (struct map_age){end, begin ? begin / 2 + end / 2 : end / 4, begin + 1, never, 0};
 	}
 	if (epoch == MAP_UNTOUCHED)
-		return (struct map_age){UINT64_MAX, UINT64_MAX, since(now, table->first) + 1,
+		return (struct map_age){never, never, since(now, table->first) + 1, never,
 					since(table->read, table->first)};
-	if (epoch >= table->nr_epochs)
-		return unknown;
 	uint64_t idle = since(table->read, table->began[epoch - 1]);
 	uint64_t from = since(now, table->began[epoch - 1]), to = since(now, table->began[epoch]);
 
 	if (epoch > 1)
-		return (struct map_age){to, from / 2 + to / 2, from + 1, idle};
+		return (struct map_age){to, to, from + 1, from, idle};
 	// A window made of this epoch and the beginning of the one before.
-	uint64_t end = map_class_end(class_), begin = map_class_begin(class_), length = to - from;
-
-	end = end < length ? end : length;
-	begin = begin < end ? begin : end;
-	return (struct map_age){passed + end, passed + begin / 2 + end / 2, passed + begin + 1, idle};
+	end = map_class_end(class_) < to - from ? map_class_end(class_) : to - from;
+	begin = map_class_begin(class_) < end ? map_class_begin(class_) : end;
+	return (struct map_age){passed + end, passed + end, passed + begin + 1, passed + begin, idle};
 }

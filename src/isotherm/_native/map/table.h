@@ -53,6 +53,8 @@ static inline bool map_in(map_mask mask, size_t i)
 }
 
 struct map_table *map_table_new(bool huge);
+/** All pages that the first read will find came after @since: they were used then, and are armed so far. */
+void map_table_born(struct map_table *table, map_time since);
 /**
  * The same of a huge page that was broken up, or of pages that became one: all of it is as what was
  * used last. NULL without memory.
@@ -82,6 +84,7 @@ map_time map_table_next(const struct map_table *table);
 /** What is known of when a page was used, in ns before @now; UINT64_MAX: never, as far as is known. */
 struct map_age {
 	uint64_t low, best, high;	// used within a window that is so long: surely, likely, possibly
+	uint64_t from;			// likely in windows from here on, the more the longer, up to best
 	uint64_t idle;			// for so long it surely was not used
 };
 struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_time now);

@@ -73,6 +73,8 @@ static struct map_table *fitting(struct page_map *map, struct map_chunk *chunk, 
 	if (!table) {
 		*block->table = map_table_new(block->huge);
 		map->stats.tables += *block->table != NULL;
+		if (*block->table && chunk->visited)
+			map_table_born(*block->table, chunk->read);
 	} else if (table->huge != block->huge) {
 		struct map_table *other = map_table_reshaped(table);
 
@@ -346,6 +348,8 @@ int map_visit(struct page_map *map, size_t index, struct map_chunk *chunk, bool 
 	if (err)
 		return err;
 	take(map, target, chunk, &view, now);
+	chunk->read = now;
+	chunk->visited = true;
 	for (size_t kind = 0; arm && !err && kind < NR_MAP_KINDS; kind++)
 		err = arm_kind(map, index, chunk, kind, &view, now_ns);
 	if (!err)

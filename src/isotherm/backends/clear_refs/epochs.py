@@ -84,6 +84,9 @@ class Watch:
         before, age = self.uses, self.read_ns - self.began_ns
         self.entries, self.read_ns = entries, now_ns
         self.uses = by_title(entries, alone=alone)
+        for key, use in self.uses.items():
+            if key in before:
+                use.not_below(before[key])
         now_age = now_ns - self.began_ns
         for length in LENGTHS_NS:
             if age < length <= now_age:

@@ -86,7 +86,8 @@ class _ClearRefs(BackendKind):
             opening = replace(opening, wish=replace(opening.wish, policy=regions.NAME))
         force = opening.force_guests
         act = ActOnProcesses(look, lambda: Actor(force_guests=force))
-        return open_look(look, act, opening, page_map=SmapsMap(look.epochs))
+        page_map = SmapsMap(look.epochs) if opening.pages.beside else None
+        return open_look(look, act, opening, page_map=page_map)
 
     def self_test(self) -> SelfTest:
         """Touch 97 pages of our own, clear, touch 23; clear_refs and smaps must agree."""

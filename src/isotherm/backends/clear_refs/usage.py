@@ -50,6 +50,14 @@ class Use:
         self.referenced += other.referenced
         self.own_idle += other.own_idle
 
+    def not_below(self, before: Use) -> None:
+        """Keep what was used earlier in the epoch: somebody else may clear accessed bits too."""
+        seen = self.resident - self.unseen
+        self.low = max(self.low, min(seen, before.low))
+        self.used = max(self.used, min(seen, before.used))
+        self.high = max(self.high, min(seen, before.high))
+        self.referenced = max(self.referenced, before.referenced)
+
 
 def is_unseen(entry: SmapsEntry) -> bool:
     """Tell whether accesses of this mapping cannot be seen."""

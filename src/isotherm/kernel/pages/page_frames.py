@@ -64,16 +64,21 @@ class PageFrames:
                 os.close(fd)
 
     def frames(self, pid: int, addresses: Iterable[int]) -> list[int | None]:
-        """Return the frame behind each address of a process; None where no page is present."""
+        """
+        Return the frame behind each address of a process; None where no page is present.
+
+        A `range` of pages costs one system call.
+        """
         try:
             fd = self._maps.get(pid, -1)
             if fd < 0:
                 fd = self._maps[pid] = os.open(f"/proc/{pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
             found: list[int | None] = []
-            for address in addresses:
-                entry = os.pread(fd, _WORD_BYTES, address // PAGE_SIZE * _WORD_BYTES)
-                value = int.from_bytes(entry, "little")
-                found.append(value & _FRAME if value & _PRESENT else None)
+            for data in _entries(fd, addresses):
+                found += [
+                    value & _FRAME if value & _PRESENT else None
+                    for value in memoryview(data).cast("Q")
+                ]
         except OSError as err:
             if err.errno in (errno.ENOENT, errno.ESRCH):
                 raise TargetGoneError(f"process {pid} has ended") from err
@@ -98,6 +103,12 @@ class PageFrames:
             if before[offset] & COMPOUND_HEAD:
                 return first + offset if before[offset] & LRU else None
         return None
+
+    def size(self, head: int) -> int:
+        """Return how many frames the folio has that begins with this one."""
+        after = self.flags(head + 1, _MOST_FRAMES - 1)
+        tails = (n for n, flags in enumerate(after) if not flags & COMPOUND_TAIL)
+        return 1 + next(tails, len(after))
 
     def is_zero_page(self, frame: int) -> bool:
         """Tell whether this is the page of zeros, which everybody maps and nobody uses."""
@@ -126,6 +137,18 @@ class PageFrames:
                     found.add((first + index) * _WORD_BITS + bit.bit_length() - 1)
                     asked ^= bit
         return found
+
+
+def _entries(pagemap: int, addresses: Iterable[int]) -> Iterator[bytes]:
+    """Yield the words of addresses; beyond the last that a process can have they are 0."""
+    if isinstance(addresses, range) and addresses.step == PAGE_SIZE:
+        wanted = len(addresses) * _WORD_BYTES
+        data = os.pread(pagemap, wanted, addresses.start // PAGE_SIZE * _WORD_BYTES)
+        yield data.ljust(wanted, b"\0")
+        return
+    for address in addresses:
+        data = os.pread(pagemap, _WORD_BYTES, address // PAGE_SIZE * _WORD_BYTES)
+        yield data.ljust(_WORD_BYTES, b"\0")
 
 
 def runs(frames: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
