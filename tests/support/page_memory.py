@@ -1,4 +1,4 @@
-"""Memory page by page, for maps of pages: a `core.look.Bulk` whose every page is told what it is."""
+"""Memory whose every page is told what it is: a `core.look.Bulk` for maps of pages."""
 
 from array import array
 
@@ -54,8 +54,10 @@ class PageMemory:
 
 def words(*areas):
     """Areas as `_core.PageMap` takes them: (first page after BASE, pages) each, in row 0."""
-    return array("Q", [word for first, count in areas
-                       for word in (BASE + first * PAGE, BASE + (first + count) * PAGE, 0)])  # fmt: skip
+    found = array("Q")
+    for first, count in areas:
+        found.extend((BASE + first * PAGE, BASE + (first + count) * PAGE, 0))
+    return found
 
 
 def page_map(memory, *areas, targets=1, share_ns=10**12):
