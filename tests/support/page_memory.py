@@ -39,8 +39,14 @@ class PageMemory:
         if target in self.gone:
             raise ProcessLookupError
         self.trace.append(("read", self.now, target, start))
-        pages = range(start // PAGE, end // PAGE)
-        return bytes(self.pages.get((target, page), ABSENT) for page in pages)
+        first, count = start // PAGE, (end - start) // PAGE
+        if len(self.pages) > count:
+            return bytes(self.pages.get((target, first + i), ABSENT) for i in range(count))
+        found = bytearray(count)
+        for (whose, page), state in self.pages.items():
+            if whose == target and 0 <= page - first < count:
+                found[page - first] = state
+        return bytes(found)
 
     def clear(self, target, ranges):
         self.trace.append(("clear", self.now, target, tuple(ranges)))
