@@ -279,6 +279,8 @@ class PageMapStats(TypedDict):
     covered: bool
     by_rounds: bool
     shared_pages: int
+    present_pages: int
+    used_pages: int
 
 class PageMap:
     """

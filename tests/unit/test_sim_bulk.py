@@ -120,3 +120,37 @@ def test_a_look_without_it_says_so():
             return b""
 
     assert Sampled().bulk() is None
+
+
+def test_a_sample_clears_the_page_of_its_own_space_after_another_one_ended():
+    spaces = (
+        Space("ends", (Area(BASE, page(8)),), (), until_ns=1001 * MS),
+        Space("stays", (Area(BASE, page(8)),), ()),
+    )
+    clock = VirtualClock(1000 * MS)
+    look = SimOps(World(spaces), clock)
+    look.targets()
+    after(clock, 10)
+    assert len(look.targets()) == 1
+    look.prepare(Samples(array("Q", [page(3)]), array("I", [0]), array("I", [0])))
+    assert look.bulk().read(0, BASE, page(8)) == YOUNG * 3 + OLD + YOUNG * 4
+
+
+def test_a_map_is_told_what_samples_clear():
+    clock = VirtualClock(1000 * MS)
+    used = HotArea(page(3), page(4), 1000 * MS, "together", phase_ns=1050 * MS)
+    look = SimOps(World((Space("s", (Area(BASE, page(8)),), (used,)),)), clock)
+    made = look.page_map()
+    made.update(look.targets())
+    for _ in range(4):
+        after(clock, 10)
+        made.step()
+    after(clock, 400)
+    look.prepare(Samples(array("Q", [page(3)]), array("I", [0]), array("I", [0])))
+    assert look.bulk().read(0, BASE, page(8)) == OLD * 8
+    after(clock, 700)
+    made.step()
+    idle = made.ages(0, BASE, page(8))[3::4]
+    assert idle[3] == 0
+    assert min(idle[:3]) > 0
+    made.close()

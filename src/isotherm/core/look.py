@@ -96,7 +96,8 @@ class Bulk(Protocol):
         """
         Return a `PageState` per page of [start, end), which are whole pages; clears nothing.
 
-        Pages that share an accessed bit share their state. Of a vanished target all are absent.
+        Pages that share an accessed bit share their state. Of a vanished target all are absent, or
+        `ProcessLookupError` is raised.
         """
 
     def clear(self, target: int, ranges: Sequence[tuple[int, int]]) -> int:

@@ -16,12 +16,36 @@ void page_map_init(struct page_map *map, const struct bulk_ops *ops, const struc
 	map->rounds.page_ns = FIRST_PAGE_NS;
 }
 
-static void forget_tables(struct page_map *map, struct map_chunk *chunk)
+struct map_totals map_totals_of(const struct map_table *table)
+{
+	int64_t pages = table ? (table->huge ? MAP_PAGES : 1) : 0;
+
+	return table ? (struct map_totals){table->present * pages, table->shared * pages,
+					   table->used * pages, table->fresh * pages}
+		     : (struct map_totals){0};
+}
+
+void map_account(struct page_map *map, struct map_target *target, enum map_kind kind,
+		 struct map_totals before, struct map_totals after)
+{
+	target->present[kind] += (uint64_t)(after.present - before.present);
+	target->shared[kind] += (uint64_t)(after.shared - before.shared);
+	map->used += (uint64_t)(after.used - before.used);
+	if (after.fresh > before.fresh)
+		map->fresh += (uint64_t)(after.fresh - before.fresh);
+}
+
+static void forget_tables(struct page_map *map, struct map_target *target, struct map_chunk *chunk)
 {
 	for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
 		for (size_t i = 0; chunk->tables[kind] && i < MAP_CHUNK_BLOCKS; i++) {
-			map->stats.tables -= chunk->tables[kind][i] != NULL;
-			free(chunk->tables[kind][i]);
+			struct map_table *table = chunk->tables[kind][i];
+
+			if (!table)
+				continue;
+			map_account(map, target, kind, map_totals_of(table), (struct map_totals){0});
+			map->stats.tables--;
+			free(table);
 		}
 		free(chunk->tables[kind]);
 		chunk->tables[kind] = NULL;
@@ -31,7 +55,7 @@ static void forget_tables(struct page_map *map, struct map_chunk *chunk)
 static void forget_target(struct page_map *map, struct map_target *target)
 {
 	for (size_t i = 0; i < target->nr_chunks; i++)
-		forget_tables(map, &target->chunks[i]);
+		forget_tables(map, target, &target->chunks[i]);
 	free(target->chunks);
 	free(target->areas);
 	*target = (struct map_target){.id = target->id};
@@ -46,8 +70,21 @@ void page_map_deinit(struct page_map *map)
 	map->nr_targets = 0;
 }
 
+/** The same targets in the same order; what is gone may be another program's memory from here on. */
+static bool go_on_with(struct page_map *map, const uint32_t *ids, size_t nr)
+{
+	for (size_t i = 0; i < map->nr_targets; i++)
+		map->targets[i].gone = false;
+	for (size_t i = 0; i < nr && nr == map->nr_targets; i++)
+		if (map->targets[i].id != ids[i])
+			return false;
+	return nr == map->nr_targets;
+}
+
 int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr)
 {
+	if (go_on_with(map, ids, nr))
+		return 0;
 	struct map_target *targets = calloc(nr + 1, sizeof(*targets));
 
 	if (!targets)
@@ -66,7 +103,8 @@ int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr)
 	free(map->targets);
 	map->targets = targets;
 	map->nr_targets = nr;
-	map->at_target = map->at_chunk = 0;
+	map->at = map->clear_from = (struct map_place){0};
+	map->any_unpaid = false;
 	return 0;
 }
 
@@ -96,14 +134,14 @@ static void keep_chunks(struct page_map *map, struct map_target *target, struct 
 
 	for (size_t i = 0; i < nr; i++) {
 		for (; j < target->nr_chunks && target->chunks[j].base < chunks[i].base; j++)
-			forget_tables(map, &target->chunks[j]);
+			forget_tables(map, target, &target->chunks[j]);
 		if (j < target->nr_chunks && target->chunks[j].base == chunks[i].base)
 			chunks[i] = target->chunks[j++];
 		else
 			chunks[i].due = now;
 	}
 	for (; j < target->nr_chunks; j++)
-		forget_tables(map, &target->chunks[j]);
+		forget_tables(map, target, &target->chunks[j]);
 }
 
 int page_map_set_areas(struct page_map *map, size_t index, const struct map_area *areas, size_t nr)

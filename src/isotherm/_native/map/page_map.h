@@ -67,6 +67,11 @@ struct map_settings {
 	uint64_t stall_ns;	// an address map may be held so long to clear shared memory; 0: never
 };
 
+/** A chunk of a target. */
+struct map_place {
+	size_t target, chunk;
+};
+
 struct map_stats {
 	uint64_t tables, bytes;		// of memory that the map needs
 	uint64_t visits, reads, clears, ranges, judged;
@@ -82,7 +87,10 @@ struct page_map {
 	struct map_rounds rounds;
 	uint64_t began_ns;
 	bool covered;
-	size_t at_target, at_chunk;	// where to go on
+	struct map_place at;		// where to go on
+	struct map_place clear_from;	// clears of this pass begin here: those before had their turn
+	struct map_place unpaid;	// the first of this pass for whose clear nothing was left
+	bool any_unpaid;
 	uint32_t turn_number;
 	uint8_t turn_calm;		// turns come twice as seldom so many times
 	map_time turn_began;
@@ -122,6 +130,15 @@ struct map_chunk *map_target_chunk(const struct map_target *target, uint64_t add
 size_t map_first_area(const struct map_target *target, uint64_t addr);
 
 // Between the parts of the map.
+
+/** Pages that a table counts. */
+struct map_totals {
+	int64_t present, shared, used, fresh;
+};
+struct map_totals map_totals_of(const struct map_table *table);
+/** A table of a target counts other pages than before. */
+void map_account(struct page_map *map, struct map_target *target, enum map_kind kind,
+		 struct map_totals before, struct map_totals after);
 
 /** Visit a chunk: read it and, if @arm, clear what is due and arm it. 0; -ESRCH. */
 int map_visit(struct page_map *map, size_t target, struct map_chunk *chunk, bool arm, uint64_t now_ns);

@@ -52,6 +52,12 @@ static uint64_t since(map_time now, map_time then)
 	return map_time_ns(now - then);
 }
 
+/** A step may have begun before the clear or the read that another part of it did. */
+static map_time not_before(const struct map_table *table, map_time now)
+{
+	return table->nr_epochs && (int32_t)(now - table->read) < 0 ? table->read : now;
+}
+
 static void used(struct map_table *table, size_t i, unsigned int class_)
 {
 	unsigned int before = map_epoch_of(table->pages[i]);
@@ -166,6 +172,7 @@ void map_table_read(struct map_table *table, const struct entry_format *format, 
 	struct reading reading = {.format = format, .entries = entries, .now = now,
 				  .turn = turns(table, turn) ? turn : NULL};
 
+	now = not_before(table, now);
 	reading.class_ = table->nr_epochs ? map_class_of(since(now, table->began[0])) : 0;
 	if (format->unseen)
 		take_unseen(table, &reading, mask);
@@ -299,8 +306,7 @@ void map_table_seen(struct map_table *table, size_t page, map_time now)
 	unsigned int epoch = map_epoch_of(table->pages[page]);
 
 	if (epoch && epoch <= MAP_UNTOUCHED) {
-		used(table, page, map_class_of(since(now, table->began[0])));
-		table->used++;
+		used(table, page, map_class_of(since(not_before(table, now), table->began[0])));
 	}
 }
 

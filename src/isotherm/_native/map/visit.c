@@ -25,29 +25,6 @@ struct block {
 	uint64_t mask[MAP_PAGES / 64];
 };
 
-struct totals {
-	int64_t present, shared, used, fresh;
-};
-
-static struct totals totals_of(const struct map_table *table)
-{
-	int64_t pages = table ? (table->huge ? MAP_PAGES : 1) : 0;
-
-	return table ? (struct totals){table->present * pages, table->shared * pages,
-				       table->used * pages, table->fresh * pages}
-		     : (struct totals){0};
-}
-
-static void account(struct page_map *map, struct map_target *target, enum map_kind kind,
-		    struct totals before, struct totals after)
-{
-	target->present[kind] += (uint64_t)(after.present - before.present);
-	target->shared[kind] += (uint64_t)(after.shared - before.shared);
-	map->used += (uint64_t)(after.used - before.used);
-	if (after.fresh > before.fresh)
-		map->fresh += (uint64_t)(after.fresh - before.fresh);
-}
-
 static bool any_present(const struct page_map *map, const struct block *block)
 {
 	size_t nr = block->huge ? 1 : MAP_PAGES;
@@ -131,12 +108,12 @@ static void take(struct page_map *map, struct map_target *target, struct map_chu
 
 			if (!look_at(map, target, chunk, kind, view, i, &block))
 				continue;
-			struct totals before = totals_of(block.table ? *block.table : NULL);
+			struct map_totals before = map_totals_of(block.table ? *block.table : NULL);
 			struct map_table *table = fitting(map, chunk, kind, i, &block);
 
 			if (table)
 				map_table_read(table, &map->ops.format, block.entries, block.mask, &chunk->turn, now);
-			account(map, target, kind, before, totals_of(table));
+			map_account(map, target, kind, before, map_totals_of(table));
 		}
 	}
 }
@@ -278,7 +255,7 @@ static void arm_table(struct page_map *map, struct map_target *target, enum map_
 		      struct block *block, const struct bulk_range *ranges, size_t nr, bool together, map_time now)
 {
 	struct map_table *table = *block->table;
-	struct totals before = totals_of(table), after;
+	struct map_totals before = map_totals_of(table), after;
 
 	if (table->huge != block->huge)
 		return;	// its next read will find out
@@ -286,9 +263,9 @@ static void arm_table(struct page_map *map, struct map_target *target, enum map_
 	judge(map, table, block, together);
 	refuse(table, block, ranges, nr);
 	map_table_read(table, &map->ops.format, block->entries, block->mask, NULL, now);
-	after = totals_of(table);
+	after = map_totals_of(table);
 	after.fresh = before.fresh;	// what is hot is no news
-	account(map, target, kind, before, after);
+	map_account(map, target, kind, before, after);
 }
 
 /** Clear and arm what is due of a kind; @whole turns false if something is left for another visit. */

@@ -166,10 +166,13 @@ static PyObject *set_targets(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+// No process has memory above it: five levels of page tables.
+#define HIGHEST (UINT64_C(1) << 56)
+
 static bool areas_are_good(const struct map_area *areas, size_t nr)
 {
 	for (size_t i = 0; i < nr; i++)
-		if (areas[i].start >= areas[i].end || areas[i].start % 4096 || areas[i].end % 4096 ||
+		if (areas[i].start >= areas[i].end || areas[i].end > HIGHEST || areas[i].start % 4096 || areas[i].end % 4096 ||
 		    areas[i].kind >= NR_MAP_KINDS || (i && areas[i].start < areas[i - 1].end))
 			return false;
 	return true;
@@ -248,7 +251,7 @@ static PyObject *seen(PyObject *object, PyObject *args)
 	self = enter(object);
 	if (!self)
 		return NULL;
-	if (target >= 0)
+	if (target >= 0 && start < end && end <= HIGHEST)
 		page_map_seen(&self->map, target, start, end, now);
 	leave(self);
 	Py_RETURN_NONE;
@@ -442,17 +445,20 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 	struct map_stats stats = self->map.stats;
 	struct map_rounds rounds = self->map.rounds;
 	bool covered = self->map.covered;
-	uint64_t bytes = page_map_bytes(&self->map), shared = 0;
+	uint64_t bytes = page_map_bytes(&self->map), shared = 0, present = 0, used = self->map.used;
 
 	for (size_t i = 0; i < self->map.nr_targets; i++)
-		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
+		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
 			shared += self->map.targets[i].shared[kind];
+			present += self->map.targets[i].present[kind];
+		}
 	leave(self);
-	return Py_BuildValue("{sK sK sK sK sK sK sK sL sK sK sO sO sK}", "tables", stats.tables, "bytes", bytes, "visits",
+	return Py_BuildValue("{sK sK sK sK sK sK sK sL sK sK sO sO sK sK sK}", "tables", stats.tables, "bytes", bytes, "visits",
 			     stats.visits, "reads", stats.reads, "clears", stats.clears, "ranges", stats.ranges,
 			     "judged", stats.judged, "cpu_ns", (long long)stats.cpu_ns, "rounds", rounds.rounds,
 			     "held_ns", rounds.held_ns, "covered", covered ? Py_True : Py_False, "by_rounds",
-			     rounds.any ? Py_True : Py_False, "shared_pages", shared);
+			     rounds.any ? Py_True : Py_False, "shared_pages", shared,
+			     "present_pages", present, "used_pages", used);
 }
 
 static PyMethodDef map_methods[] = {

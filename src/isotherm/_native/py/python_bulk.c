@@ -17,7 +17,8 @@ struct python_bulk {
 
 static uint64_t now_ns(void *ctx)
 {
-	PyObject *found = PyObject_CallMethod(((struct python_bulk *)ctx)->object, "now_ns", NULL);
+	PyObject *found = PyErr_Occurred()
+		? NULL : PyObject_CallMethod(((struct python_bulk *)ctx)->object, "now_ns", NULL);
 	uint64_t ns = found ? PyLong_AsUnsignedLongLong(found) : 0;
 
 	Py_XDECREF(found);
@@ -36,6 +37,10 @@ static int view(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk
 	if (PyErr_Occurred())
 		return -EINTR;
 	found = PyObject_CallMethod(bulk->object, "read", "nKK", (Py_ssize_t)target, start, start + nr * BLOCK);
+	if (!found && PyErr_ExceptionMatches(PyExc_ProcessLookupError)) {
+		PyErr_Clear();
+		return -ESRCH;
+	}
 	if (!found || PyBytes_AsStringAndSize(found, &states, &length)) {
 		Py_XDECREF(found);
 		return -EINTR;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, NamedTuple
 
 from isotherm.backends.sim.residency import Residency
@@ -10,10 +10,14 @@ from isotherm.backends.sim.world import Space, World
 from isotherm.clock import Clock
 from isotherm.core.act import Done
 from isotherm.core.look import WAS_YOUNG, Bulk, Check, PageState, Samples, TargetRanges
+from isotherm.core.native_map import NativePageMap
 from isotherm.core.ops import Ops
-from isotherm.model.ranges import PAGE, Range, aligned, union
+from isotherm.model.ranges import PAGE, Range, aligned, intersect, union
 from isotherm.model.scheme import Action, Scheme
 from isotherm.model.target import Mapping, Target, Unobservable
+
+#: CPUs that a simulated map of pages may use.
+_PLENTY = 1000.0
 
 
 class _Prepared(NamedTuple):
@@ -53,6 +57,7 @@ class SimOps(Ops):
         self._prepared_at = 0
         self._turn = 0
         self._cleared = 0
+        self._seen: Callable[[int, int, int], None] | None = None
         self._residency = [Residency(space) for space in world.spaces]
         #: Times of the last two rounds of actions.
         self._rounds_ns = (clock.now_ns(), clock.now_ns())
@@ -84,7 +89,10 @@ class SimOps(Ops):
                 prepared[index] = prepared[index]._replace(answer=Check.MISSED)
             young = young[: self._budget]
         for index in young:
-            self._cleared_at[addresses.targets[index], prepared[index].start] = now
+            sample = prepared[index]
+            self._cleared_at[self._spaces[addresses.targets[index]][0], sample.start] = now
+            if self._seen is not None:
+                self._seen(addresses.targets[index], sample.start, sample.end)
         self._cleared += len(young)
         self._prepared = prepared
 
@@ -109,11 +117,24 @@ class SimOps(Ops):
     def bulk(self) -> Bulk:
         return self
 
+    def page_map(self) -> NativePageMap:
+        """
+        Return a map of all pages, to give to a monitor over this: it is told what samples clear.
+
+        It has CPU time in plenty, as what simulating costs says nothing of real memory. Going
+        through pages takes real time: some microseconds each.
+        """
+        made = NativePageMap(self, self._clock, share=_PLENTY)
+        self._seen = made.seen
+        return made
+
     def read(self, target: int, start: int, end: int) -> bytes:
-        states = bytearray()
-        for state, pages in self._states(target, start, end):
-            size = min(pages.end, end) - max(pages.start, start)
-            states += bytes([state]) * (size // PAGE)
+        states = bytearray((end - start) // PAGE)
+        mapped = union((area.start, area.end) for area in self._spaces[target][1].areas)
+        for part in intersect([Range(start, end)], mapped):
+            for state, pages in self._states(target, part.start, part.end):
+                first, last = max(pages.start, start) - start, min(pages.end, end) - start
+                states[first // PAGE : last // PAGE] = bytes([state]) * ((last - first) // PAGE)
         return bytes(states)
 
     def clear(self, target: int, ranges: Sequence[tuple[int, int]]) -> int:

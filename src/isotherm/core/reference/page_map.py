@@ -1,0 +1,223 @@
+"""
+What the map of pages knows of a leaf table, as _native/map/table.c and scale.c keep it in bytes.
+
+Time goes by in epochs, one from each clear of the table to the next. The clear *arms* all pages:
+the next read that finds one young knows that it was used since. Until the next clear nothing more
+is learned of a used page. The clock counts ticks of 2^22 ns; lengths of time are in ns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from isotherm.core.look import PageState
+
+TICK_NS = 1 << 22
+_S = 1_000_000_000
+#: Ends of the classes of the time from a clear to the read that found a page used.
+CLASSES_NS = tuple(
+    tenths * _S // 10
+    for tenths in (1, 2, 5, 10, 20, 50, 100, 200, 300, 600, 1200, 3000, 6000, 18000, 36000)
+)
+#: Epochs of which the map knows the beginning.
+MOST_EPOCHS = 11
+_SHORTEST_EPOCH_NS, _CALMEST = _S, 4
+_RETRY_UNSEEN_NS = 30 * _S
+_LONGEST_GAP_NS = 60 * _S
+NEVER = 2**64 - 1
+
+
+def class_of(ns: int) -> int:
+    """Return the class of a use seen `ns` after a clear: a quarter late still is of a class."""
+    late = [index for index, end in enumerate(CLASSES_NS) if end + end // 4 >= ns]
+    return late[0] if late else len(CLASSES_NS) - 1
+
+
+def class_begin(index: int) -> int:
+    """Return the lower end of a class."""
+    return CLASSES_NS[index - 1] if index else 0
+
+
+def next_read(ns: int) -> int:
+    """Return when, after a clear, the read after that at `ns` is worth while."""
+    later = [end for end in CLASSES_NS if end > ns + ns // 16]
+    return min([*later[:1], ns + _LONGEST_GAP_NS])
+
+
+class Age(NamedTuple):
+    """
+    What is known of when a page was used, in ns before a moment; NEVER: not within any window.
+
+    low, best, high: it was used within a window so long surely, likely, possibly; since: within
+    windows between `since` and `best` in proportion; idle: for so long it surely was not used.
+    """
+
+    low: int = NEVER
+    best: int = NEVER
+    high: int = 0
+    since: int = NEVER
+    idle: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Epoch:
+    """From a clear at `began` to the next one, or several such that were joined."""
+
+    began: int
+
+
+@dataclass(slots=True)
+class Page:
+    """
+    A page that is there: `used` in which epoch, None if never since it was armed first.
+
+    found: the class of that use. unseen: its use cannot be seen.
+    """
+
+    used: Epoch | None = None
+    found: int = 0
+    armed: bool = False
+    unseen: bool = False
+
+
+@dataclass(slots=True)
+class PageTable:
+    """The pages of a table by number; absent ones are left out."""
+
+    pages: dict[int, Page] = field(default_factory=dict)
+    #: The newest first; none before the first clear.
+    epochs: list[Epoch] = field(default_factory=list)
+    first: int = 0
+    last_read: int = 0
+    #: Classes in whose time it was read in this epoch.
+    reads: set[int] = field(default_factory=set)
+    #: Pages used in this epoch, and not in the one before.
+    fresh: int = 0
+    calm: int = 0
+
+    def read(self, states: Sequence[int], now: int) -> None:
+        """Take the `PageState` of each page, as read at `now`."""
+        passed, found = self._passed(now)
+        for number, state in enumerate(states):
+            page = self.pages.get(number)
+            if state == PageState.ABSENT:
+                self.pages.pop(number, None)
+            elif state == PageState.UNOBSERVABLE:
+                self.pages[number] = Page(unseen=True)
+            elif page is None or (page.unseen and state == PageState.OLD):
+                # Whoever brought it in uses it; somebody cleared what was not seen.
+                self.fresh += bool(self.epochs) and page is None
+                self.pages[number] = self._came(found)
+            elif page.armed and state == PageState.YOUNG:
+                self._use(page, found)
+        self.last_read = max(now, self.last_read) if self.epochs else now
+        if self.epochs and passed >= CLASSES_NS[found] // 4 * 3:
+            self.reads.add(found)
+
+    def seen(self, number: int, now: int) -> None:
+        """Take that somebody else found a page young, and clears it."""
+        page = self.pages.get(number)
+        if page is not None and page.armed:
+            self._use(page, self._passed(now)[1])
+
+    def arm(self, states: Sequence[int], now: int) -> None:
+        """Begin an epoch: all that was young has been cleared just now, which left `states`."""
+        if not self.epochs:
+            self.first = now
+        else:
+            settled = 2 + self._count(self._newest) // 10
+            left = self._count(self.epochs[1]) if len(self.epochs) > 1 else 0
+            self.calm = min(self.calm + 1, _CALMEST) if left + self.fresh <= settled else 0
+        if len(self.epochs) == MOST_EPOCHS:
+            self._join(now)
+        self.epochs.insert(0, Epoch(now))
+        for number, page in self.pages.items():
+            if page.unseen and states[number] == PageState.OLD:
+                # It can be cleared after all; it may have been used until now.
+                page.used = self.epochs[1] if len(self.epochs) > 1 else None
+                page.unseen = False
+            page.armed = not page.unseen
+        self.reads, self.fresh, self.last_read = set(), 0, now
+
+    @property
+    def period(self) -> int:
+        """How long this epoch should last, in ns."""
+        return _SHORTEST_EPOCH_NS << self.calm
+
+    def due(self, now: int) -> bool:
+        """Tell whether a clear is worth while: something was used, or never was armed."""
+        if not self.pages or not self.epochs:
+            return bool(self.pages)
+        passed = (now - self._newest.began) * TICK_NS
+        unseen = any(page.unseen for page in self.pages.values())
+        return (bool(self._count(self._newest)) and passed >= self.period) or (
+            unseen and passed >= _RETRY_UNSEEN_NS
+        )
+
+    def age(self, number: int, now: int) -> Age | None:
+        """Return what is known of a page at `now`; None if it is not there."""
+        page = self.pages.get(number)
+        if page is None:
+            return None
+        if page.unseen or not self.epochs:
+            return Age()
+        if page.used is None:
+            return Age(
+                high=(now - self.first) * TICK_NS + 1,
+                idle=(self.last_read - self.first) * TICK_NS,
+            )
+        if page.used is self._newest:
+            return self._age_in_newest(page.found)
+        ended = self.epochs[self.epochs.index(page.used) - 1].began
+        to, since = (now - page.used.began) * TICK_NS, (now - ended) * TICK_NS
+        idle = (self.last_read - ended) * TICK_NS
+        if ended != self._newest.began:
+            return Age(to, to, since + 1, since, idle)
+        # A window of this epoch and the beginning of the one before.
+        end = min(CLASSES_NS[page.found], to - since)
+        begin = min(class_begin(page.found), end)
+        return Age(since + end, since + end, since + begin + 1, since + begin, idle)
+
+    def _age_in_newest(self, found: int) -> Age:
+        end = CLASSES_NS[found]
+        begin = max((CLASSES_NS[one] for one in self.reads if one < found), default=0)
+        if begin >= class_begin(found):
+            return Age(end, end, end, end)
+        # Reads came late: somewhere in between, sooner rather than later.
+        return Age(end, begin // 2 + end // 2 if begin else end // 4, begin + 1)
+
+    @property
+    def _newest(self) -> Epoch:
+        return self.epochs[0]
+
+    def _passed(self, now: int) -> tuple[int, int]:
+        if not self.epochs:
+            return 0, 0
+        passed = (max(now, self.last_read) - self._newest.began) * TICK_NS
+        return passed, class_of(passed)
+
+    def _came(self, found: int) -> Page:
+        return Page(self._newest, found) if self.epochs else Page()
+
+    def _use(self, page: Page, found: int) -> None:
+        before = self.epochs[1] if len(self.epochs) > 1 else None
+        self.fresh += page.used is None or page.used is not before
+        page.used, page.found, page.armed = self._newest, found, False
+
+    def _count(self, epoch: Epoch) -> int:
+        return sum(page.used is epoch for page in self.pages.values())
+
+    def _join(self, now: int) -> None:
+        """Join two epochs, where the ends stay nearest to each other: they grow like powers."""
+        began = [epoch.began for epoch in self.epochs]
+
+        def lost(at: int) -> float:
+            return float(now - began[at + 1] + 1) / (now - began[at - 1] + 1)
+
+        at = min(range(1, len(began) - 1), key=lost)
+        gone, older = self.epochs.pop(at), self.epochs[at]
+        for page in self.pages.values():
+            if page.used is gone:
+                page.used = older
