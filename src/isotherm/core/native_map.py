@@ -168,19 +168,10 @@ class NativePageMap:
             "anon" if own == _ANON else kind,
             node if self._nodes else None,
             resident,
-            min(unseen, resident),
-            min(uncovered, resident - min(unseen, resident)),
-            *_ordered(resident, parts),
+            unseen,
+            uncovered,
+            *parts,
         )
-
-
-def _ordered(resident: int, parts: Sequence[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
-    """Return the figures with none above what bounds it: shares are rounded, each for itself."""
-    low, used, high, idle, own = parts
-    high = tuple(min(one, resident) for one in high)
-    used = tuple(map(min, used, high))
-    idle = tuple(min(one, resident) for one in idle)
-    return tuple(map(min, low, used)), used, high, idle, tuple(map(min, own, idle))
 
 
 def _followed(known: TargetRanges) -> list[Mapping]:

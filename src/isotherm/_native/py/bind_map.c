@@ -252,6 +252,29 @@ static PyObject *seen(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static uint64_t at_most(double value, uint64_t most)
+{
+	// Sums of fractions, each of another order of adding up.
+	return value + 0.5 < (double)most ? (uint64_t)(value + 0.5) : most;
+}
+
+/** Whole bytes, with what is less or equal kept so. */
+static void round_row(const struct sum_row *row, size_t windows, uint64_t *values)
+{
+	uint64_t resident = (uint64_t)(row->resident + 0.5), *next = values + 3;
+
+	values[0] = resident;
+	values[1] = at_most(row->unseen, resident);
+	values[2] = at_most(row->uncovered, resident - values[1]);
+	for (size_t i = 0; i < windows; i++, next++) {
+		next[2 * windows] = at_most(row->high[i], resident);
+		next[windows] = at_most(row->best[i], next[2 * windows]);
+		next[0] = at_most(row->low[i], next[windows]);
+		next[3 * windows] = at_most(row->idle[i], resident);
+		next[4 * windows] = at_most(row->own[i], next[3 * windows]);
+	}
+}
+
 static PyObject *rows_of(const struct sum *sum)
 {
 	size_t nr = sum->nr_rows * NR_SUM_KINDS * sum->nr_node_numbers, words = 3 + 5 * sum->nr_windows;
@@ -259,15 +282,11 @@ static PyObject *rows_of(const struct sum *sum)
 
 	for (size_t i = 0; list && i < nr; i++) {
 		const struct sum_row *row = &sum->rows[i];
-		const double *parts[] = {row->low, row->best, row->high, row->idle, row->own};
-		uint64_t values[3 + 5 * SUM_WINDOWS] = {(uint64_t)row->resident, (uint64_t)row->unseen,
-							(uint64_t)row->uncovered};
+		uint64_t values[3 + 5 * SUM_WINDOWS];
 
 		if (row->resident < 1)
 			continue;
-		for (size_t part = 0; part < 5; part++)
-			for (size_t j = 0; j < sum->nr_windows; j++)
-				values[3 + part * sum->nr_windows + j] = (uint64_t)parts[part][j];
+		round_row(row, sum->nr_windows, values);
 		PyObject *array = new_array("Q", PyBytes_FromStringAndSize((char *)values, words * sizeof(*values)));
 		PyObject *item = array ? Py_BuildValue("(nnnN)", (Py_ssize_t)(i / sum->nr_node_numbers / NR_SUM_KINDS),
 						       (Py_ssize_t)(i / sum->nr_node_numbers % NR_SUM_KINDS),
