@@ -91,9 +91,8 @@ def warnings_for(scheme: Scheme, sources: SurveySources) -> list[str]:
     found = []
     if scheme.action is Action.PAGEOUT and not free_swap_bytes():
         found.append(
-            "no swap: only clean file pages can be paged out; anonymous memory stays. With swap it "
-            "goes to disk, with zram it stays in memory, compressed: `isotherm report` says how "
-            "much that would be"
+            "no swap: only clean file pages can be paged out; anonymous memory stays. With swap "
+            "it would go to disk, with zram be compressed: `isotherm report` says how much"
         )
     if scheme.action is Action.NOHUGEPAGE and "[always]" in _enabled():
         found.append(
