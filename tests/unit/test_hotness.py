@@ -107,7 +107,7 @@ def test_the_headline_is_an_idle_time_that_memory_can_have_reached():
 
 
 def rows_of(window):
-    names = type(window.columns).__slots__
+    names = type(window.columns).__slots__[:-1]  # without what nobody knew
     return zip(*(getattr(window.columns, name) for name in names), strict=True)
 
 

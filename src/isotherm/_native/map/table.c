@@ -262,6 +262,7 @@ static void begin_epoch(struct map_table *table, map_time began, map_time now)
 	memmove(table->began + 1, table->began, (MAP_EPOCHS - 1) * sizeof(*table->began));
 	table->began[0] = began;
 	table->nr_epochs += table->nr_epochs < MAP_EPOCHS;
+	table->reads_before = table->reads;
 	table->reads = 0;
 	table->fresh = 0;
 }
@@ -318,42 +319,65 @@ bool map_table_due(const struct map_table *table, map_time now)
 	       (table->unseen && passed >= RETRY_UNSEEN);
 }
 
-/** The lower end of the class of a use: after the last read before it. */
-static uint64_t earliest(const struct map_table *table, unsigned int class_)
-{
-	uint16_t before = table->reads & ((1u << class_) - 1);
+/** When, after the beginning of its epoch, the first use was that a class stands for. */
+struct first_use {
+	uint64_t begin, likely, end;
+};
 
-	return before ? map_class_end(31 - __builtin_clz(before)) : 0;
+/** @reads: of the epoch; where they were late it is sooner rather than later since the last one. */
+static struct first_use first_use(unsigned int class_, uint16_t reads)
+{
+	uint16_t before = reads & ((1u << class_) - 1);
+	uint64_t end = map_class_end(class_);
+	uint64_t begin = before ? map_class_end(31 - (unsigned int)__builtin_clz(before)) : 0;
+
+	if (begin >= map_class_begin(class_))
+		return (struct first_use){begin, end, end};
+	return (struct first_use){begin, begin ? begin / 2 + end / 2 : end / 4, end};
 }
 
-struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_time now)
+static struct map_age age_in_epoch(const struct first_use *use, uint64_t passed)
+{
+	bool exact = use->likely == use->end;
+
+	return (struct map_age){
+		.low = passed + use->end,
+		.best = passed + use->likely,
+		.high = exact && !passed ? use->end : passed + use->begin + 1,
+		.from = exact && passed ? passed + use->begin : passed + use->likely,
+	};
+}
+
+struct map_age map_table_age(const struct map_table *table, uint8_t byte)
 {
 	const uint64_t never = UINT64_MAX;
 	unsigned int epoch = map_epoch_of(byte), class_ = byte & 15;
-	uint64_t passed = since(now, table->began[0]), begin, end;
 
 	if (byte == MAP_ABSENT)
 		return (struct map_age){never, never, never, never, 0};
 	if (epoch >= MAP_UNSEEN || !table->nr_epochs || (epoch >= table->nr_epochs && epoch != MAP_UNTOUCHED))
 		return (struct map_age){never, never, 0, never, 0};
+	// What happened after the last read is not known of anything.
 	if (epoch == 0) {
-		end = map_class_end(class_);
-		begin = earliest(table, class_);
-		// Where reads were late it is somewhere in between: sooner rather than later.
-		if (begin >= map_class_begin(class_))
-			return (struct map_age){end, end, end, end, 0};
-		return (struct map_age){end, begin ? begin / 2 + end / 2 : end / 4, begin + 1, never, 0};
+		struct first_use use = first_use(class_, table->reads);
+
+		return age_in_epoch(&use, 0);
 	}
 	if (epoch == MAP_UNTOUCHED)
-		return (struct map_age){never, never, since(now, table->first) + 1, never,
+		return (struct map_age){never, never, since(table->read, table->first) + 1, never,
 					since(table->read, table->first)};
-	uint64_t idle = since(table->read, table->began[epoch - 1]);
-	uint64_t from = since(now, table->began[epoch - 1]), to = since(now, table->began[epoch]);
+	uint64_t from = since(table->read, table->began[epoch - 1]), to = since(table->read, table->began[epoch]);
 
 	if (epoch > 1)
-		return (struct map_age){to, to, from + 1, from, idle};
+		return (struct map_age){to, to, from + 1, from, from};
 	// A window made of this epoch and the beginning of the one before.
-	end = map_class_end(class_) < to - from ? map_class_end(class_) : to - from;
-	begin = map_class_begin(class_) < end ? map_class_begin(class_) : end;
-	return (struct map_age){passed + end, passed + end, passed + begin + 1, passed + begin, idle};
+	struct first_use use = first_use(class_, table->reads_before);
+
+	use.end = use.end < to - from ? use.end : to - from;
+	use.likely = use.likely < use.end ? use.likely : use.end;
+	use.begin = use.begin < use.end ? use.begin : use.end;
+	struct map_age age = age_in_epoch(&use, from);
+
+	age.idle = from;
+	return age;
 }

@@ -34,7 +34,7 @@ struct map_table {
 	map_time began[MAP_EPOCHS];	// of each epoch, the newest first
 	map_time first;			// when pages were armed for the first time
 	map_time read;			// the last read
-	uint16_t reads;			// a bit per class in whose time it was read in this epoch
+	uint16_t reads, reads_before;	// a bit per class in whose time it was read in this epoch, the last
 	uint16_t fresh;			// pages used in this epoch that were not in the one before
 	uint16_t used, present;
 	uint16_t unseen, shared;	// whose use is not seen; of them: as others map them too
@@ -94,10 +94,10 @@ static inline bool map_table_waits(const struct map_table *table)
 /** Whether a clear is worth its cost at a turn: of pages that were used, the seldomer the calmer. */
 bool map_table_due(const struct map_table *table, map_time now);
 
-/** What is known of when a page was used, in ns before @now; UINT64_MAX: never, as far as is known. */
+/** What is known of when a page was used, in ns before the last read; UINT64_MAX: never, as far as is known. */
 struct map_age {
 	uint64_t low, best, high;	// used within a window that is so long: surely, likely, possibly
 	uint64_t from;			// likely in windows from here on, the more the longer, up to best
 	uint64_t idle;			// for so long it surely was not used
 };
-struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_time now);
+struct map_age map_table_age(const struct map_table *table, uint8_t byte);

@@ -6,9 +6,11 @@
 #include <string.h>
 #include "access/bulk_bpf.h"
 #include "map/page_map.h"
+#include "map/runs.h"
 #include "map/sum.h"
 #include "py/bind.h"
 #include "py/python_bulk.h"
+#include "sys/clock.h"
 #include "sys/gate.h"
 
 struct map_object {
@@ -302,14 +304,13 @@ static PyObject *rows_of(const struct sum *sum)
 static PyObject *sum_up(PyObject *object, PyObject *args)
 {
 	Py_buffer windows, nodes;
-	unsigned long long now;
 	struct map_object *self = NULL;
 	PyObject *list = NULL;
 	Py_ssize_t rows;
 	struct sum sum = {.nr_node_numbers = 1};
 	int err = -EINVAL;
 
-	if (!PyArg_ParseTuple(args, "Kny*y*", &now, &rows, &windows, &nodes))
+	if (!PyArg_ParseTuple(args, "ny*y*", &rows, &windows, &nodes))
 		return NULL;
 	sum.nr_windows = windows.len / sizeof(uint64_t);
 	sum.nr_rows = rows;
@@ -335,7 +336,7 @@ static PyObject *sum_up(PyObject *object, PyObject *args)
 	PyBuffer_Release(&nodes);
 	if (self) {
 		BEGIN(self);
-		err = page_map_sum(&self->map, now, &sum);
+		err = page_map_sum(&self->map, &sum);
 		leave(self);
 		END(self);
 		if (!PyErr_Occurred())
@@ -348,13 +349,13 @@ static PyObject *sum_up(PyObject *object, PyObject *args)
 
 static PyObject *ages(PyObject *object, PyObject *args)
 {
-	unsigned long long start, end, now;
+	unsigned long long start, end;
 	struct map_object *self;
 	Py_buffer windows;
 	Py_ssize_t target;
 	PyObject *bytes = NULL;
 
-	if (!PyArg_ParseTuple(args, "nKKKy*", &target, &start, &end, &now, &windows))
+	if (!PyArg_ParseTuple(args, "nKKy*", &target, &start, &end, &windows))
 		return NULL;
 	if (start % 4096 || end % 4096 || end < start || end - start > UINT64_C(1) << 40) {
 		PyErr_SetString(PyExc_ValueError, "start and end are addresses of pages");
@@ -364,7 +365,7 @@ static PyObject *ages(PyObject *object, PyObject *args)
 	self = bytes ? enter(object) : NULL;
 	if (self) {
 		if (target >= 0 && (size_t)target < self->map.nr_targets)
-			page_map_ages(&self->map, target, start, end, now, windows.buf,
+			page_map_ages(&self->map, target, start, end, windows.buf,
 				      windows.len / sizeof(uint64_t), (struct page_ages *)PyBytes_AsString(bytes));
 		else
 			PyErr_SetString(PyExc_IndexError, "no such target");
@@ -374,6 +375,61 @@ static PyObject *ages(PyObject *object, PyObject *args)
 	if (PyErr_Occurred())
 		Py_CLEAR(bytes);
 	return bytes;
+}
+
+static PyObject *runs(PyObject *object, PyObject *args)
+{
+	unsigned long long soon, used;
+	Py_ssize_t target, most;
+	struct map_runs runs = {0};
+	PyObject *bytes = NULL;
+	struct map_object *self;
+	int err = -EINVAL;
+
+	if (!PyArg_ParseTuple(args, "nKKn", &target, &soon, &used, &most))
+		return NULL;
+	self = enter(object);
+	if (!self)
+		return NULL;
+	if (target >= 0 && (size_t)target < self->map.nr_targets && most > 0)
+		err = page_map_runs(&self->map, (size_t)target, soon, used, (size_t)most, &runs);
+	leave(self);
+	if (!err)
+		bytes = PyBytes_FromStringAndSize((char *)runs.at, (Py_ssize_t)(runs.nr * sizeof(*runs.at)));
+	free(runs.at);
+	return err ? raise_errno(err) : new_array("Q", bytes);
+}
+
+/** Words of u64 at a time: of each range its target, start and end. */
+static PyObject *used(PyObject *object, PyObject *args)
+{
+	unsigned long long used_ns;
+	struct map_object *self = NULL;
+	PyObject *bytes;
+	Py_buffer ranges;
+
+	if (!PyArg_ParseTuple(args, "y*K", &ranges, &used_ns))
+		return NULL;
+	size_t nr = (size_t)ranges.len / (3 * sizeof(uint64_t));
+
+	bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(nr * sizeof(uint64_t)));
+	if (bytes)
+		self = enter(object);
+	if (self) {
+		const uint64_t *word = ranges.buf;
+		uint64_t *out = (uint64_t *)(void *)PyBytes_AsString(bytes);
+		int64_t begin = thread_ns();
+
+		for (size_t i = 0; i < nr; i++, word += 3)
+			out[i] = word[0] < self->map.nr_targets && word[1] < word[2]
+				? page_map_used(&self->map, word[0], word[1], word[2], used_ns) : 0;
+		self->map.stats.cpu_ns += thread_ns() - begin;
+		leave(self);
+	} else {
+		Py_CLEAR(bytes);
+	}
+	PyBuffer_Release(&ranges);
+	return bytes ? new_array("Q", bytes) : NULL;
 }
 
 static PyObject *stats(PyObject *object, PyObject *unused)
@@ -406,6 +462,8 @@ static PyMethodDef map_methods[] = {
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", sum_up, METH_VARARGS, NULL},
 	{"ages", ages, METH_VARARGS, NULL},
+	{"runs", runs, METH_VARARGS, NULL},
+	{"used", used, METH_VARARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", map_close, METH_NOARGS, NULL},
 	{NULL, NULL, 0, NULL},
