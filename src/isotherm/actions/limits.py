@@ -91,8 +91,8 @@ def warnings_for(scheme: Scheme, sources: SurveySources) -> list[str]:
     found = []
     if scheme.action is Action.PAGEOUT and not free_swap_bytes():
         found.append(
-            "no swap: only clean file pages can be paged out; anonymous memory stays "
-            "(add swap, for example zram)"
+            "no swap: only clean file pages can be paged out; anonymous memory stays. With swap "
+            "it would go to disk, with zram be compressed: `isotherm report` says how much"
         )
     if scheme.action is Action.NOHUGEPAGE and "[always]" in _enabled():
         found.append(

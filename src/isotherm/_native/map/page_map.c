@@ -93,6 +93,9 @@ int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr)
 		targets[i].id = ids[i];
 		for (size_t j = 0; j < map->nr_targets; j++)
 			if (map->targets[j].id == ids[i]) {
+				// Its memory went, by exec maybe: what there is of it now is another one's.
+				if (map->targets[j].gone)
+					forget_target(map, &map->targets[j]);
 				targets[i] = map->targets[j];
 				map->targets[j] = (struct map_target){.id = UINT32_MAX};
 				break;
