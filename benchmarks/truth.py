@@ -38,6 +38,7 @@ def set_verdicts(found: dict[str, list[Any]]) -> list[dict[str, Any]]:
     return [
         verdict("working set, median error", common.median(errors), 3, "%"),
         verdict("working set, worst error", max(errors, default=None), 10, "%"),
+        verdict("programs where isotherm failed", float(len(found["failed"])), 0, ""),
         verdict("intervals without the truth", float(len(left_out)) if said else None, 0, ""),
         verdict("idle ages, worst wrong share", max(idle, default=None), 1, "%"),
         verdict("CPU of isotherm, median", common.median(shares), 1, "%"),

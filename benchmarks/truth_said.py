@@ -17,6 +17,8 @@ from typing import Any, Self
 import common
 from scheme_setup import status_bytes
 
+from isotherm.recording.reader import open_recording
+
 ISOTHERM = [sys.executable, "-m", "isotherm"]
 
 
@@ -36,8 +38,9 @@ class Said:
     """
     A report, read.
 
-    idle: bytes by age in ns; ended_s: `time.monotonic` of when it stopped watching; cpu_share of
-    one CPU, by the kernel's account of the process, since it said that it began.
+    idle: bytes by age in ns; ended_s: `time.monotonic` of when it stopped watching; lag_s: how
+    long before that the map of pages was summed up; cpu_share of one CPU, by the kernel's account
+    of the process, since it said that it began.
     """
 
     curve: list[Point]
@@ -47,6 +50,7 @@ class Said:
     idle: dict[int, int]
     document: dict[str, Any]
     ended_s: float = 0.0
+    lag_s: float = 0.0
     cpu_share: float | None = None
 
     def at(self, window_s: float) -> Point | None:
@@ -56,7 +60,7 @@ class Said:
 
 def read(document: dict[str, Any], **more: Any) -> Said | None:
     """Of the JSON of `report` or `wss`; None if it has no curve."""
-    if "curve" not in document:
+    if not document.get("curve"):
         return None
     points = [
         Point(
@@ -137,6 +141,12 @@ def report(file: Path) -> dict[str, Any]:
     return found
 
 
+def as_of_s(file: Path) -> float | None:
+    """The moment (`time.monotonic`) that the last map of pages in a recording is of."""
+    found = [one.page_use for one in open_recording(file) if one.page_use is not None]
+    return found[-1].monotonic_ns / 1e9 if found else None
+
+
 @dataclass
 class Recorded:
     """A recording of a while: what it says, and what `at_end` returned when it ended."""
@@ -160,7 +170,8 @@ def record(
             found = at_end() if at_end is not None else None
             ended = watcher.end()
         document = report(file)
-    said = read(document, ended_s=ended, cpu_share=share)
+        lag_s = ended - (as_of_s(file) or ended)
+    said = read(document, ended_s=ended, lag_s=lag_s, cpu_share=share)
     return Recorded(said, found, document, share, peak)
 
 

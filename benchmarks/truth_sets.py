@@ -17,8 +17,9 @@ from truth_workload import Scheduled, idle_by_age, used_since
 
 #: Before anything is measured: under load, and after backends were started again.
 SETTLE_S = 4.0
-#: A histogram may be wrong by a step of its scale: an age is judged by the ones beside it.
 MIN_ERROR = 1e-9
+#: No two windows of a program are alike.
+CHANCE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ class Truth:
         """How far from it, as a share of it; 0 within it."""
         away = max(self.low - said, said - self.high, 0.0)
         return away / max(self.low, MIN_ERROR)
+
+    def met_by(self, low: float, high: float) -> bool:
+        """Whether it meets an interval, but for what chance does between two windows."""
+        return low <= self.high * (1 + CHANCE) and high >= self.low * (1 - CHANCE)
 
     @property
     def known(self) -> bool:
@@ -71,7 +76,7 @@ def row(name: str, truth: Truth, said: Said | None) -> dict[str, Any]:
         "low": point.low / MIB,
         "high": point.high / MIB,
         "error %": 100 * truth.error(point.bytes) if truth.known else None,
-        "holds": point.low <= truth.high and point.high >= truth.low,
+        "holds": truth.met_by(point.low, point.high),
         "observable": point.high - point.low <= 0.03 * point.high,
         "covered": point.covered,
         "said resident": said.resident / MIB,
@@ -90,19 +95,20 @@ def idle_errors(own: Scheduled, account: Any, said: Said) -> dict[str, Any]:
     """
     ages = sorted(said.idle)
     at_ms = round(said.ended_s * 1000)
-    # What is idle for 0.9 of the time watched is also what was filled before that.
     true = dict(zip(ages, idle_by_age(account, at_ms, tuple(ages)), strict=True))
     total = own.area_bytes()
     over, under = 0.0, 0.0
     for i, age in enumerate(ages):
-        below, above = ages[max(0, i - 1)], ages[min(len(ages) - 1, i + 1)]
-        over = max(over, said.idle[age] - true[below])
-        under = max(under, true[above] - said.idle[age])
+        below = true[ages[i - 1]] if i else total
+        above = true[ages[i + 1]] if i + 1 < len(ages) else 0
+        over = max(over, said.idle[age] - below)
+        under = max(under, above - said.idle[age])
     return {
         "program": own.name,
         "ages": len(ages),
         "from s": ages[0] / 1e9,
         "to s": ages[-1] / 1e9,
+        "as of s before": said.lag_s,
         "too idle %": 100 * over / total,
         "missing %": 100 * under / total,
         "right": over <= 0.01 * total and under <= 0.01 * total,
@@ -181,11 +187,15 @@ def schedule_row(own: Scheduled, truths: Sequence[Truth]) -> dict[str, Any]:
 
 def sets(programs: Sequence[Program], plan: Plan, *, quick: bool, witness_only: bool) -> Any:
     """All programs, one after the other."""
-    found: dict[str, list[Any]] = {"set": [], "idle": [], "schedule": [], "raw": []}
+    found: dict[str, list[Any]] = {"set": [], "idle": [], "schedule": [], "raw": [], "failed": []}
     for program in programs:
         common.progress(f"{program.name}: starts")
-        with program.start(quick) as subject:
-            for item in one(subject, plan, witness_only=witness_only):
-                for key, value in item.items():
-                    found[key].append(value)
+        try:
+            with program.start(quick) as subject:
+                for item in one(subject, plan, witness_only=witness_only):
+                    for key, value in item.items():
+                        found[key].append(value)
+        except SystemExit as err:  # the others are still worth hours
+            common.progress(f"{program.name}: {err}")
+            found["failed"].append({"program": program.name, "why": str(err)})
     return found

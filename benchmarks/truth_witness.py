@@ -2,8 +2,9 @@
 Witnesses of what programs use, none of them isotherm's: the kernel's `Referenced`, and frames.
 
 `Referenced` of /proc/PID/smaps after a clear of /proc/PID/clear_refs counts each page that was
-used through one process' page tables. Of memory that several processes map it is weighted with
-the share that the kernel's Pss gives the mapping, as everything here counts memory once.
+used through one process' page tables. Of memory that several processes map, a mapping has a
+share, its Pss, as everything here counts memory once; which of its pages have more of it is not
+told, so there are bounds.
 
 Whether a shared page was used by anybody is not in smaps. When a process unmaps file or shared
 memory, the kernel hands the accessed bits of its pages on to the frames, which
@@ -25,6 +26,8 @@ from typing import Protocol
 
 PAGE = 4096
 KIB = 1024
+#: Memory is mapped by these processes alone if their Pss adds up to this share of it.
+ALONE = 0.99
 #: A CPU keeps translations of this many address spaces at most (Linux: TLB_NR_DYN_ASIDS is 6).
 ADDRESS_SPACES = 8
 #: Bits of /proc/kpageflags.
@@ -45,9 +48,14 @@ class Mapping:
     referenced: int
 
     @property
-    def once(self) -> float:
-        """Referenced bytes, in the share that Pss counts of the mapping."""
-        return self.referenced * self.pss / self.rss if self.rss else 0.0
+    def least(self) -> int:
+        """Used bytes as Pss counts them, at least: what is unused may have all of the share."""
+        return max(0, self.pss - (self.rss - self.referenced))
+
+    @property
+    def most(self) -> int:
+        """Likewise, at most."""
+        return min(self.referenced, self.pss)
 
 
 def mappings(pid: int) -> list[Mapping]:
@@ -132,19 +140,17 @@ def used_by(pids: Sequence[int], window_s: float) -> Used:
     What these processes used since the clear.
 
     One process: exact, but for the share of libraries. Several: of the mappings of one name at
-    least what the busiest process used, at most the sum, and not more than there is.
+    least what the busiest process used, if nobody else maps it, at most the sum, and not more than
+    there is.
     """
     each = [mappings(pid) for pid in pids]
     resident = float(sum(one.pss for maps in each for one in maps))
-    if len(pids) == 1:
-        exact = sum(one.once for one in each[0])
-        return Used(window_s, exact, exact, resident)
     low, high = bounds(each)
     return Used(window_s, low, high, resident)
 
 
 def bounds(each: Sequence[Sequence[Mapping]]) -> tuple[float, float]:
-    """What several processes used, counted once: at least and at most."""
+    """What these processes, of these mappings, used, counted once: at least and at most."""
     named: dict[str, list[list[Mapping]]] = {}
     for maps in each:
         mine: dict[str, list[Mapping]] = {}
@@ -152,16 +158,20 @@ def bounds(each: Sequence[Sequence[Mapping]]) -> tuple[float, float]:
             mine.setdefault(one.name, []).append(one)
         for name, some in mine.items():
             named.setdefault(name, []).append(some)
-    low = high = 0.0
+    low = high = 0
     for some in named.values():
         pss = sum(one.pss for maps in some for one in maps)
         rss = max(sum(one.rss for one in maps) for maps in some)
         used = [sum(one.referenced for one in maps) for maps in some]
-        # Where others map it too, only a share of it counts.
-        share = min(1.0, pss / rss) if rss else 0.0
-        low += max(max(used) * share, sum(one.once for maps in some for one in maps))
+        least = sum(one.least for maps in some for one in maps)
+        most = sum(one.most for maps in some for one in maps)
+        if len(some) == 1:
+            low, high = low + least, high + most
+            continue
+        # Where nobody else maps it, all that the busiest of them used counts in full.
+        low += max(least, *used) if pss >= ALONE * rss else least
         high += min(sum(used), pss)
-    return min(low, high), high
+    return float(min(low, high)), float(high)
 
 
 def curve(pids: Callable[[], Sequence[int]], windows_s: Sequence[float]) -> list[Used]:

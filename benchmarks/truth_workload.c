@@ -2,8 +2,9 @@
 /*
  * Programs that write down what they use: of each page the moment of its last access.
  *
- * truth_workload PATTERN NBYTES PERIOD_MS FD [FILE]: FD is a page of shared memory for counters,
- * PERIOD_MS the time from one sweep of the used pages to the next; 0 is as fast as it goes. Says a
+ * truth_workload PATTERN NBYTES PERIOD_MS FD [MORE]: FD is a page of shared memory for counters,
+ * PERIOD_MS the time from one sweep of the used pages to the next; 0 is as fast as it goes; MORE the
+ * file of the pattern file, and of moving the ms between two moves. Says a
  * line per area, "area PID BASE PAGES UNIT WHEN", then "ready". WHEN is the address of an array of
  * 32-bit numbers, one for each UNIT bytes: CLOCK_MONOTONIC in ms of the last access, 0 for never
  * since the area was filled.
@@ -24,7 +25,7 @@
 #include <unistd.h>
 
 enum { PAGE = 4096, HUGE = 2 << 20, THREADS = 64, STACK = 256 << 10, CHILDREN = 4 };
-enum { MOVE_MS = 10000, PARTS = 10 };
+enum { PARTS = 10 };
 
 struct counters { /* read by who started us */
 	_Atomic uint64_t ops;
@@ -126,13 +127,13 @@ static void loop(const struct area *a, size_t first, size_t nr, size_t step)
 	}
 }
 
-static void moving(const struct area *a)
+static void moving(const struct area *a, uint64_t move_ms)
 {
 	size_t part = a->units / PARTS;
 	uint64_t began = now_ns();
 	for (;;) {
 		uint64_t begun = now_ns();
-		size_t which = (begun - began) / 1000000 / MOVE_MS % PARTS;
+		size_t which = (begun - began) / 1000000 / move_ms % PARTS;
 		sweep(a, which * part, part, 1);
 		rest(begun);
 	}
@@ -367,7 +368,7 @@ int main(int argc, char **argv)
 		zipf(&a);
 	ready();
 	if (!strcmp(pattern, "moving"))
-		moving(&a);
+		moving(&a, argc > 5 ? strtoull(argv[5], NULL, 10) : 10000);
 	if (!strcmp(pattern, "eighth"))
 		loop(&a, 0, a.units / 8, 8);
 	if (!strcmp(pattern, "half") || !strcmp(pattern, "huge"))

@@ -106,16 +106,15 @@ def idle_by_age(
 
 
 @contextmanager
-def scheduled(pattern: str, nbytes: int, period_ms: int = 100) -> Iterator[Scheduled]:
+def scheduled(pattern: str, nbytes: int, period_ms: int = 100, *more: str) -> Iterator[Scheduled]:
     """Run a pattern on so much memory; ready when all of it is there."""
     with ExitStack() as stack:
-        more = []
         if pattern == "file":
             file = stack.enter_context(tempfile.NamedTemporaryFile(dir="/var/tmp"))
             for _ in range(nbytes // MIB):
                 file.write(os.urandom(MIB))
             os.fsync(file.fileno())
-            more = [file.name]
+            more = (file.name,)
         fd = os.memfd_create("counters")
         os.ftruncate(fd, 4096)
         block = memoryview(mmap.mmap(fd, 4096)).cast("Q")

@@ -278,6 +278,7 @@ class PageMapStats(TypedDict):
     shared_pages: int
     present_pages: int
     used_pages: int
+    turns: int
 
 class PageMap:
     """
@@ -308,7 +309,7 @@ class PageMap:
 
     def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None: ...
     def sum(
-        self, now_ns: int, rows: int, windows: Buffer, nodes: Buffer, /
+        self, rows: int, windows: Buffer, nodes: Buffer, /
     ) -> tuple[list[tuple[int, int, int, array[int]]], int]:
         """
         Sum up: (row, 0 anonymous or 1 not, node, figures) each, and CPU time in ns.
@@ -317,9 +318,16 @@ class PageMap:
         most, idle, idle and nobody else's.
         """
 
-    def ages(
-        self, target: int, start: int, end: int, now_ns: int, windows: Buffer, /
-    ) -> bytes: ...
+    def ages(self, target: int, start: int, end: int, windows: Buffer, /) -> bytes: ...
+    def runs(self, target: int, soon_ns: int, used_ns: int, most: int, /) -> array[int]:
+        """
+        Return where a target's memory is used alike, u64 each: start, end, then bytes there: in
+        memory, of unknown use, used within soon_ns, within used_ns.
+        """
+
+    def used(self, ranges: Buffer, used_ns: int, /) -> array[int]:
+        """Return bytes used within used_ns of each range, u64 target, start, end."""
+
     def stats(self) -> PageMapStats: ...
     def close(self) -> None: ...
 

@@ -247,4 +247,5 @@ def test_names_are_unique_and_known():
         register("damon", FixedPieces)
     with pytest.raises(BadValueError, match="no policy 'none'") as caught:
         policy_named("none")
-    assert "damon, fixed pieces" in caught.value.hint
+    assert "damon, map, " in caught.value.hint
+    assert "fixed pieces" in caught.value.hint

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isotherm.errors import BadValueError, DamagedRecordingError
-from isotherm.model.page_use import PageUse, UseRow
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
@@ -22,6 +21,7 @@ from isotherm.recording import format as layout
 from isotherm.recording import zstd
 from isotherm.recording.reader import open_recording
 from isotherm.recording.writer import RecordingWriter
+from support.page_uses import page_uses
 from support.snapshots import phases
 
 u32 = st.integers(0, 2**32 - 1)
@@ -101,36 +101,6 @@ def snapshots(draw, index):
         monotonic_ns=draw(maybe),
         running_ns=draw(maybe),
         page_use=draw(st.none() | page_uses(len(found))),
-    )
-
-
-@st.composite
-def page_uses(draw, nr_targets):
-    """Any figures that do not contradict each other."""
-    windows = tuple(sorted(draw(st.sets(st.integers(1, 2**63), max_size=24))))
-    watched = draw(st.integers(windows[-1] if windows else 0, 2**64 - 1))
-    rows = draw(st.lists(use_rows(nr_targets, len(windows)), max_size=3 * bool(nr_targets)))
-    rest = draw(st.tuples(st.booleans(), name, u64))
-    return PageUse(draw(u64), watched, windows, tuple(rows), *rest)
-
-
-@st.composite
-def use_rows(draw, nr_targets, nr_windows):
-    resident = draw(u64)
-    unseen = draw(st.integers(0, resident))
-    some = st.integers(0, resident)
-    used = [sorted(draw(st.tuples(some, some, some))) for _ in range(nr_windows)]
-    idle = [sorted(draw(st.tuples(some, some)), reverse=True) for _ in range(nr_windows)]
-    return UseRow(
-        draw(st.integers(0, nr_targets - 1)),
-        draw(name),
-        draw(st.sampled_from(["anon", "file", "shmem"])),
-        draw(st.none() | u32),
-        resident,
-        unseen,
-        draw(st.integers(0, resident - unseen)),
-        *(tuple(values[i] for values in used) for i in range(3)),
-        *(tuple(values[i] for values in idle) for i in range(2)),
     )
 
 

@@ -1,5 +1,6 @@
 """The map of smaps against pages of which everything is known: its bounds hold the truth."""
 
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 
@@ -12,6 +13,9 @@ from isotherm.backends.clear_refs.usage import use_of
 from isotherm.kernel.smaps import SmapsEntry
 from isotherm.model.ranges import PAGE
 from isotherm.model.target import Mapping
+from isotherm.recording.reader import open_recording
+from isotherm.recording.writer import RecordingWriter
+from support.snapshots import snapshot
 
 S = 1_000_000_000
 BASE = 0x7F0000000000
@@ -59,6 +63,18 @@ def test_what_cannot_be_seen_or_taken():
     locked = use_of(entry([1, 1, 2], [True, False, False], flags=["lo"]), alone=True)
     assert (locked.used, locked.own_idle) == (use_of(plain, alone=True).used, 0)
     assert use_of(plain, alone=True).own_idle == PAGE
+
+
+def test_what_was_read_once_can_be_recorded(tmp_path):
+    """At that moment nobody has watched for any time."""
+    watch = Watch(None, 100 * S, 100 * S, 100 * S)
+    watch.take([entry([1] * 16, [False] * 16)], 100 * S, alone=True)
+    epochs = Epochs()
+    epochs.watches = {0: watch}
+    for use in (SmapsMap(epochs).sum_known(), SmapsMap(Epochs()).sum_known()):
+        with RecordingWriter(tmp_path / "x.isotherm", {}, force=True) as writer:
+            writer.write(replace(snapshot(0), page_use=use))
+        assert [one.page_use for one in open_recording(tmp_path / "x.isotherm")] == [use]
 
 
 @st.composite

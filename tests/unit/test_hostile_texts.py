@@ -77,7 +77,7 @@ def test_no_view_lets_a_text_speak_to_the_terminal(recording, capfd, view, form)
     assert clean(out)
     assert err == ""
     if form == "json":
-        assert json.loads(out)["schema"] == f"isotherm.report.{view}/1"
+        assert json.loads(out)["schema"] == views()[view].schema
     elif form == "jsonl":
         assert all(json.loads(line) for line in out.splitlines())
     elif form == "csv":

@@ -117,7 +117,8 @@ def test_a_recording_comes_through_a_fifo(here):
         done = isotherm(here, ["report", "fifo", "wss"], stdout=subprocess.PIPE)
     assert writer.returncode == 0
     assert done.returncode == 0
-    assert done.stdout.startswith("working set: bytes accessed in a window; 30 windows of 100ms\n")
+    head = "working set: whole regions accessed in a window; 30 windows of 100ms\n"
+    assert done.stdout.startswith(head)
 
 
 @pytest.mark.parametrize("given", [b"", b"no recording", b"\0" * 100_000])

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from array import array
 from dataclasses import replace
 from pathlib import Path
 
@@ -426,3 +427,18 @@ def test_of_too_many_mappings_there_is_a_sum(tmp_path, monkeypatch):
     many = "(many mappings)"
     both = use_row({0.2: MIB, 5: MIB, 9: 2 * MIB}, what=many, unseen=MIB, uncovered=MIB)
     assert read.page_use == page_use(both, rows[2]._replace(what=many))
+
+
+def test_what_was_used_of_regions_is_kept(tmp_path):
+    plain = phases(6)
+    made = [
+        replace(one, columns=replace(one.columns, used=array("Q", [4096] * len(one.columns))))
+        if one.index % 2
+        else one
+        for one in plain
+    ]
+    path = write(tmp_path / "x.isotherm", made)
+    assert [one.columns for one in open_recording(path)] == [one.columns for one in made]
+    wrong = replace(plain[0], columns=replace(plain[0].columns, used=array("Q", [1])))
+    with pytest.raises(ValueError, match="column used"):
+        write(tmp_path / "y.isotherm", [wrong])

@@ -19,8 +19,8 @@ from isotherm.cli import main
 from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.target import Mapping, Target, Unobservable
+from isotherm.recording import encode, frames
 from isotherm.recording import format as layout
-from isotherm.recording import frames
 from isotherm.recording import page_use as page_use_columns
 from isotherm.recording.batch import Layout
 from isotherm.recording.messages import schema_message
@@ -469,7 +469,7 @@ def with_columns(message, rows, nodes, buffers):
 def test_columns_that_may_be_null_may_be_missing(tmp_path):
     """As in a recording from before they were thought of."""
     one = plain(index=0, monotonic_ns=7, page_use=USE)
-    known, later = layout.COLUMNS[:-3], Layout(layout.COLUMNS[-3:], ())
+    known, later = layout.COLUMNS[:-4], Layout(layout.COLUMNS[-4:], ())
     message = without_columns(block(one), later.nodes, later.buffers)
     older = schema(columns=known)
     path = recording(tmp_path / "x.isotherm", message, begin=older, rest=ending(1, 3))
@@ -562,3 +562,18 @@ def test_any_bit_of_a_schema_may_be_wrong(tmp_path):
         changed[at] ^= 1 << at % 8
         with contextlib.suppress(DamagedRecordingError):
             assert open_recording(recording(path, begin=bytes(changed))).nbytes
+
+
+@pytest.mark.parametrize(
+    ("used", "phrase"),
+    [([], "not told of each"), ([MIB + 1], "more was used of a region than there is")],
+)
+def test_what_was_used_of_regions_makes_sense(tmp_path, monkeypatch, used, phrase):
+    one = snapshot(0, [(0, HEAP, HEAP + MIB, 1, 1, 0)])
+    monkeypatch.setattr(encode, "_region_used", lambda _: array("Q", used))
+    path = tmp_path / "x.isotherm"
+    with RecordingWriter(path, {}) as writer:
+        writer.write(one)
+    opened = open_recording(path)
+    assert list(opened.readable()) == []
+    assert phrase in str(opened.damage)

@@ -17,8 +17,8 @@ from isotherm.recording.writer import RecordingWriter
 from support.snapshots import HEAP, MIB, phases, snapshot
 
 
-def write(path, snapshots):
-    with RecordingWriter(path, {"backend": "sim"}) as writer:
+def write(path, snapshots, swap=1 << 40):
+    with RecordingWriter(path, {"backend": "sim", "swap_free_bytes": swap}) as writer:
         for one in snapshots:
             writer.write(one)
     return path
@@ -58,8 +58,8 @@ def test_summary(recording, run):
         " 100 MiB mapped, 70.0 MiB resident, 85.0 MiB monitored",
         " 4.2 MiB not observable (shared)",
         " windows       100ms each, sampled every 5ms",
-        " working set   p50 8.8 MiB   p95 8.8 MiB   max 8.8 MiB",
-        " idle > 10s    72.0 MiB (89% of what could be observed)",
+        " working set   p50 8.8 MiB   p95 8.8 MiB   max 8.8 MiB   in 100ms, whole regions",
+        " idle > 10s    70.0 MiB, by whole regions",
         f" heat          {heat}",
         " what           size      hot     warm      idle  not seen",
         " [heap]     64.0 MiB  8.0 MiB        -  56.0 MiB         -",
@@ -85,8 +85,9 @@ def test_summary_of_sixty_columns(here, run, monkeypatch):
         " 100 MiB mapped, 70.0 MiB resident, 85.0 MiB monitored",
         " 4.2 MiB not observable (shared)",
         " windows       100ms each, sampled every 5ms",
-        " working set   p50 8.8 MiB   p95 8.8 MiB   max 8.8 MiB",
-        " idle > 10s    72.0 MiB (89% of what could be observed)",
+        " working set   p50 8.8 MiB   p95 8.8 MiB   max 8.8 MiB   in",
+        "               100ms, whole regions",
+        " idle > 10s    70.0 MiB, by whole regions",
         " what                       size      hot     warm      idle",
         " /usr/…/libcrypto.so.3  64.0 MiB  8.0 MiB        -  56.0 MiB",
         " anonymous              20.0 MiB        -        -  16.0 MiB",
@@ -102,12 +103,13 @@ def test_summary_of_sixty_columns(here, run, monkeypatch):
 def test_every_view_in_every_form(recording, run, view, form):
     status, out, err = run("run.isotherm", view, "--format", form)
     assert (status, err) == (0, "")
+    schema = f"isotherm.report.{view}/{2 if view in ('summary', 'wss') else 1}"
     if form == "json":
         document = json.loads(out)
-        assert document["schema"] == f"isotherm.report.{view}/1"
+        assert document["schema"] == schema
     elif form == "jsonl":
         rows = [json.loads(line) for line in out.splitlines()]
-        assert {row["schema"] for row in rows} == {f"isotherm.report.{view}/1"}
+        assert {row["schema"] for row in rows} == {schema}
     elif form == "csv":
         assert len(list(csv.DictReader(io.StringIO(out)))) > 0
     else:

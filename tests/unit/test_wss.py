@@ -65,3 +65,17 @@ def test_nothing_has_no_percentiles():
         working_sets(phases(1)).percentiles(101)
     with pytest.raises(BadValueError, match="impossible"):
         working_sets([], 150)
+
+
+def test_only_windows_of_like_length_are_compared():
+    """Most of the time was spent in windows of 10 to 11; the size of others is another thing."""
+    sets = WorkingSets((0, 1, 2, 3, 4), (50, 51, 99, 52, 1), (10, 11, 12, 10, 1), (0,) * 5)
+    assert sets.alike() == WorkingSets((0, 1, 3), (50, 51, 52), (10, 11, 10), (0,) * 3)
+    assert WorkingSets((), (), (), ()).alike() == WorkingSets((), (), (), ())
+
+
+def test_regions_of_which_most_could_not_be_observed_have_no_rate():
+    rows = [(0, 0, 100, 20, 0, 50), (0, 100, 200, 20, 0, 51)]
+    one = snapshot(0, rows)
+    assert [region.nr_accesses for region in one.regions] == [20, None]
+    assert one.working_set_bytes == working_set(one) == 50

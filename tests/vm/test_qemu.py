@@ -38,7 +38,8 @@ def test_a_kernel_without_damon():
 
 @pytest.mark.timeout(1000)
 def test_a_kernel_with_the_page_idle_bitmap():
-    run(INSIDE / "test_bpf.py", INSIDE / "test_side_by_side.py", series=qemu_guest.IDLE)
+    names = ("test_bpf.py", "test_page_map.py", "test_side_by_side.py")
+    run(*(INSIDE / name for name in names), series=qemu_guest.IDLE)
 
 
 @pytest.mark.parametrize("series", qemu_guest.KERNELS)

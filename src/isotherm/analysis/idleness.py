@@ -18,6 +18,11 @@ def idle_ns(region: Region, aggr_us: int) -> int:
     return 0 if region.nr_accesses != 0 else region.age * aggr_us * 1000
 
 
+def is_reached(age_ns: int, watched_ns: int) -> bool:
+    """Tell whether memory watched for so long can have been idle for `age_ns`."""
+    return 6 * age_ns <= 5 * watched_ns
+
+
 def headline_ns(watched_ns: int) -> int:
     """
     Return an idle time that memory watched for so long can have reached: five sixths of it.
@@ -25,7 +30,7 @@ def headline_ns(watched_ns: int) -> int:
     Ages count whole windows and begin with the first one or later, as regions are still being
     found, so that none is as old as the recording is long.
     """
-    return next((ns for ns in HEADLINES_NS if 6 * ns <= 5 * watched_ns), HEADLINES_NS[-1])
+    return next((ns for ns in HEADLINES_NS if is_reached(ns, watched_ns)), HEADLINES_NS[-1])
 
 
 def idle_ages(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from isotherm.analysis.heatmap import Heatmap, heatmap
 from isotherm.analysis.summary import Summary, summarize
+from isotherm.analysis.use_windows import EqualWindows, WindowUse, equal_windows, window_use
 from isotherm.analysis.wss import WorkingSets, working_sets
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording.reader import Recording
@@ -39,7 +40,15 @@ class AnalysedRecording(Recording):
 
     def summary(self) -> Summary:
         """Return the numbers of `isotherm report`."""
-        return summarize(self.readable())
+        return summarize(self.readable(), swap_free_bytes=self.info.get("swap_free_bytes"))
+
+    def equal_windows(self, window_ns: int) -> EqualWindows:
+        """Return the working sets of windows of one length, by pages (`analysis.use_windows`)."""
+        return equal_windows(self.readable(), window_ns)
+
+    def window_use(self, start_ns: int, end_ns: int) -> WindowUse:
+        """Return the working set of a window, times of day, by pages (`analysis.use_windows`)."""
+        return window_use(self.readable(), start_ns, end_ns)
 
 
 def open_recording(path: str | os.PathLike[str]) -> AnalysedRecording:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from isotherm.analysis.could_free import CouldFree, could_free, idle_age_ns, movable
 from isotherm.analysis.extent import Extent
-from isotherm.analysis.hotness import Heat, by_mapping
-from isotherm.analysis.idleness import headline_ns, idle_ages
+from isotherm.analysis.hotness import Heat, by_mapping, total
+from isotherm.analysis.idleness import headline_ns, idle_ages, is_reached
+from isotherm.analysis.page_use import TOLD_NS, curve
+from isotherm.analysis.page_use import idle_ages as idle_of
+from isotherm.analysis.use_windows import EqualWindows, UseCollector, told_window_ns
 from isotherm.analysis.wss import WorkingSets, WssCollector
+from isotherm.model.page_use import PageUse
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Mapping, Target
 
@@ -18,11 +23,15 @@ class Summary:
     """
     A recording in numbers.
 
-    last: the last snapshot with regions, None if there is none; targets, mappings: as of then;
+    last: the last snapshot with regions, None if there is none; targets, mappings: as of then, or
+    as of `use`;
     lost_snapshots: missing indices; what: heat by mapping in `last`; idle_after_ns: what
     `Heat.idle_long` counts from; watched_ns: how long the windows with regions are together;
     sample_us, aggr_us: the shortest and the longest interval, in microseconds; cpu_ns: CPU time of
-    the monitor; checks: samples, None where the monitor does not tell; ns: times of day.
+    the monitor; checks: samples, None where the monitor does not tell; ns: times of day. use: what
+    a map of pages knew when it was last summed up, None where there was none, of `use_targets`;
+    equal_use: working sets of windows of the length that a headline speaks of; swap_free_bytes:
+    swap space at the beginning, None where it is not known.
     """
 
     start_ns: int
@@ -44,6 +53,39 @@ class Summary:
     watched_ns: int
     sample_us: tuple[int, int]
     aggr_us: tuple[int, int]
+    use: PageUse | None = None
+    use_targets: tuple[Target, ...] = ()
+    equal_use: EqualWindows | None = None
+    swap_free_bytes: int | None = None
+
+    @property
+    def resident_bytes(self) -> int | None:
+        """What is in memory, shared memory counted once as far as that is known; None: unknown."""
+        if self.use is not None:
+            return self.use.resident
+        return resident(self.targets)
+
+    @property
+    def could_free(self) -> CouldFree | None:
+        """What paging out idle pages could free, None where no map of pages tells."""
+        use = self.movable
+        return None if use is None else could_free(use, self.swap_free_bytes)
+
+    @property
+    def movable(self) -> PageUse | None:
+        """What a map of pages knows of memory that schemes do not leave alone."""
+        return None if self.use is None else movable(self.use, self.use_targets, self.mappings)
+
+    @property
+    def idle_bytes(self) -> int:
+        """What was not accessed for `idle_after_ns`: by pages, else by regions, if resident."""
+        if self.use is not None and (age_ns := idle_age_ns(self.use)) is not None:
+            return next(idle.bytes for idle in idle_of(self.use).ages if idle.age_ns == age_ns)
+        return self._resident_at_most(total(self.what).idle_long)
+
+    def _resident_at_most(self, size: int) -> int:
+        known = self.resident_bytes
+        return size if known is None else min(size, known)
 
     @property
     def duration_ns(self) -> int:
@@ -60,8 +102,41 @@ class Summary:
         return self.missed / self.checks if self.checks else 0.0
 
     def idle_ages(self) -> list[tuple[int, int]]:
-        """As `hotness.idle_ages` of the last snapshot with regions."""
-        return [] if self.last is None else idle_ages(self.last)
+        """
+        Return how many bytes were idle for how many ns or longer, at most what is resident.
+
+        By pages where they are known, else by regions.
+        """
+        if self.use is not None:
+            return [(idle.age_ns, idle.bytes) for idle in idle_of(self.use).ages]
+        if self.last is None:
+            return []
+        bars = idle_ages(self.last)[1:]
+        sizes = [sum(size for _, size in bars[i:]) for i in range(len(bars))]
+        ages = [age for age, _ in bars]
+        return [
+            (age, self._resident_at_most(size))
+            for age, size in zip(ages, sizes, strict=True)
+            if is_reached(age, self.watched_ns)
+        ]
+
+
+def resident(targets: Sequence[Target]) -> int | None:
+    """
+    Return what targets have in memory, None where it is not known of any.
+
+    What is shared is counted once where the targets say so; else once for each of them.
+    """
+    shares = known_sum(target.proportional_bytes for target in targets)
+    if shares is not None and all(target.proportional_bytes is not None for target in targets):
+        return shares
+    return known_sum(target.resident_bytes for target in targets)
+
+
+def known_sum(values: Iterable[int | None]) -> int | None:
+    """Return the sum of what is known, None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 @dataclass(slots=True)
@@ -80,6 +155,9 @@ class _Collector:
     wss: WssCollector = field(default_factory=WssCollector)
     sample_us: tuple[int, int] = (0, 0)
     aggr_us: tuple[int, int] = (0, 0)
+    use: PageUse | None = None
+    use_targets: tuple[Target, ...] = ()
+    uses: UseCollector = field(default_factory=UseCollector)
 
     def add(self, snapshot: Snapshot) -> None:
         self.snapshots += 1
@@ -100,6 +178,9 @@ class _Collector:
             self.mappings.update(snapshot.mappings)
         if len(snapshot.columns):
             self.last = snapshot
+        if snapshot.page_use is not None:
+            self.use, self.use_targets = snapshot.page_use, snapshot.targets
+            self.uses.add(snapshot)
 
 
 def _widened(bounds: tuple[int, int], value: int) -> tuple[int, int]:
@@ -107,14 +188,22 @@ def _widened(bounds: tuple[int, int], value: int) -> tuple[int, int]:
     return min(low or value, value), max(high, value)
 
 
-def summarize(snapshots: Iterable[Snapshot]) -> Summary:
-    """Return the summary; reads `snapshots` once, keeping only the last with regions."""
+def summarize(snapshots: Iterable[Snapshot], *, swap_free_bytes: int | None = None) -> Summary:
+    """
+    Return the summary; reads `snapshots` once, keeping only the last with regions.
+
+    swap_free_bytes: how much swap space was free, None where it is not known.
+    """
     seen = _Collector()
     for snapshot in snapshots:
         seen.add(snapshot)
     wss = seen.wss.result()
     watched = sum(wss.weights)
     idle_after = headline_ns(watched)
+    told = None
+    if seen.use is not None:
+        idle_after = idle_age_ns(seen.use) or idle_after
+        told = told_window_ns(curve(seen.use), TOLD_NS)
     last = seen.last
     what = [] if last is None else by_mapping(last, seen.mappings, long_idle_ns=idle_after)
     return Summary(
@@ -130,11 +219,15 @@ def summarize(snapshots: Iterable[Snapshot]) -> Summary:
         wss=wss,
         where=seen.where,
         last=last,
-        targets=() if last is None else last.targets,
+        targets=seen.use_targets if last is None else last.targets,
         mappings=seen.mappings,
         what=what,
         idle_after_ns=idle_after,
         watched_ns=watched,
         sample_us=seen.sample_us,
         aggr_us=seen.aggr_us,
+        use=seen.use,
+        use_targets=seen.use_targets,
+        equal_use=None if told is None else seen.uses.equal(told),
+        swap_free_bytes=swap_free_bytes,
     )

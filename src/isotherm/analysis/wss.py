@@ -8,7 +8,7 @@ from itertools import compress
 from operator import sub
 
 from isotherm.errors import BadValueError
-from isotherm.model.snapshot import Snapshot
+from isotherm.model.snapshot import Snapshot, is_blind
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,26 @@ class WorkingSets:
         total = sum(self.weights)
         return tuple(_at_rank(ranked, total * percent / 100) for percent in percents)
 
+    def alike(self) -> WorkingSets:
+        """
+        Return those windows that are about equally long, within a tenth.
+
+        Of all lengths the one that most of the time was spent in: sizes of windows of other
+        lengths cannot be compared.
+        """
+        lengths = sorted(self.weights)
+        best, least, begin, time_ns = 0, 0, 0, 0
+        for length in lengths:
+            time_ns += length
+            while 10 * length > 11 * lengths[begin]:
+                time_ns -= lengths[begin]
+                begin += 1
+            if time_ns > best:
+                best, least = time_ns, lengths[begin]
+        chosen = [10 * length <= 11 * least and length >= least for length in self.weights]
+        columns = (self.times_ns, self.sizes, self.weights, self.unobservable)
+        return WorkingSets(*(tuple(compress(column, chosen)) for column in columns))
+
     @property
     def mean(self) -> float:
         """The mean over time, in bytes; 0.0 without windows."""
@@ -75,7 +95,7 @@ def working_set(snapshot: Snapshot, min_access_percent: float = 0) -> int:
     for start, end, count, unseen in zip(
         columns.start, columns.end, columns.nr_accesses, columns.unobservable, strict=True
     ):
-        if count >= least and unseen < end - start:
+        if count >= least and not is_blind(end - start, unseen):
             total += snapshot.used_bytes(end - start - unseen, count)
     return total
 

@@ -204,7 +204,9 @@ def open_best(kernel: KernelSupport, wish: str, opening: Opening) -> tuple[Choic
             failed[choice.backend] = err.message
             told.append(f"backend {choice.backend} cannot be used here: {err.message}")
             continue
-        return replace(choice, warnings=tuple(dict.fromkeys((*told, *choice.warnings)))), backend
+        note = registry.kind_of(choice.backend).shared_note(opening)
+        warnings = (*told, *choice.warnings, *([note] if note else []))
+        return replace(choice, warnings=tuple(dict.fromkeys(warnings))), backend
 
 
 def try_out(name: str) -> SelfTest | None:

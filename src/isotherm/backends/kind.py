@@ -8,7 +8,9 @@ from typing import ClassVar
 from isotherm.backends.opening import Opening
 from isotherm.backends.self_test import SelfTest
 from isotherm.core.backend import Backend
+from isotherm.core.policies import MAP
 from isotherm.kernel.features import KernelSupport
+from isotherm.model.page_use import CLEAR_REFS
 from isotherm.targets.target_set import TargetFacts
 
 #: What nobody sees who looks at the page tables of processes.
@@ -25,12 +27,14 @@ class BackendKind(ABC):
     A way to monitor: when it can be used, what it is blind to, and how it is opened.
 
     name: short, as users type it; whole_mappings: it sees no single pages, only which share of a
-    mapping is used, in seconds; clears_bits: it clears the accessed bits that others read as well.
+    mapping is used, in seconds; clears_bits: it clears the accessed bits that others read as well;
+    maps_pages: it follows all memory, and knows what was used within which time.
     """
 
     name: ClassVar[str]
     whole_mappings: ClassVar[bool] = False
     clears_bits: ClassVar[bool] = True
+    maps_pages: ClassVar[bool] = False
 
     @abstractmethod
     def how(self, kernel: KernelSupport) -> str:
@@ -50,8 +54,20 @@ class BackendKind(ABC):
 
     def unsuited(self, opening: Opening) -> str:
         """Say why it is not to be chosen by itself for this, though it may work; "" if it is."""
-        del opening
+        if opening.wish.policy == MAP and not self.maps_pages:
+            return "it has no map of pages, and nothing else was asked for"
         return ""
+
+    def shared_note(self, opening: Opening) -> str:
+        """Say why what was asked of shared memory has no effect; "" if it has one."""
+        shared = opening.pages.shared
+        if shared == "auto" or (self.maps_pages and not self.whole_mappings):
+            return ""
+        if self.whole_mappings:
+            if shared == CLEAR_REFS:
+                return ""
+            return f"{self.name} clears all memory of a process at once: shared=off has no effect"
+        return f"{self.name} has no map of pages: shared={shared} has no effect"
 
     def warnings(self, kernel: KernelSupport) -> tuple[str, ...]:
         """Return sentences for who gets it."""

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from isotherm.clock import Clock
+from isotherm.core import map_policy
 from isotherm.core.act import Act
 from isotherm.core.damon.profile import NEWEST, Profile, profile_of
 from isotherm.core.look import Look
 from isotherm.core.monitor import Monitor
 from isotherm.core.overhead import Governor
 from isotherm.core.page_map import PageMap
-from isotherm.errors import BadValueError
+from isotherm.core.policies import MAP
+from isotherm.errors import BadValueError, quoted
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.page_use import CLEAR_REFS, Shared
 from isotherm.model.scheme import Scheme
@@ -85,6 +87,17 @@ def _fitting(attrs: Attrs, within_us: int) -> Attrs:
 
 #: For how long an address map may be held, by estimate.
 _STALL_NS: dict[Shared, int] = {"auto": 20_000_000, "off": 0, CLEAR_REFS: 3_600_000_000_000}
+
+
+def shared_of(text: str) -> Shared:
+    """Return what is to be done about shared memory; raises `BadValueError` for another word."""
+    for word in _STALL_NS:
+        if word == text:
+            return word
+    raise BadValueError(
+        f"{quoted(str(text))} says nothing about shared memory",
+        hint=f"one of {', '.join(_STALL_NS)}",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +174,7 @@ def open_monitor(
     in `Opening`. Raises `NotSupportedError` for a scheme that cannot be done here.
     """
     try:
-        attrs = wish.over(look.recommended_attrs)
+        attrs = wish.over(_defaults(look, wish))
         engine = None
         if schemes:
             engine = Engine(
@@ -174,7 +187,8 @@ def open_monitor(
                 profile=wish.rules,
             )
             engine.check(act, schemes)
-        stretch = overhead is not None and not wish.fixes_intervals
+        # A map alone costs the same whatever the intervals: it keeps to its share by itself.
+        stretch = overhead is not None and not wish.fixes_intervals and wish.policy != MAP
         return Monitor(
             look,
             attrs,
@@ -193,6 +207,11 @@ def open_monitor(
             page_map.close()
         look.close()
         raise
+
+
+def _defaults(look: Look, wish: Wish) -> Attrs:
+    attrs = look.recommended_attrs
+    return map_policy.recommended(attrs) if wish.policy == MAP else attrs
 
 
 def open_look(

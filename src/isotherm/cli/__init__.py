@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "What this kernel offers, which backend is chosen and why not the others.",
     "record": "Record the access pattern of processes, or of a command.",
     "apply": "Apply schemes to processes: page out what is cold, and so on.",
+    "wss": "How much memory is used within 0.1 s, 1 s, 10 s ...: watched live.",
     "report": "What a recording says: summary, regions, heatmap, wss, info.",
     "scheme": "Check, convert and explain scheme files; list the presets.",
 }

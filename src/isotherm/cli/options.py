@@ -8,7 +8,8 @@ from typing import Any, cast
 import click
 
 from isotherm.core.damon.profile import NEWEST, PROFILES
-from isotherm.errors import BadValueError
+from isotherm.core.policies import DEFAULT, MAP
+from isotherm.errors import BadValueError, quoted
 from isotherm.model.target import Target
 from isotherm.schemefile.filters import parse_addresses
 from isotherm.schemefile.source import Word
@@ -21,9 +22,23 @@ _Command = Callable[..., Any]
 #: Of the parameters that hold what was given for a kind of source.
 _PREFIX = "source_"
 
+_SHARED = click.option(
+    "--shared",
+    default="auto",
+    show_default=True,
+    metavar="auto|off|clear-refs",
+    help="May a process be held up to see memory that others map too?",
+)
+_OVERHEAD = click.option(
+    "--overhead", default="1%", show_default=True, help="Share of one CPU to keep to."
+)
+_BACKEND = click.option(
+    "--backend", default="auto", show_default=True, help="As listed by doctor."
+)
+_NO_CHILDREN = click.option("--no-children", is_flag=True, help="Do not follow child processes.")
 _SCOPE = (
     click.option("-a", "--all", is_flag=True, help="The machine's memory: --ops paddr."),
-    click.option("--no-children", is_flag=True, help="Do not follow child processes."),
+    _NO_CHILDREN,
     click.option(
         "--ops",
         "operations",
@@ -51,13 +66,11 @@ _MONITOR = (
         metavar="RELEASE",
         help=f"Follow the rules of this Linux: {', '.join(PROFILES)} [{NEWEST.name}].",
     ),
-    click.option(
-        "--policy", default="damon", show_default=True, help="What decides where to look next."
-    ),
-    click.option(
-        "--overhead", default="1%", show_default=True, help="Share of one CPU to keep to."
-    ),
-    click.option("--backend", default="auto", show_default=True, help="As listed by doctor."),
+    click.option("--policy", metavar="NAME", help=f"What decides where to look next [{DEFAULT}]."),
+    click.option("--map", "map_alone", is_flag=True, help="Only a map of pages: --policy map."),
+    _SHARED,
+    _OVERHEAD,
+    _BACKEND,
     click.option("--seed", type=int, help="Seed of the sampling; recorded."),
 )
 
@@ -65,6 +78,13 @@ _MONITOR = (
 def monitor_options(command: _Command) -> _Command:
     """Add the options that `keywords` reads, besides those of `TargetCommand`."""
     for option in reversed((*_SCOPE, *_MONITOR)):
+        command = option(command)
+    return command
+
+
+def map_options(command: _Command) -> _Command:
+    """Add the options that `keywords` reads, of a command that only maps pages."""
+    for option in (_BACKEND, _OVERHEAD, _SHARED, _NO_CHILDREN):
         command = option(command)
     return command
 
@@ -124,14 +144,17 @@ def keywords(given: dict[str, Any]) -> Keywords:
 
     `duration` stays: it is the stream's. Raises `BadValueError`.
     """
-    plain = ("sample", "aggr", "update", "regions", "profile", "policy", "backend", "seed")
-    ranges = [parse_addresses(Word(text, "--range")) for text in given.pop("ranges")]
-    found = {name: given.pop(name) for name in plain} | {
+    plain = ("sample", "aggr", "update", "regions", "profile", "shared", "backend", "seed")
+    ranges = [parse_addresses(Word(text, "--range")) for text in given.pop("ranges", ())]
+    found = {name: given.pop(name) for name in plain if name in given} | {
         "sources": _sources(given),
-        "operations": _operations(given.pop("operations"), everything=given.pop("all")),
+        "operations": _operations(
+            given.pop("operations", None), everything=given.pop("all", False)
+        ),
         "ranges": ranges or None,
         "children": not given.pop("no_children"),
         "overhead": given.pop("overhead"),
+        "policy": _policy(given.pop("policy", None), alone=given.pop("map_alone", True)),
     }
     return cast("Keywords", found)
 
@@ -142,6 +165,16 @@ def _sources(given: dict[str, Any]) -> list[TargetSource]:
         for kind in sources.kinds()
         for text in given.pop(f"{_PREFIX}{kind.kind}", ())
     ]
+
+
+def _policy(name: str | None, *, alone: bool) -> str:
+    """Return the policy of --policy and --map; raises `BadValueError` if they disagree."""
+    if alone and name not in (None, MAP):
+        raise BadValueError(
+            f"--map is the policy {MAP}, and --policy {quoted(name)} was asked for too",
+            hint="leave out one of them",
+        )
+    return MAP if alone else name or DEFAULT
 
 
 def _operations(name: str | None, *, everything: bool) -> str | None:

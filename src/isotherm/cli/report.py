@@ -13,7 +13,7 @@ from isotherm.cli import did_you_mean
 from isotherm.errors import BadValueError, IsothermError, quoted
 from isotherm.recording.format import SUFFIX
 from isotherm.report.output import FORMATS
-from isotherm.report.view import Page, View, whole_number
+from isotherm.report.view import Options, Page, View, whole_number
 from isotherm.report.views import DEFAULT, views
 from isotherm.terminal.output import tell
 from isotherm.terminal.style import Style, style_of, width_of
@@ -132,7 +132,7 @@ Examples:
   isotherm report run.isotherm heatmap
   isotherm report wss --min-access 50%
   isotherm report regions --at 12s
-  isotherm report --format json | jq .working_set""",
+  isotherm report --format json | jq .curve""",
 )
 @click.argument("words", metavar="[FILE] [VIEW]", nargs=-1)
 @click.option(
@@ -148,6 +148,11 @@ def command(*, words: tuple[str, ...], form: str, width: str | None, **given: st
     if path is None:
         path = newest_recording(Path())
         tell(f"reading {path}")
+    show(path, view, options, form)
+
+
+def show(path: Path, view: View[Any], options: Options, form: str) -> None:
+    """Print a view of a recording; raises what is damaged in it afterwards."""
     recording = open_recording(path)
     try:
         report = view.report(recording, options, form)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -14,7 +15,7 @@ from isotherm.core.act import Act, CountOnly
 from isotherm.core.damon.profile import ProfileName, profile_of
 from isotherm.core.look import Look, TargetRanges
 from isotherm.core.overhead import Governor
-from isotherm.core.page_map import PageMap
+from isotherm.core.page_map import PageMap, RunMap
 from isotherm.core.policies import DEFAULT, policy_named
 from isotherm.core.policy import PolicyFactory, RngKind, Setting
 from isotherm.core.schedule import Due, Schedule, left_window_bp, tuned
@@ -24,7 +25,7 @@ from isotherm.model.attrs import Attrs
 from isotherm.model.page_use import PageUse
 from isotherm.model.scheme import Scheme
 from isotherm.model.scheme_state import SchemeState
-from isotherm.model.snapshot import Cost, Snapshot
+from isotherm.model.snapshot import LEAST_USED_US, Cost, Snapshot
 from isotherm.model.target import Mapping
 
 #: A control call, and the count of passed samples from which on it is due.
@@ -83,6 +84,7 @@ class Monitor:
                 prng=prng,
                 native=native is None or native,
                 profile=self._profile,
+                page_map=page_map,
             )
         )
         self._schedule = Schedule(self._attrs)
@@ -309,9 +311,8 @@ class Monitor:
         return max(0, -(-left_ns // sample_ns))
 
     def _ends_by(self, until_ns: int) -> bool:
-        """Tell, at the end of a window, whether there is no time for another one."""
-        left_ns = until_ns - self._clock.now_ns()
-        return self._attrs.aggr_us * 1000 > left_ns + self._grace_ns()
+        """Tell, at the end of a window, whether there may be no time for another one."""
+        return until_ns - self._clock.now_ns() < 2 * self._attrs.aggr_us * 1000
 
     def _grace_ns(self) -> int:
         sample_ns, aggr_ns = self._attrs.sample_us * 1000, self._attrs.aggr_us * 1000
@@ -330,6 +331,10 @@ class Monitor:
 
     def _map_warms_up(self) -> bool:
         return self._page_map is not None and not self._page_map.covered()
+
+    def _used_ns(self) -> int:
+        """Return within which time pages count as used: a window, but not less than a second."""
+        return 1000 * max(LEAST_USED_US, self._attrs.aggr_us)
 
     def _map_use(self, *, last: bool) -> PageUse | None:
         if self._page_map is None:
@@ -369,6 +374,9 @@ class Monitor:
     def _publish(self, *, last: bool) -> Snapshot:
         started, self._window_start_ns = self._window_start_ns, self._clock.wall_ns()
         cpu_ns, self._cpu_ns = self._cpu_ns, time.thread_time_ns()
+        columns, use = self.policy.columns(), self._map_use(last=last)
+        if use is not None and columns.used is None and isinstance(self._page_map, RunMap):
+            columns = replace(columns, used=self._page_map.used_in(columns, self._used_ns()))
         snapshot = Snapshot(
             index=self._index,
             start_ns=started,
@@ -376,14 +384,14 @@ class Monitor:
             sample_us=self._attrs.sample_us,
             aggr_us=self._attrs.aggr_us,
             targets=tuple(known.target for known in self._targets.values()),
-            columns=self.policy.columns(),
+            columns=columns,
             unobservable=tuple(u for known in self._targets.values() for u in known.unobservable),
             # Negative if the iterating thread changed.
             cost=Cost(max(0, self._cpu_ns - cpu_ns), *self.policy.take_cost()),
             mappings=self._mappings if self._mappings_changed else None,
             schemes=self._schemes.take_states() if self._schemes is not None else (),
             monotonic_ns=self._clock.now_ns(),
-            page_use=self._map_use(last=last),
+            page_use=use,
             shares=self.look.whole_mappings,
         )
         self._index += 1

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from isotherm import _core
 from isotherm.clock import Clock
 from isotherm.core.look import Bulk, TargetRanges
+from isotherm.core.page_map import Run
 from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRow
 from isotherm.model.ranges import Range, aligned, intersect, union
+from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping
 
-#: A share of the map's CPU time that sums may cost, and how often there is one at the most.
-_SUM_SHARE = 0.1
-_SUM_NS = 1_000_000_000
+#: A share of the map's CPU time that sums may cost; one a second at the most, and one in a minute
+#: at the least.
+_SUM_SHARE = 0.2
+_SUM_NS = 900_000_000
+_SELDOM_NS = 60_000_000_000
 #: Reserved addresses that nobody may access are looked through for pages up to this size.
 _MOST_RESERVED = 1 << 30
 _NO_MEMORY = ("[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]")
@@ -90,17 +94,17 @@ class NativePageMap:
         return self._core.stats()["covered"]
 
     def take(self) -> PageUse | None:
-        if self._clock.now_ns() < self._sum_due_ns:
-            return None
-        return self.sum()
+        now_ns = self._clock.now_ns()
+        began = self.covered() or now_ns >= self._began_ns + _SUM_NS
+        return self.sum() if began and now_ns >= self._sum_due_ns else None
 
     def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
         watched_ns = max(1, now_ns - self._began_ns)
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
-        found, cost_ns = self._core.sum(now_ns, len(self._rows), array("Q", windows), self._nodes)
+        found, cost_ns = self._core.sum(len(self._rows), array("Q", windows), self._nodes)
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
-        self._sum_due_ns = now_ns + max(_SUM_NS, rest_ns)
+        self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         stats = self._core.stats()
         return PageUse(
             monotonic_ns=now_ns,
@@ -121,7 +125,20 @@ class NativePageMap:
         was used, and of how many of them it surely was idle. All four are 0xff where there is no
         page, 0xfe where its use is not seen, 0xfd where nobody looked yet.
         """
-        return self._core.ages(target, start, end, self._clock.now_ns(), array("Q", WINDOWS_NS))
+        return self._core.ages(target, start, end, array("Q", WINDOWS_NS))
+
+    def runs(self, target: int, soon_ns: int, used_ns: int, most: int) -> list[Run]:
+        """Return where memory of a target is used alike: see `core.page_map.RunMap`."""
+        words = self._core.runs(target, soon_ns, used_ns, most)
+        width = len(Run._fields)
+        return [Run(*words[i : i + width]) for i in range(0, len(words), width)]
+
+    def used_in(self, columns: Columns, used_ns: int) -> array[int]:
+        """Return how many bytes of each region were used within a time, u64."""
+        words = array("Q", bytes(24 * len(columns)))
+        words[::3] = array("Q", columns.target)
+        words[1::3], words[2::3] = columns.start, columns.end
+        return self._core.used(words, used_ns)
 
     def seen(self, target: int, start: int, end: int) -> None:
         """Note that somebody found pages of [start, end) young, and clears them."""
@@ -166,8 +183,8 @@ class NativePageMap:
             "anon" if own == _ANON else kind,
             node if self._nodes else None,
             resident,
-            min(unseen, resident),
-            min(uncovered, resident - min(unseen, resident)),
+            unseen,
+            uncovered,
             *parts,
         )
 

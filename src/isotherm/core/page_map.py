@@ -7,11 +7,13 @@ and reads when it becomes young again. A Look that can do so offers one (`Look.p
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from isotherm.core.look import TargetRanges
 from isotherm.model.page_use import PageUse
+from isotherm.model.snapshot import Columns
 
 
 class PageMap(Protocol):
@@ -38,3 +40,34 @@ class PageMap(Protocol):
 
     def close(self) -> None:
         """Give back what is held."""
+
+
+class Run(NamedTuple):
+    """
+    Addresses [start, end) of a target where pages are used alike, in bytes.
+
+    present: of what is in memory there; unknown: of it what nobody looked at yet, or whose use is
+    not seen; soon, used: of the rest what was used within the shorter and the longer time.
+    """
+
+    start: int
+    end: int
+    present: int
+    unknown: int
+    soon: int
+    used: int
+
+
+@runtime_checkable
+class RunMap(PageMap, Protocol):
+    """A map that knows of single pages, and so where memory is used alike."""
+
+    def runs(self, target: int, soon_ns: int, used_ns: int, most: int) -> list[Run]:
+        """
+        Return a target's memory in address order, as parts of like use; what is absent is in none.
+
+        target: its place in the last `update`; most: join what is less alike beyond so many.
+        """
+
+    def used_in(self, columns: Columns, used_ns: int) -> array[int]:
+        """Return how many bytes of each region were used within a time, u64."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from isotherm.core import map_policy
 from isotherm.core.damon.policy import DamonPolicy
 from isotherm.core.policy import PolicyFactory
 from isotherm.errors import BadValueError
 
 DEFAULT = "damon"
+#: The policy that draws no samples.
+MAP = map_policy.NAME
 _factories: dict[str, PolicyFactory] = {}
 
 
@@ -28,3 +31,4 @@ def policy_named(name: str) -> PolicyFactory:
 
 
 register(DEFAULT, DamonPolicy)
+register(MAP, map_policy.MapPolicy)

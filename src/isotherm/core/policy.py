@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from isotherm.clock import Clock
 from isotherm.core.damon.profile import Profile
 from isotherm.core.look import Look, TargetRanges
+from isotherm.core.page_map import PageMap
 from isotherm.core.table import Table
 from isotherm.core.ticks import Tally
 from isotherm.model.attrs import Attrs
@@ -31,7 +32,8 @@ class Setting:
     look: where memory is looked at; clock: when; attrs: intervals and bounds to begin with; seed:
     of the random numbers, the same seed gives the same regions. prng: their kind (see
     `core.reference.rng.Rng`); native: run on the C core, if the policy has one; profile: the rules
-    of which Linux release hold, if it follows any.
+    of which Linux release hold, if it follows any; page_map: a map of all pages, where there is
+    one, which the monitor steps and closes.
     """
 
     look: Look
@@ -41,6 +43,7 @@ class Setting:
     prng: RngKind
     native: bool
     profile: Profile
+    page_map: PageMap | None = None
 
 
 class Policy(Protocol):

@@ -6,11 +6,24 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from typing import NamedTuple
 
 from isotherm.model.page_use import PageUse
 from isotherm.model.scheme_state import SchemeState
 from isotherm.model.target import Mapping, Target, Unobservable
+
+#: `Region.used` is of a window, or of so much time if that is more.
+LEAST_USED_US = 1_000_000
+
+
+def is_blind(size: int, unobservable: int) -> bool:
+    """
+    Tell whether a region has no rate: of most of it nothing is known.
+
+    size, unobservable: in bytes.
+    """
+    return 2 * unobservable > size or not size
 
 
 class Region(NamedTuple):
@@ -19,8 +32,9 @@ class Region(NamedTuple):
 
     target: index into `Snapshot.targets`; start, end: addresses [start, end) in bytes;
     nr_accesses: samples of the window that found an access, 0..`Snapshot.max_nr_accesses`, or
-    None where nothing of the region could be observed; age: windows since its rate last changed;
-    unobservable: estimated bytes of it that could not be observed.
+    None where most of the region could not be observed; age: windows since its rate last changed;
+    unobservable: estimated bytes of it that could not be observed; used: bytes of its pages that
+    were used within the last window, or second if that is longer; None where nobody knows.
     """
 
     target: int
@@ -29,6 +43,7 @@ class Region(NamedTuple):
     nr_accesses: int | None
     age: int
     unobservable: int = 0
+    used: int | None = None
 
     @property
     def size(self) -> int:
@@ -40,8 +55,8 @@ class Columns:
     """
     Regions as columns of equal length, in target and address order.
 
-    target u32, start u64, end u64, nr_accesses u32, age u32, unobservable u64 (bytes). Readers
-    must not change them.
+    target u32, start u64, end u64, nr_accesses u32, age u32, unobservable u64 (bytes); used u64
+    (bytes), None where no map of pages was asked. Readers must not change them.
     """
 
     target: array[int] = field(default_factory=lambda: array("I"))
@@ -50,22 +65,24 @@ class Columns:
     nr_accesses: array[int] = field(default_factory=lambda: array("I"))
     age: array[int] = field(default_factory=lambda: array("I"))
     unobservable: array[int] = field(default_factory=lambda: array("Q"))
+    used: array[int] | None = None
 
     def __len__(self) -> int:
         return len(self.start)
 
     def __iter__(self) -> Iterator[Region]:
-        for target, start, end, count, age, unseen in zip(
+        for target, start, end, count, age, unseen, used in zip(
             self.target,
             self.start,
             self.end,
             self.nr_accesses,
             self.age,
             self.unobservable,
+            repeat(None, len(self)) if self.used is None else self.used,
             strict=True,
         ):
-            whole = unseen >= end - start
-            yield Region(target, start, end, None if whole else count, age, unseen)
+            blind = is_blind(end - start, unseen)
+            yield Region(target, start, end, None if blind else count, age, unseen, used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +157,13 @@ class Snapshot:
 
     @cached_property
     def working_set_bytes(self) -> int:
-        """Bytes of regions accessed in this window, less what could not be observed in them."""
+        """
+        Bytes of regions accessed in this window, less what could not be observed in them.
+
+        Where it is known which pages of the regions were used in it, those only.
+        """
+        if self.columns.used is not None and self.aggr_us >= LEAST_USED_US:
+            return sum(self.columns.used)
         return sum(
             self.used_bytes(region.size - region.unobservable, region.nr_accesses)
             for region in self.columns

@@ -11,8 +11,9 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
-from operator import le, lt
+from operator import le, lt, sub
 from typing import Any, Final, Protocol
 
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
@@ -71,7 +72,11 @@ def rows(batch: Batch, context: Context) -> Iterator[Snapshot]:
             end_ns=end,
             sample_us=sample,
             aggr_us=aggr,
-            columns=_regions(members, low, high, len(nested["targets"])),
+            columns=_with_used(
+                _regions(members, low, high, len(nested["targets"])),
+                columns.get("region_used"),
+                i,
+            ),
             cost=Cost(*cost),
             **nested,
         )
@@ -88,6 +93,20 @@ def _regions(
     columns = Columns(*made)
     check_regions(columns, nr_targets)
     return columns
+
+
+def _with_used(columns: Columns, used: Vector | None, i: int) -> Columns:
+    """Add what was used of the regions, where that was known."""
+    if used is None or not used.has(i):
+        return columns
+    low, high = used.offsets[i : i + 2]
+    items = array("Q")
+    items.frombytes(used.values[low:high].tobytes())
+    if len(items) != len(columns):
+        raise BadMessageError("what was used of regions is not told of each of them")
+    if not all(map(le, items, map(sub, columns.end, columns.start))):
+        raise BadMessageError("more was used of a region than there is")
+    return replace(columns, used=items)
 
 
 def check_regions(columns: Columns, nr_targets: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from isotherm.model.scheme_state import SchemeState
-from isotherm.model.snapshot import Cost, Snapshot
+from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording.columns import CODES, Column, Kind
 from isotherm.recording.format import (
@@ -244,6 +244,13 @@ def _schemes(states: tuple[SchemeState, ...]) -> list[tuple[Any, ...]]:
     ]
 
 
+def _region_used(columns: Columns) -> array[int] | None:
+    used = columns.used
+    if used is not None and (used.typecode != "Q" or len(used) != len(columns)):
+        raise ValueError(f"column used is not {len(columns)} items of type Q")
+    return used
+
+
 _COST = tuple(Cost.__slots__)
 
 
@@ -297,6 +304,7 @@ class Block:
             _schemes(snapshot.schemes),
             snapshot.monotonic_ns,
             snapshot.running_ns,
+            _region_used(snapshot.columns),
             None if use is None else use_values(use, len(snapshot.targets)),
         )
         for column, value in zip(self._columns, row, strict=True):

@@ -181,6 +181,7 @@ COLUMNS: Final = (
         _TRIED,
     ),
     *_u64("monotonic_ns", "running_ns", nullable=True),
+    numbers("region_used", "uint64", nullable=True),
     _PAGE_USE,
 )
 

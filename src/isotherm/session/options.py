@@ -8,12 +8,13 @@ from typing import Self, TypedDict, Unpack
 
 from isotherm.backends import registry
 from isotherm.backends.choose import AUTO
-from isotherm.backends.opening import Observer, Wish
+from isotherm.backends.opening import MapWish, Observer, Wish, shared_of
 from isotherm.clock import Clock
 from isotherm.core.look import Look
 from isotherm.core.policies import policy_named
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
+from isotherm.model.page_use import Shared
 from isotherm.model.scheme import Scheme
 from isotherm.model.scope import Scope, scope_of
 from isotherm.schemes.defaults import with_quotas
@@ -48,7 +49,10 @@ class MonitorKeywords(TypedDict, total=False):
     goal: tune the intervals to this share of observed accesses.
     profile: the Linux release whose rules are followed, one of `core.damon.profile.PROFILES` and
     by default the newest; not for the kernel's own DAMON.
-    policy: what decides where to look next, a registered name ("damon").
+    policy: what decides where to look next, a registered name: "damon", or "map", which draws no
+    samples and has the map of pages alone.
+    shared: whether the address map of a process may be held to see memory that others map too:
+    "auto" if that is short, "off", or "clear-refs", however long it takes.
     backend: a name that `isotherm doctor` lists, or "auto".
     seed: of the sampling; the same seed gives the same choices.
     overhead: share of one CPU to keep to, 0.01 or "1%": fewer accessed bits are cleared, and
@@ -73,6 +77,7 @@ class MonitorKeywords(TypedDict, total=False):
     goal: IntervalsGoal | None
     profile: str | None
     policy: str
+    shared: Shared
     backend: str
     seed: int | None
     overhead: float | str
@@ -111,6 +116,7 @@ class Options:
     children: bool = True
     scope: Scope = field(default_factory=Scope)
     wish: Wish = field(default_factory=Wish)
+    pages: MapWish = field(default_factory=MapWish)
     backend: str = AUTO
     seed: int | None = None
     overhead: float = _DEFAULT_OVERHEAD
@@ -200,6 +206,7 @@ class Options:
                 profile=asked.get("profile"),
                 policy=asked.get("policy", "damon"),
             ),
+            pages=MapWish(shared=shared_of(asked.get("shared", "auto"))),
             backend=asked.get("backend", AUTO),
             seed=asked.get("seed"),
             overhead=_share(asked.get("overhead", _DEFAULT_OVERHEAD)),

@@ -14,7 +14,11 @@ from typing import Unpack
 
 from isotherm.backends.choose import open_best
 from isotherm.backends.opening import Opening, open_monitor
+from isotherm.clock import SystemClock
 from isotherm.core.act import Act, CountOnly
+from isotherm.core.look import Look
+from isotherm.core.page_map import PageMap
+from isotherm.core.policies import MAP
 from isotherm.errors import (
     BadValueError,
     CommandEndedError,
@@ -78,6 +82,7 @@ def _start_own(options: Options) -> MonitorSession:
         schemes=options.schemes,
         dry_run=options.dry_run,
         observe=options.observe,
+        page_map=_own_map(look, options),
     )
     return MonitorSession(
         backend,
@@ -88,6 +93,16 @@ def _start_own(options: Options) -> MonitorSession:
     )
 
 
+def _own_map(look: Look, options: Options) -> PageMap | None:
+    """Return a map over the bulk face of a look, if it is asked for and there is one."""
+    bulk = look.bulk() if options.wish.policy == MAP else None
+    if bulk is None:
+        return None
+    from isotherm.core.native_map import NativePageMap
+
+    return NativePageMap(bulk, options.clock or SystemClock(), share=options.overhead)
+
+
 def _start(options: Options, process: subprocess.Popen[bytes] | None) -> MonitorSession:
     members = _target_set(options, process)
     try:
@@ -95,6 +110,7 @@ def _start(options: Options, process: subprocess.Popen[bytes] | None) -> Monitor
             targets=members,
             metrics=SystemMetrics(),
             wish=options.wish,
+            pages=options.pages,
             seed=options.seed,
             overhead=options.overhead,
             schemes=options.schemes,

@@ -227,25 +227,41 @@ static void judge(void *ctx, const uint64_t *entries, size_t nr, bool huge, uint
 		why[i] = why_young(ctx, entries[i], huge);
 }
 
-static void mappers(void *ctx, const uint64_t *frames, size_t nr, uint32_t *counts)
+/** Read a word of a file of /proc for each of @nr frames in ascending order; 0 where it cannot be read. */
+static void read_words(int fd, const uint64_t *frames, size_t nr, uint64_t *found)
 {
-	struct access_bpf *access = ctx;
 	uint64_t words[BLOCK_PAGES];
 
-	if (access->kpage.count_fd < 0)
-		return;
-	for (size_t i = 0, end; i < nr; i = end) {
+	memset(found, 0, nr * sizeof(*found));
+	for (size_t i = 0, end; fd >= 0 && i < nr; i = end) {
 		for (end = i + 1; end < nr && frames[end] - frames[end - 1] <= FRAME_GAP &&
 				  frames[end] - frames[i] < BLOCK_PAGES; end++)
 			;
-		size_t span = frames[end - 1] - frames[i] + 1;
+		size_t size = (frames[end - 1] - frames[i] + 1) * sizeof(*words);
 
-		if (pread(access->kpage.count_fd, words, span * sizeof(*words),
-			  (off_t)(frames[i] * sizeof(*words))) != (ssize_t)(span * sizeof(*words)))
+		if (pread(fd, words, size, (off_t)(frames[i] * sizeof(*words))) != (ssize_t)size)
 			continue;
 		for (size_t j = i; j < end; j++)
-			counts[j] = (uint32_t)words[frames[j] - frames[i]];
+			found[j] = words[frames[j] - frames[i]];
 	}
+}
+
+static void mappers(void *ctx, const uint64_t *frames, size_t nr, uint32_t *counts)
+{
+	uint64_t words[BLOCK_PAGES];
+
+	read_words(((struct access_bpf *)ctx)->kpage.count_fd, frames, nr, words);
+	for (size_t i = 0; i < nr; i++)
+		counts[i] = (uint32_t)words[i];
+}
+
+static void anonymous(void *ctx, const uint64_t *frames, size_t nr, bool *found)
+{
+	uint64_t words[BLOCK_PAGES];
+
+	read_words(((struct access_bpf *)ctx)->kpage.flags_fd, frames, nr, words);
+	for (size_t i = 0; i < nr; i++)
+		found[i] = kpage_is_anonymous(words[i]);
 }
 
 struct bulk_ops access_bulk_ops(struct access_bpf *access)
@@ -276,5 +292,6 @@ struct bulk_ops access_bulk_ops(struct access_bpf *access)
 		.clear_all = access->idle_fd < 0 ? clear_all : NULL,
 		.judge = judge,
 		.mappers = mappers,
+		.anonymous = anonymous,
 	};
 }

@@ -69,6 +69,11 @@ static void large_folio(const struct kpage *kpage, struct leaf *leaf, uint64_t f
 			     (window[head] & KPF_UNEVICTABLE ? FOLIO_MLOCKED : 0);
 }
 
+bool kpage_is_anonymous(uint64_t flags)
+{
+	return flags & KPF_ANON;
+}
+
 void kpage_folio(const struct kpage *kpage, struct leaf *leaf)
 {
 	uint64_t flags, count, pfn = leaf->pfn;

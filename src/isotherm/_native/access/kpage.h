@@ -18,6 +18,9 @@ static inline bool kpage_available(const struct kpage *kpage)
 	return kpage->flags_fd >= 0 && kpage->count_fd >= 0;
 }
 
+/** Whether a word of /proc/kpageflags is of anonymous memory. */
+bool kpage_is_anonymous(uint64_t flags);
+
 /** Fill the folio fields of a present @leaf; FOLIO_KNOWN stays missing if they cannot be told. */
 void kpage_folio(const struct kpage *kpage, struct leaf *leaf);
 

@@ -75,6 +75,8 @@ struct bulk_ops {
 	void (*judge)(void *ctx, const uint64_t *entries, size_t nr, bool huge, uint8_t *why);
 	/** Tell how many map each of @nr frames, in ascending order; 0: not known. NULL: nobody knows. */
 	void (*mappers)(void *ctx, const uint64_t *frames, size_t nr, uint32_t *mappers);
+	/** Tell which of @nr frames, in ascending order, hold anonymous memory. NULL: nobody knows. */
+	void (*anonymous)(void *ctx, const uint64_t *frames, size_t nr, bool *anonymous);
 };
 
 static inline bool bulk_is_table(const struct entry_format *format, uint64_t upper)

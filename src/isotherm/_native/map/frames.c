@@ -6,33 +6,59 @@
 
 void frames_free(struct frames *frames)
 {
+	free(frames->at);
 	free(frames->slots);
 	*frames = (struct frames){0};
 }
 
-static size_t place(const struct frame *slots, size_t room, uint64_t number)
+static size_t slot_of(const struct frames *frames, uint64_t number)
 {
-	size_t at = (number * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & (room - 1);
+	size_t mask = frames->nr_slots - 1, slot = (number * UINT64_C(0x9e3779b97f4a7c15)) >> 20 & mask;
 
-	while (slots[at].number && slots[at].number != number)
-		at = (at + 1) & (room - 1);
-	return at;
+	while (frames->slots[slot] && frames->at[frames->slots[slot] - 1].number != number)
+		slot = (slot + 1) & mask;
+	return slot;
 }
 
-static int grow(struct frames *frames)
+/** Room for one more, of which at most half of the slots are taken. */
+static int make_room(struct frames *frames)
 {
+	if (frames->nr < frames->room)
+		return 0;
 	size_t room = frames->room ? 2 * frames->room : FIRST_ROOM;
-	struct frame *slots = calloc(room, sizeof(*slots));
+	struct frame *at = reallocarray(frames->at, room, sizeof(*at));
+
+	if (!at)
+		return -1;
+	frames->at = at;
+	uint32_t *slots = calloc(2 * room, sizeof(*slots));
 
 	if (!slots)
 		return -1;
-	for (size_t i = 0; i < frames->room; i++)
-		if (frames->slots[i].number)
-			slots[place(slots, room, frames->slots[i].number)] = frames->slots[i];
 	free(frames->slots);
 	frames->slots = slots;
+	frames->nr_slots = 2 * room;
 	frames->room = room;
+	for (size_t i = 0; i < frames->nr; i++)
+		slots[slot_of(frames, at[i].number)] = (uint32_t)i + 1;
 	return 0;
+}
+
+uint32_t frames_find(const struct frames *frames, uint64_t number)
+{
+	uint32_t found = frames->nr_slots ? frames->slots[slot_of(frames, number)] : 0;
+
+	return found ? found - 1 : NO_FRAME;
+}
+
+uint32_t frames_new(struct frames *frames, uint64_t number, uint32_t mappers)
+{
+	if (frames->nr >= NO_FRAME - 1 || make_room(frames))
+		return NO_FRAME;
+	frames->slots[slot_of(frames, number)] = (uint32_t)frames->nr + 1;
+	frames->at[frames->nr] = (struct frame){.number = number, .mappers = mappers,
+						.use = {UINT8_MAX, UINT8_MAX, UINT8_MAX, UINT8_MAX, 0, 0}};
+	return (uint32_t)frames->nr++;
 }
 
 static uint8_t least(uint8_t a, uint8_t b)
@@ -40,34 +66,14 @@ static uint8_t least(uint8_t a, uint8_t b)
 	return a < b ? a : b;
 }
 
-size_t frames_add(struct frames *frames, uint64_t number, uint32_t mappers, const struct frame_use *use)
+void frame_add(struct frame *frame, const struct frame_use *use)
 {
-	if (2 * (frames->nr + 1) > frames->room && grow(frames))
-		return SIZE_MAX;
-	size_t at = place(frames->slots, frames->room, number);
-	struct frame *frame = &frames->slots[at];
-
-	if (!frame->number) {
-		*frame = (struct frame){.number = number, .mappers = mappers, .use = *use};
-		frames->nr++;
-	} else {
-		// Used by anybody is used; idle is what everybody left idle.
-		frame->use.low = least(frame->use.low, use->low);
-		frame->use.best = least(frame->use.best, use->best);
-		frame->use.high = least(frame->use.high, use->high);
-		frame->use.idle = least(frame->use.idle, use->idle);
-		frame->use.unseen |= use->unseen;
-		frame->use.uncovered |= use->uncovered;
-	}
+	// Used by anybody is used; idle is what everybody left idle.
+	frame->use.low = least(frame->use.low, use->low);
+	frame->use.best = least(frame->use.best, use->best);
+	frame->use.high = least(frame->use.high, use->high);
+	frame->use.idle = least(frame->use.idle, use->idle);
+	frame->use.unseen |= use->unseen;
+	frame->use.uncovered |= use->uncovered;
 	frame->found++;
-	return at;
-}
-
-const struct frame *frames_find(const struct frames *frames, uint64_t number)
-{
-	if (!frames->room)
-		return NULL;
-	const struct frame *frame = &frames->slots[place(frames->slots, frames->room, number)];
-
-	return frame->number ? frame : NULL;
 }

@@ -24,6 +24,8 @@ struct map_chunk {
 	uint64_t base;
 	map_time due;		// of the next read
 	map_time read;		// the last visit
+	struct map_turn turn;
+	uint32_t turn_number;	// of the map's turn that it took part in
 	bool visited;
 	uint8_t empty;		// visits in a row that found nothing
 	bool arm;		// something in it waits to be armed
@@ -44,6 +46,10 @@ struct map_target {
 	uint64_t stopped_ns;		// how long it has not been running
 };
 
+/** Pages that were used, and those of them in tables of which as good as the same were before. */
+struct map_change {
+	uint64_t used, calm;
+};
 /** Cleared together, by ops.clear_all(). */
 struct map_rounds {
 	map_time began, due;
@@ -58,11 +64,6 @@ struct map_settings {
 	int64_t share_ns;	// CPU time per second
 	int64_t first_ns;	// CPU time per second until all was covered once
 	uint64_t stall_ns;	// an address map may be held so long to clear shared memory; 0: never
-};
-
-/** A chunk of a target. */
-struct map_place {
-	size_t target, chunk;
 };
 
 struct map_stats {
@@ -80,10 +81,11 @@ struct page_map {
 	struct map_rounds rounds;
 	uint64_t began_ns;
 	bool covered;
-	struct map_place at;		// where to go on
-	struct map_place clear_from;	// clears of this pass begin here: those before had their turn
-	struct map_place unpaid;	// the first of this pass for whose clear nothing was left
-	bool any_unpaid;
+	size_t at_target, at_chunk;	// where to go on
+	uint32_t turn_number;
+	uint8_t turn_calm;		// turns come twice as seldom so many times
+	map_time turn_began;
+	struct map_change change;	// of this turn
 	uint64_t fresh, used;		// pages, since the last look at how much changes
 	map_time woken;
 	struct map_stats stats;
@@ -131,15 +133,17 @@ void map_account(struct page_map *map, struct map_target *target, enum map_kind 
 
 /** Visit a chunk: read it and, if @arm, clear what is due and arm it. 0; -ESRCH. */
 int map_visit(struct page_map *map, size_t target, struct map_chunk *chunk, bool arm, uint64_t now_ns);
-/** Pages that were used, and those of them in tables of which as good as the same were before. */
-struct map_change {
-	uint64_t used, calm;
-};
 /** Clear what is young of all areas of a kind, by ranges. 0; -ESRCH. */
 int map_clear_used(struct page_map *map, size_t target, enum map_kind kind);
 /** All areas of a kind in a chunk were cleared just now: arm them. 0; -ESRCH. */
 int map_arm_all(struct page_map *map, size_t target, struct map_chunk *chunk, enum map_kind kind,
 		struct map_change *change);
+/** Whether a chunk is to take part in the map's turn. */
+static inline bool map_turn_is_due(const struct page_map *map, const struct map_target *target,
+				   const struct map_chunk *chunk)
+{
+	return map->covered && target->sized && chunk->turn_number != map->turn_number;
+}
 /** Clear together what is cleared together, if it is due and can be paid. 0 or -errno. */
 int map_round(struct page_map *map, uint64_t now_ns);
 

@@ -14,6 +14,9 @@
 #define LONGEST_REST_NS SECOND_NS
 #define SHORTEST_REST_NS UINT64_C(4000000)
 #define ROUND_NS SECOND_NS
+#define SHORTEST_TURN_NS SECOND_NS
+#define CALMEST_TURN 4
+#define LOOK_NS 2000		// what a read of a table costs, about
 #define CALMEST_ROUND 4
 
 static bool has_rounds(const struct page_map *map)
@@ -103,10 +106,9 @@ static void wake(struct page_map *map, map_time now)
 					if (!table || !table->calm)
 						continue;
 					table->calm = 0;
-					chunk->due = now;
 				}
 			}
-		map->rounds.calm = 0;
+		map->turn_calm = map->rounds.calm = 0;
 		if ((int32_t)(map->rounds.due - now) > 0)
 			map->rounds.due = now;
 	}
@@ -120,52 +122,43 @@ static bool is_read_due(const struct map_chunk *chunk, map_time now)
 }
 
 /** The chunk to go on with; NULL at the end of the last target. */
-static struct map_chunk *next_chunk(struct page_map *map, struct map_place *place)
+static struct map_chunk *next_chunk(struct page_map *map)
 {
-	for (; map->at.target < map->nr_targets; map->at.target++, map->at.chunk = 0) {
-		struct map_target *target = &map->targets[map->at.target];
+	while (map->at_target < map->nr_targets) {
+		struct map_target *target = &map->targets[map->at_target];
 
-		*place = map->at;
-		if (!target->gone && map->at.chunk < target->nr_chunks)
-			return &target->chunks[map->at.chunk++];
+		if (!target->gone && map->at_chunk < target->nr_chunks)
+			return &target->chunks[map->at_chunk++];
+		map->at_target++;
+		map->at_chunk = 0;
 	}
-	map->at = (struct map_place){0};
+	map->at_target = map->at_chunk = 0;
 	return NULL;
-}
-
-/** Whether a clear at a place can be paid; those before the first that could not wait for its turn. */
-static bool may_clear(struct page_map *map, const struct map_place *place, bool wanted)
-{
-	const struct map_place *from = &map->clear_from;
-
-	if (place->target < from->target || (place->target == from->target && place->chunk < from->chunk))
-		return false;
-	if (map->clears.tokens > 0)
-		return true;
-	if (wanted && !map->any_unpaid) {
-		map->any_unpaid = true;
-		map->unpaid = *place;
-	}
-	return false;
 }
 
 /** Go on from chunk to chunk, and visit those that are due, to the end or as far as it can be paid. */
 static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64_t *mark, bool *ended)
 {
 	struct map_chunk *chunk;
-	struct map_place place;
+	bool waits = false;
 
-	while ((chunk = next_chunk(map, &place)) != NULL) {
-		struct map_target *target = &map->targets[place.target];
-		bool clears = may_clear(map, &place, chunk->arm), arm = chunk->arm && clears;
+	while ((chunk = next_chunk(map)) != NULL) {
+		struct map_target *target = &map->targets[map->at_target];
+		bool wants = chunk->arm || map_turn_is_due(map, target, chunk);
+		bool arm = wants && map->clears.tokens > 0;
 
-		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns + slack_ns)))
+		// Where nothing is a turn has nothing to do.
+		if (chunk->visited && chunk->empty)
+			chunk->turn_number = map->turn_number;
+		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns + slack_ns))) {
+			waits |= wants;
 			continue;
+		}
 		if (!arm && map->reads.tokens <= 0 && map->clears.tokens <= 0) {
-			map->at = place;
+			map->at_chunk--;
 			return 0;
 		}
-		int err = map_visit(map, place.target, chunk, clears, now_ns);
+		int err = map_visit(map, map->at_target, chunk, map->clears.tokens > 0, now_ns);
 		struct bucket *payer = arm || map->reads.tokens <= 0 ? &map->clears : &map->reads;
 
 		payer->tokens -= spent(map, mark);
@@ -173,10 +166,9 @@ static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64
 			target->gone = true;
 		else if (err)
 			return err;
+		waits |= chunk->arm || map_turn_is_due(map, target, chunk);
 	}
-	map->clear_from = map->any_unpaid ? map->unpaid : (struct map_place){0};
-	map->any_unpaid = false;
-	*ended = true;
+	*ended = !waits;
 	return 0;
 }
 
@@ -198,6 +190,30 @@ static uint64_t most(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/** How long a turn lasts: a fifth of the share is for the reads at its beginning. */
+static uint64_t turn_ns(const struct page_map *map)
+{
+	uint64_t reads = map->stats.tables * LOOK_NS * 5 * 1000 / ((uint64_t)map->settings.share_ns / 1000000 + 1);
+
+	return most(SHORTEST_TURN_NS << map->turn_calm, reads);
+}
+
+/** Begin a turn when the last one is over. */
+static void turn_over(struct page_map *map, uint64_t now_ns)
+{
+	map_time now = map_now(map, NULL, now_ns);
+
+	if (!map->covered || map_time_ns(now - map->turn_began) + SHORTEST_REST_NS < turn_ns(map))
+		return;
+	if (map->change.used && map->change.calm * 10 >= map->change.used * 9)
+		map->turn_calm += map->turn_calm < CALMEST_TURN;
+	else
+		map->turn_calm = 0;
+	map->change = (struct map_change){0};
+	map->turn_began = now;
+	map->turn_number++;
+}
+
 /** When there is something to do: the first read that can be paid, or clear, or round. */
 static uint64_t next_due(const struct page_map *map, uint64_t now_ns)
 {
@@ -213,8 +229,14 @@ static uint64_t next_due(const struct page_map *map, uint64_t now_ns)
 			int32_t left = (int32_t)(chunk->due - now);
 
 			rest = least(rest, most(read, left <= 0 ? 0 : map_time_ns((map_time)left)));
-			rest = chunk->arm ? least(rest, clear) : rest;
+			if (chunk->arm || map_turn_is_due(map, target, chunk))
+				rest = least(rest, clear);
 		}
+	}
+	if (map->covered) {
+		int32_t left = (int32_t)(map->turn_began + map_time_of(turn_ns(map)) - map_now(map, NULL, now_ns));
+
+		rest = least(rest, left <= 0 ? SHORTEST_REST_NS : map_time_ns((map_time)left));
 	}
 	if (map->rounds.any) {
 		int32_t left = (int32_t)(map->rounds.due - map_now(map, NULL, now_ns));
@@ -308,14 +330,10 @@ int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint
 	if (!err)
 		err = map_round(map, now_ns);
 	mark = thread_ns();
-	if (ended && !map->covered && !anything_waits(map)) {
+	if (ended && !map->covered && !anything_waits(map))
 		map->covered = true;
-		// From now on epochs end: what is over is looked at again.
-		for (size_t i = 0; i < map->nr_targets; i++)
-			for (size_t j = 0; j < map->targets[i].nr_chunks; j++)
-				if ((int32_t)(map->targets[i].chunks[j].due - map_now(map, &map->targets[i], now_ns)) > 0)
-					map->targets[i].chunks[j].due = map_now(map, &map->targets[i], now_ns);
-	}
+	if (ended)
+		turn_over(map, now_ns);
 	wake(map, map_now(map, NULL, now_ns));
 	*next_ns = next_due(map, now_ns);
 	pay_for_going_through(map, &mark);

@@ -7,12 +7,11 @@
 #include "sys/clock.h"
 #include "sys/page.h"
 
-/** A page that others map too: its frame, and the row that has a share of it. */
+/** A page that others map too: its frame, and the row that has a share of it; huge ones are marked. */
 struct sharer {
-	uint64_t frame;
-	struct sum_row *row;
-	uint32_t pages;	// of 4 KiB
+	uint32_t frame, row;
 };
+#define HUGE_SHARER (UINT32_C(1) << 31)
 
 struct work {
 	struct page_map *map;
@@ -20,7 +19,6 @@ struct work {
 	struct frames frames;
 	struct sharer *sharers;
 	size_t nr_sharers, room;
-	uint64_t now_ns;
 };
 
 static uint8_t place_of(const struct sum *sum, uint64_t ns)
@@ -51,7 +49,7 @@ static void set_parts(const struct sum *sum, const struct map_age *age, struct p
 	}
 }
 
-static struct page_use use_of(const struct sum *sum, const struct map_table *table, uint8_t byte, map_time now)
+static struct page_use use_of(const struct sum *sum, const struct map_table *table, uint8_t byte)
 {
 	unsigned int epoch = map_epoch_of(byte);
 	uint8_t none = (uint8_t)sum->nr_windows;
@@ -60,7 +58,7 @@ static struct page_use use_of(const struct sum *sum, const struct map_table *tab
 		return (struct page_use){.use = {none, none, 0, 0, 1, 0}};
 	if (epoch == MAP_NEW)
 		return (struct page_use){.use = {none, none, 0, 0, 0, 1}};
-	struct map_age age = map_table_age(table, byte, now);
+	struct map_age age = map_table_age(table, byte);
 	uint8_t idle = 0;
 
 	while (idle < sum->nr_windows && sum->windows[idle] <= age.idle)
@@ -130,7 +128,7 @@ static struct sum_row *row_of(struct sum *sum, const struct map_area *area, bool
 	return &sum->rows[(area->row * NR_SUM_KINDS + kind) * sum->nr_node_numbers + node];
 }
 
-static int add_sharer(struct work *work, uint64_t frame, struct sum_row *row, uint32_t pages)
+static int add_sharer(struct work *work, uint32_t frame, const struct sum_row *row, bool huge)
 {
 	if (work->nr_sharers == work->room) {
 		size_t room = work->room ? 2 * work->room : 4096;
@@ -141,14 +139,18 @@ static int add_sharer(struct work *work, uint64_t frame, struct sum_row *row, ui
 		work->sharers = sharers;
 		work->room = room;
 	}
-	work->sharers[work->nr_sharers++] = (struct sharer){frame, row, pages};
+	work->sharers[work->nr_sharers++] =
+		(struct sharer){frame, (uint32_t)(row - work->sum->rows) | (huge ? HUGE_SHARER : 0)};
 	return 0;
 }
 
 /** A page that may be mapped by others as well. */
 struct doubtful {
 	uint64_t frame;
+	uint32_t known;	// where it is among those that several map
 	uint16_t page;
+	bool alone;	// nobody else maps it
+	bool anonymous;	// though its mapping is of a file
 };
 
 static int by_frame(const void *a, const void *b)
@@ -158,29 +160,74 @@ static int by_frame(const void *a, const void *b)
 	return x->frame < y->frame ? -1 : x->frame > y->frame;
 }
 
-static int settle(struct work *work, const struct map_table *table, const struct map_area *area,
-		  struct doubtful *pages, size_t nr, const struct page_use *uses, uint32_t each)
+/** Look up frames that are not known yet, in ascending order, and who maps them. */
+static int find_new(struct work *work, struct doubtful *pages, size_t nr)
 {
 	uint64_t frames[MAP_PAGES];
 	uint32_t mappers[MAP_PAGES] = {0};
-	int err = 0;
+	size_t nr_new = 0, at = 0;
+	bool ordered = true;
 
-	qsort(pages, nr, sizeof(*pages), by_frame);
+	for (size_t i = 1; i < nr; i++)
+		ordered &= pages[i - 1].frame <= pages[i].frame;
+	if (!ordered)
+		qsort(pages, nr, sizeof(*pages), by_frame);
+	for (size_t i = 0; i < nr; i++) {
+		pages[i].known = frames_find(&work->frames, pages[i].frame);
+		if (pages[i].known == NO_FRAME)
+			frames[nr_new++] = pages[i].frame;
+	}
+	if (nr_new && work->map->ops.mappers)
+		work->map->ops.mappers(work->map->ops.ctx, frames, nr_new, mappers);
+	for (size_t i = 0; i < nr; i++) {
+		if (pages[i].known != NO_FRAME)
+			continue;
+		pages[i].alone = mappers[at] == 1;
+		// The same one twice in a table is found the second time.
+		if (!pages[i].alone)
+			pages[i].known = frames_find(&work->frames, pages[i].frame);
+		if (!pages[i].alone && pages[i].known == NO_FRAME) {
+			pages[i].known = frames_new(&work->frames, pages[i].frame, mappers[at]);
+			if (pages[i].known == NO_FRAME)
+				return -ENOMEM;
+		}
+		at++;
+	}
+	return 0;
+}
+
+static void find_anonymous(const struct work *work, struct doubtful *pages, size_t nr)
+{
+	uint64_t frames[MAP_PAGES];
+	bool anonymous[MAP_PAGES];
+
+	if (!work->map->ops.anonymous)
+		return;
 	for (size_t i = 0; i < nr; i++)
 		frames[i] = pages[i].frame;
-	if (nr && work->map->ops.mappers)
-		work->map->ops.mappers(work->map->ops.ctx, frames, nr, mappers);
+	work->map->ops.anonymous(work->map->ops.ctx, frames, nr, anonymous);
+	for (size_t i = 0; i < nr; i++)
+		pages[i].anonymous = anonymous[i];
+}
+
+static int settle(struct work *work, const struct map_table *table, const struct map_area *area,
+		  struct doubtful *pages, size_t nr, const struct page_use *uses)
+{
+	double bytes = (double)(table->huge ? MAP_PAGES : 1) * PAGE;
+	int err = find_new(work, pages, nr);
+
+	if (area->flags & MAP_AREA_PRIVATE_FILE)
+		find_anonymous(work, pages, nr);
 	for (size_t i = 0; i < nr && !err; i++) {
 		const struct page_use *use = &uses[table->pages[pages[i].page]];
-		struct sum_row *row = row_of(work->sum, area, false, frames[i]);
+		struct sum_row *row = row_of(work->sum, area, pages[i].anonymous, pages[i].frame);
 
-		if (mappers[i] == 1) {
-			add(row, use, (double)each * PAGE, !use->use.unseen);
+		if (pages[i].alone) {
+			add(row, use, bytes, !use->use.unseen);
 			continue;
 		}
-		if (frames_add(&work->frames, frames[i], mappers[i], &use->use) == SIZE_MAX)
-			return -ENOMEM;
-		err = add_sharer(work, frames[i], row, each);
+		frame_add(&work->frames.at[pages[i].known], &use->use);
+		err = add_sharer(work, pages[i].known, row, table->huge);
 	}
 	return err;
 }
@@ -216,13 +263,13 @@ static int sum_area(struct work *work, const struct map_table *table, const stru
 			add(row_of(work->sum, area, true, bulk_frame(format, entry)), &uses[byte],
 			    (double)each * PAGE, !uses[byte].use.unseen);
 		else
-			doubtful[nr++] = (struct doubtful){bulk_frame(format, entry), (uint16_t)i};
+			doubtful[nr++] = (struct doubtful){.frame = bulk_frame(format, entry), .page = (uint16_t)i};
 	}
 	for (size_t byte = 0; one_node && byte < MAP_ABSENT; byte++)
 		if (counts[byte])
 			add(row_of(work->sum, area, writable != 0, 0), &uses[byte], (double)counts[byte] * each * PAGE,
 			    !uses[byte].use.unseen);
-	return nr ? settle(work, table, area, doubtful, nr, uses, each) : 0;
+	return nr ? settle(work, table, area, doubtful, nr, uses) : 0;
 }
 
 static int sum_block(struct work *work, const struct map_target *target, const struct map_chunk *chunk,
@@ -230,7 +277,6 @@ static int sum_block(struct work *work, const struct map_target *target, const s
 {
 	const struct map_table *table = map_chunk_table(chunk, kind, i);
 	uint64_t block = chunk->base + i * BLOCK;
-	map_time now = map_now(work->map, target, work->now_ns);
 	bool known[256] = {0};
 	size_t pages;
 	int err = 0;
@@ -248,7 +294,7 @@ static int sum_block(struct work *work, const struct map_target *target, const s
 		uint8_t byte = table->pages[page];
 
 		if (!known[byte] && byte != MAP_ABSENT) {
-			uses[byte] = use_of(work->sum, table, byte, now);
+			uses[byte] = use_of(work->sum, table, byte);
 			known[byte] = true;
 		}
 	}
@@ -281,9 +327,9 @@ static int sum_target(struct work *work, size_t index)
 	return err;
 }
 
-int page_map_sum(struct page_map *map, uint64_t now_ns, struct sum *sum)
+int page_map_sum(struct page_map *map, struct sum *sum)
 {
-	struct work work = {.map = map, .sum = sum, .now_ns = now_ns};
+	struct work work = {.map = map, .sum = sum};
 	size_t nr = sum->nr_rows * NR_SUM_KINDS * sum->nr_node_numbers;
 	int64_t begin = thread_ns();
 	int err = 0;
@@ -293,11 +339,12 @@ int page_map_sum(struct page_map *map, uint64_t now_ns, struct sum *sum)
 		if (!map->targets[i].gone)
 			err = sum_target(&work, i);
 	for (size_t i = 0; i < work.nr_sharers && !err; i++) {
-		const struct frame *frame = frames_find(&work.frames, work.sharers[i].frame);
+		const struct frame *frame = &work.frames.at[work.sharers[i].frame];
 		uint32_t all = frame->mappers > frame->found ? frame->mappers : frame->found;
+		uint32_t row = work.sharers[i].row, pages = row & HUGE_SHARER ? MAP_PAGES : 1;
 
-		add(work.sharers[i].row, &(struct page_use){.use = frame->use},
-		    (double)work.sharers[i].pages * PAGE / all, false);
+		add(&sum->rows[row & ~HUGE_SHARER], &(struct page_use){.use = frame->use},
+		    (double)pages * PAGE / all, false);
 	}
 	for (size_t i = 0; i < nr; i++)
 		finish(sum, &sum->rows[i]);
@@ -306,14 +353,14 @@ int page_map_sum(struct page_map *map, uint64_t now_ns, struct sum *sum)
 	free(work.sharers);
 	sum->cpu_ns = thread_ns() - begin;
 	map->stats.cpu_ns += sum->cpu_ns;
+	map->clears.tokens -= sum->cpu_ns;
 	return err;
 }
 
-void page_map_ages(const struct page_map *map, size_t index, uint64_t start, uint64_t end, uint64_t now_ns,
+void page_map_ages(const struct page_map *map, size_t index, uint64_t start, uint64_t end,
 		   const uint64_t *windows, size_t nr_windows, struct page_ages *ages)
 {
 	const struct map_target *target = &map->targets[index];
-	map_time now = map_now(map, target, now_ns);
 	struct sum sum = {.nr_windows = nr_windows < SUM_WINDOWS ? nr_windows : SUM_WINDOWS};
 
 	memcpy(sum.windows, windows, sum.nr_windows * sizeof(*windows));
@@ -329,7 +376,7 @@ void page_map_ages(const struct page_map *map, size_t index, uint64_t start, uin
 
 			if (byte == MAP_ABSENT)
 				continue;
-			struct frame_use use = use_of(&sum, table, byte, now).use;
+			struct frame_use use = use_of(&sum, table, byte).use;
 
 			if (use.unseen || use.uncovered)
 				memset(ages, use.unseen ? 0xfe : 0xfd, sizeof(*ages));

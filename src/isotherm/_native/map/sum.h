@@ -42,7 +42,7 @@ struct sum {
 };
 
 /** 0 or -errno; @sum->rows are zeroed first. Reads the page tables again. */
-int page_map_sum(struct page_map *map, uint64_t now_ns, struct sum *sum);
+int page_map_sum(struct page_map *map, struct sum *sum);
 
 /**
  * For each page of [start, end) of a target how long ago it was used: places in ascending @windows, of
@@ -52,5 +52,5 @@ int page_map_sum(struct page_map *map, uint64_t now_ns, struct sum *sum);
 struct page_ages {
 	uint8_t low, best, high, idle;
 };
-void page_map_ages(const struct page_map *map, size_t target, uint64_t start, uint64_t end, uint64_t now_ns,
+void page_map_ages(const struct page_map *map, size_t target, uint64_t start, uint64_t end,
 		   const uint64_t *windows, size_t nr_windows, struct page_ages *ages);

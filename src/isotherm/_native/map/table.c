@@ -76,6 +76,8 @@ static uint8_t appeared(const struct map_table *table, unsigned int class_)
 struct reading {
 	const struct entry_format *format;
 	const uint64_t *entries;
+	const struct map_turn *turn;	// an epoch may begin with it; NULL: none does
+	map_time now;
 	unsigned int class_;
 	unsigned int present, used, unseen, shared, waiting;
 };
@@ -85,8 +87,21 @@ static bool is_zero_page(const struct entry_format *format, uint64_t entry)
 	return format->zero_frame && bulk_frame(format, entry) == format->zero_frame;
 }
 
+static void begin_epoch(struct map_table *table, map_time began, map_time now);
+
+/** Something was used: in the turn's epoch, if it is one. */
+static void follow_turn(struct map_table *table, struct reading *reading)
+{
+	if (!reading->turn)
+		return;
+	begin_epoch(table, reading->turn->began, reading->now);
+	table->reads = reading->turn->reads;
+	reading->class_ = map_class_of(since(reading->now, reading->turn->began));
+	reading->turn = NULL;
+}
+
 /** Pages of a word that are @there and have no byte yet. */
-static uint64_t take_new(struct map_table *table, const struct reading *reading, size_t first, uint64_t there)
+static uint64_t take_new(struct map_table *table, struct reading *reading, size_t first, uint64_t there)
 {
 	for (uint64_t left = there; left; left &= left - 1) {
 		size_t i = first + (size_t)__builtin_ctzll(left);
@@ -95,6 +110,7 @@ static uint64_t take_new(struct map_table *table, const struct reading *reading,
 			there &= ~(UINT64_C(1) << (i - first));
 			continue;
 		}
+		follow_turn(table, reading);
 		table->fresh += table->nr_epochs != 0;
 		table->pages[i] = appeared(table, reading->class_);
 	}
@@ -109,6 +125,8 @@ static void take_word(struct map_table *table, struct reading *reading, size_t f
 
 	for (uint64_t left = ~there & ~absent; left; left &= left - 1)
 		bytes[__builtin_ctzll(left)] = MAP_ABSENT;
+	if (there & young & armed)
+		follow_turn(table, reading);
 	for (uint64_t left = there & young & armed; left; left &= left - 1)
 		used(table, first + (size_t)__builtin_ctzll(left), reading->class_);
 	if (there & absent)
@@ -141,12 +159,20 @@ static void take_unseen(struct map_table *table, const struct reading *reading, 
 			table->pages[i] = MAP_BYTE(MAP_UNSEEN, MAP_OTHER);
 }
 
-void map_table_read(struct map_table *table, const struct entry_format *format,
-		    const uint64_t *entries, map_mask mask, map_time now)
+/** Whether an epoch may begin with a turn: its beginning was seen, and nothing was used before it. */
+static bool turns(const struct map_table *table, const struct map_turn *turn)
 {
-	struct reading reading = {.format = format, .entries = entries};
+	return turn && table->nr_epochs && !table->used && (int32_t)(turn->began - table->began[0]) > 0 &&
+	       (int32_t)(table->read - turn->began) >= 0;
+}
 
+void map_table_read(struct map_table *table, const struct entry_format *format, const uint64_t *entries,
+		    map_mask mask, const struct map_turn *turn, map_time now)
+{
 	now = not_before(table, now);
+	struct reading reading = {.format = format, .entries = entries, .now = now,
+				  .turn = turns(table, turn) ? turn : NULL};
+
 	reading.class_ = table->nr_epochs ? map_class_of(since(now, table->began[0])) : 0;
 	if (format->unseen)
 		take_unseen(table, &reading, mask);
@@ -217,16 +243,20 @@ static void arm_first(struct map_table *table, map_time now)
 {
 	size_t nr = map_table_pages(table);
 
-	table->first = now;
+	table->first = table->began[0] = now;
+	table->nr_epochs = 1;
+	table->reads = 0;
+	table->fresh = 0;
 	for (size_t i = 0; i < nr; i++)
 		if (map_epoch_of(table->pages[i]) == MAP_NEW && table->pages[i] != MAP_ABSENT)
 			table->pages[i] = MAP_BYTE(MAP_UNTOUCHED, 0);
 }
 
-static void arm_again(struct map_table *table, map_time now)
+/** All epochs get a number more, and the newest begins. */
+static void begin_epoch(struct map_table *table, map_time began, map_time now)
 {
 	uint8_t number[MAP_EPOCHS];
-	size_t nr = table->nr_epochs, joined = MAP_EPOCHS, pages = map_table_pages(table);
+	size_t nr = table->nr_epochs, joined = MAP_EPOCHS;
 
 	if (nr == MAP_EPOCHS)
 		joined = least_lost(table->began, nr, now);
@@ -237,6 +267,18 @@ static void arm_again(struct map_table *table, map_time now)
 		memmove(table->began + joined, table->began + joined + 1,
 			(nr - joined - 1) * sizeof(*table->began));
 	memmove(table->began + 1, table->began, (MAP_EPOCHS - 1) * sizeof(*table->began));
+	table->began[0] = began;
+	table->nr_epochs += table->nr_epochs < MAP_EPOCHS;
+	table->reads_before = table->reads;
+	table->reads = 0;
+	table->fresh = 0;
+}
+
+static void arm_again(struct map_table *table, map_time now)
+{
+	size_t pages = map_table_pages(table);
+
+	begin_epoch(table, now, now);
 	// Pages that came while others were armed long since: used before this epoch.
 	for (size_t i = 0; i < pages; i++)
 		if (map_epoch_of(table->pages[i]) == MAP_NEW && table->pages[i] != MAP_ABSENT)
@@ -254,10 +296,6 @@ void map_table_arm(struct map_table *table, map_time now)
 			table->calm = 0;
 		arm_again(table, now);
 	}
-	table->began[0] = now;
-	table->nr_epochs += table->nr_epochs < MAP_EPOCHS;
-	table->reads = 0;
-	table->fresh = 0;
 	table->used = 0;
 	table->waiting = 0;
 	table->read = now;
@@ -269,6 +307,7 @@ void map_table_seen(struct map_table *table, size_t page, map_time now)
 
 	if (epoch && epoch <= MAP_UNTOUCHED) {
 		used(table, page, map_class_of(since(not_before(table, now), table->began[0])));
+		table->used++;
 	}
 }
 
@@ -278,72 +317,74 @@ void map_table_unseen(struct map_table *table, size_t page, enum map_unseen why)
 		table->pages[page] = MAP_BYTE(MAP_UNSEEN, why);
 }
 
-uint64_t map_table_period(const struct map_table *table)
-{
-	return SHORTEST_EPOCH << table->calm;
-}
-
 bool map_table_due(const struct map_table *table, map_time now)
 {
-	if (!table->present)
-		return false;
-	if (table->waiting || !table->nr_epochs)
-		return true;
-	uint64_t passed = since(now, table->began[0]);
+	uint64_t passed = table->nr_epochs ? since(now, table->began[0]) : 0;
 
-	return (table->used && passed >= map_table_period(table)) ||
+	// Turns are not on the second.
+	return (table->used && passed >= (SHORTEST_EPOCH << table->calm) / 4 * 3) ||
 	       (table->unseen && passed >= RETRY_UNSEEN);
 }
 
-map_time map_table_next(const struct map_table *table)
-{
-	if (!table->nr_epochs)
-		return table->read;
-	uint64_t next = map_next_read(since(table->read, table->began[0]));
-	uint64_t over = map_table_period(table);
+/** When, after the beginning of its epoch, the first use was that a class stands for. */
+struct first_use {
+	uint64_t begin, likely, end;
+};
 
-	// Its end is seen in time as well.
-	if (table->used && over < next)
-		next = over > since(table->read, table->began[0]) ? over : next;
-	return table->began[0] + map_time_of(next) + 1;
+/** @reads: of the epoch; where they were late it is sooner rather than later since the last one. */
+static struct first_use first_use(unsigned int class_, uint16_t reads)
+{
+	uint16_t before = reads & ((1u << class_) - 1);
+	uint64_t end = map_class_end(class_);
+	uint64_t begin = before ? map_class_end(31 - (unsigned int)__builtin_clz(before)) : 0;
+
+	if (begin >= map_class_begin(class_))
+		return (struct first_use){begin, end, end};
+	return (struct first_use){begin, begin ? begin / 2 + end / 2 : end / 4, end};
 }
 
-/** The lower end of the class of a use: after the last read before it. */
-static uint64_t earliest(const struct map_table *table, unsigned int class_)
+static struct map_age age_in_epoch(const struct first_use *use, uint64_t passed)
 {
-	uint16_t before = table->reads & ((1u << class_) - 1);
+	bool exact = use->likely == use->end;
 
-	return before ? map_class_end(31 - __builtin_clz(before)) : 0;
+	return (struct map_age){
+		.low = passed + use->end,
+		.best = passed + use->likely,
+		.high = exact && !passed ? use->end : passed + use->begin + 1,
+		.from = exact && passed ? passed + use->begin : passed + use->likely,
+	};
 }
 
-struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_time now)
+struct map_age map_table_age(const struct map_table *table, uint8_t byte)
 {
 	const uint64_t never = UINT64_MAX;
 	unsigned int epoch = map_epoch_of(byte), class_ = byte & 15;
-	uint64_t passed = since(now, table->began[0]), begin, end;
 
 	if (byte == MAP_ABSENT)
 		return (struct map_age){never, never, never, never, 0};
 	if (epoch >= MAP_UNSEEN || !table->nr_epochs || (epoch >= table->nr_epochs && epoch != MAP_UNTOUCHED))
 		return (struct map_age){never, never, 0, never, 0};
+	// What happened after the last read is not known of anything.
 	if (epoch == 0) {
-		end = map_class_end(class_);
-		begin = earliest(table, class_);
-		// Where reads were late it is somewhere in between: sooner rather than later.
-		if (begin >= map_class_begin(class_))
-			return (struct map_age){end, end, end, end, 0};
-		return (struct map_age){end, begin ? begin / 2 + end / 2 : end / 4, begin + 1, never, 0};
+		struct first_use use = first_use(class_, table->reads);
+
+		return age_in_epoch(&use, 0);
 	}
 	if (epoch == MAP_UNTOUCHED)
-		return (struct map_age){never, never, since(now, table->first) + 1, never,
+		return (struct map_age){never, never, since(table->read, table->first) + 1, never,
 					since(table->read, table->first)};
-	uint64_t idle = since(table->read, table->began[epoch - 1]);
-	uint64_t from = since(now, table->began[epoch - 1]), to = since(now, table->began[epoch]);
+	uint64_t from = since(table->read, table->began[epoch - 1]), to = since(table->read, table->began[epoch]);
 
 	if (epoch > 1)
-		return (struct map_age){to, to, from + 1, from, idle};
+		return (struct map_age){to, to, from + 1, from, from};
 	// A window made of this epoch and the beginning of the one before.
-	end = map_class_end(class_) < to - from ? map_class_end(class_) : to - from;
-	begin = map_class_begin(class_) < end ? map_class_begin(class_) : end;
-	return (struct map_age){passed + end, passed + end, passed + begin + 1, passed + begin, idle};
+	struct first_use use = first_use(class_, table->reads_before);
+
+	use.end = use.end < to - from ? use.end : to - from;
+	use.likely = use.likely < use.end ? use.likely : use.end;
+	use.begin = use.begin < use.end ? use.begin : use.end;
+	struct map_age age = age_in_epoch(&use, from);
+
+	age.idle = from;
+	return age;
 }

@@ -34,7 +34,7 @@ struct map_table {
 	map_time began[MAP_EPOCHS];	// of each epoch, the newest first
 	map_time first;			// when pages were armed for the first time
 	map_time read;			// the last read
-	uint16_t reads;			// a bit per class in whose time it was read in this epoch
+	uint16_t reads, reads_before;	// a bit per class in whose time it was read in this epoch, the last
 	uint16_t fresh;			// pages used in this epoch that were not in the one before
 	uint16_t used, present;
 	uint16_t unseen, shared;	// whose use is not seen; of them: as others map them too
@@ -65,26 +65,39 @@ static inline size_t map_table_pages(const struct map_table *table)
 	return table->huge ? 1 : MAP_PAGES;
 }
 
-/** Take what a read shows of the pages in @mask; the others are none of this table's. */
-void map_table_read(struct map_table *table, const struct entry_format *format,
-		    const uint64_t *entries, map_mask mask, map_time now);
+/**
+ * A turn: all memory is read at about the same time, and what was used is armed again, so that windows
+ * do not begin when somebody used the memory. reads: a bit per class in whose time it was read since.
+ */
+struct map_turn {
+	map_time began;
+	uint16_t reads;
+};
+
+/**
+ * Take what a read shows of the pages in @mask; the others are none of this table's. Where nothing
+ * was used before @turn, which may be NULL, an epoch begins with it.
+ */
+void map_table_read(struct map_table *table, const struct entry_format *format, const uint64_t *entries,
+		    map_mask mask, const struct map_turn *turn, map_time now);
 /** All that a read showed young was cleared just now: begin an epoch. */
 void map_table_arm(struct map_table *table, map_time now);
 /** A page was found young and cleared by somebody else. */
 void map_table_seen(struct map_table *table, size_t page, map_time now);
 /** The use of a page cannot be seen. */
 void map_table_unseen(struct map_table *table, size_t page, enum map_unseen why);
-/** How long this epoch should last until it is worth another clear. */
-uint64_t map_table_period(const struct map_table *table);
-/** Whether a clear is due: new pages, or an epoch in which something was used and that is over. */
+/** Whether pages wait to be armed for the first time. */
+static inline bool map_table_waits(const struct map_table *table)
+{
+	return table->present && (table->waiting || !table->nr_epochs);
+}
+/** Whether a clear is worth its cost at a turn: of pages that were used, the seldomer the calmer. */
 bool map_table_due(const struct map_table *table, map_time now);
-/** When the next read is worth while. */
-map_time map_table_next(const struct map_table *table);
 
-/** What is known of when a page was used, in ns before @now; UINT64_MAX: never, as far as is known. */
+/** What is known of when a page was used, in ns before the last read; UINT64_MAX: never, as far as is known. */
 struct map_age {
 	uint64_t low, best, high;	// used within a window that is so long: surely, likely, possibly
 	uint64_t from;			// likely in windows from here on, the more the longer, up to best
 	uint64_t idle;			// for so long it surely was not used
 };
-struct map_age map_table_age(const struct map_table *table, uint8_t byte, map_time now);
+struct map_age map_table_age(const struct map_table *table, uint8_t byte);

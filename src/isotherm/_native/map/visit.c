@@ -4,10 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include "map/page_map.h"
+#include "sys/clock.h"
 #include "sys/page.h"
 
 #define SPARSE 6	// so few young pages of a table are cleared one by one
 #define MAX_RANGES 512
+#define LOOK_NS 2000	// what a read of a table costs, about
+#define EMPTY_NS UINT64_C(500000000)	// where nothing is it is looked that soon, then twice as late
+#define MOST_EMPTY 6
 #define JUDGE_AGAIN 8	// one in so many pages that always are in use at once is judged again
 
 static const uint64_t no_pages[MAP_PAGES];
@@ -108,18 +112,18 @@ static void take(struct page_map *map, struct map_target *target, struct map_chu
 			struct map_table *table = fitting(map, chunk, kind, i, &block);
 
 			if (table)
-				map_table_read(table, &map->ops.format, block.entries, block.mask, now);
+				map_table_read(table, &map->ops.format, block.entries, block.mask, &chunk->turn, now);
 			map_account(map, target, kind, before, map_totals_of(table));
 		}
 	}
 }
 
-static bool may_arm(const struct page_map *map, const struct map_target *target, enum map_kind kind,
-		    const struct map_table *table, map_time now)
+static bool may_arm(const struct map_target *target, enum map_kind kind,
+		    const struct map_table *table, bool turn, map_time now)
 {
-	if (!table || !target->sized || target->all_at_once[kind] || !map_table_due(table, now))
+	if (!table || !target->sized || target->all_at_once[kind])
 		return false;
-	return map->covered || table->waiting || !table->nr_epochs;
+	return map_table_waits(table) || (turn && map_table_due(table, now));
 }
 
 static bool add_range(struct bulk_range *ranges, size_t *nr, uint64_t start, uint64_t end)
@@ -258,14 +262,15 @@ static void arm_table(struct page_map *map, struct map_target *target, enum map_
 	map_table_arm(table, now);
 	judge(map, table, block, together);
 	refuse(table, block, ranges, nr);
-	map_table_read(table, &map->ops.format, block->entries, block->mask, now);
+	map_table_read(table, &map->ops.format, block->entries, block->mask, NULL, now);
 	after = map_totals_of(table);
 	after.fresh = before.fresh;	// what is hot is no news
 	map_account(map, target, kind, before, after);
 }
 
-static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk, enum map_kind kind,
-		    struct bulk_view *view, uint64_t now_ns)
+/** Clear and arm what is due of a kind; @whole turns false if something is left for another visit. */
+static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk, enum map_kind kind, bool turn,
+		    struct bulk_view *view, uint64_t now_ns, bool *whole)
 {
 	struct map_target *target = &map->targets[index];
 	struct bulk_range ranges[MAX_RANGES];
@@ -277,10 +282,12 @@ static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk,
 	for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
 		struct map_table *table = map_chunk_table(chunk, kind, i);
 
-		if (!may_arm(map, target, kind, table, now) || !look_at(map, target, chunk, kind, view, i, &block))
+		if (!may_arm(target, kind, table, turn, now) || !look_at(map, target, chunk, kind, view, i, &block))
 			continue;
-		if (!add_block(map, target, kind, &block, ranges, &nr))
-			break;	// the rest at another visit
+		if (!add_block(map, target, kind, &block, ranges, &nr)) {
+			*whole = false;
+			break;
+		}
 		due[i] = true;
 		nr_due++;
 	}
@@ -299,59 +306,81 @@ static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk,
 	return err;
 }
 
-/** When to come again, and whether there is something to arm. */
+/** How long new memory may stay unseen: a tenth of the share is for finding it. */
+static uint64_t longest_rest(const struct page_map *map)
+{
+	uint64_t ns = (map->stats.tables + 1) * LOOK_NS * 10 * 1000 / ((uint64_t)map->settings.share_ns / 1000000 + 1);
+
+	return ns < 2 * SECOND_NS ? 2 * SECOND_NS : ns > 60 * SECOND_NS ? 60 * SECOND_NS : ns;
+}
+
+/** When to come again, and whether something waits to be armed. */
 static void plan(struct page_map *map, struct map_target *target, struct map_chunk *chunk, map_time now)
 {
-	// New memory beside tables that are old: a tenth of the share is for finding it.
-	uint64_t tables = map->stats.tables + 1, look_ns = 2000;
-	uint64_t longest = tables * look_ns * 10 * 1000 / ((uint64_t)map->settings.share_ns / 1000000 + 1);
+	uint64_t passed = map_time_ns(now - chunk->turn.began), next = map_next_read(passed);
+	uint64_t rest = next - passed < longest_rest(map) ? next - passed : longest_rest(map);
 	bool any = false;
 
-	longest = longest < UINT64_C(2000000000) ? UINT64_C(2000000000) : longest;
-	longest = longest > UINT64_C(60000000000) ? UINT64_C(60000000000) : longest;
 	chunk->arm = false;
-	chunk->due = now + map_time_of(longest);
-	for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
-		for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
-			struct map_table *table = map_chunk_table(chunk, kind, i);
+	for (size_t i = 0; i < NR_MAP_KINDS * MAP_CHUNK_BLOCKS; i++) {
+		enum map_kind kind = i / MAP_CHUNK_BLOCKS;
+		struct map_table *table = map_chunk_table(chunk, kind, i % MAP_CHUNK_BLOCKS);
 
-			if (!table)
-				continue;
-			any = true;
-			chunk->arm |= may_arm(map, target, kind, table, now);
-			if (!table->nr_epochs)
-				continue;
-			map_time next = map_table_next(table);
+		any |= table != NULL;
+		chunk->arm |= may_arm(target, kind, table, false, now);
+	}
+	chunk->empty = any ? 0 : chunk->empty + (chunk->empty < MOST_EMPTY);
+	if (!any)
+		rest = EMPTY_NS << chunk->empty;
+	chunk->due = now + map_time_of(rest) + 1;
+}
 
-			if ((int32_t)(next - chunk->due) < 0)
-				chunk->due = next;
+/** A read at this time is worth noting for those that only are armed. */
+static void note_read(struct map_turn *turn, map_time now)
+{
+	uint64_t passed = map_time_ns(now - turn->began);
+	unsigned int class_ = map_class_of(passed);
+
+	if (passed >= map_class_end(class_) / 4 * 3)
+		turn->reads |= 1u << class_;
+}
+
+static void end_turn(struct page_map *map, struct map_chunk *chunk, map_time now)
+{
+	for (size_t i = 0; i < NR_MAP_KINDS * MAP_CHUNK_BLOCKS; i++) {
+		struct map_table *table = map_chunk_table(chunk, i / MAP_CHUNK_BLOCKS, i % MAP_CHUNK_BLOCKS);
+		uint64_t pages = table && table->huge ? MAP_PAGES : 1;
+
+		if (table) {
+			map->change.used += table->used * pages;
+			map->change.calm += table->calm ? table->used * pages : 0;
 		}
 	}
-	if ((int32_t)(chunk->due - now) <= 0)
-		chunk->due = now + 1;
-	if (any) {
-		chunk->empty = 0;
-	} else {
-		chunk->due = now + map_time_of(UINT64_C(500000000) << chunk->empty);
-		chunk->empty += chunk->empty < 6;
-	}
+	chunk->turn = (struct map_turn){.began = now};
+	chunk->turn_number = map->turn_number;
 }
 
 int map_visit(struct page_map *map, size_t index, struct map_chunk *chunk, bool arm, uint64_t now_ns)
 {
 	struct map_target *target = &map->targets[index];
 	map_time now = map_now(map, target, now_ns);
+	bool turn = arm && map_turn_is_due(map, target, chunk), whole = true;
 	struct bulk_view view;
 	int err = view_chunk(map, index, chunk, &view);
 
 	map->stats.visits++;
 	if (err)
 		return err;
+	if (!chunk->visited)
+		chunk->turn.began = now;
 	take(map, target, chunk, &view, now);
+	note_read(&chunk->turn, now);
 	chunk->read = now;
 	chunk->visited = true;
 	for (size_t kind = 0; arm && !err && kind < NR_MAP_KINDS; kind++)
-		err = arm_kind(map, index, chunk, kind, &view, now_ns);
+		err = arm_kind(map, index, chunk, kind, turn, &view, now_ns, &whole);
+	if (turn && whole && !err)
+		end_turn(map, chunk, now);
 	if (!err)
 		plan(map, target, chunk, now);
 	return err;
@@ -398,6 +427,7 @@ int map_arm_all(struct page_map *map, size_t index, struct map_chunk *chunk, enu
 		uint16_t used = table->used;
 
 		arm_table(map, target, kind, &block, NULL, 0, true, now);
+		chunk->turn = (struct map_turn){.began = now};
 		change->used += used;
 		change->calm += table->calm ? used : 0;
 	}

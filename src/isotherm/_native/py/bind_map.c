@@ -6,9 +6,11 @@
 #include <string.h>
 #include "access/bulk_bpf.h"
 #include "map/page_map.h"
+#include "map/runs.h"
 #include "map/sum.h"
 #include "py/bind.h"
 #include "py/python_bulk.h"
+#include "sys/clock.h"
 #include "sys/gate.h"
 
 struct map_object {
@@ -255,6 +257,29 @@ static PyObject *seen(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static uint64_t at_most(double value, uint64_t most)
+{
+	// Sums of fractions, each of another order of adding up.
+	return value + 0.5 < (double)most ? (uint64_t)(value + 0.5) : most;
+}
+
+/** Whole bytes, with what is less or equal kept so. */
+static void round_row(const struct sum_row *row, size_t windows, uint64_t *values)
+{
+	uint64_t resident = (uint64_t)(row->resident + 0.5), *next = values + 3;
+
+	values[0] = resident;
+	values[1] = at_most(row->unseen, resident);
+	values[2] = at_most(row->uncovered, resident - values[1]);
+	for (size_t i = 0; i < windows; i++, next++) {
+		next[2 * windows] = at_most(row->high[i], resident);
+		next[windows] = at_most(row->best[i], next[2 * windows]);
+		next[0] = at_most(row->low[i], next[windows]);
+		next[3 * windows] = at_most(row->idle[i], resident);
+		next[4 * windows] = at_most(row->own[i], next[3 * windows]);
+	}
+}
+
 static PyObject *rows_of(const struct sum *sum)
 {
 	size_t nr = sum->nr_rows * NR_SUM_KINDS * sum->nr_node_numbers, words = 3 + 5 * sum->nr_windows;
@@ -262,15 +287,11 @@ static PyObject *rows_of(const struct sum *sum)
 
 	for (size_t i = 0; list && i < nr; i++) {
 		const struct sum_row *row = &sum->rows[i];
-		const double *parts[] = {row->low, row->best, row->high, row->idle, row->own};
-		uint64_t values[3 + 5 * SUM_WINDOWS] = {(uint64_t)row->resident, (uint64_t)row->unseen,
-							(uint64_t)row->uncovered};
+		uint64_t values[3 + 5 * SUM_WINDOWS];
 
 		if (row->resident < 1)
 			continue;
-		for (size_t part = 0; part < 5; part++)
-			for (size_t j = 0; j < sum->nr_windows; j++)
-				values[3 + part * sum->nr_windows + j] = (uint64_t)parts[part][j];
+		round_row(row, sum->nr_windows, values);
 		PyObject *array = new_array("Q", PyBytes_FromStringAndSize((char *)values, words * sizeof(*values)));
 		PyObject *item = array ? Py_BuildValue("(nnnN)", (Py_ssize_t)(i / sum->nr_node_numbers / NR_SUM_KINDS),
 						       (Py_ssize_t)(i / sum->nr_node_numbers % NR_SUM_KINDS),
@@ -286,14 +307,13 @@ static PyObject *rows_of(const struct sum *sum)
 static PyObject *sum_up(PyObject *object, PyObject *args)
 {
 	Py_buffer windows, nodes;
-	unsigned long long now;
 	struct map_object *self = NULL;
 	PyObject *list = NULL;
 	Py_ssize_t rows;
 	struct sum sum = {.nr_node_numbers = 1};
 	int err = -EINVAL;
 
-	if (!PyArg_ParseTuple(args, "Kny*y*", &now, &rows, &windows, &nodes))
+	if (!PyArg_ParseTuple(args, "ny*y*", &rows, &windows, &nodes))
 		return NULL;
 	sum.nr_windows = windows.len / sizeof(uint64_t);
 	sum.nr_rows = rows;
@@ -319,7 +339,7 @@ static PyObject *sum_up(PyObject *object, PyObject *args)
 	PyBuffer_Release(&nodes);
 	if (self) {
 		BEGIN(self);
-		err = page_map_sum(&self->map, now, &sum);
+		err = page_map_sum(&self->map, &sum);
 		leave(self);
 		END(self);
 		if (!PyErr_Occurred())
@@ -332,13 +352,13 @@ static PyObject *sum_up(PyObject *object, PyObject *args)
 
 static PyObject *ages(PyObject *object, PyObject *args)
 {
-	unsigned long long start, end, now;
+	unsigned long long start, end;
 	struct map_object *self;
 	Py_buffer windows;
 	Py_ssize_t target;
 	PyObject *bytes = NULL;
 
-	if (!PyArg_ParseTuple(args, "nKKKy*", &target, &start, &end, &now, &windows))
+	if (!PyArg_ParseTuple(args, "nKKy*", &target, &start, &end, &windows))
 		return NULL;
 	if (start % 4096 || end % 4096 || end < start || end - start > UINT64_C(1) << 40) {
 		PyErr_SetString(PyExc_ValueError, "start and end are addresses of pages");
@@ -348,7 +368,7 @@ static PyObject *ages(PyObject *object, PyObject *args)
 	self = bytes ? enter(object) : NULL;
 	if (self) {
 		if (target >= 0 && (size_t)target < self->map.nr_targets)
-			page_map_ages(&self->map, target, start, end, now, windows.buf,
+			page_map_ages(&self->map, target, start, end, windows.buf,
 				      windows.len / sizeof(uint64_t), (struct page_ages *)PyBytes_AsString(bytes));
 		else
 			PyErr_SetString(PyExc_IndexError, "no such target");
@@ -360,6 +380,61 @@ static PyObject *ages(PyObject *object, PyObject *args)
 	return bytes;
 }
 
+static PyObject *runs(PyObject *object, PyObject *args)
+{
+	unsigned long long soon, used;
+	Py_ssize_t target, most;
+	struct map_runs runs = {0};
+	PyObject *bytes = NULL;
+	struct map_object *self;
+	int err = -EINVAL;
+
+	if (!PyArg_ParseTuple(args, "nKKn", &target, &soon, &used, &most))
+		return NULL;
+	self = enter(object);
+	if (!self)
+		return NULL;
+	if (target >= 0 && (size_t)target < self->map.nr_targets && most > 0)
+		err = page_map_runs(&self->map, (size_t)target, soon, used, (size_t)most, &runs);
+	leave(self);
+	if (!err)
+		bytes = PyBytes_FromStringAndSize((char *)runs.at, (Py_ssize_t)(runs.nr * sizeof(*runs.at)));
+	free(runs.at);
+	return err ? raise_errno(err) : new_array("Q", bytes);
+}
+
+/** Words of u64 at a time: of each range its target, start and end. */
+static PyObject *used(PyObject *object, PyObject *args)
+{
+	unsigned long long used_ns;
+	struct map_object *self = NULL;
+	PyObject *bytes;
+	Py_buffer ranges;
+
+	if (!PyArg_ParseTuple(args, "y*K", &ranges, &used_ns))
+		return NULL;
+	size_t nr = (size_t)ranges.len / (3 * sizeof(uint64_t));
+
+	bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(nr * sizeof(uint64_t)));
+	if (bytes)
+		self = enter(object);
+	if (self) {
+		const uint64_t *word = ranges.buf;
+		uint64_t *out = (uint64_t *)(void *)PyBytes_AsString(bytes);
+		int64_t begin = thread_ns();
+
+		for (size_t i = 0; i < nr; i++, word += 3)
+			out[i] = word[0] < self->map.nr_targets && word[1] < word[2]
+				? page_map_used(&self->map, word[0], word[1], word[2], used_ns) : 0;
+		self->map.stats.cpu_ns += thread_ns() - begin;
+		leave(self);
+	} else {
+		Py_CLEAR(bytes);
+	}
+	PyBuffer_Release(&ranges);
+	return bytes ? new_array("Q", bytes) : NULL;
+}
+
 static PyObject *stats(PyObject *object, PyObject *unused)
 {
 	struct map_object *self = enter(object);
@@ -369,6 +444,7 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 		return NULL;
 	struct map_stats stats = self->map.stats;
 	struct map_rounds rounds = self->map.rounds;
+	uint32_t turns = self->map.turn_number;
 	bool covered = self->map.covered;
 	uint64_t bytes = page_map_bytes(&self->map), shared = 0, present = 0, used = self->map.used;
 
@@ -378,12 +454,12 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 			present += self->map.targets[i].present[kind];
 		}
 	leave(self);
-	return Py_BuildValue("{sK sK sK sK sK sK sK sL sK sK sO sO sK sK sK}", "tables", stats.tables, "bytes", bytes, "visits",
+	return Py_BuildValue("{sK sK sK sK sK sK sK sL sK sK sO sO sK sK sK sI}", "tables", stats.tables, "bytes", bytes, "visits",
 			     stats.visits, "reads", stats.reads, "clears", stats.clears, "ranges", stats.ranges,
 			     "judged", stats.judged, "cpu_ns", (long long)stats.cpu_ns, "rounds", rounds.rounds,
 			     "held_ns", rounds.held_ns, "covered", covered ? Py_True : Py_False, "by_rounds",
 			     rounds.any ? Py_True : Py_False, "shared_pages", shared,
-			     "present_pages", present, "used_pages", used);
+			     "present_pages", present, "used_pages", used, "turns", turns);
 }
 
 static PyMethodDef map_methods[] = {
@@ -393,6 +469,8 @@ static PyMethodDef map_methods[] = {
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", sum_up, METH_VARARGS, NULL},
 	{"ages", ages, METH_VARARGS, NULL},
+	{"runs", runs, METH_VARARGS, NULL},
+	{"used", used, METH_VARARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", map_close, METH_NOARGS, NULL},
 	{NULL, NULL, 0, NULL},

@@ -10,6 +10,7 @@ from isotherm.backends.kind import UNSEEN_BY_PROCESSES, BackendKind, only_proces
 from isotherm.backends.opening import Opening, open_look
 from isotherm.backends.self_test import SelfTest
 from isotherm.core.backend import Backend
+from isotherm.core.policies import MAP
 from isotherm.kernel.features import KernelSupport
 from isotherm.targets.target_set import TargetFacts
 
@@ -32,6 +33,7 @@ def clearing_of(kernel: KernelSupport) -> Clearing | None:
 
 class _Bpf(BackendKind):
     name = "bpf"
+    maps_pages = True
 
     def how(self, kernel: KernelSupport) -> str:
         with_what = {
@@ -78,11 +80,13 @@ class _Bpf(BackendKind):
         from isotherm.backends.bpf.look import BpfLook
 
         # A map of pages clears what is young at the start, as a sweep does, and takes note of it.
-        maps = opening.pages.beside and not opening.schemes
+        alone = opening.wish.policy == MAP
+        maps = alone or (opening.pages.beside and not opening.schemes)
         look = BpfLook(opening.processes, overhead=opening.overhead, sweep=not maps)
         force = opening.force_guests
         act = ActOnProcesses(look, lambda: Actor(look.walker, force_guests=force))
-        pages = look.page_map(opening.overhead, opening.pages.stall_ns) if maps else None
+        stall_ns = opening.pages.stall_ns
+        pages = look.page_map(opening.overhead, stall_ns, alone=alone) if maps else None
         return open_look(look, act, opening, page_map=pages)
 
     def self_test(self) -> SelfTest:

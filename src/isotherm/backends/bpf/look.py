@@ -47,8 +47,9 @@ STEADY_SWEEP = 0.002
 #: Clears from the target's own CPU in ticks with so many: moving there and back takes as long as
 #: 6 clears from afar, and 32 clears then slow the target by 1 % instead of 5 %.
 FOLLOW_FROM = 8
-#: Of the share of CPU so much is the map of pages', beside a policy's samples.
-_MAP_SHARE = 0.5
+#: Of the share of CPU so much is the map of pages', beside a policy's samples, and alone: waking
+#: up and summing up is the rest.
+_MAP_SHARE, _ALONE_SHARE = 0.5, 0.85
 
 _SECOND_NS = 1_000_000_000
 _MOST_SWEPT = 2 << 40
@@ -160,18 +161,19 @@ class BpfLook(ProcessLook):
     def native_access(self) -> object:
         return self._access.native()
 
-    def page_map(self, overhead: float, stall_ns: int) -> NativePageMap:
+    def page_map(self, overhead: float, stall_ns: int, *, alone: bool = False) -> NativePageMap:
         """
         Return the map of the targets' pages, to be closed before this look.
 
         overhead: share of one CPU of it and this look together; stall_ns: how long an address map
-        may be held to see shared memory.
+        may be held to see shared memory; alone: nothing is sampled beside it, and it keeps to its
+        share from the beginning.
         """
         return NativePageMap(
             self._access,
             SystemClock(),
-            share=_MAP_SHARE * overhead,
-            first=FIRST_SWEEP,
+            share=(_ALONE_SHARE if alone else _MAP_SHARE) * overhead,
+            first=0.0 if alone else FIRST_SWEEP,
             stall_ns=stall_ns,
             nodes=frames_by_node(),
             scope=self._ranges,

@@ -45,6 +45,7 @@ policies.register(regions.NAME, regions.MappingRegions)
 class _ClearRefs(BackendKind):
     name = "clear-refs"
     whole_mappings = True
+    maps_pages = True
 
     def how(self, kernel: KernelSupport) -> str:
         del kernel
@@ -82,7 +83,7 @@ class _ClearRefs(BackendKind):
 
     def open(self, opening: Opening) -> Backend:
         look = ClearRefsLook(opening.processes)
-        if opening.wish.policy == policies.DEFAULT:
+        if opening.wish.policy in (policies.DEFAULT, policies.MAP):
             opening = replace(opening, wish=replace(opening.wish, policy=regions.NAME))
         force = opening.force_guests
         act = ActOnProcesses(look, lambda: Actor(force_guests=force))

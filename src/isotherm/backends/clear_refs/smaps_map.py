@@ -70,7 +70,8 @@ class SmapsMap:
         """Return what the last reads told."""
         watches = list(self._epochs.watches.values())
         now_ns = max((watch.read_ns for watch in watches), default=time.monotonic_ns())
-        watched_ns = now_ns - min((watch.first_ns for watch in watches), default=now_ns)
+        first_ns = min((watch.first_ns for watch in watches), default=now_ns)
+        watched_ns = max(1, now_ns - first_ns)  # no length of time is 0
         lengths = (*(each for each in LENGTHS_NS if each < watched_ns), watched_ns)
         rows = [
             _row(index, key, watch, lengths)

@@ -213,9 +213,9 @@ class SimOps(Ops):
         """Return the state of a page, and the pages that share its accessed bit."""
         found, (index, _) = self._look(target, address, now), self._spaces[target]
         if found.space is None:
-            hidden = found.answer is Check.UNOBSERVABLE
-            state = PageState.UNOBSERVABLE if hidden else PageState.ABSENT
-            return state, aligned(address, address + 1)
+            if found.answer is Check.UNOBSERVABLE:
+                return PageState.UNOBSERVABLE, aligned(address, address + 1)
+            return PageState.ABSENT, self._world.spaces[index].hole_at(address)
         if self._residency[index].out_since(found.start) is not None:
             state = PageState.ABSENT
         else:

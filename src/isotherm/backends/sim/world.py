@@ -16,7 +16,10 @@ from itertools import pairwise
 from typing import Literal
 
 from isotherm.errors import BadValueError
-from isotherm.model.ranges import PAGE, Range, intersect, union
+from isotherm.model.ranges import PAGE, Range, aligned, intersect, union
+
+#: Above every address.
+_BEYOND = 1 << 63
 
 HUGE_PAGE = 2 << 20
 FOREVER = 2**63 - 1
@@ -172,6 +175,12 @@ class Space:
         area = self.areas[index]
         there = address < area.end and area.from_ns <= at_ns < area.until_ns
         return area if there else None
+
+    def hole_at(self, address: int) -> Range:
+        """Return the rest of a hole in the address space: whole pages up to the next area."""
+        index = bisect_right(self._starts, address)
+        end = self._starts[index] if index < len(self._starts) else _BEYOND
+        return aligned(address, end)
 
     def touched(self, start: int, end: int, since_ns: int, until_ns: int) -> bool:
         """Tell whether any byte of [start, end), one page of an area, was touched in the time."""

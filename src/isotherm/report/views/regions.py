@@ -65,6 +65,7 @@ def _row(entry: NamedRegion) -> dict[str, Any]:
         "age_ns": entry.age_ns,
         "idle_ns": entry.idle_ns,
         "unobservable_bytes": region.unobservable,
+        "used_bytes": region.used,
         "what": entry.what,
     }
 
@@ -77,9 +78,11 @@ def _rate(share: float | None) -> str:
 
 def _table(regions: list[NamedRegion], width: int, *, several: bool) -> list[str]:
     blind = any(entry.region.unobservable for entry in regions)
+    known = any(entry.region.used is not None for entry in regions)
     columns = [Column("target", rank=2)] if several else []
     columns += [Column("start"), Column("end", rank=3)]
     columns += [Column("size"), Column("access"), Column("age")]
+    columns += [Column("used", rank=3)] if known else []
     columns += [Column("not seen", rank=4)] if blind else []
     columns += [names("what", rank=1)]
     cells = [
@@ -90,6 +93,7 @@ def _table(regions: list[NamedRegion], width: int, *, several: bool) -> list[str
             format_size(entry.region.size),
             _rate(entry.share),
             format_duration(entry.age_ns),
+            *([short_size(entry.region.used or 0)] if known else []),
             *([short_size(entry.region.unobservable)] if blind else []),
             entry.what,
         ]

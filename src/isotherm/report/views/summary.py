@@ -8,9 +8,13 @@ from typing import Any
 
 from isotherm.analysis.heatmap import Heatmap, heatmap
 from isotherm.analysis.hotness import UNKNOWN, Heat, total
+from isotherm.analysis.idleness import is_reached
+from isotherm.analysis.page_use import by_mapping, curve, idle_ages
 from isotherm.analysis.recorded import AnalysedRecording
-from isotherm.analysis.suggestion import MISSED_SHARE, Suggestion, known_sum, suggest
-from isotherm.analysis.summary import Summary
+from isotherm.analysis.suggestion import MISSED_SHARE, Suggestion, suggest
+from isotherm.analysis.summary import Summary, known_sum
+from isotherm.model.page_use import PageUse
+from isotherm.report import pages
 from isotherm.report.view import Options, Page, View, headline
 from isotherm.terminal.heatmap import heat_line
 from isotherm.terminal.table import Column, names, table
@@ -41,7 +45,7 @@ class SummaryView(View[Overview]):
 
     name = "summary"
     help = "what is worth knowing first"
-    schema = "isotherm.report.summary/1"
+    schema = "isotherm.report.summary/2"
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> Overview:
         summary = recording.summary()
@@ -52,6 +56,8 @@ class SummaryView(View[Overview]):
         return Overview(summary, heat, suggest(summary))
 
     def rows(self, value: Overview) -> list[dict[str, Any]]:
+        if (use := value.summary.use) is not None:
+            return [pages.part_row(use, part) for part in by_mapping(use)]
         return [_row(heat) for heat in value.summary.what]
 
     def document(self, value: Overview) -> dict[str, Any]:
@@ -59,12 +65,36 @@ class SummaryView(View[Overview]):
 
     def text(self, value: Overview, page: Page) -> list[str]:
         lines = _headline(value.summary, page.width)
+        if value.summary.use is not None:
+            lines += _by_pages(value.summary, value.summary.use, page.width)
         for label, text in _facts(value):
             if label or text:
                 lines += labelled(label, text, page.width, _INDENT if label else 1)
-            else:
+            elif value.summary.use is None:
                 lines += _what_table(value.summary, page.width)
+            else:
+                lines += pages.tables(value.summary.use, value.summary.use_targets, page.width)
         return lines
+
+
+def _by_pages(summary: Summary, use: PageUse, width: int) -> list[str]:
+    """Return what a map of pages knows: what was used, what not, what nobody knows."""
+    points = curve(use)
+    lines = []
+    for label, text in pages.headlines(use, points):
+        lines += labelled(label, text, width, _INDENT)
+    lines += pages.listed("used within", pages.curve_items(points), width, _INDENT)
+    equal = summary.equal_use
+    if equal is not None and len(equal) > 1:
+        p50, p95, most = map(format_size, equal.percentiles(50, 95, 100))
+        each = f"{len(equal)} windows of {format_duration(equal.window_ns)}"
+        items = [f"p50 {p50}", f"p95 {p95}", f"max {most}", f"of {each}"]
+        lines += pages.listed("", items, width, _INDENT)
+    lines += pages.listed("not used for", pages.age_items(idle_ages(use)), width, _INDENT)
+    lines += labelled("unknown", pages.unknown_text(use), width, _INDENT)
+    if (found := summary.could_free) is not None:
+        lines += labelled("could free", pages.could_free_text(found), width, _INDENT)
+    return lines
 
 
 def _row(heat: Heat) -> dict[str, Any]:
@@ -81,12 +111,9 @@ def _row(heat: Heat) -> dict[str, Any]:
 
 def _document(value: Overview) -> dict[str, Any]:
     summary = value.summary
-    wss: dict[str, Any] | None = None
-    if len(summary.wss):
-        p50, p95, most = summary.wss.percentiles(50, 95, 100)
-        wss = {"p50_bytes": p50, "p95_bytes": p95, "max_bytes": most}
     everything = total(summary.what)
     return {
+        **pages.document(summary),
         "targets": [asdict(target) for target in summary.targets],
         "start_ns": summary.start_ns,
         "duration_ns": summary.duration_ns,
@@ -98,10 +125,9 @@ def _document(value: Overview) -> dict[str, Any]:
         "max_regions": summary.max_regions,
         "monitored_bytes": everything.size,
         "unobservable_bytes": everything.unobservable,
-        "working_set": wss,
+        "working_set": _working_set(summary),
         "idle_after_ns": summary.idle_after_ns,
-        "idle_bytes": everything.idle_long,
-        "idle_ages": [{"from_ns": low, "bytes": size} for low, size in summary.idle_ages()],
+        "idle_bytes": summary.idle_bytes,
         "what": [_row(heat) for heat in summary.what],
         "suggestion": asdict(value.suggestion) if value.suggestion else None,
         "cost": {
@@ -112,6 +138,20 @@ def _document(value: Overview) -> dict[str, Any]:
             "missed_share": summary.missed_share,
         },
     }
+
+
+def _working_set(summary: Summary) -> dict[str, Any] | None:
+    """Return percentiles over equal windows, None where there were none."""
+    equal = summary.equal_use
+    if equal is not None and len(equal):
+        window_ns, count, sizes = equal.window_ns, len(equal), equal.percentiles(50, 95, 100)
+    elif len(alike := summary.wss.alike()):
+        window_ns, count = max(alike.weights), len(alike)
+        sizes = alike.percentiles(50, 95, 100)
+    else:
+        return None
+    named = dict(zip(("p50_bytes", "p95_bytes", "max_bytes"), sizes, strict=True))
+    return {"window_ns": window_ns, "windows": count, **named}
 
 
 def _headline(summary: Summary, width: int) -> list[str]:
@@ -131,23 +171,20 @@ def _facts(value: Overview) -> Iterator[tuple[str, str]]:
         yield "", f"{summary.lost_snapshots} snapshots are missing"
     if summary.last is None or value.heat is None:
         yield "", "no region was ever monitored"
-        return
-    every = f"{span(*summary.aggr_us)} each, sampled every {span(*summary.sample_us)}"
-    yield "windows", every
-    p50, p95, most = summary.wss.percentiles(50, 95, 100)
-    sizes = f"p50 {format_size(p50)}   p95 {format_size(p95)}   max {format_size(most)}"
-    yield "working set", sizes
-    everything = total(summary.what)
-    observed = everything.size - everything.unobservable
-    if 5 * summary.watched_ns >= 6 * summary.idle_after_ns and observed:
-        share = f"({everything.idle_long / observed:.0%} of what could be observed)"
-        idle = f"{format_size(everything.idle_long)} {share}"
-        yield f"idle > {format_duration(summary.idle_after_ns)}", idle
-    yield "heat", heat_line(value.heat)
+        if summary.use is None:
+            return
+    else:
+        every = f"{span(*summary.aggr_us)} each, sampled every {span(*summary.sample_us)}"
+        yield "windows", every
+        if summary.use is None:
+            yield from _by_regions(summary)
+        yield "heat", heat_line(value.heat)
     yield "", ""
     if (advice := value.suggestion) is not None:
-        freed = format_size(advice.bytes)
-        yield "suggestion", f"{elide(advice.what, 18)}: {advice.scheme} could free {freed}"
+        yield (
+            "suggestion",
+            f"{elide(advice.what, 18)}: {advice.scheme} could free {_freed(advice)}",
+        )
     missed = summary.missed_share
     if missed > MISSED_SHARE:
         warning = f"{missed:.1%} of the samples were missed: idle may mean not looked at"
@@ -156,16 +193,42 @@ def _facts(value: Overview) -> Iterator[tuple[str, str]]:
     yield "monitoring", f"{summary.cost:.1%} of one CPU{told}"
 
 
+def _by_regions(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Yield what whole regions say of the working set and of idle memory."""
+    alike = summary.wss.alike()
+    sizes = "   ".join(
+        f"{name} {format_size(size)}"
+        for name, size in zip(("p50", "p95", "max"), alike.percentiles(50, 95, 100), strict=True)
+    )
+    each = span(*(round(ns / 1e6) * 1000 for ns in (min(alike.weights), max(alike.weights))))
+    shares = summary.last is not None and summary.last.shares
+    counted = "shares of mappings" if shares else "whole regions"
+    yield "working set", f"{sizes}   in {each}, {counted}"
+    everything = total(summary.what)
+    observed = everything.size > everything.unobservable
+    if is_reached(summary.idle_after_ns, summary.watched_ns) and observed:
+        idle = f"{format_size(summary.idle_bytes)}, by {counted}"
+        yield f"idle > {format_duration(summary.idle_after_ns)}", idle
+
+
+def _freed(advice: Suggestion) -> str:
+    """Return how much a suggestion would free, and what swap space has to do with it."""
+    if not advice.with_swap:
+        return format_size(advice.bytes)
+    more = f"{format_size(advice.with_swap)} with swap or zram"
+    return f"{format_size(advice.bytes)}, and {more}" if advice.bytes else more
+
+
 def _sizes(summary: Summary) -> Iterator[tuple[str, str]]:
     everything = total(summary.what)
     sizes = (
         (known_sum(target.mapped_bytes for target in summary.targets), "mapped"),
-        (known_sum(target.resident_bytes for target in summary.targets), "resident"),
+        (summary.resident_bytes, "resident"),
         (everything.size, "monitored"),
     )
     known = [f"{format_size(size)} {name}" for size, name in sizes if size is not None]
     yield "", ", ".join(known)
-    if everything.unobservable:
+    if everything.unobservable and summary.use is None:
         why = {known.reason for known in summary.last.unobservable} if summary.last else set()
         reason = f" ({', '.join(sorted(why))})" if 0 < len(why) <= 2 else ""
         yield "", f"{format_size(everything.unobservable)} not observable{reason}"

@@ -1,76 +1,177 @@
-"""How the working set size is distributed over the windows."""
+"""How large the working set is: by how long one looks, and over windows of one length."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+from isotherm.analysis.page_use import curve
 from isotherm.analysis.recorded import AnalysedRecording
+from isotherm.analysis.summary import Summary
+from isotherm.analysis.use_windows import EqualWindows
 from isotherm.analysis.wss import WorkingSets
+from isotherm.errors import BadValueError
+from isotherm.model.page_use import PageUse
+from isotherm.report import pages
 from isotherm.report.view import Option, Options, Page, View
 from isotherm.terminal.text import bar, labelled, span
-from isotherm.units import format_size, percent
+from isotherm.units import duration_ns, format_duration, format_size, percent
 
 PERCENTS = (0, 25, 50, 75, 90, 95, 99, 100)
 _BAR_WIDTH = 40
+_INDENT = 15
 MIN_ACCESS = Option(
     "--min-access",
     "PERCENT",
-    "count regions accessed in at least so many samples.",
+    "count whole regions accessed in at least so many samples.",
     read=lambda text: float(percent(text) * 100),
     default="0%",
+)
+WINDOW = Option(
+    "--window", "TIME", "percentiles over windows of this length [1s, if known].", duration_ns
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
-    """Working sets of regions with at least this access rate, and their `PERCENTS`."""
+class ByRegions:
+    """Working sets of windows of like length, counted by whole regions with this access rate."""
 
     found: WorkingSets
     min_access_percent: float
     sizes: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ByPages:
+    """What a map of pages knew at last, and working sets of equal windows; no sizes: of none."""
+
+    use: PageUse
+    equal: EqualWindows
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """The working sets of a recording: by pages where they are known, else by regions."""
+
+    summary: Summary
+    by: ByPages | ByRegions
+
+
 class WssView(View[Distribution]):
-    """Percentiles of the working set size."""
+    """The curve of the working set, and its percentiles."""
 
     name = "wss"
-    help = "how the working set size is distributed"
-    schema = "isotherm.report.wss/1"
-    options = (MIN_ACCESS,)
+    help = "how large the working set is, within which time"
+    schema = "isotherm.report.wss/2"
+    options = (MIN_ACCESS, WINDOW)
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> Distribution:
         least: float = options["--min-access"]
+        window_ns: int | None = options["--window"]
         found = recording.wss(min_access_percent=least)
-        return Distribution(found, least, found.percentiles(*PERCENTS))
+        summary = recording.summary()
+        use, equal = summary.use, summary.equal_use
+        if use is None or equal is None or least:
+            if window_ns is not None:
+                raise BadValueError(
+                    "working sets of windows of any length are counted by pages, "
+                    + ("not with --min-access" if least else "which nobody did here"),
+                    hint="without --window it is the windows that were recorded",
+                )
+            alike = found.alike()
+            return Distribution(summary, ByRegions(alike, least, alike.percentiles(*PERCENTS)))
+        if window_ns is not None:
+            equal = recording.equal_windows(window_ns)
+            if not len(equal):
+                raise BadValueError(
+                    f"no window of {format_duration(window_ns)} was watched",
+                    hint=f"they are {_range(use)} long",
+                )
+        sizes = equal.percentiles(*PERCENTS) if len(equal) else ()
+        return Distribution(summary, ByPages(use, equal, sizes))
 
     def rows(self, value: Distribution) -> list[dict[str, Any]]:
-        return [{"percent": p, "bytes": n} for p, n in zip(PERCENTS, value.sizes, strict=True)]
+        return [{"percent": p, "bytes": n} for p, n in zip(PERCENTS, value.by.sizes, strict=False)]
 
     def document(self, value: Distribution) -> dict[str, Any]:
+        known = pages.document(value.summary)
+        if isinstance(value.by, ByPages):
+            equal = value.by.equal
+            return {
+                **known,
+                "window_ns": equal.window_ns,
+                "windows": len(equal),
+                "windows_left_out": equal.left_out,
+                "mean_bytes": round(equal.mean),
+                "percentiles": self.rows(value),
+            }
+        found = value.by.found
         return {
-            "min_access_percent": value.min_access_percent,
-            "windows": len(value.found),
-            "mean_bytes": round(value.found.mean),
-            "max_unobservable_bytes": max(value.found.unobservable),
+            **known,
+            "by": "regions",
+            "min_access_percent": value.by.min_access_percent,
+            "window_ns": max(found.weights),
+            "windows": len(found),
+            "mean_bytes": round(found.mean),
+            "max_unobservable_bytes": max(found.unobservable),
             "percentiles": self.rows(value),
         }
 
     def text(self, value: Distribution, page: Page) -> list[str]:
-        most = max(1, value.sizes[-1])
-        width = max(1, min(_BAR_WIDTH, page.width - 20))
-        least = value.min_access_percent
-        rate = f" in {least:g}% of the samples or more" if least else ""
-        lengths = [round(ns / 1e6) * 1000 for ns in value.found.weights]
-        windows = f"{len(lengths)} windows of {span(min(lengths), max(lengths))}"
-        head = f"working set: bytes accessed{rate} in a window; {windows}"
-        lines = labelled("", head, page.width, 0)
-        lines += [
-            f" p{p:<4} {format_size(size):>9}  {bar(size / most, width)}"
-            for p, size in zip(PERCENTS, value.sizes, strict=True)
-        ]
-        lines.append(f" mean  {format_size(round(value.found.mean)):>9}")
-        if blind := max(value.found.unobservable):
-            text = f"not counted: up to {format_size(blind)} that could not be observed"
-            lines += labelled("", text, page.width, 1)
-        return lines
+        if isinstance(value.by, ByPages):
+            return _by_pages(value.by, page.width)
+        last = value.summary.last
+        return _by_regions(value.by, page.width, shares=last is not None and last.shares)
+
+
+def _range(use: PageUse) -> str:
+    first, last = use.windows_ns[0], use.windows_ns[-1]
+    return f"{format_duration(first)} to {format_duration(last)}"
+
+
+def _by_pages(by: ByPages, width: int) -> list[str]:
+    points = curve(by.use)
+    watched = format_duration(by.use.watched_ns)
+    lines = labelled("", f"working set: bytes used within a time, watched for {watched}", width, 0)
+    for label, text in pages.headlines(by.use, points):
+        lines += labelled(label, text, width, _INDENT)
+    most = max([1, *(point.bytes for point in points)])
+    beside = max([0, *(len(pages.bounds(point)) for point in points)])
+    room = max(1, min(_BAR_WIDTH, width - 20 - beside))
+    for point in points:
+        drawn = bar(point.bytes / most, room)
+        length, size = format_duration(point.window_ns), format_size(point.bytes)
+        lines.append(f" {length:>6} {size:>9} {pages.bounds(point):>{beside}} {drawn}")
+    lines += labelled("unknown", pages.unknown_text(by.use), width, _INDENT)
+    if len(by.equal) > 1:
+        left = f", {by.equal.left_out} more left out" if by.equal.left_out else ""
+        each = format_duration(by.equal.window_ns)
+        head = f"over {len(by.equal)} windows of {each}{left}"
+        lines += labelled("", head, width, 0)
+        lines += _bars(by.sizes, round(by.equal.mean), width)
+    return lines
+
+
+def _by_regions(by: ByRegions, width: int, *, shares: bool) -> list[str]:
+    least = by.min_access_percent
+    rate = f" in {least:g}% of the samples or more" if least else ""
+    lengths = [round(ns / 1e6) * 1000 for ns in by.found.weights]
+    windows = f"{len(lengths)} windows of {span(min(lengths), max(lengths))}"
+    what = "shares of mappings" if shares else "whole regions"
+    head = f"working set: {what} accessed{rate} in a window; {windows}"
+    lines = [*labelled("", head, width, 0), *_bars(by.sizes, round(by.found.mean), width)]
+    if blind := max(by.found.unobservable):
+        text = f"not counted: up to {format_size(blind)} that could not be observed"
+        lines += labelled("", text, width, 1)
+    return lines
+
+
+def _bars(sizes: tuple[int, ...], mean: int, width: int) -> list[str]:
+    most = max(1, sizes[-1])
+    room = max(1, min(_BAR_WIDTH, width - 20))
+    lines = [
+        f" p{p:<4} {format_size(size):>9}  {bar(size / most, room)}"
+        for p, size in zip(PERCENTS, sizes, strict=True)
+    ]
+    return [*lines, f" mean  {format_size(mean):>9}"]

@@ -1,0 +1,124 @@
+"""The policy "map", over the bulk face of a simulated world: regions are what the map knows."""
+
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+
+import isotherm
+from isotherm.backends.sim.ops import SimOps
+from isotherm.backends.sim.workloads import BASE, MIB, MS, fixed
+from isotherm.clock import VirtualClock
+from isotherm.core.monitor import Monitor
+from isotherm.core.native_map import NativePageMap
+from isotherm.core.region_list import ListedRegion, RegionList, cut_after
+from isotherm.errors import NotSupportedError
+from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
+
+TOTAL = 12 * MIB
+HOT = (4 * MIB, 2 * MIB)
+#: The simulated world is slow to ask: what a second of it costs is no matter here.
+PLENTY = "6400%"
+
+
+def watch(duration, *, world=None, **asked):
+    clock = VirtualClock(1000 * MS)
+    look = SimOps(world or fixed(TOTAL, (HOT,)), clock)
+    with isotherm.monitor(
+        ops=look, policy="map", clock=clock, overhead=PLENTY, **asked
+    ) as session:
+        return list(session.snapshots(duration)), look
+
+
+def test_regions_are_what_is_used_and_what_is_not():
+    snapshots, _ = watch("5s")
+    last = snapshots[-1]
+    used = [region for region in last.regions if region.nr_accesses]
+    assert (used[0].start, used[-1].end) == (BASE + HOT[0], BASE + sum(HOT))
+    # Everything in them is used in every sampling interval.
+    assert {region.nr_accesses for region in used} == {last.max_nr_accesses}
+    assert last.working_set_bytes == HOT[1]
+    assert sum(region.size for region in last.regions) == TOTAL
+    assert last.cost.checks == 0
+
+
+def test_ages_count_windows_without_a_change():
+    snapshots, _ = watch("5s")
+    ages = [{region.age for region in snapshot.regions} for snapshot in snapshots]
+    assert ages == [{0}, {1}, {2}, {3}, {4}]
+
+
+def test_windows_are_of_lengths_that_a_map_can_tell():
+    snapshots, _ = watch("3s")
+    assert {(s.sample_us, s.aggr_us) for s in snapshots} == {(100_000, 1_000_000)}
+    asked, _ = watch("3s", sample="200ms", aggr="1s")
+    assert {(s.sample_us, s.aggr_us) for s in asked} == {(200_000, 1_000_000)}
+
+
+@pytest.mark.parametrize("bounds", [(3, 5), (10, 100), (40, 50)])
+def test_bounds_of_the_number_hold(bounds):
+    snapshots, _ = watch("3s", regions=bounds)
+    for snapshot in snapshots:
+        assert bounds[0] <= len(snapshot.regions) <= bounds[1]
+        assert sum(region.size for region in snapshot.regions) == TOTAL
+        assert snapshot.working_set_bytes == HOT[1]
+
+
+def test_what_was_used_a_little_is_not_idle():
+    # One page of 8 MiB: too little for a share, and yet not nothing.
+    snapshots, _ = watch("4s", world=fixed(8 * MIB, ((4 * MIB, 4096),)))
+    counts = {region.nr_accesses for region in snapshots[-1].regions if region.used}
+    assert counts == {1}
+    assert snapshots[-1].working_set_bytes == 4096
+
+
+def test_schemes_act_on_its_regions():
+    cold = Scheme(Action.PAGEOUT, Pattern(access=Access(0, 0), age=Age(2_000_000, 1 << 40, "us")))
+    snapshots, look = watch("8s", schemes=[cold])
+    assert look.resident_bytes(0) == HOT[1]
+    # What is not in memory is in no region.
+    assert sum(region.size for region in snapshots[-1].regions) < TOTAL
+
+
+class NoBulk(SimOps):
+    name = "plain"
+
+    def bulk(self):
+        return None
+
+
+def test_without_a_map_it_says_so():
+    clock = VirtualClock()
+    look = NoBulk(fixed(TOTAL, (HOT,)), clock)
+    with pytest.raises(NotSupportedError, match="backend plain has no map of pages"):
+        isotherm.monitor(ops=look, policy="map", clock=clock)
+
+
+def test_parts_of_a_region_have_together_what_it_had():
+    region = ListedRegion(0, 0, 10 * 4096, count=3, age=7, unobservable=4099, used=8193)
+    table = RegionList()
+    table.ids, table.regions = [5], [replace(region)]
+    table.cut(0, 3 * 4096)
+    parts = table.regions
+    assert [part.size for part in parts] == [3 * 4096, 7 * 4096]
+    assert sum(part.unobservable for part in parts) == 4099
+    assert sum(part.used for part in parts) == 8193
+    assert table.spans() == [(0, 2)]
+    table.rejoin(10 * 4096)
+    assert table.regions == [region]
+    assert cut_after(region, 4096)[1].start == 4096
+
+
+def test_beside_another_policy_regions_tell_what_was_used_of_them():
+    clock = VirtualClock(1000 * MS)
+    look = SimOps(fixed(TOTAL, (HOT,)), clock)
+    pages = NativePageMap(look.bulk(), clock, share=64)
+    with Monitor(look, clock=clock, seed=1, page_map=pages) as monitor:
+        snapshots = list(islice(monitor.snapshots(), 60))
+    told = [one for one in snapshots if one.columns.used is not None]
+    assert told == [one for one in snapshots if one.page_use is not None]
+    last = told[-1]
+    assert sum(region.used for region in last.regions) == HOT[1]
+    for region in last.regions:
+        inside = min(region.end, BASE + sum(HOT)) - max(region.start, BASE + HOT[0])
+        assert region.used == max(0, inside)

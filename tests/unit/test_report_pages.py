@@ -1,0 +1,247 @@
+"""`isotherm report` of recordings with a map of pages, as people and programs meet it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from isotherm.cli import main
+from isotherm.recording.writer import RecordingWriter
+from support.snapshots import MIB, S, columns, page_use, phases, use_row
+
+HEAP_ROW = use_row({0.05: 8 * MIB, 0.7: 2 * MIB, 4: 6 * MIB, 25: 40 * MIB})
+FILE_ROW = use_row({0.05: MIB, 12: 20 * MIB}, what="/lib/x.so", kind="file")
+SHARED_ROW = use_row({}, what="/dev/shm/x", kind="shmem", unseen=10 * MIB, own=False, target=1)
+USE = page_use(HEAP_ROW, FILE_ROW)
+BLIND = page_use(HEAP_ROW, FILE_ROW, SHARED_ROW)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def run(here, capsys):
+    def call(use, *args, swap=1 << 40):
+        made = [replace(one, page_use=use if one.index % 10 == 9 else None) for one in phases(120)]
+        info = {"backend": "sim", "swap_free_bytes": swap}
+        with RecordingWriter(here / "x.isotherm", info, force=True) as writer:
+            for one in made:
+                writer.write(one)
+        status = main(["report", "x.isotherm", *args])
+        out, err = capsys.readouterr()
+        assert err == "" or status
+        return out if not status else (status, err)
+
+    return call
+
+
+def lines(out):
+    return [line for line in out.splitlines() if not line.startswith(" heat")]
+
+
+def test_the_report_begins_with_the_curve(run):
+    assert lines(run(USE)) == [
+        "app 42 and 1 more   12.0s   120 snapshots   5 regions at most",
+        " used within   100ms 9.0 MiB   1s 11.0 MiB   10s 17.0 MiB   60s -",
+        "               whole 30s 77.0 MiB",
+        "               p50 11.0 MiB   p95 11.0 MiB   max 11.0 MiB   of 12 windows of 1s",
+        " not used for  under 1s 11.0 MiB   1s..10s 6.0 MiB   10s.. 60.0 MiB",
+        "               unknown 0 B",
+        " unknown       nothing; looked at 100% of what is resident",
+        " could free    60.0 MiB not used for 10s, mapped by nobody else",
+        " 100 MiB mapped, 77.0 MiB resident, 85.0 MiB monitored",
+        " windows       100ms each, sampled every 5ms",
+        " what       resident   used 1s  used 10s  idle 10s",
+        " [heap]     56.0 MiB  10.0 MiB  16.0 MiB  40.0 MiB",
+        " /lib/x.so  21.0 MiB   1.0 MiB   1.0 MiB  20.0 MiB",
+        " suggestion    [heap]: pageout filter=idle:10s could free 40.0 MiB",
+        " monitoring    0.5% of one CPU, 1.0% of samples missed",
+    ]
+
+
+def test_what_cannot_be_seen_is_the_headline(run):
+    out = lines(run(BLIND, swap=0))
+    assert out[1:7] == [
+        " working set   11.0 MiB to 21.0 MiB within 1s: 10.0 MiB shared memory cannot be",
+        "               seen here; to see what is shared, record with --shared=clear-refs",
+        " used within   100ms 9.0 MiB (to 19.0 MiB)   1s 11.0 MiB (to 21.0 MiB)",
+        "               10s 17.0 MiB (to 27.0 MiB)   60s -",
+        "               whole 30s 77.0 MiB (to 87.0 MiB)",
+        "               p50 11.0 MiB   p95 11.0 MiB   max 11.0 MiB   of 12 windows of 1s",
+    ]
+    assert " could free    20.0 MiB not used for 10s, mapped by nobody else; 40.0 MiB more" in out
+    assert " /dev/shm/x  10.0 MiB         ?         ?         ?  10.0 MiB" in out
+    assert " helper 43  10.0 MiB         ?         ?         ?  10.0 MiB" in out
+    assert any("could free 40.0 MiB with swap or" in line for line in out)
+
+
+def test_how_shared_memory_was_seen_and_what_that_cost(run):
+    out = run(replace(USE, shared_by="clear_refs", held_ns=13_000_000))
+    assert "seen by clear_refs; page faults of a target may have waited" in out
+    assert "13ms" in out
+    assert "--shared" not in run(replace(BLIND, shared_by="page_idle"))
+
+
+def test_a_coarse_map_says_so_first(run):
+    out = lines(run(replace(USE, exact=False)))
+    assert out[1] == " coarse        only the used share of each mapping is known, not which pages"
+    assert " suggestion    [heap]: pageout access=0% age=10s.. could free 40.0 MiB" in out
+
+
+def test_nodes_where_there_are_several(run):
+    two = page_use(HEAP_ROW, FILE_ROW._replace(node=1))
+    out = lines(run(two))
+    assert " node 1  21.0 MiB   1.0 MiB   1.0 MiB  20.0 MiB" in out
+    assert "node" not in run(USE)
+
+
+def test_one_title_of_several_kinds(run):
+    cow = use_row({12: 3 * MIB}, what="/lib/x.so")
+    out = lines(run(page_use(HEAP_ROW, FILE_ROW, cow)))
+    assert " /lib/x.so  anon   3.0 MiB         -         -   3.0 MiB" in out
+
+
+def test_many_mappings_are_summed_up(run):
+    rows = [use_row({0.2: MIB, 12: i * MIB}, what=f"/lib/{i}") for i in range(20)]
+    out = lines(run(page_use(*rows)))
+    assert " 8 others  36.0 MiB  8.0 MiB   8.0 MiB  28.0 MiB" in out
+
+
+def test_a_recording_too_short_for_an_age(run):
+    short = page_use(use_row({0.02: MIB}, watched_ns=S // 20), watched_ns=S // 20)
+    out = run(short)
+    assert "100ms -   1s -   10s -   60s -   whole 50ms 1.0 MiB" in out
+    assert "could free" not in out
+
+
+def test_a_map_alone_without_regions(run, monkeypatch):
+    bare = [replace(one, columns=columns(())) for one in phases(120)]
+    monkeypatch.setattr(f"{__name__}.phases", lambda _: bare)
+    out = lines(run(USE))
+    assert out[0] == "app 42 and 1 more   12.0s   120 snapshots   0 regions at most"
+    assert " [heap]     56.0 MiB  10.0 MiB  16.0 MiB  40.0 MiB" in out
+    assert "over 12 windows of 1s" in run(USE, "wss")
+    assert json.loads(run(USE, "wss", "--format", "json"))["by"] == "pages"
+
+
+def test_nothing_known_yet(run):
+    nothing = replace(USE, rows=(), windows_ns=(), watched_ns=0, exact=False)
+    assert "nothing known yet" in run(nothing)
+    assert run(nothing, "wss").startswith("working set: whole regions")
+    document = json.loads(run(replace(USE, rows=()), "--format", "json"))
+    assert document["resident_bytes"] == document["curve"][0]["bytes"] == 0
+
+
+@pytest.mark.parametrize("view", ["summary", "wss"])
+@pytest.mark.parametrize("width", ["60", "80"])
+def test_it_fits(run, view, width):
+    for use in (USE, BLIND, replace(BLIND, exact=False, shared_by="clear_refs", held_ns=1)):
+        assert max(map(len, run(use, view, "--width", width).splitlines())) <= int(width)
+
+
+def test_it_is_ascii_where_the_terminal_is(run, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    from isotherm.terminal.output import lines_of
+    from isotherm.terminal.style import Style
+
+    for view in ("summary", "wss"):
+        assert lines_of(run(BLIND, view).splitlines(), Style(unicode=False)).isascii()
+
+
+def test_names_are_escaped(run):
+    evil = page_use(use_row({1: MIB}, what="a\x1b[31m\n"), replace_by(SHARED_ROW, "\x1b]0;x\x07"))
+    for form in ("table", "json", "jsonl", "csv"):
+        assert "\x1b" not in run(evil, "--format", form)
+
+
+def replace_by(row, what):
+    return row._replace(what=what)
+
+
+def test_json(run):
+    document = json.loads(run(BLIND, "--format", "json", swap=13 * MIB))
+    assert document["schema"] == "isotherm.report.summary/2"
+    assert document["by"] == "pages"
+    curve = {point["window_ns"]: point for point in document["curve"]}
+    assert list(curve) == list(BLIND.windows_ns)
+    assert curve[S] == {
+        "window_ns": S,
+        "bytes": 11 * MIB,
+        "low_bytes": 11 * MIB,
+        "high_bytes": 21 * MIB,
+        "covered": 1.0,
+    }
+    assert document["resident_bytes"] == 87 * MIB
+    assert {"age_ns": 10 * S, "bytes": 60 * MIB, "only_bytes": 20 * MIB} in document["idle"]
+    assert document["unknown_bytes"] == document["unseen_bytes"] == 10 * MIB
+    assert document["uncovered_bytes"] == 0
+    assert document["could_free_bytes"] == 33 * MIB
+    assert document["could_free_age_ns"] == 10 * S
+    assert (document["needs_swap_bytes"], document["swap_free_bytes"]) == (40 * MIB, 13 * MIB)
+    assert document["working_set"]["window_ns"] == S
+    assert [part["what"] for part in document["mappings"]] == ["[heap]", "/lib/x.so", "/dev/shm/x"]
+    for parts in ("mappings", "kinds", "nodes", "by_target"):
+        assert sum(part["resident_bytes"] for part in document[parts]) == 87 * MIB
+        assert sum(part["curve"][3]["bytes"] for part in document[parts]) == 11 * MIB
+    assert [target["id"] for target in document["by_target"]] == [7, 9]
+    assert document["suggestion"]["with_swap"] == 27 * MIB
+
+
+def test_json_of_regions_says_that_it_is(run):
+    document = json.loads(run(None, "--format", "json"))
+    assert (document["by"], document["curve"]) == ("regions", [])
+    assert document["could_free_bytes"] <= document["resident_bytes"] == 70 * MIB
+    assert document["idle"][-1] == {"age_ns": 10 * S, "bytes": 70 * MIB}
+    assert document["working_set"]["window_ns"] == S // 10
+
+
+def test_rows_are_of_mappings(run):
+    rows = list(csv.DictReader(io.StringIO(run(BLIND, "--format", "csv"))))
+    assert [row["what"] for row in rows] == ["[heap]", "/lib/x.so", "/dev/shm/x"]
+    assert int(rows[0]["used_1000ms_bytes"]) == 10 * MIB
+    assert int(rows[0]["idle_10000ms_bytes"]) == 40 * MIB
+    first = json.loads(run(BLIND, "--format", "jsonl").splitlines()[0])
+    assert first["resident_bytes"] == 56 * MIB
+
+
+def test_wss(run):
+    out = run(BLIND, "wss").splitlines()
+    assert out[0] == "working set: bytes used within a time, watched for 30s"
+    assert out[1].startswith(" working set   11.0 MiB to 21.0 MiB within 1s:")
+    assert any(line.startswith("     1s  11.0 MiB (to 21.0 MiB) ") for line in out)
+    assert "over 12 windows of 1s" in out
+    document = json.loads(run(BLIND, "wss", "--format", "json", "--window", "10s"))
+    assert document["schema"] == "isotherm.report.wss/2"
+    assert (document["window_ns"], document["windows"]) == (10 * S, 12)
+    assert document["percentiles"][2] == {"percent": 50, "bytes": 17 * MIB}
+    assert len(document["curve"]) == len(BLIND.windows_ns)
+    assert document["unknown_bytes"] == 10 * MIB
+
+
+def test_wss_by_regions_where_asked_or_needed(run):
+    by_rate = run(USE, "wss", "--min-access", "50%").splitlines()
+    assert by_rate[0].startswith("working set: whole regions accessed in 50% of the samples")
+    assert run(None, "wss").startswith("working set: whole regions accessed in a window; 120")
+
+
+@pytest.mark.parametrize(
+    ("use", "args", "message"),
+    [
+        (USE, ["--window", "60s"], "no window of 60s was watched\nhint: they are 100ms to 30s"),
+        (None, ["--window", "1s"], "which nobody did here"),
+        (USE, ["--window", "1s", "--min-access", "9%"], "not with --min-access"),
+    ],
+)
+def test_windows_that_are_not_known(run, use, args, message):
+    status, err = run(use, "wss", *args)
+    assert status == 2
+    assert message in err
