@@ -56,6 +56,9 @@ PAGE_ZERO: Final[int]
 PAGE_SPECIAL: Final[int]
 PAGE_JOINED: Final[int]
 PAGE_TORN: Final[int]
+PAGE_DIRTY: Final[int]
+PAGE_USED: Final[int]
+PAGE_EARLY: Final[int]
 SURVEY_ENTRIES: Final[int]
 SURVEY_FOLIOS: Final[int]
 SURVEY_CGROUPS: Final[int]
@@ -412,10 +415,11 @@ class Survey:
     What a piece of another process' memory consists of: struct survey; one thread at a time.
 
     Runs are bytes of (start, size) pairs of u64; facts are of enum page_fact. Without a walker,
-    accessed bits and huge mappings are unknown.
+    accessed bits and huge mappings are unknown; without a map of pages nothing is known of what
+    others found young and cleared.
     """
 
-    def __new__(cls, walker: Walker | None = None, /) -> Self: ...
+    def __new__(cls, walker: Walker | None = None, page_map: PageMap | None = None, /) -> Self: ...
     def read(self, pagemap_fd: int, target: int, start: int, end: int, detail: int = 1, /) -> None:
         """
         Look at [start, end), at most 4 GiB; ProcessLookupError if that memory is gone.
@@ -423,11 +427,24 @@ class Survey:
         detail: enum survey_detail, 0 page-table entries, 1 folios as well, 2 cgroups as well.
         """
 
-    def remember(self, within_ns: int, /) -> None:
+    def ask(self, idle_ns: int, /) -> bool:
         """
-        Count as young what the sampler found so in the last `within_ns`, and cleared; 0: nothing.
+        Have `read` with detail 1 and more tell what was used in the last `idle_ns`, by the map.
 
-        Concerns `read` with detail 1 and more. From the first call on the sampler remembers.
+        False without a map: what is young was used.
+        """
+
+    def recall(self, target: int, now_ns: int, /) -> None:
+        """Tell that of the pages surveyed now, as `read` does."""
+
+    def tell(self, target: int, runs: Buffer, /) -> None:
+        """Tell the map that the young pages of `runs` are about to be cleared."""
+
+    def may_be_idle(self, target: int, start: int, end: int, /) -> tuple[bytes, bool]:
+        """
+        Return the blocks of 2 MiB, as runs, where the map knows of a page that may be idle.
+
+        Also whether a page elsewhere in [start, end) was not watched for so long.
         """
 
     def load(self, start: int, facts: Buffer, cgroups: Buffer, /) -> None:

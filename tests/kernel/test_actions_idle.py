@@ -1,5 +1,6 @@
 """The filter of idle pages: page-exact between pages in use, and never too early."""
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -8,11 +9,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from action_kit import swap  # noqa: F401 - a fixture
-from bpf_kit import PAGE, Child, cleared, watching
-from memory_kit import pagemap
+from bpf_kit import MIB, PAGE, Child, cleared, watching
+from memory_kit import cached_file, pagemap
 
-from isotherm.core.look import Check
-from isotherm.model.scheme import Action, Filter, FilterType, Scheme
+import isotherm
+from isotherm.actions.obstacles import NOT_WATCHED
+from isotherm.model.scheme import Action, Age, Filter, FilterType, Pattern, Scheme
 
 pytestmark = pytest.mark.kernel
 
@@ -24,11 +26,27 @@ def idle(microseconds=IDLE_US):
     return Filter(FilterType.IDLE, False, False, (microseconds, 2**64 - 1))
 
 
+STAT, OUT = (Scheme(action, filters=(idle(),)) for action in (Action.STAT, Action.PAGEOUT))
+
+
 @pytest.fixture
 def child():
     child = Child()
     yield child
     child.close()
+
+
+@pytest.fixture
+def start(child):
+    start = child.make(f"memory.small({PAGES} * 4096)")
+    child.run(f"kit.write({start}, {PAGES * PAGE})")
+    return start
+
+
+@pytest.fixture
+def ops(child, start):
+    with watching(child.pid, with_map=True) as ops:
+        yield ops
 
 
 def damon_runs():
@@ -56,74 +74,157 @@ def present(child, start):
     }
 
 
-@pytest.mark.usefixtures("swap")
-def test_only_pages_that_were_idle_so_long_go_out(child):
-    start = child.make(f"memory.small({PAGES} * 4096)")
-    child.run(f"kit.write({start}, {PAGES * PAGE})")
-    scheme = Scheme(Action.PAGEOUT, filters=(idle(),))
-    with watching(child.pid) as ops:
-        assert act(ops, scheme, start).applied_bytes == 0  # nothing is known yet
-        assert act(ops, scheme, start).applied_bytes == 0  # too early
-        assert len(present(child, start)) == PAGES
-        time.sleep(IDLE_US / 1e6)
-        use(child, start)
-        dry = act(ops, scheme, start, dry=True)
-        gone = PAGES - len(used(start))
-        assert dry.applied_bytes == gone * PAGE
-        assert len(present(child, start)) == PAGES
-        time.sleep(IDLE_US / 1e6)
-        use(child, start)
-        assert act(ops, scheme, start).applied_bytes == gone * PAGE
-        assert present(child, start) == set(used(start))
-        # A look began the next time of idleness; what was not used since goes as well.
-        time.sleep(IDLE_US / 1e6)
-        assert act(ops, scheme, start).applied_bytes == len(used(start)) * PAGE
-        assert present(child, start) == set()
+def watch(ops, seconds, act=lambda: None):
+    """Let the map work so long once all was looked at, and `act` now and then."""
+    end = None
+    while end is None or time.monotonic() < end:
+        act()
+        if end is None and ops.map.covered():
+            end = time.monotonic() + seconds
+        wait_ns = ops.map.step() - time.monotonic_ns()
+        time.sleep(min(0.02, max(0, wait_ns) / 1e9))
 
 
 @pytest.mark.usefixtures("swap")
-def test_memory_that_is_mapped_anew_is_not_idle(child):
-    start = child.make(f"memory.small({PAGES} * 4096)")
-    child.run(f"kit.write({start}, {PAGES * PAGE})")
-    scheme = Scheme(Action.PAGEOUT, filters=(idle(),))
+def test_only_pages_that_were_idle_so_long_go_out(child, ops, start):
+    done = act(ops, OUT, start)
+    assert done.applied_bytes == 0
+    watch(ops, 0)
+    assert act(ops, OUT, start).applied_bytes == 0
+    assert len(present(child, start)) == PAGES
+    watch(ops, IDLE_US / 1e6, lambda: use(child, start))
+    gone = PAGES - len(used(start))
+    assert act(ops, OUT, start, dry=True).applied_bytes == gone * PAGE
+    assert len(present(child, start)) == PAGES
+    assert act(ops, OUT, start).applied_bytes == gone * PAGE
+    assert present(child, start) == set(used(start))
+    # What is not used any more goes as well, once it was cleared anew: epochs take 1 to 16 s.
+    for _ in range(50):
+        watch(ops, IDLE_US / 1e6)
+        act(ops, OUT, start)
+        if not present(child, start):
+            break
+    assert present(child, start) == set()
+
+
+def test_what_nobody_watched_for_so_long_is_left_alone_and_counted_once(ops, start):
+    watch(ops, 0)
+    scheme = Scheme(Action.STAT, filters=(idle(3_600_000_000),))
+    assert act(ops, scheme, start).errors == {NOT_WATCHED: 1}
+    done = act(ops, scheme, start)
+    assert (done.passed_bytes, done.errors) == (0, {})
+
+
+def test_without_a_map_nobody_tells(child):
     with watching(child.pid) as ops:
-        act(ops, scheme, start)
-        time.sleep(IDLE_US / 1e6)
-        child.run(
-            f"kit.check(kit.libc.mmap({start}, {PAGES} * 4096, 3, "
-            f"kit.PRIVATE | kit.ANON | 0x10, -1, 0)); kit.write({start}, {PAGES * PAGE})"
+        assert "map of pages" in ops.why_not(STAT)
+
+
+def test_memory_that_is_mapped_anew_is_not_idle(child, ops, start):
+    watch(ops, IDLE_US / 1e6)
+    child.run(
+        f"kit.check(kit.libc.mmap({start}, {PAGES} * 4096, 3, "
+        f"kit.PRIVATE | kit.ANON | 0x10, -1, 0)); kit.write({start}, {PAGES * PAGE})"
+    )
+    away = act(ops, STAT, start).passed_bytes // PAGE
+    # The kernel's own DAMON, where it runs, clears some pages at once, a few times a second.
+    assert away <= (PAGES // 50 if damon_runs() else 0)
+
+
+def test_pages_that_the_sampler_cleared_are_not_idle(child, ops, start):
+    watch(ops, IDLE_US / 1e6)
+    use(child, start)
+    assert set(cleared(ops, used(start)))
+    assert act(ops, STAT, start).passed_bytes == (PAGES - len(used(start))) * PAGE
+
+
+@pytest.mark.parametrize("action", [Action.COLD, Action.LRU_DEPRIO])
+def test_pages_that_an_action_cleared_are_not_idle(child, ops, start, action):
+    watch(ops, IDLE_US / 1e6)
+    use(child, start)
+    assert act(ops, Scheme(action), start).applied_bytes >= (PAGES - 20) * PAGE
+    assert act(ops, STAT, start).passed_bytes == (PAGES - len(used(start))) * PAGE
+
+
+def test_pages_that_the_map_cleared_are_in_use_for_a_look_just_before(child, ops, start):
+    """A plain scheme that asks for an age: the map clears again and again in that time."""
+    scheme = Scheme(Action.PAGEOUT, Pattern(age=Age(IDLE_US)))
+    watch(ops, IDLE_US / 1e6, lambda: use(child, start))
+    use(child, start)
+    watch(ops, 0)
+    assert act(ops, scheme, start, dry=True).applied_bytes <= (PAGES - len(used(start))) * PAGE
+
+
+_SPARSE = """
+import ctypes, mmap, time
+memory = mmap.mmap(-1, {size}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.madvise(15)
+for at in range(0, {size}, 4096):
+    memory[at] = 1
+print(ctypes.addressof(ctypes.c_char.from_buffer(memory)), flush=True)
+while True:
+    for at in range(0, {size}, 8 * 4096):
+        memory[at]
+    time.sleep(0.02)
+"""
+
+
+def major_faults(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[9])
+
+
+@pytest.mark.usefixtures("swap")
+def test_one_page_in_eight_is_used_and_all_others_go():
+    """Sampler, map and action at once on one program: whoever clears, no used page is taken."""
+    size = 32 * MIB
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SPARSE.format(size=size)], stdout=subprocess.PIPE
+    )
+    try:
+        start = int(process.stdout.readline())
+        before = major_faults(process.pid)
+        isotherm.apply(
+            "pageout filter=idle:2s every=200ms quota=none",
+            pid=process.pid,
+            sample="5ms",
+            aggr="100ms",
+            duration=12,
         )
-        away = act(ops, scheme, start).applied_bytes // PAGE
-        # The kernel's own DAMON, where it runs, clears some pages at once, a few times a second.
-        assert away <= (PAGES // 50 if damon_runs() else 0)
-        assert len(present(child, start)) == PAGES - away
+        faults = major_faults(process.pid) - before
+        here = [here for here, _, _ in pagemap(start, size // PAGE, process.pid)]
+    finally:
+        process.kill()
+        process.communicate()
+    assert all(here[::8])
+    assert sum(here) == size // PAGE // 8
+    assert faults <= 2
 
 
-def test_it_counts_what_is_idle(child):
-    start = child.make(f"memory.small({PAGES} * 4096)")
-    child.run(f"kit.write({start}, {PAGES * PAGE})")
-    scheme = Scheme(Action.STAT, filters=(idle(),))
-    with watching(child.pid) as ops:
-        assert act(ops, scheme, start).passed_bytes == 0
-        time.sleep(IDLE_US / 1e6)
-        use(child, start)
-        passed = act(ops, scheme, start).passed_bytes
-    assert passed == (PAGES - len(used(start))) * PAGE
+def promised(ops, at_least_ns):
+    """Bytes that could be taken out of memory by what a map knows, by the name of the mapping."""
+    use = ops.map.sum()
+    place = next(i for i, ns in enumerate(use.windows_ns) if ns >= at_least_ns)
+    return {Path(row.what).name: row.idle_own[place] for row in use.rows}
 
 
-def test_pages_that_the_monitor_cleared_are_not_idle(child):
-    start = child.make(f"memory.small({PAGES} * 4096)")
-    child.run(f"kit.write({start}, {PAGES * PAGE})")
-    scheme = Scheme(Action.STAT, filters=(idle(),))
-    with watching(child.pid) as ops:
-        act(ops, scheme, start)
-        time.sleep(IDLE_US / 1e6)
-        use(child, start)
-        assert Check.MISSED not in cleared(ops, used(start))
-        passed = act(ops, scheme, start).passed_bytes
-        assert passed == (PAGES - len(used(start))) * PAGE
-        # But not for ever: nobody used them since.
-        time.sleep(IDLE_US / 1e6)
-        act(ops, scheme, start)
-        time.sleep(IDLE_US / 1e6)
-        assert act(ops, scheme, start).passed_bytes == PAGES * PAGE
+@pytest.mark.parametrize("written", [False, True])
+def test_a_promise_of_shared_files_is_what_the_action_does(child, tmp_path, written):
+    file, size = cached_file(tmp_path / "mapped", 4 * MIB), 4 * MIB
+    at = child.make(f"memory.file(kit.Path({str(file)!r}), {size})")
+    child.run(f"kit.{'write' if written else 'touch'}({at}, {size})")
+    with watching(child.pid, with_map=True) as ops:
+        watch(ops, IDLE_US / 1e6)
+        said = promised(ops, 100_000_000)["mapped"]
+        scheme = Scheme(Action.PAGEOUT, filters=(idle(100_000),))
+        done = ops.act(scheme, 0, at, at + size, filtered=True)
+    assert done.applied_bytes == said == (0 if written else size)
+
+
+def test_no_shared_memory_is_promised_that_stays(child):
+    size = 4 * MIB
+    at = child.make(f"memory.map({size}, kit.SHARED | kit.ANON)")
+    child.run(f"kit.write({at}, {size})")
+    with watching(child.pid, with_map=True) as ops:
+        watch(ops, IDLE_US / 1e6)
+        found = [size for what, size in promised(ops, 100_000_000).items() if "zero" in what]
+    assert found == [0]

@@ -21,10 +21,11 @@ from action_kit import (
     swap,  # noqa: F401 - a fixture
 )
 from bpf_kit import HUGE, MIB, PAGE, Child, vmstat
-from memory_kit import pagemap
+from memory_kit import cached_file, pagemap
 
 from isotherm.actions.actor import NO_SWAP
 from isotherm.actions.memory import SHARED
+from isotherm.actions.obstacles import OTHERS, UNWRITTEN
 from isotherm.actions.treat import Place
 from isotherm.core.act import Done
 from isotherm.kernel.procfs import clear_refs
@@ -207,6 +208,39 @@ def test_shared_mappings_stay(child, expression):
         assert act(scheme(Action.COLD), at, PAGES * PAGE) == Done(errors={SHARED: 1})
         assert act(PAGEOUT, at, PAGES * PAGE) == Done()
     assert len(present(child.pid, at, PAGES)) == PAGES
+
+
+def test_clean_pages_of_a_shared_file_go_and_those_not_written_stay(child, tmp_path):
+    """Such as one process alone maps: what is dropped is read again, by whoever wants it."""
+    file, size = cached_file(tmp_path / "mapped", 8 * MIB), 8 * MIB
+    at = child.make(f"memory.file(kit.Path({str(file)!r}), {size})")
+    child.run(f"kit.touch({at}, {size})")
+    dirty = range(31, 37)
+    child.run(f"kit.write({at + dirty[0] * PAGE}, {len(dirty) * PAGE})")
+    with acting(child, look_again=False) as (_, act):
+        done = act(PAGEOUT, at, size)
+        left = present(child.pid, at, size // PAGE)
+        assert set(dirty) <= set(left)
+        assert max(left) < HUGE // PAGE  # a folio may be so large
+        assert done == Done((size // PAGE - len(left)) * PAGE, errors={UNWRITTEN: 1})
+        assert act(PAGEOUT, at, size) == Done()
+        with file.open("r+b") as opened:
+            os.fsync(opened.fileno())
+        assert act(PAGEOUT, at, size) == Done(len(left) * PAGE)
+
+
+def test_pages_of_a_shared_file_that_others_map_stay(child, tmp_path):
+    file, size = cached_file(tmp_path / "mapped", MIB), MIB
+    at = child.make(f"memory.file(kit.Path({str(file)!r}), {size})")
+    child.run(f"kit.touch({at}, {size})")
+    other = Child()
+    try:
+        there = other.make(f"memory.file(kit.Path({str(file)!r}), {size})")
+        other.run(f"kit.touch({there}, {size})")
+        with acting(child, look_again=False) as (_, act):
+            assert act(PAGEOUT, at, size) == Done(errors={OTHERS: 1})
+    finally:
+        other.close()
 
 
 @needs_swap

@@ -18,9 +18,13 @@ page_facts = st.lists(st.sampled_from(PLAIN), max_size=4).map(lambda some: sum(s
 #: Folios as (facts of the first page, number of pages).
 folios = st.lists(st.tuples(page_facts, st.sampled_from([1, 1, 2, 4, 16])), max_size=40)
 masks = st.lists(st.sampled_from(PLAIN), max_size=2).map(lambda some: sum(set(some), Fact(0)))
-kinds = st.sampled_from(
-    [FilterType.ANON, FilterType.ACTIVE, FilterType.YOUNG, FilterType.UNMAPPED]
-)
+#: A page is young for filters whoever cleared its accessed bit since it was used.
+FACTS = {
+    FilterType.ANON: Fact.ANON,
+    FilterType.ACTIVE: Fact.ACTIVE,
+    FilterType.YOUNG: Fact.USED,
+}
+kinds = st.sampled_from([*FACTS, FilterType.UNMAPPED])
 filters = st.lists(
     st.one_of(
         st.builds(Filter, kinds, st.booleans(), st.booleans()),
@@ -60,7 +64,7 @@ def lets_through(some, facts, size):
         elif one.type is FilterType.UNMAPPED:
             found = not facts & (Fact.PRESENT | Fact.SWAPPED)
         else:
-            found = bool(facts & Fact[one.type.name])
+            found = bool(facts & FACTS[one.type])
         if found == one.matching:
             return one.allow
     return not rejects_rest(some)

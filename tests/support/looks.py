@@ -22,6 +22,7 @@ class Composed:
         ranges=(),
         force_guests=False,
         look_again=True,
+        with_map=False,
         **options,
     ):
         self._stack = ExitStack()
@@ -36,15 +37,31 @@ class Composed:
             self._stack.close()
             raise
         self._stack.callback(self.look.close)
+        self.map = self.look.page_map(1.0, 0) if with_map else None
+        if self.map:
+            self._stack.callback(self.map.close)
         walker = getattr(self.look, "walker", None)
         self.acting = ActOnProcesses(
-            self.look, lambda: Actor(walker, look_again=look_again, force_guests=force_guests)
+            self.look,
+            lambda: Actor(
+                walker,
+                self.map.core if self.map else None,
+                look_again=look_again,
+                force_guests=force_guests,
+            ),
         )
         self._stack.callback(self.acting.close)
 
     def __getattr__(self, name):
         where = self.acting if name in ("act", "why_not", "warnings_for") else self.look
         return getattr(where, name)
+
+    def targets(self):
+        """As the look's; a map is told of them."""
+        found = self.look.targets()
+        if self.map:
+            self.map.update(found)
+        return found
 
     def monitor(self, *arguments, **options):
         """A monitor over it; close this afterwards, not that."""

@@ -18,12 +18,11 @@ from isotherm.analysis.page_use import (
     idle_ages,
     within,
 )
-from isotherm.analysis.suggestion import Suggestion, suggest
+from isotherm.analysis.suggestion import suggest
 from isotherm.analysis.summary import summarize
 from isotherm.analysis.use_windows import UseCollector, equal_windows, window_use
 from isotherm.errors import BadValueError
-from isotherm.model.target import Mapping, Target
-from isotherm.schemefile.files import load
+from isotherm.model.target import Mapping
 from support.snapshots import MIB, T0, WINDOW_NS, S, page_use, phases, snapshot, use_row
 
 HEAP_ROW = use_row({0.05: 8 * MIB, 0.7: 2 * MIB, 4: 6 * MIB, 25: 40 * MIB}, node=1)
@@ -190,54 +189,25 @@ def test_a_summary_takes_its_figures_from_pages_where_it_can():
     assert [target.name for target in summary.use_targets] == ["app", "helper"]
 
 
-def test_shared_mappings_are_left_alone_by_schemes():
-    """Even where nobody else maps them: what is promised is what is done."""
-    file = use_row({12: 20 * MIB}, what="/x", kind="file")
+def test_shared_memory_is_left_alone_by_schemes():
+    """Even where nobody else maps it: what is promised is what is done."""
+    shared = use_row({12: 20 * MIB}, what="/dev/zero", kind="shmem")
     *others, last = phases(120)
-    maps = {7: (Mapping(0, 32 * MIB, "rw-s", "/x"),), 9: ()}
-    made = [*others, replace(last, mappings=maps, page_use=page_use(HEAP_ROW, file))]
+    maps = {7: (Mapping(0, 32 * MIB, "rw-s", "/dev/zero"),), 9: ()}
+    made = [*others, replace(last, mappings=maps, page_use=page_use(HEAP_ROW, shared))]
     summary = summarize(made)
     assert summary.could_free.file_bytes == 0
     assert summary.could_free.swap_bytes == 40 * MIB
     assert suggest(summary).what == "[heap]"
-    twice = {7: (*maps[7], Mapping(64 * MIB, 96 * MIB, "r--p", "/x"))}
-    assert summarize([*made, replace(made[-1], mappings=twice)]).could_free.file_bytes == 20 * MIB
+    twice = {7: (*maps[7], Mapping(64 * MIB, 96 * MIB, "r--p", "/dev/zero"))}
+    assert summarize([*made, replace(made[-1], mappings=twice)]).could_free.swap_bytes == 60 * MIB
 
 
-def test_what_is_suggested_is_what_pages_say():
-    advice = suggest(with_use(USE, swap_free_bytes=1 << 40))
-    assert advice == Suggestion("[heap]", "pageout filter=idle:10s", 40 * MIB, 0)
-    assert load(advice.scheme).schemes[0].ops_filters
-    assert suggest(with_use(USE, swap_free_bytes=0)) == replace(
-        advice, bytes=0, with_swap=40 * MIB
-    )
-    assert suggest(with_use(page_use(SHARED_ROW))) is None
-
-
-def test_of_regions_no_more_is_idle_than_is_resident():
-    """72 MiB of regions are idle in 70 MiB of memory, of which 8.8 MiB are in use."""
-    summary = summarize(phases(120))
-    assert summary.use is None
-    assert summary.idle_bytes == summary.resident_bytes == 70 * MIB
-    assert summary.idle_ages() == [(S, 70 * MIB), (3 * S, 70 * MIB), (10 * S, 70 * MIB)]
-    little = [
-        replace(one, targets=tuple(replace(t, resident_bytes=MIB) for t in one.targets))
-        for one in phases(120)
-    ]
-    assert summarize(little).idle_bytes == 2 * MIB
-    assert suggest(summarize(little)) is None
-
-
-def test_shared_memory_counts_once_where_targets_say_how_much_it_is():
-    shared = tuple(Target(i, "a", i, 9 * MIB, 8 * MIB, 4 * MIB) for i in (1, 2))
-    rows = [(0, 0, MIB, 0, 99, 0)]
-    assert summarize([snapshot(0, rows, targets=shared)]).resident_bytes == 8 * MIB
-    untold = (shared[0], replace(shared[1], proportional_bytes=None))
-    assert summarize([snapshot(0, rows, targets=untold)]).resident_bytes == 16 * MIB
-
-
-def test_of_regions_anonymous_memory_needs_swap_as_well():
-    advice = suggest(summarize(phases(120), swap_free_bytes=0))
-    assert (advice.what, advice.bytes, advice.with_swap) == ("[heap]", 0, 56 * MIB)
-    advice = suggest(summarize(phases(120), swap_free_bytes=50 * MIB))
-    assert (advice.bytes, advice.with_swap) == (50 * MIB, 6 * MIB)
+def test_pages_of_shared_files_can_be_freed_where_they_are_told_apart():
+    file = use_row({12: 20 * MIB}, what="/x", kind="file")
+    *others, last = phases(120)
+    maps = {7: (Mapping(0, 32 * MIB, "rw-s", "/x"),), 9: ()}
+    use = page_use(HEAP_ROW, file)
+    for exact, freed in ((True, 20 * MIB), (False, 0)):
+        made = replace(last, mappings=maps, page_use=replace(use, exact=exact))
+        assert summarize([*others, made]).could_free.file_bytes == freed

@@ -18,19 +18,23 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from isotherm._core import RUN_BYTES, SURVEY_FOLIOS, Survey, Walker, advise
+from isotherm._core import RUN_BYTES, PageMap, Survey, Walker, advise
 from isotherm.actions import filters as action_filters
 from isotherm.actions import limits as action_limits
-from isotherm.actions.idle import IdleLedger, Judged
 from isotherm.actions.memory import Maps, Piece, is_held
 from isotherm.actions.obstacles import (
+    CUT,
     GUEST,
+    LOCKED,
     NO_HANDLE,
     NO_HUGE_PAGES,
     NO_LOOK,
     NOT_ADVISED,
     NOT_MOVED,
     NOT_READ,
+    NOT_WATCHED,
+    OTHERS,
+    UNWRITTEN,
     Obstacles,
     wants_no_huge_pages,
 )
@@ -53,12 +57,19 @@ from isotherm.model.scheme import Action, FilterType, Scheme, rejects_rest
 from isotherm.targets.processes import Process
 
 _STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
-#: The ledger of idle memory is asked beforehand about regions of at most so many bytes.
-_MOST_ASKED_BYTES = 4 << 30
+#: By the map a page is in use if it was used in so much time, unless a scheme asks for more.
+_IN_USE_NS = 100_000_000
 _SWAP_ASKED_EVERY_NS = 200_000_000
 #: More of one mapping is not looked through where the kernel cannot say which parts are empty.
 _MOST_WITHOUT_HELP = 1 << 40
 
+#: Facts of pages that are left alone, and how that is told.
+_STAYING = {
+    Fact.SHARED: OTHERS,
+    Fact.LOCKED: LOCKED,
+    Fact.DIRTY: UNWRITTEN,
+    Fact.TORN: CUT,
+}
 NO_SWAP = "no free swap: anonymous memory stays"
 
 
@@ -83,24 +94,26 @@ class Actor:
     """
     Acts on processes; one thread at a time, which a walker is shared with.
 
-    walker: reads accessed bits, None where that is not possible; look_again: leave out what turns
-    out to be in use (pageout, migrate_cold) or not (collapse, hugepage, migrate_hot) by a look
-    just before; force_guests: act even on processes that run a virtual machine.
+    walker: reads accessed bits, None where that is not possible; page_map: the map of the same
+    targets, which alone clears bits then and is asked what was used; look_again: leave out what
+    turns out to be in use (pageout, migrate_cold) or not (collapse, hugepage, migrate_hot) by a
+    look just before; force_guests: act even on processes that run a virtual machine.
     """
 
     def __init__(
         self,
         walker: Walker | None = None,
+        page_map: PageMap | None = None,
         *,
         look_again: bool = True,
         force_guests: bool = False,
     ) -> None:
-        self._survey = Survey(walker)
+        self._survey = Survey(walker, page_map)
+        self._mapped = page_map is not None
         self._sources = self._survey.sources()
         self._look_again = look_again
         self._force_guests = force_guests
         self._maps = Maps()
-        self._idle = IdleLedger()
         self._obstacles = Obstacles()
         self._turn = 0
         self._swap_asked_ns = 0
@@ -108,7 +121,9 @@ class Actor:
 
     def why_not(self, scheme: Scheme) -> str:
         """Say why a scheme cannot be done, and what would make it possible; "" if it can."""
-        return action_limits.why_not(scheme, self._sources, look_again=self._look_again)
+        return action_limits.why_not(
+            scheme, self._sources, look_again=self._look_again, mapped=self._mapped
+        )
 
     def warnings_for(self, scheme: Scheme) -> list[str]:
         """Return what the user should know beforehand."""
@@ -146,7 +161,7 @@ class Actor:
         try:
             if why := self._obstacle(job, process):
                 return Done(errors=self._obstacles.tell(scheme, process, why))
-            for why in self._maps.left_alone(process, start, end):
+            for why in self._maps.left_alone(process, start, end, files=job.takes_files):
                 total.count(self._obstacles.tell(scheme, process, why))
             self._on_region(job, process, target, Range(start, end), avoid=avoid, total=total)
         except (TargetGoneError, ProcessLookupError):
@@ -167,7 +182,7 @@ class Actor:
             return NO_HANDLE
         if self._maps.runs_guest(process) and not self._force_guests:
             return GUEST
-        if (job.need | job.avoid) & Fact.YOUNG and not self._sources["accessed"]:
+        if (job.need | job.avoid) & Fact.USED and not self._sources["accessed"]:
             return NO_LOOK
         if job.way.blocks and wants_no_huge_pages(process):
             return NO_HUGE_PAGES
@@ -183,53 +198,28 @@ class Actor:
         avoid: Iterable[Range],
         total: _Sum,
     ) -> None:
-        if job.idle_ns and self._nothing_due(job, process, region, avoid):
-            return
-        self._survey.remember(job.idle_ns)
+        self._survey.ask(job.idle_ns or max(_IN_USE_NS, job.age_ns))
         with pagemap.opened(process.pid) as descriptor:
             if not is_held(process):
                 return
             place = Place(self._survey, descriptor, target, process)
-            pieces = self._maps.pieces(process, *_around(*region), avoid)
-            for piece, judged in self._due(job, process, region, _steps(pieces, descriptor)):
-                if judged is Judged.DUE:
-                    self._step(job, place, piece, job.reach(region, piece), total)
-                if job.idle_ns:
-                    self._begin_idle(place, piece)
+            pieces = self._maps.pieces(process, *_around(*region), avoid, files=job.takes_files)
+            steps = _steps(pieces, descriptor)
+            for piece in self._idle(job, place, steps, total) if job.idle_ns else steps:
+                self._step(job, place, piece, region, total)
 
-    def _nothing_due(
-        self, job: _Job, process: Process, region: Range, avoid: Iterable[Range]
-    ) -> bool:
-        """Tell, without a look at memory, that it is too early to ask for idle pages."""
-        if region.size > _MOST_ASKED_BYTES:
-            return False
-        pieces = self._maps.pieces(process, *_around(*region), avoid)
-        return not any(self._due(job, process, region, pieces))
-
-    def _due(
-        self, job: _Job, process: Process, region: Range, pieces: Iterable[Piece]
-    ) -> Iterator[tuple[Piece, Judged]]:
-        """Leave out what a filter of idle pages cannot be asked about yet."""
-        now_ns = time.monotonic_ns()
+    def _idle(
+        self, job: _Job, place: Place, pieces: Iterable[Piece], total: _Sum
+    ) -> Iterator[Piece]:
+        """Leave out where the map, without a look at memory, knows that nothing is idle."""
+        early = False
         for piece in pieces:
-            if not job.idle_ns:
-                yield piece, Judged.DUE
-                continue
-            for part, judged in self._idle.parts(process, piece, region, job.idle_ns, now_ns):
-                if judged is not Judged.EARLY:
-                    yield part, judged
-
-    def _begin_idle(self, place: Place, piece: Piece) -> None:
-        """Clear all accessed bits of a piece: from now on its pages are idle until used."""
-        place.read(piece.start, piece.end, SURVEY_FOLIOS)
-        runs, _ = self._survey.pick(
-            piece.start, piece.end, Fact.PRESENT, NEVER, max_run=madvise.CALL_BYTES
-        )
-        if runs:
-            advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, runs)
-        self._idle.note(place.process, piece, time.monotonic_ns())
-        if self._idle.is_crowded(place.process):
-            self._idle.keep(place.process, self._maps.mappings(place.process))
+            runs, some_early = self._survey.may_be_idle(place.target, piece.start, piece.end)
+            early |= some_early
+            for start, size in struct.iter_unpack("=QQ", runs):
+                yield piece._replace(start=start, end=start + size)
+        if early:
+            total.count(self._obstacles.tell(job.scheme, place.process, NOT_WATCHED))
 
     def _step(self, job: _Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
         place.read(piece.start, piece.end, job.detail)
@@ -238,6 +228,8 @@ class Actor:
             need, avoid = NOTHING, avoid | Fact.PRESENT
         if job.way.blocks and not piece.anonymous:
             return
+        if piece.shared:
+            avoid |= Fact.DIRTY
         unwanted = NOTHING
         if job.action is Action.PAGEOUT and not self._has_free_swap():
             unwanted = Fact.ANON
@@ -246,6 +238,8 @@ class Actor:
             avoid |= Fact.ANON
         runs, passed = job.choose(self._survey, region, need, avoid)
         total.passed += passed
+        if job.action is Action.PAGEOUT:
+            self._tell_what_stays(job, place.process, region, (need, avoid), total)
         if job.action is Action.LRU_PRIO and self._holds_inactive_huge(region):
             total.count({HUGE_STAYS: 1})
         young = self._young(job, region, unwanted)
@@ -259,14 +253,26 @@ class Actor:
             total.count(errors)
         self._clear(place, young)
 
+    def _tell_what_stays(
+        self, job: _Job, process: Process, region: Range, wish: tuple[Fact, Fact], total: _Sum
+    ) -> None:
+        """Count, once, why pages stay that the scheme is for."""
+        need, avoid = wish
+        for fact, why in _STAYING.items():
+            if avoid & fact and not self._obstacles.was_told(job.scheme, process, why):
+                # Each reason for itself: of what is locked and shared one will do.
+                others = avoid & ~(fact | Fact.TORN)
+                if job.choose(self._survey, region, need | fact, others)[0]:
+                    total.count(self._obstacles.tell(job.scheme, process, why))
+
     def _holds_inactive_huge(self, region: Range) -> bool:
         need, avoid = Fact.PRESENT | Fact.HUGE, NEVER | Fact.ACTIVE
         return bool(self._survey.pick(*region, need, avoid)[0])
 
     def _young(self, job: _Job, region: Range, unwanted: Fact) -> bytes:
         """Return what is in use, to be judged afresh next time."""
-        if not job.clears_young:
-            return b""
+        if not job.clears_young or self._mapped:
+            return b""  # the map clears, in its time
         need = Fact.PRESENT | Fact.YOUNG
         avoid = NEVER | unwanted
         return self._survey.pick(*region, need, avoid, max_run=madvise.CALL_BYTES)[0]
@@ -278,6 +284,7 @@ class Actor:
             first = self._turn % nr * RUN_BYTES
             some = (runs[first:] + runs[:first])[: MOST_CLEARED_RANGES * RUN_BYTES]
             self._turn += MOST_CLEARED_RANGES
+            place.tell(some)
             advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, some)
 
     def _has_free_swap(self) -> bool:
@@ -332,6 +339,7 @@ class _Job:
     avoid: Fact
     dry: bool
     idle_ns: int
+    age_ns: int
 
     @classmethod
     def of(cls, scheme: Scheme, *, filtered: bool, look_again: bool, dry: bool) -> _Job:
@@ -344,20 +352,21 @@ class _Job:
         # As the kernel's pageout: who asks about age himself is not asked again.
         look = look_again and not types & {FilterType.YOUNG, FilterType.IDLE}
         if look and way.look == "old":
-            avoid |= Fact.YOUNG
+            avoid |= Fact.USED | Fact.EARLY
         if look and way.look == "young":
-            need |= Fact.YOUNG
+            need |= Fact.USED
         return cls(
             scheme,
             way,
             action_filters.rules(filters).tobytes(),
             rejects_rest(filters),
-            bool(avoid & Fact.YOUNG) or (FilterType.YOUNG in types and way.look == "old"),
+            bool(avoid & Fact.USED) or (FilterType.YOUNG in types and way.look == "old"),
             2 if FilterType.MEMCG in types else 1,
             need,
             avoid,
             dry,
             1000 * scheme.idle_us if filtered else 0,
+            _age_ns(scheme),
         )
 
     @property
@@ -365,11 +374,10 @@ class _Job:
         """What isotherm does itself: nothing in place of an own action."""
         return Action.STAT if self.scheme.own is not None else self.scheme.action
 
-    def reach(self, region: Range, piece: Piece) -> Range:
-        """Return where folios may be taken: units of idle memory are judged as a whole."""
-        if not self.idle_ns or self.scheme.core_filters:
-            return region
-        return Range(piece.start, piece.end)
+    @property
+    def takes_files(self) -> bool:
+        """Whether shared mappings of files are acted on: dropping clean pages harms nobody."""
+        return self.action is Action.PAGEOUT
 
     def choose(self, survey: Survey, region: Range, need: Fact, avoid: Fact) -> tuple[bytes, int]:
         """Return the runs to act on, and the bytes that the filters let through."""
@@ -389,3 +397,9 @@ class _Job:
         if self.action in (Action.MIGRATE_HOT, Action.MIGRATE_COLD):
             return 1  # each folio has a destination of its own
         return HUGE_BYTES if self.action is Action.NOHUGEPAGE else madvise.CALL_BYTES
+
+
+def _age_ns(scheme: Scheme) -> int:
+    """Return for how long the memory that a scheme is for has been so, 0 if it counts windows."""
+    age = scheme.pattern.age
+    return 1000 * age.low if age.unit == "us" else 0

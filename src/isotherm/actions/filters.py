@@ -36,8 +36,8 @@ class RuleTest(IntEnum):
 _FACTS = {
     FilterType.ANON: Fact.ANON,
     FilterType.ACTIVE: Fact.ACTIVE,
-    FilterType.YOUNG: Fact.YOUNG,
-    FilterType.IDLE: Fact.YOUNG,  # and the test the other way round
+    FilterType.YOUNG: Fact.USED,
+    FilterType.IDLE: Fact.USED | Fact.EARLY,  # and the test the other way round
 }
 
 
@@ -60,13 +60,19 @@ def _test(rule: Filter) -> tuple[int, int, int]:
     return RuleTest.ABSENT, 0, 0
 
 
-def why_not(rule: Filter, sources: SurveySources) -> str:
-    """Say why a filter cannot be evaluated with these sources; "" if it can."""
+def why_not(rule: Filter, sources: SurveySources, *, mapped: bool) -> str:
+    """
+    Say why a filter cannot be evaluated with these sources; "" if it can.
+
+    mapped: a map of pages knows for how long each was idle.
+    """
     what = f"filter {rule.type}: "
     if rule.type is FilterType.PROBE_HITS_WSUM:
         return what + "there are no probes in user space (the kernel's DAMON has them from 7.3 on)"
     if rule.type in (FilterType.YOUNG, FilterType.IDLE) and not sources["accessed"]:
         return what + NEEDS_BPF
+    if rule.type is FilterType.IDLE and not mapped:
+        return what + "needs the map of pages, which was not asked for"
     if rule.type in (FilterType.ACTIVE, FilterType.HUGEPAGE_SIZE) and not sources["flags"]:
         return what + f"needs /proc/kpageflags: {root_hint()}"
     if rule.type is FilterType.MEMCG:

@@ -27,10 +27,10 @@ _ADVICE_SINCE = {
 }
 
 
-def why_not(scheme: Scheme, sources: SurveySources, *, look_again: bool) -> str:
+def why_not(scheme: Scheme, sources: SurveySources, *, look_again: bool, mapped: bool) -> str:
     """Say why the scheme cannot be done to processes, and what would make it possible."""
     for rule in scheme.ops_filters:
-        if reason := action_filters.why_not(rule, sources):
+        if reason := action_filters.why_not(rule, sources, mapped=mapped):
             return reason
     if scheme.own is not None or scheme.action is Action.STAT:
         return ""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from isotherm.core.native_map import kind_of
 from isotherm.errors import TargetGoneError
 from isotherm.kernel import procfs
 from isotherm.model.ranges import Range, meets, parts, subtract, union
@@ -25,12 +26,17 @@ SHARED = "shared mappings (MAP_SHARED), which may be others' as well: left alone
 
 
 class Piece(NamedTuple):
-    """Part of one mapping: addresses [start, end), whether anonymous, where the mapping starts."""
+    """
+    Part of one mapping: addresses [start, end), whether anonymous, where the mapping starts.
+
+    shared: others that map it as well have the same pages (MAP_SHARED).
+    """
 
     start: int
     end: int
     anonymous: bool
     mapping_start: int
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -50,26 +56,38 @@ class Maps:
         self._maps: dict[int, _Map] = {}
 
     def pieces(
-        self, process: Process, start: int, end: int, avoid: Iterable[Range] = ()
+        self,
+        process: Process,
+        start: int,
+        end: int,
+        avoid: Iterable[Range] = (),
+        *,
+        files: bool = False,
     ) -> Iterator[Piece]:
         """
         Yield what may be acted on in [start, end), in address order; nothing of `avoid`.
 
-        Left out are mappings that are shared (MAP_SHARED), without access rights, of the kernel
-        ([vdso] and such), hugetlb, and devices. Raises `TargetGoneError`.
+        Left out are mappings that are shared (MAP_SHARED) unless they are of files and `files` are
+        wanted, without access rights, of the kernel ([vdso] and such), hugetlb, and devices.
+        Raises `TargetGoneError`.
         """
         apart = union(avoid)
         for mapping, whole in parts(self._current(process).mappings, start, end):
+            shared = is_shared(mapping)
+            if shared and not files:
+                continue
             for part in subtract([whole], apart):
-                yield Piece(part.start, part.end, mapping.is_anonymous, mapping.start)
+                yield Piece(part.start, part.end, mapping.is_anonymous, mapping.start, shared)
 
-    def mappings(self, process: Process) -> tuple[Mapping, ...]:
-        """Return the mappings that may be acted on, in address order; as `pieces`."""
-        return self._current(process).mappings
-
-    def left_alone(self, process: Process, start: int, end: int) -> set[str]:
+    def left_alone(
+        self, process: Process, start: int, end: int, *, files: bool = False
+    ) -> set[str]:
         """Return why memory in [start, end) is left alone, whatever is done to the rest."""
-        return {why for mapping, why in self._current(process).left if meets(mapping, start, end)}
+        current = self._current(process)
+        found = {why for mapping, why in current.left if meets(mapping, start, end)}
+        if not files and any(is_shared(one) for one, _ in parts(current.mappings, start, end)):
+            found.add(SHARED)
+        return found
 
     def runs_guest(self, process: Process) -> bool:
         """Tell whether the process runs a virtual machine by now."""
@@ -96,6 +114,11 @@ class Maps:
         return found
 
 
+def is_shared(mapping: Mapping) -> bool:
+    """Tell whether all who map the same see what one of them writes."""
+    return mapping.permissions.endswith("s")
+
+
 def is_held(process: Process) -> bool:
     """Tell whether the process still lives: what was opened by its pid before is its own."""
     if process.pidfd < 0:
@@ -117,7 +140,7 @@ def _sorted_out(text: bytes) -> tuple[tuple[Mapping, ...], tuple[tuple[Mapping, 
             continue
         if why := why_unobservable(mapping, device):
             left.append((mapping, f"{why}: left alone"))
-        elif mapping.permissions.endswith("s"):
+        elif is_shared(mapping) and kind_of(mapping) != "file":
             left.append((mapping, SHARED))
         else:
             found.append(mapping)

@@ -10,6 +10,11 @@ GUEST = "runs a virtual machine: what its guest uses cannot be seen"
 NO_LOOK = "accessed bits cannot be read here"
 NO_HANDLE = "no descriptor of the process could be opened"
 NO_HUGE_PAGES = "the process has huge pages switched off (prctl PR_SET_THP_DISABLE)"
+NOT_WATCHED = "nobody watched these pages for so long yet: left alone until then"
+OTHERS = "pages that other processes map as well: left alone"
+LOCKED = "locked pages (mlock): left alone"
+UNWRITTEN = "pages of shared files that are not written yet, or of tmpfs: left alone"
+CUT = "parts of large folios that are mapped in part: left alone"
 NOT_READ = "not permitted to read the process' memory map"
 NOT_ADVISED = (
     "process_madvise on the process is not permitted: CAP_SYS_NICE is missing, "
@@ -33,6 +38,11 @@ class Obstacles:
             return {}
         told.add((scheme.title, why))
         return {why: 1}
+
+    def was_told(self, scheme: Scheme, process: Process, why: str) -> bool:
+        """Tell whether telling it again would tell nothing."""
+        _, told = self._told.get(process.target_id, (process, set[tuple[str, str]]()))
+        return (scheme.title, why) in told
 
     def _forget_ended(self) -> None:
         for target_id in [key for key, (process, _) in self._told.items() if process.pidfd < 0]:

@@ -22,6 +22,8 @@ from isotherm.targets.processes import Process
 Outcome = tuple[int, dict[str, int]]
 
 HUGE_STAYS = "huge pages cannot be made active from outside"
+#: Advice that clears accessed bits, whatever else comes of it.
+_CLEARING = (madvise.COLD, madvise.PAGEOUT)
 STAYED = "left by the kernel as it was: in use, dirty, or no space for it"
 
 
@@ -40,6 +42,10 @@ class Place:
         """Survey [start, end); `ProcessLookupError` if the memory is gone."""
         self.start, self.end = start, end
         self.survey.read(self.pagemap_fd, self.target, start, end, detail)
+
+    def tell(self, runs: bytes) -> None:
+        """Tell the map of pages that the accessed bits of `runs` are about to be cleared."""
+        self.survey.tell(self.target, runs)
 
     def recount(
         self, runs: bytes, need: Fact, avoid: Fact, *, detail: int = SURVEY_ENTRIES
@@ -82,6 +88,8 @@ def size_of(runs: bytes) -> int:
 def _advise(
     place: Place, advice: int, runs: bytes, max_bytes: int = madvise.CALL_BYTES
 ) -> dict[str, int]:
+    if advice in _CLEARING:
+        place.tell(runs)
     outcomes = advise(place.process.pidfd, advice, max_bytes, runs)
     return madvise.refusals(outcomes, advice)
 
@@ -97,6 +105,7 @@ def _pageout(place: Place, runs: bytes) -> Outcome:
 
 def _cold(place: Place, runs: bytes) -> Outcome:
     """Count what is not young afterwards; where that cannot be seen, what was not refused."""
+    place.tell(runs)
     outcomes = advise(place.process.pidfd, madvise.COLD, madvise.CALL_BYTES, runs)
     errors = madvise.refusals(outcomes, madvise.COLD)
     taken = b"".join(

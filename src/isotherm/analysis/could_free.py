@@ -52,7 +52,9 @@ def movable(
     use: PageUse, targets: Sequence[Target], mappings: MappingOf[int, Sequence[Mapping]]
 ) -> PageUse:
     """
-    Return the same without shared mappings (MAP_SHARED), which schemes leave alone.
+    Return the same without shared mappings (MAP_SHARED) that schemes leave alone.
+
+    Clean pages of shared files are paged out; where pages are not told apart, none are promised.
 
     targets: those that rows speak of; mappings: their address maps, by target id.
     """
@@ -61,7 +63,11 @@ def movable(
         for mapping in mappings.get(target.id, ()):
             key = index, mapping.title
             shared[key] = shared.get(key, True) and mapping.permissions.endswith("s")
-    rows = tuple(row for row in use.rows if not shared.get((row.target, row.what), False))
+    rows = tuple(
+        row
+        for row in use.rows
+        if (use.exact and row.kind == "file") or not shared.get((row.target, row.what), False)
+    )
     return replace(use, rows=rows)
 
 

@@ -28,7 +28,7 @@ _KINDS: tuple[Kind, ...] = ("anon", "file", "shmem")
 _MOST_ROWS = 500
 _OTHERS = "(others)"
 _ANON, _FILE = 0, 1
-_PRIVATE_FILE = 1
+_PRIVATE_FILE, _KEPT = 1, 2
 
 
 class _TimedBulk:
@@ -144,6 +144,11 @@ class NativePageMap:
         """Note that somebody found pages of [start, end) young, and clears them."""
         self._core.seen(target, start, end, self._clock.now_ns())
 
+    @property
+    def core(self) -> _core.PageMap:
+        """The map itself, for who asks it of single pages from the same thread."""
+        return self._core
+
     def stats(self) -> _core.PageMapStats:
         """Return counts and costs since the start."""
         return self._core.stats()
@@ -161,9 +166,13 @@ class NativePageMap:
             if key not in rows and len(rows) - first >= _MOST_ROWS:
                 key = (index, _OTHERS, kind)
             row = rows.setdefault(key, len(rows))
-            private = kind != "anon" and not mapping.permissions.endswith("s")
+            shared = mapping.permissions.endswith("s")
             what = _ANON if kind == "anon" else _FILE
-            flags = _PRIVATE_FILE if private else 0
+            flags = 0
+            if kind != "anon" and not shared:
+                flags = _PRIVATE_FILE
+            elif kind == "shmem":
+                flags = _KEPT
             for part in self._parts(mapping):
                 words.extend((part.start, part.end, row | what << 32 | flags << 40))
         return words

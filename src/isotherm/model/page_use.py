@@ -38,7 +38,8 @@ class UseRow(NamedTuple):
     Per length of time T of `PageUse.windows_ns`: used_low, used, used_high: bytes used within a
     window of T, at least, by best estimate, at most (unseen and uncovered memory included).
     idle: bytes that were surely not used for T or longer; idle_own: those of them that nobody else
-    maps, so that they could be taken out of memory.
+    maps, and that are not shared memory or written pages of shared files, which stay: they could
+    be taken out of memory.
     """
 
     target: int

@@ -10,7 +10,6 @@
 #include "sys/clock.h"
 #include "sys/page.h"
 #include "sys/page_idle.h"
-#include "walker/cleared_pages.h"
 #include "sys/vma.h"
 
 #define LEVELS 256		// of "checks that the region already had"
@@ -204,9 +203,6 @@ static void settle(struct access_bpf *access, struct candidate *candidate, int e
 	if (access->map)
 		page_map_seen(access->map, sample->target, candidate->start,
 			      candidate->start + candidate->size, monotonic_ns());
-	cleared_pages_note(walker_cleared_pages(access->walker),
-			   walker_targets(access->walker, NULL)[sample->target].pid, sample->addr,
-			   monotonic_ns());
 }
 
 /** Clear the chosen candidates [from, to), all of one target; address order makes doubles neighbours. */

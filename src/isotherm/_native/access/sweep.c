@@ -3,7 +3,6 @@
 #include <sys/uio.h>
 #include "access/clear.h"
 #include "sys/page_idle.h"
-#include "walker/cleared_pages.h"
 #include "access/sweep.h"
 #include "access/whole.h"
 #include "sys/page.h"
@@ -63,12 +62,6 @@ static void next_target(struct sweeper *sweeper, const struct target_memory *mem
 struct sweep_unit *sweeper_due(struct sweeper *sweeper, struct target_memory *memories, size_t nr,
 			       uint64_t now_ns, size_t *target)
 {
-	if (cleared_pages_are_kept(walker_cleared_pages(sweeper->walker))) {
-		// Who asks for idle pages clears all memory in his own time, and a sweep in between would
-		// have pages in use take for idle.
-		sweeper->first_done = true;
-		return NULL;
-	}
 	bucket_fill(&sweeper->bucket, now_ns);
 	if (sweeper->bucket.tokens <= 0 || !sweeper->bucket.rate)
 		return NULL;

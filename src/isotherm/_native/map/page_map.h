@@ -18,6 +18,7 @@ struct map_area {
 	uint8_t flags;		// MAP_AREA_*
 };
 #define MAP_AREA_PRIVATE_FILE 1	// pages that may be written to are the process' own
+#define MAP_AREA_KEPT 2		// shared, and nowhere but in memory: no action takes its pages out
 
 /** Blocks side by side, and what is known of them, by kind of area. */
 struct map_chunk {

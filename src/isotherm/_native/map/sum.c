@@ -151,6 +151,7 @@ struct doubtful {
 	uint16_t page;
 	bool alone;	// nobody else maps it
 	bool anonymous;	// though its mapping is of a file
+	bool kept;	// no action takes it out: of a shared file, and may have been written to
 };
 
 static int by_frame(const void *a, const void *b)
@@ -223,7 +224,7 @@ static int settle(struct work *work, const struct map_table *table, const struct
 		struct sum_row *row = row_of(work->sum, area, pages[i].anonymous, pages[i].frame);
 
 		if (pages[i].alone) {
-			add(row, use, bytes, !use->use.unseen);
+			add(row, use, bytes, !use->use.unseen && !pages[i].kept);
 			continue;
 		}
 		frame_add(&work->frames.at[pages[i].known], &use->use);
@@ -263,7 +264,9 @@ static int sum_area(struct work *work, const struct map_table *table, const stru
 			add(row_of(work->sum, area, true, bulk_frame(format, entry)), &uses[byte],
 			    (double)each * PAGE, !uses[byte].use.unseen);
 		else
-			doubtful[nr++] = (struct doubtful){.frame = bulk_frame(format, entry), .page = (uint16_t)i};
+			doubtful[nr++] = (struct doubtful){
+				.frame = bulk_frame(format, entry), .page = (uint16_t)i,
+				.kept = area->flags & MAP_AREA_KEPT || (!writable && entry & format->write)};
 	}
 	for (size_t byte = 0; one_node && byte < MAP_ABSENT; byte++)
 		if (counts[byte])

@@ -20,6 +20,10 @@ struct walker;
 /** The walker inside a _core.Walker, closed or not, or NULL with TypeError set. */
 struct walker *walker_of(PyObject *object);
 
+struct page_map;
+/** The map inside a _core.PageMap; NULL if it is closed or in use, or, with TypeError set, none. */
+struct page_map *page_map_of(PyObject *object);
+
 struct access_bpf;
 /** The access check inside a _core.AccessBpf, closed or not; NULL without an exception: it is none. */
 struct access_bpf *access_of(PyObject *object);

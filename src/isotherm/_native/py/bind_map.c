@@ -490,10 +490,23 @@ static PyType_Spec map_spec = {
 	.slots = map_slots,
 };
 
+static PyTypeObject *map_type;
+
+struct page_map *page_map_of(PyObject *object)
+{
+	struct map_object *self = (struct map_object *)object;
+
+	if (!map_type || !PyObject_TypeCheck(object, map_type)) {
+		PyErr_SetString(PyExc_TypeError, "not a PageMap");
+		return NULL;
+	}
+	return self->closed || self->busy ? NULL : &self->map;
+}
+
 int bind_map(PyObject *module)
 {
 	PyTypeObject *type = add_type(module, "PageMap", &map_spec);
 
-	Py_XDECREF((PyObject *)type);
+	map_type = type;	// kept, to know its objects by
 	return type ? 0 : -1;
 }

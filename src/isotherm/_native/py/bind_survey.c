@@ -11,12 +11,14 @@
 #include "sys/page.h"
 
 #define MAX_PAGES (1 << 20)	// of one survey: 4 GiB of memory, 26 MiB of ours
+#define MAX_PIECE (UINT64_C(1) << 40)
 
 struct survey_object {
 	PyObject_HEAD
 	struct gate gate;
 	struct survey survey;
 	PyObject *walker;	// NULL without one
+	PyObject *map;		// likewise
 };
 
 static struct gate *gate_of(PyObject *object)
@@ -52,7 +54,7 @@ static void leave_both(PyObject *object)
 
 static PyObject *survey_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	PyObject *walker_object = Py_None;
+	PyObject *walker_object = Py_None, *map = Py_None;
 	struct walker *walker = NULL;
 	struct survey_object *self;
 
@@ -60,9 +62,11 @@ static PyObject *survey_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 		PyErr_SetString(PyExc_TypeError, "Survey takes no keyword arguments");
 		return NULL;
 	}
-	if (!PyArg_ParseTuple(args, "|O", &walker_object))
+	if (!PyArg_ParseTuple(args, "|OO", &walker_object, &map))
 		return NULL;
 	if (walker_object != Py_None && !(walker = walker_of(walker_object)))
+		return NULL;
+	if (map != Py_None && !page_map_of(map) && PyErr_Occurred())
 		return NULL;
 	if (walker && enter_gate(walker_gate(walker), "walker") < 0)
 		return NULL;
@@ -73,6 +77,7 @@ static PyObject *survey_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 		return NULL;
 	survey_init(&self->survey, walker);
 	self->walker = walker ? Py_NewRef(walker_object) : NULL;
+	self->map = map != Py_None ? Py_NewRef(map) : NULL;
 	gate_init(&self->gate);
 	return (PyObject *)self;
 }
@@ -101,6 +106,7 @@ static void survey_dealloc(PyObject *object)
 	if (gate_close(&self->gate))
 		survey_deinit(&self->survey);
 	gate_deinit(&self->gate);
+	Py_XDECREF(self->map);
 	Py_XDECREF(self->walker);
 	free_object(object);
 }
@@ -115,6 +121,15 @@ static Py_ssize_t pages_of(unsigned long long start, unsigned long long end)
 	return (end - start) / PAGE;
 }
 
+/**
+ * Have the survey, entered, know its map for a call, in which nobody else comes to the map: the gate
+ * of the walker is held, or the interpreter.
+ */
+static void find_map(struct survey_object *self)
+{
+	survey_ask(&self->survey, self->map ? page_map_of(self->map) : NULL, self->survey.idle_ns);
+}
+
 static PyObject *survey_read_method(PyObject *object, PyObject *args)
 {
 	int fd, detail = SURVEY_FOLIOS, err;
@@ -125,6 +140,7 @@ static PyObject *survey_read_method(PyObject *object, PyObject *args)
 	if (!PyArg_ParseTuple(args, "inKK|i", &fd, &target, &start, &end, &detail) ||
 	    (nr = pages_of(start, end)) < 0 || !(survey = enter_both(object)))
 		return NULL;
+	find_map((struct survey_object *)object);
 	Py_BEGIN_ALLOW_THREADS
 	err = survey_read(survey, fd, target, start, nr, detail);
 	leave_both(object);
@@ -134,19 +150,84 @@ static PyObject *survey_read_method(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
-static PyObject *survey_remember_method(PyObject *object, PyObject *args)
+static PyObject *survey_ask_method(PyObject *object, PyObject *args)
 {
-	unsigned long long within_ns;
+	struct survey_object *self = (struct survey_object *)object;
+	unsigned long long idle_ns;
 	struct survey *survey;
-	int err;
 
-	if (!PyArg_ParseTuple(args, "K", &within_ns) || !(survey = enter_both(object)))
+	if (!PyArg_ParseTuple(args, "K", &idle_ns) || !(survey = enter(object)))
 		return NULL;
-	err = survey_remember(survey, within_ns);
+	survey_ask(survey, NULL, idle_ns);
+	gate_leave(gate_of(object));
+	return PyBool_FromLong(self->map != NULL);
+}
+
+static PyObject *survey_recall_method(PyObject *object, PyObject *args)
+{
+	unsigned long long now_ns;
+	struct survey *survey;
+	Py_ssize_t target;
+
+	if (!PyArg_ParseTuple(args, "nK", &target, &now_ns) || !(survey = enter_both(object)))
+		return NULL;
+	find_map((struct survey_object *)object);
+	survey_recall(survey, target, now_ns);
 	leave_both(object);
-	if (err)
-		return PyErr_NoMemory();
 	Py_RETURN_NONE;
+}
+
+static PyObject *survey_tell_method(PyObject *object, PyObject *args)
+{
+	struct survey *survey;
+	Py_ssize_t target;
+	Py_buffer runs;
+
+	if (!PyArg_ParseTuple(args, "ny*", &target, &runs))
+		return NULL;
+	survey = enter_both(object);
+	if (survey) {
+		find_map((struct survey_object *)object);
+		survey_tell(survey, target, runs.buf, runs.len / sizeof(struct survey_run));
+		leave_both(object);
+	}
+	PyBuffer_Release(&runs);
+	if (!survey)
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static PyObject *survey_may_be_idle_method(PyObject *object, PyObject *args)
+{
+	unsigned long long start, end;
+	struct survey_run *runs = NULL;
+	struct survey *survey;
+	bool early = false;
+	Py_ssize_t target;
+	size_t nr = 0;
+
+	if (!PyArg_ParseTuple(args, "nKK", &target, &start, &end))
+		return NULL;
+	if (start % PAGE || end % PAGE || start > end || end - start > MAX_PIECE) {
+		PyErr_SetString(PyExc_ValueError, "[start, end) must be whole pages, at most 1 TiB");
+		return NULL;
+	}
+	runs = malloc(((end - start) / BLOCK + 2) * sizeof(*runs));
+	if (!runs)
+		return PyErr_NoMemory();
+	survey = enter_both(object);
+	if (survey) {
+		find_map((struct survey_object *)object);
+		Py_BEGIN_ALLOW_THREADS
+		nr = survey_may_be_idle(survey, target, start, end, runs, &early);
+		leave_both(object);
+		Py_END_ALLOW_THREADS
+	}
+	PyObject *result = survey ? Py_BuildValue("(y#O)", (const char *)runs, (Py_ssize_t)(nr * sizeof(*runs)),
+						  early ? Py_True : Py_False) : NULL;
+
+	free(runs);
+	return result;
 }
 
 static PyObject *survey_load(PyObject *object, PyObject *args)
@@ -340,7 +421,10 @@ static PyObject *fault_in(PyObject *module, PyObject *args)
 
 static PyMethodDef survey_methods[] = {
 	{"read", survey_read_method, METH_VARARGS, NULL},
-	{"remember", survey_remember_method, METH_VARARGS, NULL},
+	{"ask", survey_ask_method, METH_VARARGS, NULL},
+	{"recall", survey_recall_method, METH_VARARGS, NULL},
+	{"tell", survey_tell_method, METH_VARARGS, NULL},
+	{"may_be_idle", survey_may_be_idle_method, METH_VARARGS, NULL},
 	{"load", survey_load, METH_VARARGS, NULL},
 	{"facts", survey_facts, METH_NOARGS, NULL},
 	{"pick", WITH_KEYWORDS(survey_pick_method), METH_VARARGS | METH_KEYWORDS, NULL},

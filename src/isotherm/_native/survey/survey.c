@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "walker/cleared_pages.h"
 #include "survey/survey.h"
 #include "sys/clock.h"
 #include "sys/page.h"
@@ -19,7 +18,11 @@
 #define PM_PRESENT (1ULL << 63)
 // linux/kernel-page-flags.h
 #define KPF_REFERENCED (1ULL << 2)
+#define KPF_DIRTY (1ULL << 4)
 #define KPF_ACTIVE (1ULL << 6)
+#define KPF_WRITEBACK (1ULL << 8)
+#define KPF_ANON (1ULL << 12)
+#define KPF_SWAPBACKED (1ULL << 14)
 #define KPF_HEAD (1ULL << 15)
 #define KPF_TAIL (1ULL << 16)
 #define KPF_HUGE (1ULL << 17)
@@ -222,6 +225,7 @@ static uint16_t facts_of(uint64_t flags)
 {
 	return (flags & KPF_ACTIVE ? PAGE_ACTIVE : 0) | (flags & KPF_REFERENCED ? PAGE_REFERENCED : 0) |
 	       (flags & (KPF_UNEVICTABLE | KPF_MLOCKED) ? PAGE_LOCKED : 0) |
+	       (flags & (KPF_DIRTY | KPF_WRITEBACK | KPF_SWAPBACKED) && !(flags & KPF_ANON) ? PAGE_DIRTY : 0) |
 	       (flags & KPF_ZERO ? PAGE_ZERO : 0) |
 	       (flags & (KPF_HUGE | KPF_HWPOISON | KPF_NOPAGE | KPF_OFFLINE) ? PAGE_SPECIAL : 0) |
 	       (flags & KPF_RESERVED && !(flags & KPF_ZERO) ? PAGE_SPECIAL : 0);
@@ -339,25 +343,6 @@ static void read_cgroups(struct survey *survey)
 	}
 }
 
-int survey_remember(struct survey *survey, uint64_t within_ns)
-{
-	survey->remember_ns = within_ns;
-	return within_ns && survey->walker ? cleared_pages_begin(walker_cleared_pages(survey->walker)) : 0;
-}
-
-/** Pages that only look old because the sampler cleared them are young. */
-static void add_cleared(struct survey *survey, size_t target)
-{
-	const struct cleared_pages *cleared = walker_cleared_pages(survey->walker);
-	int32_t pid = walker_targets(survey->walker, NULL)[target].pid;
-	uint64_t now = monotonic_ns();
-
-	for (size_t i = 0; i < survey->nr; i++)
-		if ((survey->facts[i] & (PAGE_PRESENT | PAGE_YOUNG)) == PAGE_PRESENT &&
-		    cleared_pages_since(cleared, pid, survey->start + i * PAGE, now, survey->remember_ns))
-			survey->facts[i] |= PAGE_YOUNG;
-}
-
 int survey_read(struct survey *survey, int pagemap_fd, size_t target, uint64_t start, size_t nr,
 		enum survey_detail detail)
 {
@@ -376,8 +361,8 @@ int survey_read(struct survey *survey, int pagemap_fd, size_t target, uint64_t s
 	}
 	if (detail >= SURVEY_FOLIOS)
 		read_flags(survey);
-	if (detail >= SURVEY_FOLIOS && survey->walker && survey->remember_ns)
-		add_cleared(survey, target);
+	if (detail >= SURVEY_FOLIOS && survey->walker)
+		survey_recall(survey, target, monotonic_ns());
 	if (detail >= SURVEY_CGROUPS && survey->cgroup_fd >= 0)
 		read_cgroups(survey);
 	return 0;

@@ -26,13 +26,19 @@ enum page_fact {
 	PAGE_SPECIAL = 1024,	// hugetlb, reserved, poisoned
 	PAGE_JOINED = 2048,	// of the same folio as the page before
 	PAGE_TORN = 4096,	// its folio reaches beyond what was surveyed, is mapped in part, or unknown
+	PAGE_DIRTY = 8192,	// no anonymous one, and in memory only: not written yet, or of shmem
+	PAGE_USED = 16384,	// young, or cleared by others since it was used; see survey_ask()
+	PAGE_EARLY = 32768,	// not watched for so long as was asked for
 };
+
+struct page_map;
 
 struct survey {
 	struct walker *walker;	// not owned; NULL: accessed bits are unknown
 	int flags_fd, cgroup_fd;	// -1: not available
 	struct thp thp;
-	uint64_t remember_ns;	// survey_remember()
+	struct page_map *map;	// survey_ask()
+	uint64_t idle_ns;
 	uint64_t start;
 	size_t nr, capacity;	// pages
 	uint16_t *facts;
@@ -83,17 +89,31 @@ enum survey_detail {
 };
 
 /**
- * From now on a page counts as young in survey_read() with SURVEY_FOLIOS or more also if it was so
- * for the sampler in the last @within_ns, which cleared it; 0: only by its accessed bit. The first
- * call makes the sampler remember, and leave sweeps to the caller. 0 or -ENOMEM.
+ * From now on survey_read() with SURVEY_FOLIOS or more tells by @map, where there is one, which pages
+ * were used in the last @idle_ns: PAGE_USED, PAGE_EARLY. Without a map used is what is young.
  */
-int survey_remember(struct survey *survey, uint64_t within_ns);
+static inline void survey_ask(struct survey *survey, struct page_map *map, uint64_t idle_ns)
+{
+	survey->map = map;
+	survey->idle_ns = idle_ns;
+}
 /**
  * Look at @nr pages from @start, of the memory that @pagemap_fd is open on and that target @target
  * of the walker is. 0, -ESRCH if that memory is gone, or -errno.
  */
 int survey_read(struct survey *survey, int pagemap_fd, size_t target, uint64_t start, size_t nr,
 		enum survey_detail detail);
+
+/** What was asked, of the pages surveyed now; a part of survey_read(). */
+void survey_recall(struct survey *survey, size_t target, uint64_t now_ns);
+/** Tell the map that the young pages of @runs, as surveyed now, are about to be cleared. */
+void survey_tell(struct survey *survey, size_t target, const struct survey_run *runs, size_t nr);
+/**
+ * The blocks of [start, end) in which the map knows of a page that may be idle, in @runs; their
+ * number. @early is set if a page elsewhere was not watched for so long.
+ */
+size_t survey_may_be_idle(const struct survey *survey, size_t target, uint64_t start, uint64_t end,
+			  struct survey_run *runs, bool *early);
 
 /**
  * The chosen folios as runs of neighbours, at most survey.nr; their number. @passed: bytes that the

@@ -12,11 +12,6 @@ const struct walker_facts *walker_facts(const struct walker *walker)
 	return &walker->facts;
 }
 
-struct cleared_pages *walker_cleared_pages(struct walker *walker)
-{
-	return &walker->cleared_pages;
-}
-
 struct gate *walker_gate(struct walker *walker)
 {
 	return &walker->gate;

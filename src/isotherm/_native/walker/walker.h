@@ -56,7 +56,6 @@ struct walker_target {
 };
 
 struct walker;
-struct cleared_pages;
 struct failure;
 struct page_format;
 struct gate;
@@ -98,8 +97,6 @@ int walker_set_targets(struct walker *walker, const struct walker_target *target
 const struct walker_target *walker_targets(const struct walker *walker, size_t *nr);
 /** Changes with every walker_set_targets(): indices of before mean nothing any more. */
 uint64_t walker_targets_epoch(const struct walker *walker);
-/** What the sampler, of all who read through this walker, found young and cleared. */
-struct cleared_pages *walker_cleared_pages(struct walker *walker);
 /** Take a target that exec'd (or is new) as it is found at the next read. */
 void walker_accept(struct walker *walker, size_t target);
 

@@ -280,7 +280,6 @@ void walker_close(struct walker *walker)
 	free(walker->slot_request);
 	free(walker->targets);
 	free(walker->tracked);
-	cleared_pages_end(&walker->cleared_pages);
 }
 
 void walker_free(struct walker *walker)

@@ -7,7 +7,6 @@
 #include "walker/page_table.h"
 #include "sys/failure.h"
 #include "sys/gate.h"
-#include "walker/cleared_pages.h"
 #include "walker/walker.h"
 
 enum kernel_symbol {
@@ -53,7 +52,6 @@ struct walker {
 	uint64_t call;
 	uint32_t *local_target;		// max_targets: index of each target of this call
 	uint32_t *slot_request;		// max_slots: request of each slot of this call
-	struct cleared_pages cleared_pages;
 };
 
 /** Write a reason to @error; returns @code. */

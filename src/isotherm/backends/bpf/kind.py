@@ -80,13 +80,15 @@ class _Bpf(BackendKind):
         from isotherm.backends.bpf.look import BpfLook
 
         # A map of pages clears what is young at the start, as a sweep does, and takes note of it.
+        # Who asks for idle pages asks it: of all who clear bits, it alone knows since when.
         alone = opening.wish.policy == MAP
-        maps = alone or (opening.pages.beside and not opening.schemes)
+        idle = any(scheme.idle_us for scheme in opening.schemes)
+        maps = alone or idle or opening.pages.beside
         look = BpfLook(opening.processes, overhead=opening.overhead, sweep=not maps)
-        force = opening.force_guests
-        act = ActOnProcesses(look, lambda: Actor(look.walker, force_guests=force))
         stall_ns = opening.pages.stall_ns
         pages = look.page_map(opening.overhead, stall_ns, alone=alone) if maps else None
+        core, force = pages.core if pages else None, opening.force_guests
+        act = ActOnProcesses(look, lambda: Actor(look.walker, core, force_guests=force))
         return open_look(look, act, opening, page_map=pages)
 
     def self_test(self) -> SelfTest:

@@ -28,6 +28,9 @@ class Fact(IntFlag):
     SPECIAL = _core.PAGE_SPECIAL
     JOINED = _core.PAGE_JOINED
     TORN = _core.PAGE_TORN
+    DIRTY = _core.PAGE_DIRTY
+    USED = _core.PAGE_USED
+    EARLY = _core.PAGE_EARLY
 
 
 _PAGEMAP_SCAN = 0xC0606610  # _IOWR('f', 16, struct pm_scan_arg) of linux/fs.h, Linux 6.7
