@@ -281,6 +281,7 @@ class PageMapStats(TypedDict):
     shared_pages: int
     present_pages: int
     used_pages: int
+    turns: int
 
 class PageMap:
     """

@@ -83,8 +83,8 @@ def run(made, memory, ns, each=lambda: None):
         each()
 
 
-def ages(made, memory, first, count=1, target=0):
+def ages(made, first, count=1, target=0):
     """What the map says of pages: (low, best, high, idle) each, as places in WINDOWS."""
     start = BASE + first * PAGE
-    found = made.ages(target, start, start + count * PAGE, memory.now, WINDOWS)
+    found = made.ages(target, start, start + count * PAGE, WINDOWS)
     return [tuple(found[i : i + 4]) for i in range(0, len(found), 4)]

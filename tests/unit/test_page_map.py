@@ -28,7 +28,7 @@ NO_PAGE = (0xFF,) * 4
 
 def known(made, memory):
     """Resident, unseen and uncovered bytes of all."""
-    rows, _ = made.sum(memory.now, 1, WINDOWS, array("Q"))
+    rows, _ = made.sum(1, WINDOWS, array("Q"))
     return [sum(row[3][i] for row in rows) for i in range(3)]
 
 
@@ -39,7 +39,7 @@ def test_what_is_told_of_the_time_before_a_clear_is_not_of_long_ago():
     began = memory.now
     run(made, memory, 3 * SECOND)
     made.seen(0, BASE, BASE + PAGE, began)
-    assert ages(made, memory, 0)[0][0] < len(WINDOWS)
+    assert ages(made, 0)[0][0] < len(WINDOWS)
 
 
 def test_what_is_not_mapped_any_more_is_not_counted():
@@ -108,8 +108,8 @@ def test_what_others_clear_is_used_and_does_not_upset_what_changes():
     memory.set(7, 1, YOUNG)
     made.seen(0, BASE + 7 * PAGE, BASE + 8 * PAGE, memory.now)
     memory.set(7, 1, OLD)
-    assert ages(made, memory, 7)[0][3] == 0
-    assert ages(made, memory, 8)[0][3] > 0
+    assert ages(made, 7)[0][3] == 0
+    assert ages(made, 8)[0][3] > 0
     memory.set(0, 512, 0)
     run(made, memory, 40 * SECOND)
     assert made.stats()["used_pages"] == 0
@@ -134,7 +134,7 @@ def test_a_page_outside_of_an_area_that_shrinks_is_forgotten():
     run(made, memory, 2 * SECOND)
     made.set_areas(0, words((0, 100)))
     run(made, memory, 40 * SECOND)
-    assert ages(made, memory, 100) == [NO_PAGE]
+    assert ages(made, 100) == [NO_PAGE]
     assert known(made, memory)[0] == 100 * PAGE
 
 
@@ -145,7 +145,7 @@ def test_pages_that_come_and_go_are_no_pages_in_between():
     run(made, memory, 10 * SECOND)
     memory.set(5, 1, 0)
     run(made, memory, 20 * SECOND)
-    assert ages(made, memory, 5) == [NO_PAGE]
+    assert ages(made, 5) == [NO_PAGE]
     memory.set(5, 1, YOUNG)
     run(made, memory, 30 * SECOND)
-    assert ages(made, memory, 5)[0][3] < ages(made, memory, 6)[0][3]
+    assert ages(made, 5)[0][3] < ages(made, 6)[0][3]

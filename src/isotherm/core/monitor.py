@@ -25,7 +25,7 @@ from isotherm.model.attrs import Attrs
 from isotherm.model.page_use import PageUse
 from isotherm.model.scheme import Scheme
 from isotherm.model.scheme_state import SchemeState
-from isotherm.model.snapshot import LEAST_USED_US, Cost, Snapshot
+from isotherm.model.snapshot import LEAST_USED_US, Columns, Cost, Snapshot
 from isotherm.model.target import Mapping
 
 #: A control call, and the count of passed samples from which on it is due.
@@ -34,6 +34,8 @@ _Control = tuple[int, Callable[[], None]]
 _REST_NS = 100_000_000
 #: By so much a window may end after its time, if half of it is over.
 _GRACE_NS = 500_000_000
+#: What a map of pages knew so long ago is told once more at the end.
+_NEWS_NS = 1_000_000_000
 
 
 class Monitor:
@@ -92,6 +94,7 @@ class Monitor:
         self._governor = governor
         self._page_map = page_map
         self._map_due_ns = 0
+        self._used_at_ns = 0
         self._targets: dict[int, TargetRanges] = {}
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
         self._mappings_changed = False
@@ -111,7 +114,8 @@ class Monitor:
         over within half of its length and half a second, or a twentieth of it, is still given.
 
         A vanished target is a normal outcome; what its last window saw is not reported. While all
-        schemes rest, by their watermarks, there are no windows.
+        schemes rest, by their watermarks, there are no windows. Where a map of pages is kept, a
+        last snapshot without regions says what it knows at the end.
         """
         schedule, policy = self._schedule, self.policy
         self._start()
@@ -128,7 +132,7 @@ class Monitor:
             if window_ended:
                 self._tune(due)
                 schedule.end_window(due, self._attrs)
-                snapshot = self._publish(last=until_ns is not None and self._ends_by(until_ns))
+                snapshot = self._publish(policy.columns(), self._map_use(until_ns))
                 given_ns = time.thread_time_ns()
                 yield snapshot
                 # What the reader does with a snapshot is not a cost of monitoring.
@@ -139,6 +143,7 @@ class Monitor:
                 policy.update(self._look_for_targets(), self._attrs)
             if window_ended and not self.look.alive():
                 break
+        yield from self._last_use()
 
     @property
     def name(self) -> str:
@@ -310,10 +315,6 @@ class Monitor:
             return to_end
         return max(0, -(-left_ns // sample_ns))
 
-    def _ends_by(self, until_ns: int) -> bool:
-        """Tell, at the end of a window, whether there may be no time for another one."""
-        return until_ns - self._clock.now_ns() < 2 * self._attrs.aggr_us * 1000
-
     def _grace_ns(self) -> int:
         sample_ns, aggr_ns = self._attrs.sample_us * 1000, self._attrs.aggr_us * 1000
         return max(sample_ns, aggr_ns // 20, min(aggr_ns // 2, _GRACE_NS))
@@ -336,10 +337,22 @@ class Monitor:
         """Return within which time pages count as used: a window, but not less than a second."""
         return 1000 * max(LEAST_USED_US, self._attrs.aggr_us)
 
-    def _map_use(self, *, last: bool) -> PageUse | None:
+    def _map_use(self, until_ns: int | None) -> PageUse | None:
+        """Return what the map of pages knows, if it is time: by all means if this may be the end."""
         if self._page_map is None:
             return None
-        return self._page_map.sum() if last else self._page_map.take()
+        if until_ns is not None:
+            left_ns = until_ns - self._clock.now_ns()
+            if left_ns < 2 * self._attrs.aggr_us * 1000:
+                return self._page_map.sum()
+        return self._page_map.take()
+
+    def _last_use(self) -> Iterator[Snapshot]:
+        """Give what the map of pages knows at the end, if that is news; without regions."""
+        if self._page_map is None or not self._targets or not self.look.alive():
+            return
+        if self._clock.now_ns() - self._used_at_ns > _NEWS_NS:
+            yield self._publish(Columns(), self._page_map.sum())
 
     def _run_control_calls(self) -> None:
         for call in [call for call in self._control if call[0] <= self._schedule.sis]:
@@ -371,10 +384,11 @@ class Monitor:
             schedule.retime(self._attrs, new)
             self._set_attrs(new, aggregating=False)
 
-    def _publish(self, *, last: bool) -> Snapshot:
+    def _publish(self, columns: Columns, use: PageUse | None) -> Snapshot:
         started, self._window_start_ns = self._window_start_ns, self._clock.wall_ns()
         cpu_ns, self._cpu_ns = self._cpu_ns, time.thread_time_ns()
-        columns, use = self.policy.columns(), self._map_use(last=last)
+        if use is not None:
+            self._used_at_ns = use.monotonic_ns
         if use is not None and columns.used is None and isinstance(self._page_map, RunMap):
             columns = replace(columns, used=self._page_map.used_in(columns, self._used_ns()))
         snapshot = Snapshot(

@@ -98,6 +98,8 @@ static size_t cut_range(struct access_bpf *access, size_t target, const struct b
 static int clear_by_advice(struct access_bpf *access, size_t target, struct bulk_range *ranges, size_t nr)
 {
 	struct target_memory *memory = &access->memories[target];
+	// An answer of a second ago is not good enough for what is cleared all the time.
+	access->sweeper.thp.asked_ns = 0;
 	bool none_split = thp_none_split(&access->sweeper.thp, monotonic_ns());
 	uint64_t known_start = 0, known_end = 0;
 	struct cut cut = {.nr = 0};

@@ -93,9 +93,6 @@ int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr)
 		targets[i].id = ids[i];
 		for (size_t j = 0; j < map->nr_targets; j++)
 			if (map->targets[j].id == ids[i]) {
-				// Its memory went, by exec maybe: what there is of it now is another one's.
-				if (map->targets[j].gone)
-					forget_target(map, &map->targets[j]);
 				targets[i] = map->targets[j];
 				map->targets[j] = (struct map_target){.id = UINT32_MAX};
 				break;
@@ -106,8 +103,7 @@ int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr)
 	free(map->targets);
 	map->targets = targets;
 	map->nr_targets = nr;
-	map->at = map->clear_from = (struct map_place){0};
-	map->any_unpaid = false;
+	map->at_target = map->at_chunk = 0;
 	return 0;
 }
 
@@ -260,8 +256,11 @@ void page_map_seen(struct page_map *map, size_t index, uint64_t start, uint64_t 
 			struct map_table *table =
 				map_chunk_table(chunk, kind, (addr - chunk->base) / BLOCK);
 
+			struct map_totals before = map_totals_of(table);
+
 			if (table)
 				map_table_seen(table, table->huge ? 0 : addr / PAGE % MAP_PAGES, now);
+			map_account(map, target, kind, before, map_totals_of(table));
 		}
 	}
 }

@@ -67,11 +67,6 @@ struct map_settings {
 	uint64_t stall_ns;	// an address map may be held so long to clear shared memory; 0: never
 };
 
-/** A chunk of a target. */
-struct map_place {
-	size_t target, chunk;
-};
-
 struct map_stats {
 	uint64_t tables, bytes;		// of memory that the map needs
 	uint64_t visits, reads, clears, ranges, judged;
@@ -87,10 +82,7 @@ struct page_map {
 	struct map_rounds rounds;
 	uint64_t began_ns;
 	bool covered;
-	struct map_place at;		// where to go on
-	struct map_place clear_from;	// clears of this pass begin here: those before had their turn
-	struct map_place unpaid;	// the first of this pass for whose clear nothing was left
-	bool any_unpaid;
+	size_t at_target, at_chunk;	// where to go on
 	uint32_t turn_number;
 	uint8_t turn_calm;		// turns come twice as seldom so many times
 	map_time turn_began;

@@ -122,57 +122,43 @@ static bool is_read_due(const struct map_chunk *chunk, map_time now)
 }
 
 /** The chunk to go on with; NULL at the end of the last target. */
-static struct map_chunk *next_chunk(struct page_map *map, struct map_place *place)
+static struct map_chunk *next_chunk(struct page_map *map)
 {
-	for (; map->at.target < map->nr_targets; map->at.target++, map->at.chunk = 0) {
-		struct map_target *target = &map->targets[map->at.target];
+	while (map->at_target < map->nr_targets) {
+		struct map_target *target = &map->targets[map->at_target];
 
-		*place = map->at;
-		if (!target->gone && map->at.chunk < target->nr_chunks)
-			return &target->chunks[map->at.chunk++];
+		if (!target->gone && map->at_chunk < target->nr_chunks)
+			return &target->chunks[map->at_chunk++];
+		map->at_target++;
+		map->at_chunk = 0;
 	}
-	map->at = (struct map_place){0};
+	map->at_target = map->at_chunk = 0;
 	return NULL;
-}
-
-/** Whether a clear at a place can be paid; those before the first that could not wait for its turn. */
-static bool may_clear(struct page_map *map, const struct map_place *place, bool wanted)
-{
-	const struct map_place *from = &map->clear_from;
-
-	if (place->target < from->target || (place->target == from->target && place->chunk < from->chunk))
-		return false;
-	if (map->clears.tokens > 0)
-		return true;
-	if (wanted && !map->any_unpaid) {
-		map->any_unpaid = true;
-		map->unpaid = *place;
-	}
-	return false;
 }
 
 /** Go on from chunk to chunk, and visit those that are due, to the end or as far as it can be paid. */
 static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64_t *mark, bool *ended)
 {
 	struct map_chunk *chunk;
-	struct map_place place;
+	bool waits = false;
 
-	while ((chunk = next_chunk(map, &place)) != NULL) {
-		struct map_target *target = &map->targets[place.target];
+	while ((chunk = next_chunk(map)) != NULL) {
+		struct map_target *target = &map->targets[map->at_target];
+		bool wants = chunk->arm || map_turn_is_due(map, target, chunk);
+		bool arm = wants && map->clears.tokens > 0;
+
 		// Where nothing is a turn has nothing to do.
-		bool turns = map_turn_is_due(map, target, chunk) && !(chunk->visited && chunk->empty);
-		bool wants = chunk->arm || turns;
-		bool clears = may_clear(map, &place, wants), arm = wants && clears;
-
-		if (!turns)
+		if (chunk->visited && chunk->empty)
 			chunk->turn_number = map->turn_number;
-		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns + slack_ns)))
+		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns + slack_ns))) {
+			waits |= wants;
 			continue;
+		}
 		if (!arm && map->reads.tokens <= 0 && map->clears.tokens <= 0) {
-			map->at = place;
+			map->at_chunk--;
 			return 0;
 		}
-		int err = map_visit(map, place.target, chunk, clears, now_ns);
+		int err = map_visit(map, map->at_target, chunk, map->clears.tokens > 0, now_ns);
 		struct bucket *payer = arm || map->reads.tokens <= 0 ? &map->clears : &map->reads;
 
 		payer->tokens -= spent(map, mark);
@@ -180,10 +166,9 @@ static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64
 			target->gone = true;
 		else if (err)
 			return err;
+		waits |= chunk->arm || map_turn_is_due(map, target, chunk);
 	}
-	map->clear_from = map->any_unpaid ? map->unpaid : (struct map_place){0};
-	map->any_unpaid = false;
-	*ended = true;
+	*ended = !waits;
 	return 0;
 }
 
@@ -213,23 +198,12 @@ static uint64_t turn_ns(const struct page_map *map)
 	return most(SHORTEST_TURN_NS << map->turn_calm, reads);
 }
 
-/** Whether some memory still is to take part in the turn. */
-static bool turn_goes_on(const struct page_map *map)
-{
-	for (size_t i = 0; i < map->nr_targets; i++)
-		for (size_t j = 0; !map->targets[i].gone && j < map->targets[i].nr_chunks; j++)
-			if (map_turn_is_due(map, &map->targets[i], &map->targets[i].chunks[j]))
-				return true;
-	return false;
-}
-
 /** Begin a turn when the last one is over. */
 static void turn_over(struct page_map *map, uint64_t now_ns)
 {
 	map_time now = map_now(map, NULL, now_ns);
 
-	if (!map->covered || map_time_ns(now - map->turn_began) + SHORTEST_REST_NS < turn_ns(map) ||
-	    turn_goes_on(map))
+	if (!map->covered || map_time_ns(now - map->turn_began) + SHORTEST_REST_NS < turn_ns(map))
 		return;
 	if (map->change.used && map->change.calm * 10 >= map->change.used * 9)
 		map->turn_calm += map->turn_calm < CALMEST_TURN;

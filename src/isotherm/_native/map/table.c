@@ -138,7 +138,7 @@ static void take_word(struct map_table *table, struct reading *reading, size_t f
 
 	// Of those that turned old somebody cleared the bits, so that it can be done.
 	for (uint64_t left = unseen & ~young; left; left &= left - 1)
-		bytes[__builtin_ctzll(left)] = appeared(table, reading->class_);
+		bytes[__builtin_ctzll(left)] = table->nr_epochs ? MAP_BYTE(0, MAP_PERHAPS) : MAP_BYTE(MAP_NEW, 0);
 	unseen &= young;
 	reading->unseen += (unsigned int)__builtin_popcountll(unseen);
 	if (unseen)
@@ -169,10 +169,10 @@ static bool turns(const struct map_table *table, const struct map_turn *turn)
 void map_table_read(struct map_table *table, const struct entry_format *format, const uint64_t *entries,
 		    map_mask mask, const struct map_turn *turn, map_time now)
 {
+	now = not_before(table, now);
 	struct reading reading = {.format = format, .entries = entries, .now = now,
 				  .turn = turns(table, turn) ? turn : NULL};
 
-	now = not_before(table, now);
 	reading.class_ = table->nr_epochs ? map_class_of(since(now, table->began[0])) : 0;
 	if (format->unseen)
 		take_unseen(table, &reading, mask);
@@ -279,10 +279,10 @@ static void arm_again(struct map_table *table, map_time now)
 	size_t pages = map_table_pages(table);
 
 	begin_epoch(table, now, now);
-	// Pages that came while others were armed long since: used before this epoch.
+	// Pages that were there and never armed, while others were.
 	for (size_t i = 0; i < pages; i++)
 		if (map_epoch_of(table->pages[i]) == MAP_NEW && table->pages[i] != MAP_ABSENT)
-			table->pages[i] = MAP_BYTE(1, 0);
+			table->pages[i] = MAP_BYTE(1, MAP_PERHAPS);
 }
 
 void map_table_arm(struct map_table *table, map_time now)
@@ -307,6 +307,7 @@ void map_table_seen(struct map_table *table, size_t page, map_time now)
 
 	if (epoch && epoch <= MAP_UNTOUCHED) {
 		used(table, page, map_class_of(since(not_before(table, now), table->began[0])));
+		table->used++;
 	}
 }
 
@@ -363,6 +364,11 @@ struct map_age map_table_age(const struct map_table *table, uint8_t byte)
 		return (struct map_age){never, never, never, never, 0};
 	if (epoch >= MAP_UNSEEN || !table->nr_epochs || (epoch >= table->nr_epochs && epoch != MAP_UNTOUCHED))
 		return (struct map_age){never, never, 0, never, 0};
+	if (class_ == MAP_PERHAPS && epoch < MAP_EPOCHS) {
+		uint64_t armed = epoch ? since(table->read, table->began[epoch - 1]) : 0;
+
+		return (struct map_age){never, never, epoch ? armed + 1 : 0, never, armed};
+	}
 	// What happened after the last read is not known of anything.
 	if (epoch == 0) {
 		struct first_use use = first_use(class_, table->reads);

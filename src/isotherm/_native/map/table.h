@@ -25,6 +25,8 @@ enum {
 };
 #define MAP_BYTE(epoch, low) ((uint8_t)((epoch) << 4 | (low)))
 #define MAP_ABSENT 0xff	// no page
+// Low half instead of a class: whether it was used in that epoch is not known, but not after it.
+#define MAP_PERHAPS 15
 static inline unsigned int map_epoch_of(uint8_t byte)
 {
 	return byte >> 4;

@@ -186,6 +186,12 @@ static bool add_block(const struct page_map *map, const struct map_target *targe
 	return true;
 }
 
+/** Of a page that could be cleared now only: what it did before is not known. */
+static uint8_t armed_late(const struct map_table *table)
+{
+	return table->nr_epochs > 1 ? MAP_BYTE(1, MAP_PERHAPS) : MAP_BYTE(MAP_UNTOUCHED, 0);
+}
+
 /**
  * Of pages that are young right after the clear: those that cannot be cleared, unlike those just in
  * use, are not seen. @together: the clear was one that reaches shared and locked pages as well.
@@ -208,7 +214,7 @@ static void judge(struct page_map *map, struct map_table *table, const struct bl
 			continue;
 		if (!(block->entries[i] & format->young)) {
 			if (map_epoch_of(byte) == MAP_UNSEEN)
-				table->pages[i] = table->nr_epochs > 1 ? MAP_BYTE(1, 0) : MAP_BYTE(MAP_UNTOUCHED, 0);
+				table->pages[i] = armed_late(table);
 			continue;
 		}
 		if (byte == MAP_BYTE(1, 0) && !again)
@@ -227,7 +233,7 @@ static void judge(struct page_map *map, struct map_table *table, const struct bl
 		if (!seen)
 			map_table_unseen(table, which[i], why[i]);
 		else if (map_epoch_of(*byte) == MAP_UNSEEN)
-			*byte = table->nr_epochs > 1 ? MAP_BYTE(1, 0) : MAP_BYTE(MAP_UNTOUCHED, 0);
+			*byte = armed_late(table);
 	}
 }
 

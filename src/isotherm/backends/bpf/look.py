@@ -173,7 +173,7 @@ class BpfLook(ProcessLook):
             self._access,
             SystemClock(),
             share=(_ALONE_SHARE if alone else _MAP_SHARE) * overhead,
-            first=0.0 if alone else FIRST_SWEEP,
+            first=overhead if alone else FIRST_SWEEP,
             stall_ns=stall_ns,
             nodes=frames_by_node(),
             scope=self._ranges,

@@ -61,6 +61,23 @@ class Age(NamedTuple):
     idle: int = 0
 
 
+class Turn(NamedTuple):
+    """When all memory was read and cleared where it was used; and classes of the reads since."""
+
+    began: int
+    reads: frozenset[int] = frozenset()
+
+
+def _first_use(found: int, reads: set[int]) -> tuple[int, int, int]:
+    """Return when after its epoch's beginning a use of a class was: from, likely, until."""
+    end = CLASSES_NS[found]
+    begin = max((CLASSES_NS[read] for read in reads if read < found), default=0)
+    if begin >= class_begin(found):
+        return begin, end, end
+    # Reads came late: somewhere in between, sooner rather than later.
+    return begin, (begin // 2 + end // 2 if begin else end // 4), end
+
+
 @dataclass(slots=True, eq=False)
 class Epoch:
     """From a clear at `began` to the next one, or several such that were joined."""
@@ -93,100 +110,112 @@ class PageTable:
     last_read: int = 0
     #: Classes in whose time it was read in this epoch.
     reads: set[int] = field(default_factory=set)
+    reads_before: set[int] = field(default_factory=set)
+    #: Pages used in this epoch, as last read.
+    used: int = 0
     #: Pages used in this epoch, and not in the one before.
     fresh: int = 0
     calm: int = 0
 
-    def read(self, states: Sequence[int], now: int) -> None:
-        """Take the `PageState` of each page, as read at `now`."""
+    def read(self, states: Sequence[int], now: int, turn: Turn | None = None) -> None:
+        """
+        Take the `PageState` of each page, as read at `now`.
+
+        Where nothing was used before `turn`, an epoch begins with it, as if all had been cleared.
+        """
         passed, found = self._passed(now)
+        if not self._may_turn(turn):
+            turn = None
         for number, state in enumerate(states):
-            page = self.pages.get(number)
             if state == PageState.ABSENT:
                 self.pages.pop(number, None)
             elif state == PageState.UNOBSERVABLE:
                 self.pages[number] = Page(unseen=True)
-            elif page is None or (page.unseen and state == PageState.OLD):
-                # Whoever brought it in uses it; somebody cleared what was not seen.
-                self.fresh += bool(self.epochs) and page is None
+        new = [n for n, state in enumerate(states) if state and n not in self.pages]
+        young = [
+            n for n, page in self.pages.items() if page.armed and states[n] == PageState.YOUNG
+        ]
+        if turn is not None and (new or young):
+            self._begin(turn.began, now)
+            self.reads = set(turn.reads)
+            found = class_of((max(now, self.last_read) - turn.began) * TICK_NS)
+        for number in young:
+            self._use(self.pages[number], found)
+        for number in new:  # whoever brought it in uses it
+            self.fresh += bool(self.epochs)
+            self.pages[number] = self._came(found)
+        for number, page in self.pages.items():
+            if page.unseen and states[number] == PageState.OLD:  # somebody could clear it
                 self.pages[number] = self._came(found)
-            elif page.armed and state == PageState.YOUNG:
-                self._use(page, found)
         self.last_read = max(now, self.last_read) if self.epochs else now
-        if self.epochs and passed >= CLASSES_NS[found] // 4 * 3:
-            self.reads.add(found)
+        self.used = self._count(self._newest) if self.epochs else 0
+        if self.epochs:
+            passed = (self.last_read - self._newest.began) * TICK_NS
+            if passed >= CLASSES_NS[found] // 4 * 3:
+                self.reads.add(found)
 
     def seen(self, number: int, now: int) -> None:
         """Take that somebody else found a page young, and clears it."""
         page = self.pages.get(number)
         if page is not None and page.armed:
             self._use(page, self._passed(now)[1])
+            self.used += 1
 
     def arm(self, states: Sequence[int], now: int) -> None:
         """Begin an epoch: all that was young has been cleared just now, which left `states`."""
         if not self.epochs:
             self.first = now
         else:
-            settled = 2 + self._count(self._newest) // 10
+            settled = 2 + self.used // 10
             left = self._count(self.epochs[1]) if len(self.epochs) > 1 else 0
             self.calm = min(self.calm + 1, _CALMEST) if left + self.fresh <= settled else 0
-        if len(self.epochs) == MOST_EPOCHS:
-            self._join(now)
-        self.epochs.insert(0, Epoch(now))
+        self._begin(now, now)
         for number, page in self.pages.items():
             if page.unseen and states[number] == PageState.OLD:
                 # It can be cleared after all; it may have been used until now.
                 page.used = self.epochs[1] if len(self.epochs) > 1 else None
                 page.unseen = False
             page.armed = not page.unseen
-        self.reads, self.fresh, self.last_read = set(), 0, now
-
-    @property
-    def period(self) -> int:
-        """How long this epoch should last, in ns."""
-        return _SHORTEST_EPOCH_NS << self.calm
+        self.last_read, self.used = now, 0
 
     def due(self, now: int) -> bool:
-        """Tell whether a clear is worth while: something was used, or never was armed."""
-        if not self.pages or not self.epochs:
-            return bool(self.pages)
-        passed = (now - self._newest.began) * TICK_NS
+        """Tell whether a clear is worth its cost at a turn: of what was used, or is not seen."""
+        passed = (now - self._newest.began) * TICK_NS if self.epochs else 0
         unseen = any(page.unseen for page in self.pages.values())
-        return (bool(self._count(self._newest)) and passed >= self.period) or (
+        # Turns are not on the second.
+        return (bool(self.used) and passed >= (_SHORTEST_EPOCH_NS << self.calm) // 4 * 3) or (
             unseen and passed >= _RETRY_UNSEEN_NS
         )
 
-    def age(self, number: int, now: int) -> Age | None:
-        """Return what is known of a page at `now`; None if it is not there."""
-        page = self.pages.get(number)
+    def age(self, number: int) -> Age | None:
+        """Return what is known of a page at the last read; None if it is not there."""
+        page, now = self.pages.get(number), self.last_read
         if page is None:
             return None
         if page.unseen or not self.epochs:
             return Age()
         if page.used is None:
-            return Age(
-                high=(now - self.first) * TICK_NS + 1,
-                idle=(self.last_read - self.first) * TICK_NS,
-            )
+            idle = (now - self.first) * TICK_NS
+            return Age(high=idle + 1, idle=idle)
+        begin, likely, end = _first_use(page.found, self.reads)
         if page.used is self._newest:
-            return self._age_in_newest(page.found)
+            exact = likely == end
+            return Age(end, likely, end if exact else begin + 1, likely)
         ended = self.epochs[self.epochs.index(page.used) - 1].began
         to, since = (now - page.used.began) * TICK_NS, (now - ended) * TICK_NS
-        idle = (self.last_read - ended) * TICK_NS
         if ended != self._newest.began:
-            return Age(to, to, since + 1, since, idle)
+            return Age(to, to, since + 1, since, since)
         # A window of this epoch and the beginning of the one before.
-        end = min(CLASSES_NS[page.found], to - since)
-        begin = min(class_begin(page.found), end)
-        return Age(since + end, since + end, since + begin + 1, since + begin, idle)
-
-    def _age_in_newest(self, found: int) -> Age:
-        end = CLASSES_NS[found]
-        begin = max((CLASSES_NS[one] for one in self.reads if one < found), default=0)
-        if begin >= class_begin(found):
-            return Age(end, end, end, end)
-        # Reads came late: somewhere in between, sooner rather than later.
-        return Age(end, begin // 2 + end // 2 if begin else end // 4, begin + 1)
+        first = _first_use(page.found, self.reads_before)
+        begin, likely, end = (min(ns, to - since) for ns in first)
+        exact = likely == end
+        return Age(
+            since + end,
+            since + likely,
+            since + begin + 1,
+            since + (begin if exact else likely),
+            since,
+        )
 
     @property
     def _newest(self) -> Epoch:
@@ -208,6 +237,21 @@ class PageTable:
 
     def _count(self, epoch: Epoch) -> int:
         return sum(page.used is epoch for page in self.pages.values())
+
+    def _may_turn(self, turn: Turn | None) -> bool:
+        """Tell whether an epoch may begin with a turn: it was seen, and nothing used before it."""
+        return (
+            turn is not None
+            and bool(self.epochs)
+            and not self.used
+            and self._newest.began < turn.began <= self.last_read
+        )
+
+    def _begin(self, began: int, now: int) -> None:
+        if len(self.epochs) == MOST_EPOCHS:
+            self._join(now)
+        self.epochs.insert(0, Epoch(began))
+        self.reads_before, self.reads, self.fresh = self.reads, set(), 0
 
     def _join(self, now: int) -> None:
         """Join two epochs, where the ends stay nearest to each other: they grow like powers."""
