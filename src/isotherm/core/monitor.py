@@ -338,7 +338,7 @@ class Monitor:
         return 1000 * max(LEAST_USED_US, self._attrs.aggr_us)
 
     def _map_use(self, until_ns: int | None) -> PageUse | None:
-        """Return what the map of pages knows, if it is time: by all means if this may be the end."""
+        """Return what the map of pages knows if it is time; it is if this may be the end."""
         if self._page_map is None:
             return None
         if until_ns is not None:
