@@ -77,12 +77,24 @@ def test_with_nothing_that_comes_back_the_result_is_exact(child):
     assert child.intact
 
 
+def lines(log):
+    """The whole lines of a log that is being written."""
+    return (
+        [line for line in log.read_text().splitlines(True) if line.endswith("\n")]
+        if log.exists()
+        else []
+    )
+
+
 def test_a_dry_run_changes_nothing_and_says_as_much(child, tmp_path, states):
     log = tmp_path / "log"
     own = f"pageout quota=none filter=+addr:{child.at:#x}-{child.at + child.cold:#x}"
     with applying(own, "-p", child.pid, "--dry-run", "--log", log) as running:
         running.wait_for("dry run on")
-        child.wait_until(lambda: log.exists() and len(log.read_text().splitlines()) > 20)
+        # Of nothing is it known at once that it is idle.
+        child.wait_until(
+            lambda: sum(json.loads(line).get("done", 0) for line in lines(log)) > child.cold
+        )
         assert state_files(states) == set()
         result = running.tell().end()
     assert result["dry_run"] is True

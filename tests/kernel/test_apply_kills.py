@@ -133,8 +133,9 @@ class Kills:
         assert self.worker.notes() in self.told, "a killed run is told of once, by the next"
         (name,) = state_files(self.states)
         assert name.startswith(f"apply.{isotherm}.")
-        # Some of the moments are before the first action, most are within one or between.
-        time.sleep(0.15 * self.dice.random())
+        # Nothing is done before a page is known to be idle for a tenth of a second: some of the
+        # moments are before the first action, most are within one or between.
+        time.sleep(0.35 * self.dice.random())
         return isotherm, name
 
     def kill_target(self):

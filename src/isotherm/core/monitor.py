@@ -351,7 +351,7 @@ class Monitor:
         """Give what the map of pages knows at the end, if that is news; without regions."""
         if self._page_map is None or not self._targets or not self.look.alive():
             return
-        if self._clock.now_ns() - self._used_at_ns > _NEWS_NS:
+        if self._index and self._clock.now_ns() - self._used_at_ns > _NEWS_NS:
             yield self._publish(Columns(), self._page_map.sum())
 
     def _run_control_calls(self) -> None:
