@@ -8,6 +8,7 @@ a program that is no area of its account (code, libraries, stacks, the account: 
 
 import importlib
 import math
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -187,3 +188,36 @@ def test_memory_that_ends_is_neither_used_nor_idle(truth):
         assert abs(use.resident - nbytes // 2) <= REST
         assert of_windows(use, "used")[1.0] <= nbytes // 2 + REST
         assert max(of_windows(use, "idle").values()) <= REST
+
+
+VAST = """
+import mmap, time
+NORESERVE = 0x4000
+area = mmap.mmap(-1, 1 << 40, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE)
+middle = 1 << 39
+area[middle : middle + (8 << 20)] = bytes(8 << 20)
+print("ready", flush=True)
+while True:
+    for at in range(middle, middle + (2 << 20), 4096):
+        area[at] = 1
+    time.sleep(0.02)
+"""
+
+
+def test_a_terabyte_of_nothing_costs_nothing():
+    with subprocess.Popen([sys.executable, "-c", VAST], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout.readline() == b"ready\n"
+            with Composed([child.pid], overhead=1.0, sweep=False) as ops:
+                page_map = ops.look.page_map(1.0, SECOND)
+                found = Watched(ops, page_map)
+                use = found.run(2.0)
+                visits = page_map.stats()["visits"]
+                page_map.close()
+        finally:
+            child.kill()
+    (row,) = [row for row in use.rows if row.resident >= 8 * MIB]
+    assert row.used_low[use.windows_ns.index(SECOND)] >= 2 * MIB
+    assert row.idle[use.windows_ns.index(SECOND)] >= 6 * MIB - REST
+    # A terabyte has 8,192 stretches of 128 MiB.
+    assert visits < 4000

@@ -9,6 +9,8 @@ from isotherm import _core
 from isotherm.clock import Clock
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
+from isotherm.errors import TargetGoneError
+from isotherm.kernel.pages.pagemap import next_populated, opened
 from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRow
 from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
@@ -21,6 +23,9 @@ _SUM_NS = 900_000_000
 _SELDOM_NS = 60_000_000_000
 #: Reserved addresses that nobody may access are looked through for pages up to this size.
 _MOST_RESERVED = 1 << 30
+#: Of mappings larger than that it is asked first where they have pages, in stretches of this size.
+_VAST = 64 << 30
+_STRETCH = 128 << 20
 _NO_MEMORY = ("[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]")
 _SHMEM = ("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")  # noqa: S108 - a name in an address map
 _KINDS: tuple[Kind, ...] = ("anon", "file", "shmem")
@@ -72,6 +77,7 @@ class NativePageMap:
         self._shared_by = shared_by
         self._rows: list[tuple[int, str, Kind]] = []
         self._sum_due_ns = 0
+        self._maps: list[tuple[int, tuple[Mapping, ...], tuple[Range, ...]]] = []
         self._core = _core.PageMap(
             source if isinstance(source, _core.AccessBpf) else _TimedBulk(source, clock),
             now_ns=self._began_ns,
@@ -82,6 +88,11 @@ class NativePageMap:
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
         self._core.set_targets(array("I", [known.target.id for known in targets]))
+        maps = [(known.target.id, known.mappings, known.ranges) for known in targets]
+        vast = any(one.size > _VAST for _, mappings, _ in maps for one in mappings)
+        if maps == self._maps and not vast:
+            return
+        self._maps = maps
         rows: dict[tuple[int, str, Kind], int] = {}
         for index, known in enumerate(targets):
             self._core.set_areas(index, self._areas(index, known, rows))
@@ -173,12 +184,14 @@ class NativePageMap:
                 flags = _PRIVATE_FILE
             elif kind == "shmem":
                 flags = _KEPT
-            for part in self._parts(mapping):
+            for part in self._parts(mapping, known.target.pid):
                 words.extend((part.start, part.end, row | what << 32 | flags << 40))
         return words
 
-    def _parts(self, mapping: Mapping) -> Sequence[Range]:
+    def _parts(self, mapping: Mapping, pid: int | None) -> Sequence[Range]:
         whole = [Range(mapping.start, mapping.end)]
+        if pid is not None and mapping.size > _VAST:
+            whole = _populated(pid, mapping)
         return intersect(whole, self._scope) if self._scope else whole
 
     def _row(self, row: int, own: int, node: int, words: array[int]) -> UseRow:
@@ -210,6 +223,23 @@ def _followed(known: TargetRanges) -> list[Mapping]:
         if not apart or apart[-1].end <= mapping.start:
             apart.append(mapping)
     return apart
+
+
+def _populated(pid: int, mapping: Mapping) -> list[Range]:
+    """The stretches of a vast mapping that have pages; none where the kernel cannot tell."""
+    found: list[Range] = []
+    try:
+        with opened(pid) as descriptor:
+            at: int | None = mapping.start
+            while at is not None and at < mapping.end:
+                at = next_populated(descriptor, at, mapping.end)
+                if at is not None and at < mapping.end:
+                    part = aligned(at, at + 1, _STRETCH)
+                    found.append(Range(max(part.start, mapping.start), min(part.end, mapping.end)))
+                    at = found[-1].end
+    except TargetGoneError:
+        return []
+    return list(union(found))
 
 
 def kind_of(mapping: Mapping) -> Kind:
