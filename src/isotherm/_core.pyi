@@ -321,6 +321,9 @@ class PageMap:
         most, idle, idle and nobody else's.
         """
 
+    def look(self, target: int, start: int, end: int, /) -> None:
+        """Read what is known of [start, end) now."""
+
     def ages(self, target: int, start: int, end: int, windows: Buffer, /) -> bytes: ...
     def runs(self, target: int, soon_ns: int, used_ns: int, most: int, /) -> array[int]:
         """

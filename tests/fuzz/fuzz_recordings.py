@@ -338,7 +338,7 @@ def check(data):
 
 def check_snapshot(one):
     ends = {}
-    for target, start, end, _, age, _ in one.columns:
+    for target, start, end, _, age, *_ in one.columns:
         assert target < len(one.targets)
         assert ends.get(target, 0) <= start < end < 2**64
         assert target >= max(ends, default=0)

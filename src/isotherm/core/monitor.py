@@ -114,8 +114,8 @@ class Monitor:
         over within half of its length and half a second, or a twentieth of it, is still given.
 
         A vanished target is a normal outcome; what its last window saw is not reported. While all
-        schemes rest, by their watermarks, there are no windows. Where a map of pages is kept, a
-        last snapshot without regions says what it knows at the end.
+        schemes rest, by their watermarks, there are no windows. Where a map of pages is kept, and
+        `stop` comes amid a window, a last snapshot without regions says what it knows.
         """
         schedule, policy = self._schedule, self.policy
         self._start()
@@ -348,8 +348,8 @@ class Monitor:
         return self._page_map.take()
 
     def _last_use(self) -> Iterator[Snapshot]:
-        """Give what the map of pages knows at the end, if that is news; without regions."""
-        if self._page_map is None or not self._targets or not self.look.alive():
+        """Give what the map of pages knows when all is stopped, if that is news; no regions."""
+        if self._page_map is None or not self._stopping or not self.look.alive():
             return
         if self._index and self._clock.now_ns() - self._used_at_ns > _NEWS_NS:
             yield self._publish(Columns(), self._page_map.sum())

@@ -136,6 +136,7 @@ class NativePageMap:
         was used, and of how many of them it surely was idle. All four are 0xff where there is no
         page, 0xfe where its use is not seen, 0xfd where nobody looked yet.
         """
+        self._core.look(target, start, end)
         return self._core.ages(target, start, end, array("Q", WINDOWS_NS))
 
     def runs(self, target: int, soon_ns: int, used_ns: int, most: int) -> list[Run]:

@@ -108,6 +108,9 @@ int page_map_set_areas(struct page_map *map, size_t target, const struct map_are
  */
 int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint64_t *next_ns);
 
+/** Read what is known of [start, end) of a target now. 0; -ESRCH. */
+int page_map_look(struct page_map *map, size_t target, uint64_t start, uint64_t end);
+
 /** Somebody else found pages of [start, end) young and clears them. */
 void page_map_seen(struct page_map *map, size_t target, uint64_t start, uint64_t end, uint64_t now_ns);
 
@@ -132,6 +135,8 @@ struct map_totals map_totals_of(const struct map_table *table);
 void map_account(struct page_map *map, struct map_target *target, enum map_kind kind,
 		 struct map_totals before, struct map_totals after);
 
+/** Look at a chunk, and let its tables take what is seen. 0; -ESRCH. */
+int map_look(struct page_map *map, size_t target, struct map_chunk *chunk, map_time now, struct bulk_view *view);
 /** Visit a chunk: read it and, if @arm, clear what is due and arm it. 0; -ESRCH. */
 int map_visit(struct page_map *map, size_t target, struct map_chunk *chunk, bool arm, uint64_t now_ns);
 /** Clear what is young of all areas of a kind, by ranges. 0; -ESRCH. */

@@ -311,16 +311,18 @@ static int sum_block(struct work *work, const struct map_target *target, const s
 static int sum_target(struct work *work, size_t index)
 {
 	struct map_target *target = &work->map->targets[index];
+	map_time now = map_now(work->map, target, work->map->ops.now_ns(work->map->ops.ctx));
 	struct page_use uses[256];
 	int err = 0;
 
 	for (size_t j = 0; j < target->nr_chunks && !err; j++) {
-		const struct map_chunk *chunk = &target->chunks[j];
+		struct map_chunk *chunk = &target->chunks[j];
 		struct bulk_view view;
 
 		if (!chunk->tables[MAP_ANON] && !chunk->tables[MAP_FILE])
 			continue;
-		err = work->map->ops.view(work->map->ops.ctx, index, chunk->base, MAP_CHUNK_BLOCKS, &view);
+		// What was used since the last read is not idle.
+		err = map_look(work->map, index, chunk, now, &view);
 		if (err == -ESRCH)
 			return 0;
 		for (size_t i = 0; i < MAP_CHUNK_BLOCKS && !err; i++)

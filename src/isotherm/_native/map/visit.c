@@ -366,23 +366,46 @@ static void end_turn(struct page_map *map, struct map_chunk *chunk, map_time now
 	chunk->turn_number = map->turn_number;
 }
 
+int map_look(struct page_map *map, size_t index, struct map_chunk *chunk, map_time now, struct bulk_view *view)
+{
+	int err = view_chunk(map, index, chunk, view);
+
+	if (err)
+		return err;
+	if (!chunk->visited)
+		chunk->turn.began = now;
+	take(map, &map->targets[index], chunk, view, now);
+	note_read(&chunk->turn, now);
+	chunk->read = now;
+	chunk->visited = true;
+	return 0;
+}
+
+int page_map_look(struct page_map *map, size_t index, uint64_t start, uint64_t end)
+{
+	struct map_target *target = &map->targets[index];
+	map_time now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
+	int err = 0;
+
+	for (size_t j = 0; j < target->nr_chunks && !err; j++) {
+		struct map_chunk *chunk = &target->chunks[j];
+		struct bulk_view view;
+
+		if (chunk->visited && chunk->base < end && start < chunk->base + MAP_CHUNK_BLOCKS * BLOCK)
+			err = map_look(map, index, chunk, now, &view);
+	}
+	return err;
+}
+
 int map_visit(struct page_map *map, size_t index, struct map_chunk *chunk, bool arm, uint64_t now_ns)
 {
 	struct map_target *target = &map->targets[index];
 	map_time now = map_now(map, target, now_ns);
 	bool turn = arm && map_turn_is_due(map, target, chunk), whole = true;
 	struct bulk_view view;
-	int err = view_chunk(map, index, chunk, &view);
+	int err = map_look(map, index, chunk, now, &view);
 
 	map->stats.visits++;
-	if (err)
-		return err;
-	if (!chunk->visited)
-		chunk->turn.began = now;
-	take(map, target, chunk, &view, now);
-	note_read(&chunk->turn, now);
-	chunk->read = now;
-	chunk->visited = true;
 	for (size_t kind = 0; arm && !err && kind < NR_MAP_KINDS; kind++)
 		err = arm_kind(map, index, chunk, kind, turn, &view, now_ns, &whole);
 	if (turn && whole && !err)

@@ -350,6 +350,30 @@ static PyObject *sum_up(PyObject *object, PyObject *args)
 	return list ? Py_BuildValue("(NL)", list, (long long)sum.cpu_ns) : NULL;
 }
 
+static PyObject *look(PyObject *object, PyObject *args)
+{
+	unsigned long long start, end;
+	struct map_object *self;
+	Py_ssize_t target;
+	int err = -EINVAL;
+
+	if (!PyArg_ParseTuple(args, "nKK", &target, &start, &end))
+		return NULL;
+	self = enter(object);
+	if (!self)
+		return NULL;
+	BEGIN(self);
+	if (target >= 0 && (size_t)target < self->map.nr_targets)
+		err = page_map_look(&self->map, (size_t)target, start, end);
+	leave(self);
+	END(self);
+	if (PyErr_Occurred())
+		return NULL;
+	if (err && err != -ESRCH)
+		return raise_errno(err);
+	Py_RETURN_NONE;
+}
+
 static PyObject *ages(PyObject *object, PyObject *args)
 {
 	unsigned long long start, end;
@@ -468,6 +492,7 @@ static PyMethodDef map_methods[] = {
 	{"step", step, METH_VARARGS, NULL},
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", sum_up, METH_VARARGS, NULL},
+	{"look", look, METH_VARARGS, NULL},
 	{"ages", ages, METH_VARARGS, NULL},
 	{"runs", runs, METH_VARARGS, NULL},
 	{"used", used, METH_VARARGS, NULL},
