@@ -28,9 +28,14 @@ static bool has_rounds(const struct page_map *map)
 	return false;
 }
 
-/** Decide which areas are cleared all at once: shared ones, as long as nobody waits long for it. */
-static void choose_ways(struct page_map *map, uint64_t now_ns)
+/**
+ * Decide which areas are cleared all at once: shared ones, as long as nobody waits long for it. True if
+ * something is cleared in another way now: what waits for it is not known before it was read again.
+ */
+static bool choose_ways(struct page_map *map, uint64_t now_ns)
 {
+	bool any_changed = false;
+
 	for (size_t i = 0; i < map->nr_targets; i++) {
 		struct map_target *target = &map->targets[i];
 		bool changed = !target->sized;
@@ -54,8 +59,10 @@ static void choose_ways(struct page_map *map, uint64_t now_ns)
 		for (size_t j = 0; changed && j < target->nr_chunks; j++)
 			target->chunks[j].due = map_now(map, target, now_ns);
 		target->sized = true;
+		any_changed |= changed;
 	}
 	map->rounds.any = has_rounds(map);
+	return any_changed;
 }
 
 static void set_rate(struct bucket *bucket, int64_t rate, int64_t depth, uint64_t now_ns)
@@ -323,8 +330,8 @@ int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint
 
 	share_out(map, now_ns);
 	err = go_on(map, now_ns, slack_ns, &mark, &ended);
-	if (ended)
-		choose_ways(map, now_ns);
+	if (ended && choose_ways(map, now_ns))
+		ended = false;
 	map->rounds.any = has_rounds(map);
 	pay_for_going_through(map, &mark);
 	if (!err)
