@@ -91,7 +91,7 @@ def test_a_large_folio_becomes_old_as_a_whole_and_stays_whole(kib):
         # Where memory is in pieces, some of the folios are smaller.
         blocks = [before[first : first + unit] for first in range(0, PAGES, unit)]
         whole = [one[0] % unit == 0 and one[-1] - one[0] == unit - 1 for one in blocks]
-        assert sum(whole) >= 8
+        assert sum(whole) >= min(8, len(blocks))
         ager.clear(sharers.physical(unit))
         assert witness.young() == [unit] * 3
         ager.clear(sharers.physical())
