@@ -334,6 +334,9 @@ class PageMap:
     def used(self, ranges: Buffer, used_ns: int, /) -> array[int]:
         """Return bytes used within used_ns of each range, u64 target, start, end."""
 
+    def covered(self) -> bool:
+        """All was looked at once. `stats` goes through all tables; this does not."""
+
     def stats(self) -> PageMapStats: ...
     def close(self) -> None: ...
 

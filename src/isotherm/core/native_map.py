@@ -102,7 +102,7 @@ class NativePageMap:
         return self._core.step(self._clock.now_ns(), slack_ns)
 
     def covered(self) -> bool:
-        return self._core.stats()["covered"]
+        return self._core.covered()
 
     def take(self) -> PageUse | None:
         now_ns = self._clock.now_ns()

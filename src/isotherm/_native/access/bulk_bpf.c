@@ -271,7 +271,6 @@ struct bulk_ops access_bulk_ops(struct access_bpf *access)
 	const struct page_format *format = walker_format(access->walker);
 	struct page_bits bits = page_bits(format);
 	struct walk_format walk = walk_format(format, 0, 0);
-	size_t most = walker_facts(access->walker)->max_tables;
 
 	return (struct bulk_ops){
 		.ctx = access,
@@ -286,7 +285,6 @@ struct bulk_ops access_bulk_ops(struct access_bpf *access)
 			.leaf_bit = walk.leaf_bit,
 			.leaf_flip = walk.leaf_flip,
 		},
-		.max_view = most,
 		.frames_cleared = access->idle_fd >= 0,
 		.now_ns = now_ns,
 		.view = view,

@@ -55,7 +55,6 @@ enum map_kind {
 struct bulk_ops {
 	void *ctx;
 	struct entry_format format;
-	size_t max_view;	// blocks of one view
 	bool frames_cleared;	// clear() reaches everybody who maps the frame
 	/** CLOCK_MONOTONIC, or what stands for it. */
 	uint64_t (*now_ns)(void *ctx);

@@ -53,7 +53,7 @@ struct map_change {
 };
 /** Cleared together, by ops.clear_all(). */
 struct map_rounds {
-	map_time began, due;
+	map_time due;
 	bool any, armed;
 	uint8_t calm;
 	double page_ns;		// CPU time that a clear takes a page, as measured
@@ -68,7 +68,7 @@ struct map_settings {
 };
 
 struct map_stats {
-	uint64_t tables, bytes;		// of memory that the map needs
+	uint64_t tables;
 	uint64_t visits, reads, clears, ranges, judged;
 	int64_t cpu_ns;
 };
@@ -150,8 +150,12 @@ static inline bool map_turn_is_due(const struct page_map *map, const struct map_
 {
 	return map->covered && target->sized && chunk->turn_number != map->turn_number;
 }
-/** Clear together what is cleared together, if it is due and can be paid. 0 or -errno. */
-int map_round(struct page_map *map, uint64_t now_ns);
+#define MAP_LOOK_NS 2000	// what a read of a table costs, about
+/** How long it takes until one @part-th of the share has paid for a read of all tables. */
+static inline uint64_t map_reading_ns(const struct page_map *map, uint64_t part)
+{
+	return map->stats.tables * MAP_LOOK_NS * part * 1000 / ((uint64_t)map->settings.share_ns / 1000000 + 1);
+}
 
 /** The pages of a block that are in areas of a kind. Returns how many bits are set, 512 at most. */
 size_t map_mask_of(const struct map_target *target, enum map_kind kind, uint64_t block, uint64_t *mask);

@@ -16,7 +16,6 @@
 #define ROUND_NS SECOND_NS
 #define SHORTEST_TURN_NS SECOND_NS
 #define CALMEST_TURN 4
-#define LOOK_NS 2000		// what a read of a table costs, about
 #define CALMEST_ROUND 4
 
 static bool has_rounds(const struct page_map *map)
@@ -61,7 +60,6 @@ static bool choose_ways(struct page_map *map, uint64_t now_ns)
 		target->sized = true;
 		any_changed |= changed;
 	}
-	map->rounds.any = has_rounds(map);
 	return any_changed;
 }
 
@@ -110,9 +108,8 @@ static void wake(struct page_map *map, map_time now)
 					struct map_table *table = map_chunk_table(
 						chunk, k / MAP_CHUNK_BLOCKS, k % MAP_CHUNK_BLOCKS);
 
-					if (!table || !table->calm)
-						continue;
-					table->calm = 0;
+					if (table)
+						table->calm = 0;
 				}
 			}
 		map->turn_calm = map->rounds.calm = 0;
@@ -200,9 +197,7 @@ static uint64_t most(uint64_t a, uint64_t b)
 /** How long a turn lasts: a fifth of the share is for the reads at its beginning. */
 static uint64_t turn_ns(const struct page_map *map)
 {
-	uint64_t reads = map->stats.tables * LOOK_NS * 5 * 1000 / ((uint64_t)map->settings.share_ns / 1000000 + 1);
-
-	return most(SHORTEST_TURN_NS << map->turn_calm, reads);
+	return most(SHORTEST_TURN_NS << map->turn_calm, map_reading_ns(map, 5));
 }
 
 /** Begin a turn when the last one is over. */
@@ -263,7 +258,8 @@ static bool anything_waits(const struct page_map *map)
 	return map->rounds.any && !map->rounds.armed;
 }
 
-int map_round(struct page_map *map, uint64_t now_ns)
+/** Clear together what is cleared together, if it is due and can be paid. */
+static void clear_together(struct page_map *map, uint64_t now_ns)
 {
 	struct map_rounds *rounds = &map->rounds;
 	map_time now = map_now(map, NULL, now_ns);
@@ -272,7 +268,7 @@ int map_round(struct page_map *map, uint64_t now_ns)
 
 	if (!rounds->any || (rounds->armed && (int32_t)(rounds->due - now) > 0) ||
 	    map->all_at_once.tokens < 0)
-		return 0;
+		return;
 	// All are read before any is cleared: a clear may reach what others map too.
 	for (size_t i = 0; i < map->nr_targets; i++)
 		for (size_t j = 0; !map->targets[i].gone && j < map->targets[i].nr_chunks; j++)
@@ -306,12 +302,10 @@ int map_round(struct page_map *map, uint64_t now_ns)
 	}
 	rounds->calm = change.calm * 10 >= change.used * 9 && change.used
 		? rounds->calm + (rounds->calm < CALMEST_ROUND) : 0;
-	rounds->began = now;
 	rounds->due = now + map_time_of(ROUND_NS << rounds->calm);
 	rounds->armed = true;
 	rounds->rounds++;
 	map->all_at_once.tokens -= spent(map, &mark);
-	return 0;
 }
 
 /** Going through many chunks costs as well where there is nothing to do in them. */
@@ -335,7 +329,7 @@ int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint
 	map->rounds.any = has_rounds(map);
 	pay_for_going_through(map, &mark);
 	if (!err)
-		err = map_round(map, now_ns);
+		clear_together(map, now_ns);
 	mark = thread_ns();
 	if (ended && !map->covered && !anything_waits(map))
 		map->covered = true;

@@ -9,7 +9,6 @@
 
 #define SPARSE 6	// so few young pages of a table are cleared one by one
 #define MAX_RANGES 512
-#define LOOK_NS 2000	// what a read of a table costs, about
 #define EMPTY_NS UINT64_C(500000000)	// where nothing is it is looked that soon, then twice as late
 #define MOST_EMPTY 6
 #define JUDGE_AGAIN 8	// one in so many pages that always are in use at once is judged again
@@ -126,9 +125,10 @@ static bool may_arm(const struct map_target *target, enum map_kind kind,
 	return map_table_waits(table) || (turn && map_table_due(table, now));
 }
 
-static bool add_range(struct bulk_range *ranges, size_t *nr, uint64_t start, uint64_t end)
+/** Add a range, or go on with the last one; false: there is no room. */
+static bool add_range(struct bulk_range *ranges, size_t *nr, uint64_t start, uint64_t end, bool goes_on)
 {
-	if (*nr && ranges[*nr - 1].end == start) {
+	if (goes_on && *nr && ranges[*nr - 1].end == start) {
 		ranges[*nr - 1].end = end;
 		return true;
 	}
@@ -138,52 +138,42 @@ static bool add_range(struct bulk_range *ranges, size_t *nr, uint64_t start, uin
 	return true;
 }
 
+/** The areas of a kind in a block: a range goes on from block to block within its area only. */
+static bool add_areas(const struct map_target *target, enum map_kind kind, uint64_t block,
+		      struct bulk_range *ranges, size_t *nr)
+{
+	for (size_t i = map_first_area(target, block);
+	     i < target->nr_areas && target->areas[i].start < block + BLOCK; i++) {
+		const struct map_area *area = &target->areas[i];
+		uint64_t start = area->start > block ? area->start : block;
+		uint64_t end = area->end < block + BLOCK ? area->end : block + BLOCK;
+
+		if (area->kind == kind && !add_range(ranges, nr, start, end, start != area->start))
+			return false;
+	}
+	return true;
+}
+
 /** The ranges to clear of a block: of young pages, if they are few, or the areas in it. */
 static bool add_block(const struct page_map *map, const struct map_target *target, enum map_kind kind,
 		      const struct block *block, struct bulk_range *ranges, size_t *nr)
 {
-	size_t young[SPARSE + 1], nr_young = 0, pages = block->huge ? 1 : MAP_PAGES, had = *nr;
+	uint64_t young[SPARSE + 1];
+	size_t nr_young = 0, pages = block->huge ? 1 : MAP_PAGES, had = *nr;
+	bool fits = true;
 
 	for (size_t i = 0; i < pages && nr_young <= SPARSE; i++)
 		if (block->entries[i] & map->ops.format.present &&
 		    block->entries[i] & map->ops.format.young && map_in(block->mask, i))
-			young[nr_young++] = i;
-	if (!nr_young)
-		return true;
-	if (!block->huge && nr_young <= SPARSE) {
-		for (size_t i = 0; i < nr_young; i++) {
-			uint64_t start = block->address + young[i] * PAGE;
-
-			// Neighbours of other areas must not become one range.
-			if (*nr == MAX_RANGES) {
-				*nr = had;
-				return false;
-			}
-			ranges[(*nr)++] = (struct bulk_range){.start = start, .end = start + PAGE};
-		}
-		return true;
-	}
-	for (size_t i = map_first_area(target, block->address);
-	     i < target->nr_areas && target->areas[i].start < block->address + BLOCK; i++) {
-		const struct map_area *area = &target->areas[i];
-		uint64_t start = area->start > block->address ? area->start : block->address;
-		uint64_t end = area->end < block->address + BLOCK ? area->end : block->address + BLOCK;
-
-		if (area->kind != kind)
-			continue;
-		// A range goes on from block to block within its area only.
-		if (start == area->start || !*nr || ranges[*nr - 1].end != start) {
-			if (*nr == MAX_RANGES) {
-				*nr = had;
-				return false;
-			}
-			ranges[(*nr)++] = (struct bulk_range){.start = start, .end = end};
-		} else if (!add_range(ranges, nr, start, end)) {
-			*nr = had;
-			return false;
-		}
-	}
-	return true;
+			young[nr_young++] = block->address + i * PAGE;
+	if (nr_young && (block->huge || nr_young > SPARSE))
+		fits = add_areas(target, kind, block->address, ranges, nr);
+	else	// Neighbours may be of other areas: they must not become one range.
+		for (size_t i = 0; i < nr_young && fits; i++)
+			fits = add_range(ranges, nr, young[i], young[i] + PAGE, false);
+	if (!fits)
+		*nr = had;
+	return fits;
 }
 
 /** Of a page that could be cleared now only: what it did before is not known. */
@@ -315,7 +305,7 @@ static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk,
 /** How long new memory may stay unseen: a tenth of the share is for finding it. */
 static uint64_t longest_rest(const struct page_map *map)
 {
-	uint64_t ns = (map->stats.tables + 1) * LOOK_NS * 10 * 1000 / ((uint64_t)map->settings.share_ns / 1000000 + 1);
+	uint64_t ns = map_reading_ns(map, 10);
 
 	return ns < 2 * SECOND_NS ? 2 * SECOND_NS : ns > 60 * SECOND_NS ? 60 * SECOND_NS : ns;
 }

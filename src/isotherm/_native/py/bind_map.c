@@ -459,6 +459,19 @@ static PyObject *used(PyObject *object, PyObject *args)
 	return bytes ? new_array("Q", bytes) : NULL;
 }
 
+static PyObject *covered(PyObject *object, PyObject *unused)
+{
+	struct map_object *self = enter(object);
+	bool all;
+
+	(void)unused;
+	if (!self)
+		return NULL;
+	all = self->map.covered;
+	leave(self);
+	return PyBool_FromLong(all);
+}
+
 static PyObject *stats(PyObject *object, PyObject *unused)
 {
 	struct map_object *self = enter(object);
@@ -496,6 +509,7 @@ static PyMethodDef map_methods[] = {
 	{"ages", ages, METH_VARARGS, NULL},
 	{"runs", runs, METH_VARARGS, NULL},
 	{"used", used, METH_VARARGS, NULL},
+	{"covered", covered, METH_NOARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", map_close, METH_NOARGS, NULL},
 	{NULL, NULL, 0, NULL},

@@ -93,7 +93,6 @@ struct python_bulk *python_bulk_new(PyObject *object, struct bulk_ops *ops)
 	*ops = (struct bulk_ops){
 		.ctx = bulk,
 		.format = {.present = PRESENT, .young = YOUNG, .unseen = UNSEEN, .leaf_bit = 1, .leaf_flip = 1},
-		.max_view = MAP_CHUNK_BLOCKS,
 		.now_ns = now_ns,
 		.view = view,
 		.clear = clear,
