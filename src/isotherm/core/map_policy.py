@@ -55,7 +55,7 @@ class MapPolicy:
         self._map = setting.page_map
         self._look = setting.look
         self._clock = setting.clock
-        self.table = RegionList()
+        self.table = RegionList[ListedRegion]()
         self.size_limit = 0
         self._deadline_ns = self._due_ns = 0
         self._stop = False
@@ -146,7 +146,7 @@ class MapPolicy:
 class _Before:
     """What was known of places in the window before."""
 
-    def __init__(self, table: RegionList) -> None:
+    def __init__(self, table: RegionList[ListedRegion]) -> None:
         self._regions = table.regions
         self._starts = [(region.target, region.start) for region in table.regions]
 

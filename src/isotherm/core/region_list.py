@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from typing import Generic, TypeVar
 
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Limits
@@ -34,7 +35,10 @@ class ListedRegion:
         return self.end - self.start
 
 
-class RegionList:
+_RegionT = TypeVar("_RegionT", bound=ListedRegion)
+
+
+class RegionList(Generic[_RegionT]):
     """
     A `core.table.Table`.
 
@@ -43,7 +47,7 @@ class RegionList:
 
     def __init__(self) -> None:
         self.ids: list[int] = []
-        self.regions: list[ListedRegion] = []
+        self.regions: list[_RegionT] = []
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -83,7 +87,7 @@ class RegionList:
         self.regions[place].age = 0
 
     def rejoin(self, size_limit: int, /) -> None:
-        kept: list[ListedRegion] = []
+        kept: list[_RegionT] = []
         for region in self.regions:
             if kept and _belong(kept[-1], region) and region.end - kept[-1].start <= size_limit:
                 kept[-1].end = region.end
@@ -102,7 +106,7 @@ class RegionList:
             region.age = region.age * old.aggr_us // new.aggr_us
 
 
-def columns_of(table: RegionList) -> Columns:
+def columns_of(table: RegionList[_RegionT]) -> Columns:
     """Return the regions as a snapshot's columns."""
     regions = table.regions
     return Columns(
@@ -116,7 +120,7 @@ def columns_of(table: RegionList) -> Columns:
     )
 
 
-def cut_after(region: ListedRegion, size: int) -> tuple[ListedRegion, ListedRegion]:
+def cut_after(region: _RegionT, size: int) -> tuple[_RegionT, _RegionT]:
     """Return both parts of a region, each with its share of what is known in bytes."""
     at = region.start + size
     unseen, used = (n * size // region.size for n in (region.unobservable, region.used))

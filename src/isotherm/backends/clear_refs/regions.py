@@ -12,17 +12,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
 
 from isotherm.backends.clear_refs.epochs import MappingUse
 from isotherm.backends.clear_refs.look import ClearRefsLook
 from isotherm.core.look import Samples, TargetRanges
 from isotherm.core.policy import Setting
+from isotherm.core.region_list import ListedRegion, RegionList, columns_of
 from isotherm.core.ticks import Tally, Ticks
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import Range, parts
-from isotherm.model.scheme import Limits
 from isotherm.model.snapshot import Columns
 from isotherm.targets.ranges import coalesce
 
@@ -31,26 +30,14 @@ _ALIKE = 0.1
 
 
 @dataclass(slots=True)
-class _Region:
+class _Region(ListedRegion):
     """
     A mapping, or what a scheme cut it to.
 
-    whole: where the region that it was cut from begins; count, last: of this window and the one
-    before.
+    whole: where the region that it was cut from begins; all of it is unobservable, or nothing.
     """
 
-    target: int
-    whole: int
-    start: int
-    end: int
-    count: int = 0
-    last: int = 0
-    age: int = 0
-    unobservable: bool = False
-
-    @property
-    def size(self) -> int:
-        return self.end - self.start
+    whole: int = 0
 
     def knows_as(self, other: _Region) -> bool:
         """Tell whether the other is of the same region and knows the same."""
@@ -58,50 +45,8 @@ class _Region:
         return mine == others and self.count == other.count
 
 
-class MappingTable:
-    """The regions as a list: a `core.table.Table`."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.regions: list[_Region] = []
-
-    def __len__(self) -> int:
-        return len(self.regions)
-
-    def target_ids(self) -> list[int]:
-        return self.ids
-
-    def spans(self) -> list[tuple[int, int]]:
-        counts = [0] * len(self.ids)
-        for region in self.regions:
-            counts[region.target] += 1
-        return list(pairwise(accumulate(counts, initial=0)))
-
-    def matching(self, limits: Limits, left_bp: int, *, known: bool) -> array[int]:
-        return array(
-            "Q",
-            [
-                place
-                for place, region in enumerate(self.regions)
-                if limits.min_size <= region.size <= limits.max_size
-                and limits.min_accesses <= _rate(region, left_bp) <= limits.max_accesses
-                and limits.min_age <= region.age <= limits.max_age
-                and not (known and region.unobservable)
-            ],
-        )
-
-    def region(self, place: int, left_bp: int, /) -> tuple[int, int, int, int, int]:
-        region = self.regions[place]
-        unseen = region.size if region.unobservable else 0
-        return region.start, region.end, _rate(region, left_bp), region.age, unseen
-
-    def cut(self, place: int, size: int, /) -> None:
-        region = self.regions[place]
-        self.regions.insert(place + 1, replace(region, start=region.start + size))
-        region.end = region.start + size
-
-    def renew(self, place: int, /) -> None:
-        self.regions[place].age = 0
+class MappingTable(RegionList[_Region]):
+    """Regions that are mappings: only what was cut from one of them is joined again."""
 
     def rejoin(self, size_limit: int, /) -> None:
         del size_limit
@@ -109,6 +54,7 @@ class MappingTable:
         for region in self.regions:
             if kept and kept[-1].end == region.start and kept[-1].knows_as(region):
                 kept[-1].end = region.end
+                kept[-1].unobservable += region.unobservable
             else:
                 kept.append(region)
         self.regions = kept
@@ -148,8 +94,8 @@ class MappingRegions:
         regions = []
         for index, (start, end) in pieces:
             old = known.get((self.table.ids[index], start))
-            fresh = _Region(index, start, start, end)
-            regions.append(replace(old, target=index, end=end) if old else fresh)
+            fresh = _Region(index, start, end, whole=start)
+            regions.append(_moved(old, index, end) if old else fresh)
         self.table.regions = regions
 
     def sample(self, ticks: int, sample_us: int) -> int:
@@ -166,7 +112,7 @@ class MappingRegions:
         for region in self.table.regions:
             uses = found.get(self.table.ids[region.target], [])
             used = _used_in(uses, region)
-            region.unobservable = used is None
+            region.unobservable = region.size if used is None else 0
             region.count = _part(used or 0, region.size, samples)
             same = abs(region.count - region.last) <= alike
             region.age = region.age + 1 if same and bool(region.count) == bool(region.last) else 0
@@ -180,26 +126,14 @@ class MappingRegions:
 
     def rescale(self, old: Attrs, new: Attrs, *, aggregating: bool) -> None:
         del aggregating
-        for region in self.table.regions:
-            for name in ("last", "count"):
-                share = getattr(region, name) / old.samples_per_aggr
-                setattr(region, name, round(share * new.samples_per_aggr))
-            region.age = region.age * old.aggr_us // new.aggr_us
+        self.table.rescale(old, new)
 
     def access_events(self) -> tuple[int, int]:
         regions = self.table.regions
         return sum(r.size * r.count for r in regions), sum(r.size for r in regions)
 
     def columns(self) -> Columns:
-        regions = self.table.regions
-        return Columns(
-            target=array("I", [region.target for region in regions]),
-            start=array("Q", [region.start for region in regions]),
-            end=array("Q", [region.end for region in regions]),
-            nr_accesses=array("I", [region.count for region in regions]),
-            age=array("I", [region.age for region in regions]),
-            unobservable=array("Q", [r.size if r.unobservable else 0 for r in regions]),
-        )
+        return replace(columns_of(self.table), used=None)
 
     def take_cost(self) -> Tally:
         checks, self._checks = self._checks, 0
@@ -222,9 +156,10 @@ def _ignore(results: bytes) -> None:
     del results
 
 
-def _rate(region: _Region, left_bp: int) -> int:
-    # Amid a window nothing is known of it yet.
-    return region.last if left_bp else region.count
+def _moved(old: _Region, target: int, end: int) -> _Region:
+    """Return a region of which the end, or its target's place, may have changed."""
+    unseen = end - old.start if old.unobservable else 0
+    return replace(old, target=target, end=end, unobservable=unseen)
 
 
 def _part(used: int, size: int, samples: int) -> int:
