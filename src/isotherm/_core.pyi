@@ -307,8 +307,8 @@ class PageMap:
     def set_areas(self, target: int, words: Buffer, stopped_ns: int = 0, /) -> None:
         """Tell a target's areas in order: u64 start, end, row | kind << 32 | flags << 40."""
 
-    def step(self, now_ns: int, slack_ns: int = 0, /) -> int:
-        """Do what is due within slack_ns and can be paid; return when to come again."""
+    def step(self, now_ns: int, /) -> int:
+        """Do what is due and can be paid; return when to come again."""
 
     def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None: ...
     def sum(

@@ -322,13 +322,12 @@ class Monitor:
     def _ticks_to_map(self) -> int:
         """Return after how many ticks the map of pages has something to do; 1 at least."""
         left_ns, sample_ns = self._map_due_ns - self._clock.now_ns(), self._attrs.sample_us * 1000
-        return max(1, round(left_ns / sample_ns))
+        return max(1, -(-left_ns // sample_ns))
 
     def _step_map(self) -> None:
         """Let the map work: between two ticks, when no sample waits for what becomes of it."""
-        slack_ns = self._attrs.sample_us * 500
-        if self._page_map and self._clock.now_ns() + slack_ns >= self._map_due_ns:
-            self._map_due_ns = self._page_map.step(slack_ns)
+        if self._page_map and self._clock.now_ns() >= self._map_due_ns:
+            self._map_due_ns = self._page_map.step()
 
     def _map_warms_up(self) -> bool:
         return self._page_map is not None and not self._page_map.covered()
