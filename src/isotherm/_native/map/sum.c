@@ -173,40 +173,44 @@ static int by_frame(const void *a, const void *b)
 	return x->frame < y->frame ? -1 : x->frame > y->frame;
 }
 
-/** Look up frames that are not known yet, in ascending order, and who maps them. */
+/** Add a frame that was not found yet; -ENOMEM. */
+static int add_frame(struct work *work, struct doubtful *page, uint32_t mappers)
+{
+	page->alone = mappers == 1;
+	if (page->alone)
+		return 0;
+	// The same one twice in a table is found the second time.
+	page->known = frames_find(&work->frames, page->frame);
+	if (page->known == NO_FRAME)
+		page->known = frames_new(&work->frames, page->frame, mappers);
+	return page->known == NO_FRAME ? -ENOMEM : 0;
+}
+
+/** Look up frames that are not known yet: those come first then, in ascending order, with who maps them. */
 static int find_new(struct work *work, struct doubtful *pages, size_t nr)
 {
 	uint64_t frames[MAP_PAGES];
 	uint32_t mappers[MAP_PAGES] = {0};
-	size_t nr_new = 0, at = 0;
-	bool ordered = true;
+	size_t nr_new = 0;
+	int err = 0;
 
-	for (size_t i = 1; i < nr; i++)
-		ordered &= pages[i - 1].frame <= pages[i].frame;
-	if (!ordered)
-		qsort(pages, nr, sizeof(*pages), by_frame);
 	for (size_t i = 0; i < nr; i++) {
 		pages[i].known = frames_find(&work->frames, pages[i].frame);
-		if (pages[i].known == NO_FRAME)
-			frames[nr_new++] = pages[i].frame;
-	}
-	if (nr_new && work->map->ops.mappers)
-		work->map->ops.mappers(work->map->ops.ctx, frames, nr_new, mappers);
-	for (size_t i = 0; i < nr; i++) {
 		if (pages[i].known != NO_FRAME)
 			continue;
-		pages[i].alone = mappers[at] == 1;
-		// The same one twice in a table is found the second time.
-		if (!pages[i].alone)
-			pages[i].known = frames_find(&work->frames, pages[i].frame);
-		if (!pages[i].alone && pages[i].known == NO_FRAME) {
-			pages[i].known = frames_new(&work->frames, pages[i].frame, mappers[at]);
-			if (pages[i].known == NO_FRAME)
-				return -ENOMEM;
-		}
-		at++;
+		struct doubtful page = pages[i];
+
+		pages[i] = pages[nr_new];
+		pages[nr_new++] = page;
 	}
-	return 0;
+	qsort(pages, nr_new, sizeof(*pages), by_frame);
+	for (size_t i = 0; i < nr_new; i++)
+		frames[i] = pages[i].frame;
+	if (nr_new && work->map->ops.mappers)
+		work->map->ops.mappers(work->map->ops.ctx, frames, nr_new, mappers);
+	for (size_t i = 0; i < nr_new && !err; i++)
+		err = add_frame(work, &pages[i], mappers[i]);
+	return err;
 }
 
 static void find_anonymous(const struct work *work, struct doubtful *pages, size_t nr)

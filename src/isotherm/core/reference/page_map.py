@@ -135,7 +135,7 @@ class PageTable:
 
         Where nothing was used before `turn`, an epoch begins with it, as if all had been cleared.
         """
-        passed, found = self._passed(now)
+        found = self._found(now)
         if not self._may_turn(turn):
             turn = None
         for number, state in enumerate(states):
@@ -168,7 +168,7 @@ class PageTable:
         """Take that somebody else found a page young, and clears it."""
         page = self.pages.get(number)
         if page is not None and page.armed:
-            self._use(page, self._passed(now)[1])
+            self._use(page, self._found(now))
             self.used += 1
 
     def arm(self, states: Sequence[int], now: int) -> None:
@@ -230,11 +230,11 @@ class PageTable:
     def _newest(self) -> Epoch:
         return self.epochs[0]
 
-    def _passed(self, now: int) -> tuple[int, int]:
+    def _found(self, now: int) -> int:
+        """Return the class of a use that is seen now."""
         if not self.epochs:
-            return 0, 0
-        passed = (max(now, self.last_read) - self._newest.began) * TICK_NS
-        return passed, class_of(passed)
+            return 0
+        return class_of((max(now, self.last_read) - self._newest.began) * TICK_NS)
 
     def _came(self, found: int) -> Page:
         return Page(self._newest, found) if self.epochs else Page()
