@@ -508,3 +508,32 @@ def advise(pidfd: int, advice: int, max_bytes: int, ranges: Buffer, /) -> bytes:
 
 def fault_in(pid: int, ranges: Buffer, /) -> int:
     """Read a byte of each page of the runs; returns of how many. See fault_in_pages()."""
+
+class DamoJson:
+    """Reads damo's records as they come; events are tuples that begin with their name."""
+
+    def feed(self, data: Buffer, /) -> None:
+        """Add bytes."""
+
+    def next(self) -> tuple[Any, ...] | None:
+        """Return the next event, None if more is needed; raises ValueError for nonsense."""
+
+    @property
+    def position(self) -> int:
+        """How many bytes were read."""
+
+class DamoScript:
+    """Reads what tracers print of damon_aggregated as it comes."""
+
+    def feed(self, data: Buffer, /) -> None:
+        """Add bytes."""
+
+    def end(self) -> None:
+        """Say that nothing follows."""
+
+    def next(self) -> tuple[Any, ...] | None:
+        """Return the next event, None if more is needed."""
+
+    @property
+    def bad(self) -> tuple[int, int]:
+        """How many lines could not be read, and the number of the first."""
