@@ -115,7 +115,7 @@ int page_map_runs(struct page_map *map, size_t index, uint64_t soon_ns, uint64_t
 {
 	const struct map_target *target = &map->targets[index];
 	struct times times = {soon_ns, used_ns};
-	int64_t begin = thread_ns();
+	int64_t begin = bulk_cpu_ns(&map->ops);
 	int err = 0;
 
 	for (size_t j = 0; j < target->nr_chunks && !target->gone; j++) {
@@ -140,7 +140,7 @@ int page_map_runs(struct page_map *map, size_t index, uint64_t soon_ns, uint64_t
 	}
 	for (double alike = 2 * ALIKE; !err && runs->nr > most && alike < 4; alike *= 2)
 		join(runs, alike);
-	map->stats.cpu_ns += thread_ns() - begin;
+	map->stats.cpu_ns += bulk_cpu_ns(&map->ops) - begin;
 	return err;
 }
 

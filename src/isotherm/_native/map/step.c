@@ -100,7 +100,7 @@ static void share_out(struct page_map *map, uint64_t now_ns)
 
 static int64_t spent(struct page_map *map, int64_t *mark)
 {
-	int64_t now = thread_ns(), ns = now - *mark;
+	int64_t now = bulk_cpu_ns(&map->ops), ns = now - *mark;
 
 	map->stats.cpu_ns += ns;
 	*mark = now;
@@ -277,7 +277,7 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 	struct map_rounds *rounds = &map->rounds;
 	map_time now = map_now(map, NULL, now_ns);
 	struct map_change change = {0};
-	int64_t mark = thread_ns();
+	int64_t mark = bulk_cpu_ns(&map->ops);
 
 	if (!rounds->any || (rounds->armed && (int32_t)(rounds->due - now) > 0) ||
 	    map->all_at_once.tokens < 0)
@@ -293,7 +293,7 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 
 		for (size_t kind = 0; kind < NR_MAP_KINDS && !target->gone; kind++) {
 			uint64_t held_ns = 0;
-			int64_t begin = thread_ns();
+			int64_t begin = bulk_cpu_ns(&map->ops);
 
 			if (!target->all_at_once[kind])
 				continue;
@@ -306,7 +306,7 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 			if (err)
 				continue;
 			if (target->present[kind] > 1024)
-				rounds->page_ns += 0.3 * ((double)(thread_ns() - begin) /
+				rounds->page_ns += 0.3 * ((double)(bulk_cpu_ns(&map->ops) - begin) /
 							  (double)target->present[kind] - rounds->page_ns);
 			rounds->held_ns = held_ns > rounds->held_ns ? held_ns : rounds->held_ns;
 			for (size_t j = 0; j < target->nr_chunks; j++)
@@ -332,7 +332,7 @@ static void pay_for_going_through(struct page_map *map, int64_t *mark)
 
 int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t *next_ns)
 {
-	int64_t mark = thread_ns();
+	int64_t mark = bulk_cpu_ns(&map->ops);
 	bool ended = false;
 	int err;
 
@@ -344,7 +344,7 @@ int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t *next_ns)
 	pay_for_going_through(map, &mark);
 	if (!err)
 		clear_together(map, now_ns);
-	mark = thread_ns();
+	mark = bulk_cpu_ns(&map->ops);
 	if (ended && !map->covered && !anything_waits(map))
 		map->covered = true;
 	if (ended)

@@ -352,7 +352,7 @@ int page_map_sum(struct page_map *map, struct sum *sum)
 {
 	struct work work = {.map = map, .sum = sum};
 	size_t nr = sum->nr_rows * NR_SUM_KINDS * sum->nr_node_numbers;
-	int64_t begin = thread_ns();
+	int64_t begin = bulk_cpu_ns(&map->ops);
 	int err = 0;
 
 	memset(sum->rows, 0, nr * sizeof(*sum->rows));
@@ -374,7 +374,7 @@ int page_map_sum(struct page_map *map, struct sum *sum)
 	sum->shared_frames = work.frames.nr;
 	frames_free(&work.frames);
 	free(work.sharers);
-	sum->cpu_ns = thread_ns() - begin;
+	sum->cpu_ns = bulk_cpu_ns(&map->ops) - begin;
 	map->stats.cpu_ns += sum->cpu_ns;
 	map->clears.tokens -= sum->cpu_ns;
 	return err;
