@@ -14,7 +14,7 @@ from isotherm.analysis.recorded import AnalysedRecording, open_recording
 from isotherm.cli.output_file import STDOUT, check_output
 from isotherm.cli.report import STDIN, newest_recording
 from isotherm.errors import IsothermError, OutputError, quoted
-from isotherm.export.formats import FORMATS, Wishes, writer
+from isotherm.export.formats import FORMATS, VALUES, Wishes, writer
 from isotherm.recording.files import NewFile, RefusedError
 from isotherm.recording.format import SUFFIX
 from isotherm.terminal.output import tell
@@ -22,7 +22,6 @@ from isotherm.units import format_size
 
 #: Forms that a terminal can show.
 _TEXTS = ("folded", "csv", "speedscope")
-VALUES = ("resident", "used", "idle")
 
 
 class ExportCommand(click.Command):

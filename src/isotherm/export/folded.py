@@ -5,17 +5,14 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from isotherm.analysis.recorded import AnalysedRecording
-from isotherm.export.formats import Wishes
+from isotherm.export.formats import VALUES, Wishes
 from isotherm.export.stacks import stacks
-
-#: Figures by the name that is asked for; the first is "mapped" where nothing else is known.
-_PLACES = {"resident": 0, "used": 1, "idle": 2}
 
 
 def write(recording: AnalysedRecording, out: BinaryIO, wishes: Wishes) -> list[str]:
     """Write a line for each part that has such bytes."""
     found = stacks(recording)
-    place = _PLACES[wishes.value]
+    place = VALUES.index(wishes.value)
     for frames, values in found.rows:
         if values[place]:
             stack = ";".join(frame.replace(";", ":") for frame in frames)

@@ -8,12 +8,15 @@ from typing import BinaryIO, Final, Protocol, cast
 
 from isotherm.analysis.recorded import AnalysedRecording
 
+#: Bytes that a form with one figure can have; where pages are not known, mapped for resident.
+VALUES: Final = ("resident", "used", "idle")
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What can be chosen. value: which bytes a form with one figure has (`cli.export`)."""
+    """What can be chosen. value: which bytes a form with one figure has (`VALUES`)."""
 
-    value: str = "resident"
+    value: str = VALUES[0]
 
 
 class Writer(Protocol):
