@@ -95,7 +95,7 @@ class Monitor:
         self._map_due_ns = 0
         self._used_at_ns = 0
         self._targets: dict[int, TargetRanges] = {}
-        self._mappings: dict[int, tuple[Mapping, ...]] = {}
+        self._mappings: dict[int, Sequence[Mapping]] = {}
         self._mappings_changed = False
         self._control: list[_Control] = []
         self._stopping = False
