@@ -150,3 +150,37 @@ def test_pages_that_come_and_go_are_no_pages_in_between():
     memory.set(5, 1, YOUNG)
     run(made, memory, 30 * SECOND)
     assert ages(made, 5)[0][3] < ages(made, 6)[0][3]
+
+
+def test_time_in_which_a_target_stood_still_is_in_no_age():
+    memory = PageMemory()
+    memory.set(0, 512, YOUNG)
+    made = page_map(memory, (0, 512))
+    run(made, memory, 3 * SECOND)
+    memory.set(0, 1, YOUNG)
+    run(made, memory, SECOND)
+    before = ages(made, 0, 2)
+    for stood in range(1, 21):
+        memory.now += SECOND
+        made.set_stopped(0, stood * SECOND, True, memory.now)
+        made.step(memory.now)
+    made.look(0, BASE, BASE + PAGE)
+    assert ages(made, 0, 2) == before
+    made.set_stopped(0, 20 * SECOND, False, memory.now)
+    run(made, memory, 10 * SECOND)
+    assert [WINDOWS[age[3] - 1] for age in ages(made, 0, 2)] == [10 * SECOND] * 2
+
+
+def test_a_map_of_what_stands_still_has_nothing_to_do():
+    memory = PageMemory()
+    memory.set(0, 512, YOUNG)
+    made = page_map(memory, (0, 512))
+    run(made, memory, 3 * SECOND)
+    made.set_stopped(0, 0, True, memory.now)
+    memory.trace.clear()
+    steps = 0
+    until = memory.now + 10 * SECOND
+    while memory.now < until:
+        memory.now, steps = made.step(memory.now), steps + 1
+    assert steps <= 25
+    assert len(memory.trace) <= 25

@@ -405,6 +405,9 @@ class Monitor:
             mappings=self._mappings if self._mappings_changed else None,
             schemes=self._schemes.take_states() if self._schemes is not None else (),
             monotonic_ns=self._clock.now_ns(),
+            running_ns=None
+            if use is None or use.stopped_ns is None
+            else use.watched_ns - use.stopped_ns,
             page_use=use,
             shares=self.look.whole_mappings,
         )

@@ -9,6 +9,7 @@ from isotherm import _core
 from isotherm.clock import Clock
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
+from isotherm.core.running_time import RunningTime
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.pages.pagemap import next_populated, opened
 from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRow
@@ -85,9 +86,12 @@ class NativePageMap:
             first_ns=int(first * 1e9),
             stall_ns=stall_ns,
         )
+        self._running = RunningTime(share, self._core.set_stopped)
+        self._core_due_ns = 0
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
         self._core.set_targets(array("I", [known.target.id for known in targets]))
+        self._running.follow(targets)
         maps = [(known.target.id, known.mappings, known.ranges) for known in targets]
         vast = any(one.size > _VAST for _, mappings, _ in maps for one in mappings)
         if maps == self._maps and not vast:
@@ -99,7 +103,13 @@ class NativePageMap:
         self._rows = list(rows)
 
     def step(self, slack_ns: int = 0) -> int:
-        return self._core.step(self._clock.now_ns(), slack_ns)
+        now_ns = self._clock.now_ns()
+        if looks := now_ns + slack_ns >= self._running.due_ns:
+            self._running.look(now_ns)
+        if not looks or now_ns + slack_ns >= self._core_due_ns:
+            self._core_due_ns = self._core.step(now_ns, slack_ns)
+            self._running.settle(self._clock.now_ns())
+        return min(self._core_due_ns, self._running.due_ns)
 
     def covered(self) -> bool:
         return self._core.covered()
@@ -111,9 +121,11 @@ class NativePageMap:
 
     def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
+        self._running.look(now_ns)
         watched_ns = max(1, now_ns - self._began_ns)
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
         found, cost_ns = self._core.sum(len(self._rows), array("Q", windows), self._nodes)
+        self._running.settle(self._clock.now_ns())
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         stats = self._core.stats()
@@ -126,6 +138,7 @@ class NativePageMap:
             if stats["by_rounds"] and not self._shared_by
             else self._shared_by,
             held_ns=stats["held_ns"],
+            stopped_ns=self._running.stopped_ns,
         )
 
     def ages(self, target: int, start: int, end: int) -> bytes:
@@ -136,7 +149,9 @@ class NativePageMap:
         was used, and of how many of them it surely was idle. All four are 0xff where there is no
         page, 0xfe where its use is not seen, 0xfd where nobody looked yet.
         """
+        self._running.look(self._clock.now_ns())
         self._core.look(target, start, end)
+        self._running.settle(self._clock.now_ns())
         return self._core.ages(target, start, end, array("Q", WINDOWS_NS))
 
     def runs(self, target: int, soon_ns: int, used_ns: int, most: int) -> list[Run]:

@@ -44,7 +44,8 @@ struct map_target {
 	uint64_t present[NR_MAP_KINDS];	// pages, as last read
 	uint64_t shared[NR_MAP_KINDS];	// of them those whose use is not seen as others map them too
 	bool all_at_once[NR_MAP_KINDS];	// cleared by ops.clear_all()
-	uint64_t stopped_ns;		// how long it has not been running
+	uint64_t stopped_ns;		// for so long in all it stood still, and its clock with it
+	uint64_t stopped_at_ns;		// it does so since this time or before; 0: it runs
 };
 
 /** Pages that were used, and those of them in tables of which as good as the same were before. */
@@ -99,6 +100,8 @@ void page_map_deinit(struct page_map *map);
 
 /** Replace the targets, in the order that ops.view() knows; those with a known id keep what is known. */
 int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr);
+/** Tell for how long a target has stood still by @now_ns, which never becomes less, and whether it does. */
+void page_map_set_stopped(struct page_map *map, size_t target, uint64_t stopped_ns, bool stopped, uint64_t now_ns);
 /** Replace the areas of a target, in address order and apart. 0 or -ENOMEM. */
 int page_map_set_areas(struct page_map *map, size_t target, const struct map_area *areas, size_t nr);
 
@@ -161,7 +164,7 @@ static inline uint64_t map_reading_ns(const struct page_map *map, uint64_t part)
 size_t map_mask_of(const struct map_target *target, enum map_kind kind, uint64_t block, uint64_t *mask);
 static inline map_time map_now(const struct page_map *map, const struct map_target *target, uint64_t now_ns)
 {
-	uint64_t running = now_ns - map->began_ns;
+	uint64_t running = (target && target->stopped_at_ns ? target->stopped_at_ns : now_ns) - map->began_ns;
 
 	// One turn of the clock away from its beginning, so that there is a time before it.
 	return map_time_of((UINT64_C(1) << 40) + running - (target ? target->stopped_ns : 0));

@@ -230,6 +230,9 @@ static uint64_t next_due(const struct page_map *map, uint64_t now_ns)
 			const struct map_chunk *chunk = &target->chunks[j];
 			int32_t left = (int32_t)(chunk->due - now);
 
+			// The clock of what stands still gets nowhere.
+			if (left > 0 && target->stopped_at_ns)
+				continue;
 			rest = least(rest, most(read, left <= 0 ? 0 : map_time_ns((map_time)left)));
 			if (chunk->arm || map_turn_is_due(map, target, chunk))
 				rest = least(rest, clear);

@@ -180,13 +180,12 @@ static bool areas_are_good(const struct map_area *areas, size_t nr)
 
 static PyObject *set_areas(PyObject *object, PyObject *args)
 {
-	unsigned long long stopped = 0;
 	struct map_object *self;
 	Py_ssize_t target;
 	Py_buffer words;
 	int err = -EINVAL;
 
-	if (!PyArg_ParseTuple(args, "ny*|K", &target, &words, &stopped))
+	if (!PyArg_ParseTuple(args, "ny*", &target, &words))
 		return NULL;
 	// Three words each: start, end, and row | kind << 32 | flags << 40.
 	size_t nr = words.len / (3 * sizeof(uint64_t));
@@ -198,16 +197,36 @@ static PyObject *set_areas(PyObject *object, PyObject *args)
 					     word[2] >> 40 & 0xff};
 	self = areas ? enter(object) : (struct map_object *)PyErr_NoMemory();
 	if (self) {
-		if (target >= 0 && (size_t)target < self->map.nr_targets && areas_are_good(areas, nr)) {
-			self->map.targets[target].stopped_ns = stopped;
+		if (target >= 0 && (size_t)target < self->map.nr_targets && areas_are_good(areas, nr))
 			err = page_map_set_areas(&self->map, target, areas, nr);
-		}
 		leave(self);
 	}
 	free(areas);
 	PyBuffer_Release(&words);
 	if (!self)
 		return NULL;
+	if (err)
+		return raise_errno(err);
+	Py_RETURN_NONE;
+}
+
+static PyObject *set_stopped(PyObject *object, PyObject *args)
+{
+	unsigned long long stopped, now;
+	struct map_object *self;
+	Py_ssize_t target;
+	int still, err = -EINVAL;
+
+	if (!PyArg_ParseTuple(args, "nKpK", &target, &stopped, &still, &now))
+		return NULL;
+	self = enter(object);
+	if (!self)
+		return NULL;
+	if (target >= 0 && (size_t)target < self->map.nr_targets) {
+		page_map_set_stopped(&self->map, target, stopped, still, now);
+		err = 0;
+	}
+	leave(self);
 	if (err)
 		return raise_errno(err);
 	Py_RETURN_NONE;
@@ -502,6 +521,7 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 static PyMethodDef map_methods[] = {
 	{"set_targets", set_targets, METH_VARARGS, NULL},
 	{"set_areas", set_areas, METH_VARARGS, NULL},
+	{"set_stopped", set_stopped, METH_VARARGS, NULL},
 	{"step", step, METH_VARARGS, NULL},
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", sum_up, METH_VARARGS, NULL},
