@@ -43,6 +43,9 @@ class _TimedBulk:
     def __init__(self, bulk: Bulk, clock: Clock) -> None:
         self.read = bulk.read
         self.clear = bulk.clear
+        self.frames_cleared = getattr(bulk, "frames_cleared", False)
+        if hasattr(bulk, "clear_all"):
+            self.clear_all = bulk.clear_all
         self.now_ns = clock.now_ns
 
 

@@ -44,6 +44,7 @@ struct map_target {
 	uint64_t present[NR_MAP_KINDS];	// pages, as last read
 	uint64_t shared[NR_MAP_KINDS];	// of them those whose use is not seen as others map them too
 	bool all_at_once[NR_MAP_KINDS];	// cleared by ops.clear_all()
+	bool never_all[NR_MAP_KINDS];	// which was tried, and cannot be
 	uint64_t stopped_ns;		// for so long in all it stood still, and its clock with it
 	uint64_t stopped_at_ns;		// it does so since this time or before; 0: it runs
 };
@@ -147,6 +148,14 @@ int map_clear_used(struct page_map *map, size_t target, enum map_kind kind);
 /** All areas of a kind in a chunk were cleared just now: arm them. 0; -ESRCH. */
 int map_arm_all(struct page_map *map, size_t target, struct map_chunk *chunk, enum map_kind kind,
 		struct map_change *change);
+/**
+ * Decide how the areas of targets are cleared: of those that were read once by now and, at the @end of
+ * a pass, of all. True if some are cleared in another way: what waits for it is not known before they
+ * were read again.
+ */
+bool map_rounds_choose(struct page_map *map, uint64_t now_ns, bool end);
+/** Clear together what is cleared together, if it is due and can be paid. */
+void map_rounds_clear(struct page_map *map, uint64_t now_ns);
 /** Whether a chunk is to take part in the map's turn. */
 static inline bool map_turn_is_due(const struct page_map *map, const struct map_target *target,
 				   const struct map_chunk *chunk)
