@@ -8,6 +8,7 @@
 #define SHARED_SHARE 64
 #define ROUND_NS SECOND_NS
 #define CALMEST_ROUND 4
+#define ROUND_READS 5		// a round pays for so many reads of all that it cleared: those of its first seconds
 
 static bool has_rounds(const struct page_map *map)
 {
@@ -101,7 +102,7 @@ static int clear_kind(struct page_map *map, size_t index, enum map_kind kind)
 {
 	struct map_target *target = &map->targets[index];
 	struct map_rounds *rounds = &map->rounds;
-	int64_t begin = thread_ns();
+	int64_t begin = bulk_cpu_ns(&map->ops);
 	uint64_t held_ns = 0;
 	int err = map->ops.frames_cleared ? map_clear_used(map, index, kind)
 					  : map->ops.clear_all(map->ops.ctx, index, kind, &held_ns);
@@ -116,7 +117,7 @@ static int clear_kind(struct page_map *map, size_t index, enum map_kind kind)
 	if (err)
 		return err;
 	if (target->present[kind] > 1024)
-		rounds->page_ns += 0.3 * ((double)(thread_ns() - begin) / (double)target->present[kind] - rounds->page_ns);
+		rounds->page_ns += 0.3 * ((double)(bulk_cpu_ns(&map->ops) - begin) / (double)target->present[kind] - rounds->page_ns);
 	rounds->held_ns = held_ns > rounds->held_ns ? held_ns : rounds->held_ns;
 	return 0;
 }
@@ -157,12 +158,23 @@ static void clear_frames(struct page_map *map, struct map_change *change)
 		}
 }
 
+int64_t map_reads_of_round(const struct page_map *map)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < map->nr_targets; i++)
+		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
+			if (map->targets[i].all_at_once[kind])
+				pages += map->targets[i].present[kind];
+	return (int64_t)(pages / MAP_PAGES * MAP_LOOK_NS * ROUND_READS);
+}
+
 void map_rounds_clear(struct page_map *map, uint64_t now_ns)
 {
 	struct map_rounds *rounds = &map->rounds;
 	map_time now = map_now(map, NULL, now_ns);
 	struct map_change change = {0};
-	int64_t begin = thread_ns(), ns;
+	int64_t begin = bulk_cpu_ns(&map->ops), ns;
 
 	if (!rounds->any || (rounds->armed && (int32_t)(rounds->due - now) > 0) ||
 	    map->all_at_once.tokens < 0)
@@ -177,7 +189,8 @@ void map_rounds_clear(struct page_map *map, uint64_t now_ns)
 	rounds->armed = true;
 	rounds->rounds++;
 	rounds->any = has_rounds(map);
-	ns = thread_ns() - begin;
+	ns = bulk_cpu_ns(&map->ops) - begin;
 	map->stats.cpu_ns += ns;
-	map->all_at_once.tokens -= ns;
+	map->all_at_once.tokens -= ns + map_reads_of_round(map);
+	map->reads.tokens += map_reads_of_round(map);
 }

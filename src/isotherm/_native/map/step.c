@@ -38,17 +38,17 @@ static void share_out(struct page_map *map, uint64_t now_ns)
 
 	if (!map->covered && map->settings.first_ns > share)
 		share = map->settings.first_ns;
-	rounds = map->rounds.any ? share / 4 : 0;
+	rounds = map->rounds.any ? share / 2 : 0;
 	reads = map->covered ? share / 4 : share / 20;
 	// A round may begin whenever the last one is paid. The reads after a clear come in a burst.
 	set_rate(&map->all_at_once, rounds, 0, now_ns);
-	set_rate(&map->reads, reads, READS_SAVED_S * reads, now_ns);
+	set_rate(&map->reads, reads, READS_SAVED_S * reads + map_reads_of_round(map), now_ns);
 	set_rate(&map->clears, share - reads - rounds, (share - reads - rounds) / CLEARS_SAVED, now_ns);
 }
 
 static int64_t spent(struct page_map *map, int64_t *mark)
 {
-	int64_t now = thread_ns(), ns = now - *mark;
+	int64_t now = bulk_cpu_ns(&map->ops), ns = now - *mark;
 
 	map->stats.cpu_ns += ns;
 	*mark = now;
@@ -115,7 +115,7 @@ static bool anything_waits(const struct page_map *map)
  * Go on from chunk to chunk, and visit those that are due, to the end or as far as it can be paid. Turns
  * wait for what was never armed.
  */
-static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64_t *mark, bool *ended)
+static int go_on(struct page_map *map, uint64_t now_ns, int64_t *mark, bool *ended)
 {
 	struct map_chunk *chunk;
 	bool waits = false, first = anything_waits(map);
@@ -129,7 +129,7 @@ static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64
 		// Where nothing is a turn has nothing to do.
 		if (chunk->visited && chunk->empty)
 			chunk->turn_number = map->turn_number;
-		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns + slack_ns))) {
+		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns))) {
 			waits |= wants;
 			continue;
 		}
@@ -137,7 +137,7 @@ static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64
 			map->at_chunk--;
 			return 0;
 		}
-		int err = map_visit(map, map->at_target, chunk, may, now_ns);
+		int err = map_visit(map, map->at_target, chunk, may);
 		struct bucket *payer = arm || map->reads.tokens <= 0 ? &map->clears : &map->reads;
 
 		payer->tokens -= spent(map, mark);
@@ -224,20 +224,20 @@ static void pay_for_going_through(struct page_map *map, int64_t *mark)
 	payer->tokens -= spent(map, mark);
 }
 
-int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint64_t *next_ns)
+int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t *next_ns)
 {
-	int64_t mark = thread_ns();
+	int64_t mark = bulk_cpu_ns(&map->ops);
 	bool ended = false;
 	int err;
 
 	share_out(map, now_ns);
-	err = go_on(map, now_ns, slack_ns, &mark, &ended);
+	err = go_on(map, now_ns, &mark, &ended);
 	if (map_rounds_choose(map, now_ns, ended))
 		ended = false;
 	pay_for_going_through(map, &mark);
 	if (!err)
 		map_rounds_clear(map, now_ns);
-	mark = thread_ns();
+	mark = bulk_cpu_ns(&map->ops);
 	if (ended && !map->covered && !anything_waits(map) && (map->rounds.armed || !map->rounds.any))
 		map->covered = true;
 	if (ended)
