@@ -86,6 +86,7 @@ class NativePageMap:
         self._rows: list[tuple[int, str, Kind]] = []
         self._sum_due_ns = 0
         self._maps: list[tuple[int, tuple[Mapping, ...], tuple[Range, ...]]] = []
+        self._placed: list[list[tuple[Mapping, int]]] = []
         self._core = _core.PageMap(
             source if isinstance(source, _NATIVE) else _TimedBulk(source, clock),
             now_ns=self._began_ns,
@@ -100,14 +101,16 @@ class NativePageMap:
         self._core.set_targets(array("I", [known.target.id for known in targets]))
         self._running.follow(targets)
         maps = [(known.target.id, known.mappings, known.ranges) for known in targets]
-        vast = any(one.size > _VAST for _, mappings, _ in maps for one in mappings)
-        if maps == self._maps and not vast:
-            return
-        self._maps = maps
-        rows: dict[tuple[int, str, Kind], int] = {}
-        for index, known in enumerate(targets):
-            self._core.set_areas(index, self._areas(index, known, rows))
-        self._rows = list(rows)
+        changed = maps != self._maps
+        if changed:
+            rows: dict[tuple[int, str, Kind], int] = {}
+            self._maps = maps
+            self._placed = [_placed(i, known, rows) for i, known in enumerate(targets)]
+            self._rows = list(rows)
+        for index, (known, placed) in enumerate(zip(targets, self._placed, strict=True)):
+            # Where vast mappings have pages changes without their addresses.
+            if changed or any(mapping.size > _VAST for mapping, _ in placed):
+                self._core.set_areas(index, self._words(placed, known.target.pid))
 
     def step(self) -> int:
         now_ns = self._clock.now_ns()
@@ -190,25 +193,12 @@ class NativePageMap:
     def close(self) -> None:
         self._core.close()
 
-    def _areas(
-        self, index: int, known: TargetRanges, rows: dict[tuple[int, str, Kind], int]
-    ) -> array[int]:
-        words, first = array("Q"), len(rows)
-        for mapping in _followed(known):
-            kind = kind_of(mapping)
-            key = (index, mapping.title, kind)
-            if key not in rows and len(rows) - first >= _MOST_ROWS:
-                key = (index, _OTHERS, kind)
-            row = rows.setdefault(key, len(rows))
-            shared = mapping.permissions.endswith("s")
-            what = _ANON if kind == "anon" else _FILE
-            flags = 0
-            if kind != "anon" and not shared:
-                flags = _PRIVATE_FILE
-            elif kind == "shmem":
-                flags = _KEPT
-            for part in self._parts(mapping, known.target.pid):
-                words.extend((part.start, part.end, row | what << 32 | flags << 40))
+    def _words(self, placed: Sequence[tuple[Mapping, int]], pid: int | None) -> array[int]:
+        """Areas as the core wants them: those parts of mappings that may have pages."""
+        words = array("Q")
+        for mapping, word in placed:
+            for part in self._parts(mapping, pid):
+                words.extend((part.start, part.end, word))
         return words
 
     def _parts(self, mapping: Mapping, pid: int | None) -> Sequence[Range]:
@@ -232,6 +222,28 @@ class NativePageMap:
             uncovered,
             *parts,
         )
+
+
+def _placed(
+    index: int, known: TargetRanges, rows: dict[tuple[int, str, Kind], int]
+) -> list[tuple[Mapping, int]]:
+    """The mappings of a target, and what `set_areas` wants of each; new rows are added."""
+    placed, first = [], len(rows)
+    for mapping in _followed(known):
+        kind = kind_of(mapping)
+        key = (index, mapping.title, kind)
+        if key not in rows and len(rows) - first >= _MOST_ROWS:
+            key = (index, _OTHERS, kind)
+        row = rows.setdefault(key, len(rows))
+        shared = mapping.permissions.endswith("s")
+        what = _ANON if kind == "anon" else _FILE
+        flags = 0
+        if kind != "anon" and not shared:
+            flags = _PRIVATE_FILE
+        elif kind == "shmem":
+            flags = _KEPT
+        placed.append((mapping, row | what << 32 | flags << 40))
+    return placed
 
 
 def _followed(known: TargetRanges) -> list[Mapping]:

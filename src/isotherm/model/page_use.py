@@ -94,6 +94,11 @@ class PageUse:
     stopped_ns: int | None = None
 
     @property
+    def running_ns(self) -> int | None:
+        """For how long they ran while they were watched; None where nobody looked."""
+        return None if self.stopped_ns is None else self.watched_ns - self.stopped_ns
+
+    @property
     def resident(self) -> int:
         """Bytes in memory, shared memory counted once (see `UseRow`)."""
         return sum(row.resident for row in self.rows)
