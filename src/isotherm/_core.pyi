@@ -307,8 +307,8 @@ class PageMap:
     def set_areas(self, target: int, words: Buffer, stopped_ns: int = 0, /) -> None:
         """Tell a target's areas in order: u64 start, end, row | kind << 32 | flags << 40."""
 
-    def step(self, now_ns: int, slack_ns: int = 0, /) -> int:
-        """Do what is due within slack_ns and can be paid; return when to come again."""
+    def step(self, now_ns: int, /) -> int:
+        """Do what is due and can be paid; return when to come again."""
 
     def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None: ...
     def sum(
@@ -561,3 +561,32 @@ def advise(pidfd: int, advice: int, max_bytes: int, ranges: Buffer, /) -> bytes:
 
 def fault_in(pid: int, ranges: Buffer, /) -> int:
     """Read a byte of each page of the runs; returns of how many. See fault_in_pages()."""
+
+class DamoJson:
+    """Reads damo's records as they come; events are tuples that begin with their name."""
+
+    def feed(self, data: Buffer, /) -> None:
+        """Add bytes."""
+
+    def next(self) -> tuple[Any, ...] | None:
+        """Return the next event, None if more is needed; raises ValueError for nonsense."""
+
+    @property
+    def position(self) -> int:
+        """How many bytes were read."""
+
+class DamoScript:
+    """Reads what tracers print of damon_aggregated as it comes."""
+
+    def feed(self, data: Buffer, /) -> None:
+        """Add bytes."""
+
+    def end(self) -> None:
+        """Say that nothing follows."""
+
+    def next(self) -> tuple[Any, ...] | None:
+        """Return the next event, None if more is needed."""
+
+    @property
+    def bad(self) -> tuple[int, int]:
+        """How many lines could not be read, and the number of the first."""

@@ -102,8 +102,8 @@ class NativePageMap:
             self._core.set_areas(index, self._areas(index, known, rows))
         self._rows = list(rows)
 
-    def step(self, slack_ns: int = 0) -> int:
-        return self._core.step(self._clock.now_ns(), slack_ns)
+    def step(self) -> int:
+        return self._core.step(self._clock.now_ns())
 
     def covered(self) -> bool:
         return self._core.covered()

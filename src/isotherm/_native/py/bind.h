@@ -15,6 +15,7 @@ int bind_rng(PyObject *module);
 int bind_regions(PyObject *module);
 int bind_sampler(PyObject *module);
 int bind_survey(PyObject *module);
+int bind_damo(PyObject *module);
 int bind_sim(PyObject *module);
 
 struct walker;

@@ -240,12 +240,12 @@ static PyObject *set_areas(PyObject *object, PyObject *args)
 
 static PyObject *step(PyObject *object, PyObject *args)
 {
-	unsigned long long now, slack = 0;
+	unsigned long long now;
 	uint64_t next = 0;
 	struct map_object *self;
 	int err;
 
-	if (!PyArg_ParseTuple(args, "K|K", &now, &slack))
+	if (!PyArg_ParseTuple(args, "K", &now))
 		return NULL;
 	self = enter(object);
 	if (!self)
@@ -254,7 +254,7 @@ static PyObject *step(PyObject *object, PyObject *args)
 	bool first = !self->map.covered;
 
 	BEGIN(self);
-	err = page_map_step(&self->map, now, slack, &next);
+	err = page_map_step(&self->map, now, &next);
 	// Work of the start has an allowance of its own.
 	if (self->access && first && self->access->cpu_mark && self->map.settings.first_ns)
 		self->access->cpu_mark += self->map.stats.cpu_ns - cpu;

@@ -18,6 +18,7 @@ static int module_exec(PyObject *module)
 		bind_regions,
 		bind_sampler,
 		bind_survey,
+		bind_damo,
 		bind_sim,
 	};
 
