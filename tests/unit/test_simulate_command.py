@@ -199,7 +199,8 @@ def test_a_configuration_file_is_simulated_as_long_as_it_lasts(tmp_path, capsys)
     assert main(["simulate", "--workload", str(path), "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["workload"] == "two.cfg"
-    assert 3.5 < document["seconds"] <= 4
+    # A window that is almost over is still given, however late the monitor is.
+    assert 3.5 < document["seconds"] < 4.2
     assert len(document["again_s"]) == 1
 
 
@@ -259,15 +260,16 @@ def test_workloads_are_listed(capsys):
 
 
 def test_a_policy_without_a_map_is_not_charged_for_one():
-    shares = {}
+    tables = {}
     for beside in (True, False):
         simulation = Simulation(workload=workload_named("cold", 1 << 30), beside=beside)
         session, look = simulation.start()
         with session:
             taken = list(session.snapshots(2))
-        shares[beside] = look.clock.cpu_ns()
+        tables[beside] = look.world.stats()["tables"]
         assert (taken[-1].page_use is not None) == beside
-    assert shares[True] > 2 * shares[False]
+    assert tables[True] >= 512
+    assert tables[False] == 0
 
 
 def test_an_unknown_policy_is_refused_before_anything_is_made():

@@ -19,7 +19,8 @@ from isotherm.backends.sim.workload import Workload
 from isotherm.cli import did_you_mean
 from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
 from isotherm.cli.options import length_of
-from isotherm.cli.record import STDOUT, ProgressSink, check_output
+from isotherm.cli.output_file import STDOUT, check_output
+from isotherm.cli.record import ProgressSink
 from isotherm.core.policies import DEFAULT
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.snapshot import Snapshot
