@@ -68,7 +68,7 @@ class TargetRanges:
 
     target: Target
     ranges: tuple[Range, ...]
-    mappings: tuple[Mapping, ...] = ()
+    mappings: Sequence[Mapping] = ()
     unobservable: tuple[Unobservable, ...] = ()
 
 

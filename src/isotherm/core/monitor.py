@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from isotherm.clock import Clock, SystemClock
+from isotherm.clock import Clock, SystemClock, cpu_ns_of
 from isotherm.core.act import Act, CountOnly
 from isotherm.core.damon.profile import ProfileName, profile_of
 from isotherm.core.look import Look, TargetRanges
@@ -91,7 +91,7 @@ class Monitor:
         self._governor = governor
         self._map = MapBeside(page_map, self._clock)
         self._targets: dict[int, TargetRanges] = {}
-        self._mappings: dict[int, tuple[Mapping, ...]] = {}
+        self._mappings: dict[int, Sequence[Mapping]] = {}
         self._mappings_changed = False
         self._control: list[_Control] = []
         self._stopping = False
@@ -128,10 +128,10 @@ class Monitor:
                 self._tune(due)
                 schedule.end_window(due, self._attrs)
                 snapshot = self._publish(policy.columns(), self._use(until_ns))
-                given_ns = self._clock.cpu_ns()
+                given_ns = cpu_ns_of(self._clock)
                 yield snapshot
                 # What the reader does with a snapshot is not a cost of monitoring.
-                self._cpu_ns += self._clock.cpu_ns() - given_ns
+                self._cpu_ns += cpu_ns_of(self._clock) - given_ns
                 policy.begin_window(self._attrs)
             if schedule.sis >= due.update:
                 schedule.end_update(self._attrs)
@@ -244,7 +244,7 @@ class Monitor:
     # The steps, in their order.
 
     def _start(self) -> None:
-        self._cpu_ns = self._clock.cpu_ns()
+        self._cpu_ns = cpu_ns_of(self._clock)
         self.policy.begin(self._look_for_targets(), self._attrs)
         if self._schemes is not None:
             self._schemes.begin(self._attrs, self._schedule.sis)
@@ -359,7 +359,7 @@ class Monitor:
 
     def _publish(self, columns: Columns, use: PageUse | None) -> Snapshot:
         started, self._window_start_ns = self._window_start_ns, self._clock.wall_ns()
-        cpu_ns, self._cpu_ns = self._cpu_ns, self._clock.cpu_ns()
+        cpu_ns, self._cpu_ns = self._cpu_ns, cpu_ns_of(self._clock)
         if use is not None:
             columns = self._map.with_used(columns, self._attrs.aggr_us)
         snapshot = Snapshot(

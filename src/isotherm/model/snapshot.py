@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
@@ -129,7 +129,7 @@ class Snapshot:
     columns: Columns
     unobservable: tuple[Unobservable, ...] = ()
     cost: Cost = Cost()
-    mappings: dict[int, tuple[Mapping, ...]] | None = None
+    mappings: dict[int, Sequence[Mapping]] | None = None
     schemes: tuple[SchemeState, ...] = ()
     monotonic_ns: int | None = None
     running_ns: int | None = None
