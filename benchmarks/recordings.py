@@ -1,9 +1,9 @@
 """
 Long recordings, and damo's: CPU time and memory of reading them.
 
-`uv run python benchmarks/recordings.py [--rows 20000000] [--per-window 1000]`: makes a recording of
+`benchmarks/recordings.py [--rows 20000000] [--per-window 1000]` makes a recording of
 so many region rows, and a record of damo of a million regions as `json.dumps(indent=4)` writes it,
-and reads each by the command line, start of the interpreter included. A table, and JSON at the end.
+and reads each by the command line, start of the interpreter included. A table, and JSON.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from truth_said import Said
 from truth_witness import Used
 from truth_workload import Scheduled, idle_by_age, used_since
 
+from isotherm.model.page_use import WINDOWS_NS
+
 #: Before anything is measured: under load, and after backends were started again.
 SETTLE_S = 4.0
 MIN_ERROR = 1e-9
@@ -82,6 +84,7 @@ def row(name: str, truth: Truth, said: Said | None) -> dict[str, Any]:
         "said resident": said.resident / MIB,
         "unknown": said.unknown / MIB,
         "cpu %": None if said.cpu_share is None else 100 * said.cpu_share,
+        "later cpu %": None if said.later_share is None else 100 * said.later_share,
     }
 
 
@@ -89,11 +92,11 @@ def idle_errors(own: Scheduled, account: Any, said: Said) -> dict[str, Any]:
     """
     The histogram of idle ages beside the program's own.
 
-    `wrong %`: bytes that isotherm calls idle for an age that they have not, to within a step of
-    the scale, or does not call idle although they are, by the largest over all ages; a share of
-    the program's areas. What isotherm does not know to be idle it does not say: `missing`.
+    `too idle %`: bytes that isotherm calls idle for an age that they have not, to within a step of
+    the scale; `missing %`: that it does not call idle although they are; the largest over all
+    ages, as a share of the program's areas. The whole length is no step of the scale.
     """
-    ages = sorted(said.idle)
+    ages = [age for age in sorted(said.idle) if age in WINDOWS_NS]
     at_ms = round(said.ended_s * 1000)
     true = dict(zip(ages, idle_by_age(account, at_ms, tuple(ages)), strict=True))
     total = own.area_bytes()
@@ -121,10 +124,14 @@ def spread(truths: Sequence[Truth]) -> float:
 
 @dataclass
 class Plan:
-    """windows_s: ascending; more_s: of a recording over the longest window."""
+    """
+    windows_s: ascending; more_s: of a recording over the longest window; repeat: how often the
+    witness measures before and after isotherm: what a program uses may go up and down.
+    """
 
     windows_s: tuple[float, ...]
     more_s: float
+    repeat: int = 1
     options: tuple[str, ...] = ()
 
 
@@ -135,7 +142,7 @@ def one(subject: Subject, plan: Plan, *, witness_only: bool) -> Iterator[dict[st
     Yields dicts of one key each: "set" (a row of working sets), "idle" (of ages), "raw".
     """
     time.sleep(SETTLE_S)
-    runs = [subject.truth(plan.windows_s)]
+    runs = [subject.truth(plan.windows_s) for _ in range(plan.repeat)]
     said, live, account = None, None, None
     if not witness_only:
         own = subject.schedule
@@ -150,7 +157,7 @@ def one(subject: Subject, plan: Plan, *, witness_only: bool) -> Iterator[dict[st
             common.progress("isotherm report has no curve: witnesses only")
         if truth_said.has_wss():
             live = truth_said.wss(subject.pid, plan.windows_s[-1] + plan.more_s, plan.options)
-    runs.append(subject.truth(plan.windows_s))
+    runs += [subject.truth(plan.windows_s) for _ in range(plan.repeat)]
     truths = united(runs)
     for truth in truths:
         yield {"set": {"by": "report", **row(subject.name, truth, said)}}

@@ -39,7 +39,7 @@ def class_of(ns: int) -> int:
 
 def next_read(ns: int) -> int:
     """Return when, after a clear, the read after that at `ns` is worth while."""
-    later = [end for end in CLASSES_NS if end > ns + ns // 16]
+    later = [end for end in CLASSES_NS if end > ns]
     return min([*later[:1], ns + _LONGEST_GAP_NS])
 
 
@@ -69,13 +69,25 @@ class Turn(NamedTuple):
 Reads = dict[int, int]
 
 
+def class_among(reads: Reads, passed: int) -> int:
+    """
+    Return the class of what is seen `passed` ns after the beginning, and was not by these reads.
+
+    What a late read may still be of is over if another one came before it.
+    """
+    found = class_of(passed)
+    end = CLASSES_NS[found]
+    over = passed > end and reads.get(found, 0) >= end and found < len(CLASSES_NS) - 1
+    return found + over
+
+
 def add_read(reads: Reads, passed: int) -> None:
     """Note a read `passed` ns after the beginning of the epoch; times are kept coarsely."""
-    found = class_of(passed)
+    found = class_among(reads, passed)
     end = CLASSES_NS[found]
     if found < _TIMED:
         reads[found] = end // _READ_PARTS * (passed * _READ_PARTS // end)
-    elif passed >= end // 4 * 3:  # a read that comes early says little of its class
+    elif passed >= end:  # a read that comes early says little of its class
         reads[found] = end
 
 
@@ -102,13 +114,15 @@ class Page:
     """
     A page that is there: `used` in which epoch, None if never since it was armed first.
 
-    found: the class of that use. unseen: its use cannot be seen.
+    found: the class of that use. unseen: its use cannot be seen. perhaps: whether it was used in
+    that epoch is not known, but not after it.
     """
 
     used: Epoch | None = None
     found: int = 0
     armed: bool = False
     unseen: bool = False
+    perhaps: bool = False
 
 
 @dataclass(slots=True)
@@ -150,7 +164,7 @@ class PageTable:
         if turn is not None and (new or young):
             self._begin(turn.began, now)
             self.reads = dict(turn.reads)
-            found = class_of((max(now, self.last_read) - turn.began) * TICK_NS)
+            found = class_among(self.reads, (max(now, self.last_read) - turn.began) * TICK_NS)
         for number in young:
             self._use(self.pages[number], found)
         for number in new:  # whoever brought it in uses it
@@ -158,7 +172,8 @@ class PageTable:
             self.pages[number] = self._came(found)
         for number, page in self.pages.items():
             if page.unseen and states[number] == PageState.OLD:  # somebody could clear it
-                self.pages[number] = self._came(found)
+                newest = self.epochs[0] if self.epochs else None
+                self.pages[number] = Page(newest, perhaps=newest is not None)
         self.last_read = max(now, self.last_read) if self.epochs else now
         self.used = self._count(self._newest) if self.epochs else 0
         if self.epochs:
@@ -184,7 +199,7 @@ class PageTable:
             if page.unseen and states[number] == PageState.OLD:
                 # It can be cleared after all; it may have been used until now.
                 page.used = self.epochs[1] if len(self.epochs) > 1 else None
-                page.unseen = False
+                page.unseen, page.perhaps = False, page.used is not None
             page.armed = not page.unseen
         self.last_read, self.used = now, 0
 
@@ -209,9 +224,13 @@ class PageTable:
             return Age(high=idle + 1, idle=idle)
         begin, likely, end = _first_use(page.found, self.reads)
         if page.used is self._newest:
-            return Age(end, likely, begin + 1, begin if likely == end else likely)
+            if page.perhaps:
+                return Age()
+            return Age(end, likely, min(begin + 1, end), begin if likely == end else likely)
         ended = self.epochs[self.epochs.index(page.used) - 1].began
         to, since = (now - page.used.began) * TICK_NS, (now - ended) * TICK_NS
+        if page.perhaps:
+            return Age(high=since + 1, idle=since)
         if ended != self._newest.began:
             return Age(to, to, since + 1, since, since)
         # A window of this epoch and the beginning of the one before.
@@ -221,7 +240,7 @@ class PageTable:
         return Age(
             since + end,
             since + likely,
-            since + begin + 1,
+            since + min(begin + 1, end),
             since + (begin if exact else likely),
             since,
         )
@@ -234,7 +253,8 @@ class PageTable:
         """Return the class of a use that is seen now."""
         if not self.epochs:
             return 0
-        return class_of((max(now, self.last_read) - self._newest.began) * TICK_NS)
+        passed = (max(now, self.last_read) - self._newest.began) * TICK_NS
+        return class_among(self.reads, passed)
 
     def _came(self, found: int) -> Page:
         return Page(self._newest, found) if self.epochs else Page()
@@ -242,7 +262,8 @@ class PageTable:
     def _use(self, page: Page, found: int) -> None:
         before = self.epochs[1] if len(self.epochs) > 1 else None
         self.fresh += page.used is None or page.used is not before
-        page.used, page.found, page.armed = self._newest, found, False
+        page.used, page.found = self._newest, found
+        page.armed = page.perhaps = False
 
     def _count(self, epoch: Epoch) -> int:
         return sum(page.used is epoch for page in self.pages.values())
