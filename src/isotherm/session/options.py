@@ -20,7 +20,7 @@ from isotherm.model.scope import Scope, scope_of
 from isotherm.schemes.defaults import with_quotas
 from isotherm.schemes.older import check_profile
 from isotherm.session.guard import parse_guard
-from isotherm.targets.sources import CgroupSource, NameSource, PidSource, TargetSource
+from isotherm.targets.sources import CgroupSource, NameSource, PidSource, TargetSource, UserSource
 from isotherm.units import cpu_share
 
 _DEFAULT_OVERHEAD = 0.01
@@ -32,8 +32,8 @@ class MonitorKeywords(TypedDict, total=False):
 
     Who and where, one of the first four kinds, none for operations "paddr":
 
-    pid, name, cgroup: processes by number ("12,34" and texts are fine), by name, by cgroup (as
-    members come and go); one or several each, and mixed.
+    pid, name, cgroup, user: processes by number ("12,34" and texts are fine), by name, by cgroup,
+    by user, as members come and go; one or several each, and mixed.
     sources: further ones, of any registered kind (`targets.sources`).
     command: a program to start, and its arguments.
     ops: an own operations set, or any `core.look.Look`.
@@ -64,6 +64,7 @@ class MonitorKeywords(TypedDict, total=False):
     pid: int | str | Sequence[int | str] | None
     name: str | Sequence[str] | None
     cgroup: str | Sequence[str] | None
+    user: str | Sequence[str] | None
     sources: Sequence[TargetSource]
     command: Sequence[str] | None
     ops: Look | None
@@ -228,6 +229,7 @@ def _sources(asked: MonitorKeywords) -> list[TargetSource]:
         found.append(PidSource(numbers))
     found += [NameSource(text) for text in _texts(asked.get("name"))]
     found += [CgroupSource(text) for text in _texts(asked.get("cgroup"))]
+    found += [UserSource(text) for text in _texts(asked.get("user"))]
     return found
 
 

@@ -13,7 +13,8 @@ from isotherm.model.scope import Operations, Scope
 from isotherm.targets.processes import Process, ProcessSet
 from isotherm.targets.proportions import Proportions
 from isotherm.targets.ranges import target_ranges
-from isotherm.targets.sources import TargetSource
+from isotherm.targets.refusals import Refused
+from isotherm.targets.source import TargetSource
 from isotherm.targets.watchers import other_watchers
 
 
@@ -57,6 +58,15 @@ class TargetSet(ABC):
     def alive(self) -> bool:
         """Tell whether any member lives; cheap."""
 
+    @property
+    def waits(self) -> bool:
+        """Tell whether the session goes on where nobody is left: others may come."""
+        return False
+
+    def take_refused(self) -> list[Refused]:
+        """Return who was left out since the last call, of those that came."""
+        return []
+
     @abstractmethod
     def facts(self) -> TargetFacts:
         """Return what matters for the choice of a backend."""
@@ -72,7 +82,7 @@ class ProcessTargets(TargetSet):
 
     sources: who is meant, or plain pids; follow_children: what they fork as well, not where fixed
     ranges are looked at, which are those of one process; force_guests: keep members that run a
-    virtual machine, although what its guest uses cannot be seen.
+    virtual machine, although what its guest uses cannot be seen; wait: as for `ProcessSet`.
     """
 
     def __init__(
@@ -82,11 +92,12 @@ class ProcessTargets(TargetSet):
         follow_children: bool = True,
         scope: Scope | None = None,
         force_guests: bool = False,
+        wait: bool = False,
     ) -> None:
         super().__init__(scope or Scope())
         follow = follow_children and not self.scope.ranges
         self._force_guests = force_guests
-        self._processes = ProcessSet(sources, follow_children=follow)
+        self._processes = ProcessSet(sources, follow_children=follow, wait=wait)
         self._proportions = Proportions()
 
     def living(self, max_ranges: int) -> list[tuple[Process, TargetRanges]]:
@@ -102,7 +113,7 @@ class ProcessTargets(TargetSet):
             [(process, ranges.target.resident_bytes) for process, ranges in living]
         )
         return [
-            (process, _with_share(ranges, shares.get(process.target_id)))
+            (process, _completed(process, ranges, shares.get(process.target_id)))
             for process, ranges in living
         ]
 
@@ -118,6 +129,15 @@ class ProcessTargets(TargetSet):
     def alive(self) -> bool:
         """Tell whether any process lives."""
         return self._processes.alive()
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether others may come."""
+        return self._processes.waits
+
+    def take_refused(self) -> list[Refused]:
+        """Return who was left out since the last call."""
+        return self._processes.take_refused()
 
     def facts(self) -> TargetFacts:
         """Look at the processes; those that vanish meanwhile do not count."""
@@ -138,10 +158,12 @@ class ProcessTargets(TargetSet):
         self._processes.close()
 
 
-def _with_share(ranges: TargetRanges, proportional: int | None) -> TargetRanges:
-    if proportional is None:
+def _completed(process: Process, ranges: TargetRanges, proportional: int | None) -> TargetRanges:
+    group = process.group.title if process.group else ""
+    if proportional is None and not group:
         return ranges
-    return replace(ranges, target=replace(ranges.target, proportional_bytes=proportional))
+    target = replace(ranges.target, proportional_bytes=proportional, group=group)
+    return replace(ranges, target=target)
 
 
 def refuse_virtual_machines(facts: TargetFacts) -> None:
