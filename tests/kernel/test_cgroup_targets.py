@@ -69,12 +69,12 @@ def test_groups_in_the_group_and_who_joins_and_leaves(groups, watch):
 
 def test_a_group_that_is_replaced_between_two_looks(groups, watch):
     keeper = groups.start("app/a")
-    gone = groups.start("app/b")
+    gone = groups.start("app/in/b")
     processes = watch(CgroupSource(groups.path("app")))
     assert pids(processes) == {keeper.pid, gone.pid}
     groups.end(gone)
-    groups.remove("app/b")
-    new = groups.start("app/c")  # as many folders as before
+    groups.remove("app/in/b")
+    new = groups.start("app/in/c")  # as many folders as before
     assert pids(processes) == {keeper.pid, new.pid}
 
 

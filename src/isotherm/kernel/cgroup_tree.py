@@ -46,9 +46,11 @@ class GroupTree:
         if old is None or old.inode != status.st_ino:
             old = None
         elif old.links == links and links > 1:
-            children = {name: self._look(child.folder, child, deep - 1)
-                        for name, child in old.children.items()}  # fmt: skip
-            if None not in children.values():
+            found = {name: self._look(child.folder, child, deep - 1)
+                     for name, child in old.children.items()}  # fmt: skip
+            children = {name: child for name, child in found.items() if child is not None}
+            if len(children) == len(found):
+                old.children = children
                 return old
         node = _Node(folder, status.st_ino, links)
         known = old.children if old else {}

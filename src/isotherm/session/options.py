@@ -20,7 +20,16 @@ from isotherm.model.scope import Scope, scope_of
 from isotherm.schemes.defaults import with_quotas
 from isotherm.schemes.older import check_profile
 from isotherm.session.guard import parse_guard
-from isotherm.targets.sources import CgroupSource, NameSource, PidSource, TargetSource, UserSource
+from isotherm.targets.sources import (
+    CgroupSource,
+    ContainerSource,
+    NameSource,
+    PidSource,
+    PodSource,
+    TargetSource,
+    UnitSource,
+    UserSource,
+)
 from isotherm.units import cpu_share
 
 _DEFAULT_OVERHEAD = 0.01
@@ -32,8 +41,9 @@ class MonitorKeywords(TypedDict, total=False):
 
     Who and where, one of the first four kinds, none for operations "paddr":
 
-    pid, name, cgroup, user: processes by number ("12,34" and texts are fine), by name, by cgroup,
-    by user, as members come and go; one or several each, and mixed.
+    pid, name, user, cgroup, unit, container, pod: processes by number ("12,34" and texts are
+    fine), by name, user, cgroup, systemd unit, container, Kubernetes pod ("namespace/name"), as
+    members come and go; one or several each, and mixed.
     sources: further ones, of any registered kind (`targets.sources`).
     command: a program to start, and its arguments.
     ops: an own operations set, or any `core.look.Look`.
@@ -65,6 +75,9 @@ class MonitorKeywords(TypedDict, total=False):
     name: str | Sequence[str] | None
     cgroup: str | Sequence[str] | None
     user: str | Sequence[str] | None
+    unit: str | Sequence[str] | None
+    container: str | Sequence[str] | None
+    pod: str | Sequence[str] | None
     sources: Sequence[TargetSource]
     command: Sequence[str] | None
     ops: Look | None
@@ -227,10 +240,15 @@ def _sources(asked: MonitorKeywords) -> list[TargetSource]:
         pids = list(pid) if isinstance(pid, Iterable) and not isinstance(pid, str) else [pid]
         numbers = [number for one in pids for number in _numbers(one)]
         found.append(PidSource(numbers))
-    found += [NameSource(text) for text in _texts(asked.get("name"))]
-    found += [CgroupSource(text) for text in _texts(asked.get("cgroup"))]
-    found += [UserSource(text) for text in _texts(asked.get("user"))]
-    return found
+    by_name: tuple[tuple[type[TargetSource], str | Sequence[str] | None], ...] = (
+        (NameSource, asked.get("name")),
+        (UserSource, asked.get("user")),
+        (CgroupSource, asked.get("cgroup")),
+        (UnitSource, asked.get("unit")),
+        (ContainerSource, asked.get("container")),
+        (PodSource, asked.get("pod")),
+    )
+    return found + [kind.parse(text) for kind, texts in by_name for text in _texts(texts)]
 
 
 def _numbers(pid: int | str) -> list[int]:

@@ -8,15 +8,19 @@ option of every registered kind, and `isotherm.monitor` takes sources as they ar
 from __future__ import annotations
 
 from isotherm.targets.cgroups import CgroupSource
+from isotherm.targets.containers import ContainerSource, PodSource, UnitSource
 from isotherm.targets.names import NameSource, UserSource
 from isotherm.targets.pids import PidSource
 from isotherm.targets.source import TargetSource
 
 __all__ = [
     "CgroupSource",
+    "ContainerSource",
     "NameSource",
     "PidSource",
+    "PodSource",
     "TargetSource",
+    "UnitSource",
     "UserSource",
     "kinds",
     "register",
@@ -41,5 +45,13 @@ def kinds() -> tuple[type[TargetSource], ...]:
     return tuple(_KINDS.values())
 
 
-for _kind in (PidSource, NameSource, CgroupSource, UserSource):
+for _kind in (
+    PidSource,
+    NameSource,
+    UserSource,
+    CgroupSource,
+    UnitSource,
+    ContainerSource,
+    PodSource,
+):
     register(_kind)
