@@ -37,13 +37,12 @@ _BACKEND = click.option(
 )
 _NO_CHILDREN = click.option("--no-children", is_flag=True, help="Do not follow child processes.")
 _SCOPE = (
-    click.option("-a", "--all", is_flag=True, help="The machine's memory: --ops paddr."),
     _NO_CHILDREN,
     click.option(
         "--ops",
         "operations",
         metavar="OPERATIONS",
-        help="vaddr: all of a process; fvaddr: ranges of it; paddr: physical memory [vaddr].",
+        help="vaddr: all of a process; fvaddr: ranges of it; paddr: the machine's memory [vaddr].",
     ),
     click.option(
         "--range",
@@ -101,9 +100,10 @@ class TargetCommand(click.Command):
         options: list[click.Parameter] = [
             click.Option(
                 (*kind.options, f"{_PREFIX}{kind.kind}"),
-                metavar=kind.metavar,
+                metavar=None if kind.flag else kind.metavar,
                 help=kind.help,
-                multiple=True,
+                multiple=not kind.flag,
+                is_flag=kind.flag or None,
             )
             for kind in sources.kinds()
             if kind.options
@@ -116,7 +116,9 @@ class TargetCommand(click.Command):
 
 
 def _joined(args: Sequence[str]) -> list[str]:
-    spelled = {option: kind for kind in sources.kinds() for option in kind.options}
+    spelled = {
+        option: kind for kind in sources.kinds() for option in kind.options if not kind.flag
+    }
     joined: list[str] = []
     at = 0
     while at < len(args):
@@ -148,9 +150,7 @@ def keywords(given: dict[str, Any]) -> Keywords:
     ranges = [parse_addresses(Word(text, "--range")) for text in given.pop("ranges", ())]
     found = {name: given.pop(name) for name in plain if name in given} | {
         "sources": _sources(given),
-        "operations": _operations(
-            given.pop("operations", None), everything=given.pop("all", False)
-        ),
+        "operations": given.pop("operations", None),
         "ranges": ranges or None,
         "children": not given.pop("no_children"),
         "overhead": given.pop("overhead"),
@@ -160,11 +160,11 @@ def keywords(given: dict[str, Any]) -> Keywords:
 
 
 def _sources(given: dict[str, Any]) -> list[TargetSource]:
-    return [
-        kind.parse(text)
-        for kind in sources.kinds()
-        for text in given.pop(f"{_PREFIX}{kind.kind}", ())
-    ]
+    found: list[TargetSource] = []
+    for kind in sources.kinds():
+        texts = given.pop(f"{_PREFIX}{kind.kind}", ())
+        found += [kind.parse(text) for text in ([""] * texts if kind.flag else texts)]
+    return found
 
 
 def _policy(name: str | None, *, alone: bool) -> str:
@@ -175,16 +175,6 @@ def _policy(name: str | None, *, alone: bool) -> str:
             hint="leave out one of them",
         )
     return MAP if alone else name or DEFAULT
-
-
-def _operations(name: str | None, *, everything: bool) -> str | None:
-    """Return the operations set of --ops and --all; raises `BadValueError` if they disagree."""
-    if everything and name not in (None, "paddr"):
-        raise BadValueError(
-            f"--all is the machine's physical memory, --ops {name} is of processes",
-            hint="leave out one of them",
-        )
-    return "paddr" if everything else name
 
 
 def target_names(targets: Sequence[Target]) -> str:

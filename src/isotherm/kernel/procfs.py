@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -281,6 +281,30 @@ def user_of(pid: int) -> int | None:
         return int(status.partition(b"\nUid:")[2].split(None, 2)[1])
     except (OSError, ValueError, IndexError):
         return None
+
+
+def is_kernel_thread(pid: int) -> bool:
+    """Tell whether `pid` is a kernel thread; True of what is gone."""
+    try:
+        return parse_stat(read_file(f"/proc/{pid}/stat")).is_kernel_thread
+    except OSError:
+        return True
+
+
+def cgroup_of(pid: int, controllers: Sequence[str]) -> str:
+    """
+    Return the cgroup of process `pid`, "/" where it is in none or gone.
+
+    controllers: of the hierarchies that count, "" is v2: of the first in which it is in a group.
+    """
+    paths = {}
+    with suppress(OSError):
+        for line in read_file(f"/proc/{pid}/cgroup").decode(errors="replace").splitlines():
+            _, names, path = line.split(":", 2)
+            for name in names.split(","):
+                paths[name] = path
+    found = (paths.get(name, "/") for name in controllers)
+    return next((path for path in found if path != "/"), "/")
 
 
 def runs_kvm_guest(pid: int) -> bool:

@@ -23,6 +23,7 @@ from isotherm.session.guard import parse_guard
 from isotherm.targets.sources import (
     CgroupSource,
     ContainerSource,
+    EverybodySource,
     NameSource,
     PidSource,
     PodSource,
@@ -44,6 +45,7 @@ class MonitorKeywords(TypedDict, total=False):
     pid, name, user, cgroup, unit, container, pod: processes by number ("12,34" and texts are
     fine), by name, user, cgroup, systemd unit, container, Kubernetes pod ("namespace/name"), as
     members come and go; one or several each, and mixed.
+    all: every process of the machine.
     sources: further ones, of any registered kind (`targets.sources`).
     command: a program to start, and its arguments.
     ops: an own operations set, or any `core.look.Look`.
@@ -78,6 +80,7 @@ class MonitorKeywords(TypedDict, total=False):
     unit: str | Sequence[str] | None
     container: str | Sequence[str] | None
     pod: str | Sequence[str] | None
+    all: bool
     sources: Sequence[TargetSource]
     command: Sequence[str] | None
     ops: Look | None
@@ -185,7 +188,7 @@ class Options:
             raise BadValueError(
                 "nothing to monitor",
                 hint="say which process: by pid, by name, or a command to run; "
-                "or the machine's memory: -a, operations paddr",
+                "all processes: -a; or the machine's memory: --ops paddr",
             )
 
     def _check_ranges(self) -> None:
@@ -205,12 +208,17 @@ class Options:
         for name in asked.keys() - Keywords.__annotations__.keys():
             raise TypeError(f"{name!r} is no keyword of isotherm.monitor")
         guard = asked.get("guard")
+        scope = scope_of(asked.get("operations"), asked.get("ranges"))
+        sources = (*_sources(asked), *asked.get("sources", ()))
+        if scope.operations == "paddr":
+            # Everybody's memory is what was asked for.
+            sources = tuple(one for one in sources if not isinstance(one, EverybodySource))
         return cls(
-            sources=(*_sources(asked), *asked.get("sources", ())),
+            sources=sources,
             command=_words(asked.get("command")),
             look=asked.get("ops"),
             children=asked.get("children", True),
-            scope=scope_of(asked.get("operations"), asked.get("ranges")),
+            scope=scope,
             wish=Wish(
                 sample=asked.get("sample"),
                 aggr=asked.get("aggr"),
@@ -248,7 +256,8 @@ def _sources(asked: MonitorKeywords) -> list[TargetSource]:
         (ContainerSource, asked.get("container")),
         (PodSource, asked.get("pod")),
     )
-    return found + [kind.parse(text) for kind, texts in by_name for text in _texts(texts)]
+    found += [kind.parse(text) for kind, texts in by_name for text in _texts(texts)]
+    return found + ([EverybodySource()] if asked.get("all") else [])
 
 
 def _numbers(pid: int | str) -> list[int]:

@@ -108,6 +108,15 @@ class Catalog:
                     self._known[container.id].sure = True
         return [self._known[container_id].container for container_id in seen.containers]
 
+    def container(self, container_id: str, path: str) -> Container:
+        """Return what is known of one container, in or below a cgroup of this path."""
+        found = self._describe(container_id, path)
+        if found is None:
+            found = next(
+                (one for one in docker.listed(self._root) if one.id == container_id), None
+            )
+        return found or Container(container_id)
+
     def pod_uids(self, seen: Seen) -> dict[str, Pod]:
         """Return the pods of a look by their uid, as far as their names are known."""
         found = {}
@@ -169,6 +178,14 @@ def _folders_of(path: str) -> list[str]:
         return []
     folders = [str(hierarchy.folder(where.path)) for hierarchy in where.hierarchies()]
     return [folder for folder in folders if Path(folder).is_dir() and where.path != "/"]
+
+
+def container_of(path: str) -> str | None:
+    """Return the id of the outermost container that a cgroup is of, or in; None: of none."""
+    for name in path.split("/"):
+        if found := _CONTAINER.fullmatch(name):
+            return found[1]
+    return None
 
 
 def is_container(folder: str) -> bool:

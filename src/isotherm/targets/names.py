@@ -2,44 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
-from collections.abc import Callable
 from typing import Self
 
 from isotherm.errors import BadValueError, TargetGoneError, quoted
 from isotherm.kernel import procfs
+from isotherm.targets.remembered import Remembered
 from isotherm.targets.source import TargetSource
-
-#: A process is looked at so often when it is new: it may be about to exec.
-_YOUNG_LOOKS = 4
-#: An older one in one look of so many.
-_SELDOM = 16
-
-
-class _Remembered:
-    """Which processes of all are meant, without looking at each of them each time."""
-
-    def __init__(self, is_meant: Callable[[int], bool]) -> None:
-        self._is_meant = is_meant
-        self._looks: dict[int, int] = {}
-        self._found: set[int] = set()
-        self._turn = 0
-
-    def look(self) -> list[int]:
-        """Return those that live and are meant, in the order of their numbers."""
-        now = set(procfs.pids())
-        now.discard(os.getpid())
-        self._turn += 1
-        self._looks = {pid: looks for pid, looks in self._looks.items() if pid in now}
-        self._found &= now
-        for pid in now:
-            looks = self._looks.get(pid, 0)
-            if looks < _YOUNG_LOOKS or (pid + self._turn) % _SELDOM == 0:
-                self._looks[pid] = looks + 1
-                (self._found.add if self._is_meant(pid) else self._found.discard)(pid)
-        return sorted(self._found)
 
 
 class NameSource(TargetSource):
@@ -64,7 +34,7 @@ class NameSource(TargetSource):
             )
         self._name = name
         self._regex = _regex_of(name)
-        self._all = _Remembered(self._is_called_so)
+        self._all = Remembered(self._is_called_so)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -73,7 +43,7 @@ class NameSource(TargetSource):
 
     def pids(self) -> list[int]:
         """Return who has the name, or had it when it was last looked."""
-        found = self._all.look()
+        found = sorted(self._all.look())
         if not found:
             what = "matches" if self._regex else "is named"
             raise TargetGoneError(
@@ -82,13 +52,12 @@ class NameSource(TargetSource):
             )
         return found
 
-    def _is_called_so(self, pid: int) -> bool:
+    def _is_called_so(self, pid: int) -> bool | None:
         names = procfs.names_of(pid)
-        if self._regex is None:
-            return self._name in names or (
-                self._name.startswith("/") and self._name == procfs.program_of(pid)
-            )
-        return any(self._regex.search(name) for name in names)
+        if self._regex is not None:
+            return any(self._regex.search(name) for name in names) or None
+        by_path = self._name.startswith("/") and self._name == procfs.program_of(pid)
+        return self._name in names or by_path or None
 
 
 def _regex_of(name: str) -> re.Pattern[str] | None:
@@ -119,7 +88,7 @@ class UserSource(TargetSource):
     def __init__(self, user: str) -> None:
         self._user = user
         self._uid = _uid_of(user)
-        self._all = _Remembered(lambda pid: procfs.user_of(pid) == self._uid)
+        self._all = Remembered(lambda pid: procfs.user_of(pid) == self._uid or None)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -133,7 +102,7 @@ class UserSource(TargetSource):
 
     def pids(self) -> list[int]:
         """Return the processes of the user."""
-        found = self._all.look()
+        found = sorted(self._all.look())
         if not found:
             raise TargetGoneError(f"no process belongs to user {quoted(self._user)}")
         return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from isotherm.targets.cgroups import CgroupSource
 from isotherm.targets.containers import ContainerSource, PodSource, UnitSource
+from isotherm.targets.everybody import EverybodySource
 from isotherm.targets.names import NameSource, UserSource
 from isotherm.targets.pids import PidSource
 from isotherm.targets.source import TargetSource
@@ -16,6 +17,7 @@ from isotherm.targets.source import TargetSource
 __all__ = [
     "CgroupSource",
     "ContainerSource",
+    "EverybodySource",
     "NameSource",
     "PidSource",
     "PodSource",
@@ -53,5 +55,6 @@ for _kind in (
     UnitSource,
     ContainerSource,
     PodSource,
+    EverybodySource,
 ):
     register(_kind)
