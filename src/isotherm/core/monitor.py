@@ -96,7 +96,7 @@ class Monitor:
         self._used_at_ns = 0
         self._targets: dict[int, TargetRanges] = {}
         self._mappings: dict[int, tuple[Mapping, ...]] = {}
-        self._mappings_changed = False
+        self._fresh_mappings: dict[int, tuple[Mapping, ...]] = {}
         self._control: list[_Control] = []
         self._stopping = False
         self._closed = False
@@ -400,23 +400,26 @@ class Monitor:
             unobservable=tuple(u for known in self._targets.values() for u in known.unobservable),
             # Negative if the iterating thread changed.
             cost=Cost(max(0, self._cpu_ns - cpu_ns), *self.policy.take_cost()),
-            mappings=self._mappings if self._mappings_changed else None,
+            mappings=self._fresh_mappings or None,
             schemes=self._schemes.take_states() if self._schemes is not None else (),
             monotonic_ns=self._clock.now_ns(),
             page_use=use,
             shares=self.look.whole_mappings,
         )
         self._index += 1
-        self._mappings_changed = False
+        self._fresh_mappings = {}
         return snapshot
 
     def _look_for_targets(self) -> tuple[TargetRanges, ...]:
         """Take the living targets and their address maps from the look, by target id."""
         self._targets = {found.target.id: found for found in self.look.targets()}
-        mappings = {target_id: found.mappings for target_id, found in self._targets.items()}
-        if mappings != self._mappings:
-            self._mappings = mappings
-            self._mappings_changed = True
+        before = self._mappings
+        self._mappings = {key: found.mappings for key, found in self._targets.items()}
+        self._fresh_mappings |= {
+            key: mappings
+            for key, mappings in self._mappings.items()
+            if key not in before or before[key] != mappings
+        }
         if self._page_map is not None:
             self._page_map.update(self.targets)
         return self.targets

@@ -111,8 +111,9 @@ class Snapshot:
 
     index counts from 0; start_ns, end_ns: time of day in ns; sample_us, aggr_us: the intervals
     that nr_accesses and age are counted in (those in force after the window, where tuning or a
-    commit changed them). `mappings` maps a target's id to its address map and is None when
-    nothing changed since the previous snapshot. `schemes`: what came of each scheme so far.
+    commit changed them). `mappings` maps a target's id to its address map, of those whose map is
+    another one than in the previous snapshot, and is None when there are none. `schemes`: what
+    came of each scheme so far.
     monotonic_ns: CLOCK_MONOTONIC at the end; running_ns: how long the targets had been running by
     then, by a clock that stands still while they do (frozen, stopped); page_use: what a map of
     pages knows by then, in some snapshots only. These three are None where nobody

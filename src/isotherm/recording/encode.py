@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate, islice
 from typing import Any, Final, Protocol
 
 from isotherm.model.scheme_state import SchemeState
@@ -38,6 +39,9 @@ class _Filling(Protocol):
     def append(self, value: Any) -> None:
         """Add a value; None is null."""
 
+    def extend(self, values: Sequence[Any]) -> None:
+        """Add several values: as `append` of each, and cheaper."""
+
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         """Add what a record batch needs of this column and those inside it."""
 
@@ -62,8 +66,12 @@ class _Numbers:
             value = 0
         self._values.append(value)
 
-    def extend(self, values: Iterable[float]) -> None:
-        self._values.extend(values)
+    def extend(self, values: Collection[float | None]) -> None:
+        if None in values:
+            for value in values:
+                self.append(value)
+        else:
+            self._values.extend(values)
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         length = len(self._values)
@@ -81,6 +89,10 @@ class _Truths:
             self._false.append(self._length)
         self._length += 1
 
+    def extend(self, values: Sequence[bool]) -> None:
+        for value in values:
+            self.append(value)
+
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         bits = bytearray(b"\xff") * ((self._length + 7) // 8)
         for i in self._false:
@@ -97,6 +109,12 @@ class _Texts:
     def append(self, value: str) -> None:
         self._data += encode_text(value)
         self._offsets.append(len(self._data))
+
+    def extend(self, values: Sequence[str]) -> None:
+        texts = [encode_text(value) for value in values]
+        at = len(self._data)
+        self._data += b"".join(texts)
+        self._offsets.extend(islice(accumulate(map(len, texts), initial=at), 1, None))
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         length = len(self._offsets) - 1
@@ -121,9 +139,15 @@ class _Structs:
         for member, item in zip(self._members, value, strict=True):
             member.append(item)
 
-    def extend(self, values: Iterable[Iterable[Any]]) -> None:
-        for value in values:
-            self.append(value)
+    def extend(self, values: Collection[Iterable[Any] | None]) -> None:
+        if None in values:
+            for value in values:
+                self.append(value)
+            return
+        self._length += len(values)
+        columns = zip(*values, strict=True) if values else [()] * len(self._members)
+        for member, items in zip(self._members, columns, strict=True):
+            member.extend(items)
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         nodes += (self._length, len(self._nulls))
@@ -148,6 +172,10 @@ class _Lists:
             value = ()
         self._items.extend(value)
         self._offsets.append(self._offsets[-1] + len(value))
+
+    def extend(self, values: Sequence[Collection[Any] | None]) -> None:
+        for value in values:
+            self.append(value)
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         length = len(self._offsets) - 1

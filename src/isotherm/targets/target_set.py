@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from isotherm.core.look import TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.procfs import clear_refs_allowed
 from isotherm.model.scope import Operations, Scope
 from isotherm.targets.processes import Process, ProcessSet
-from isotherm.targets.proportions import Proportions
 from isotherm.targets.ranges import target_ranges
 from isotherm.targets.refusals import Refused
+from isotherm.targets.sizes import Sizes
 from isotherm.targets.source import TargetSource
+from isotherm.targets.turns import Turns
 from isotherm.targets.watchers import other_watchers
 
 
@@ -50,6 +51,9 @@ class TargetSet(ABC):
     def targets(self, max_ranges: int) -> list[TargetRanges]:
         """
         Look who is there now; return the living with their ranges, in the order of their ids.
+
+        Where there are so many that reading the map of each would cost too much, those of who
+        waits longest are read, and the others' are as of some seconds ago.
 
         max_ranges: neighbouring mappings are joined until at most so many ranges are left.
         """
@@ -98,24 +102,31 @@ class ProcessTargets(TargetSet):
         follow = follow_children and not self.scope.ranges
         self._force_guests = force_guests
         self._processes = ProcessSet(sources, follow_children=follow, wait=wait)
-        self._proportions = Proportions()
+        self._turns = Turns()
+        self._known: dict[int, TargetRanges] = {}
+        self._max_ranges = 0
+        self._sizes = Sizes()
 
     def living(self, max_ranges: int) -> list[tuple[Process, TargetRanges]]:
         """As `targets`, each with the process that it is."""
-        fixed = self.scope.ranges
-        found = [
-            (process, target_ranges(process, max_ranges=max_ranges, fixed=fixed))
+        members = [
+            process
             for process in self._processes.refresh()
             if self._force_guests or not process.kvm
         ]
-        living = [(process, ranges) for process, ranges in found if ranges is not None]
-        shares = self._proportions.of(
-            [(process, ranges.target.resident_bytes) for process, ranges in living]
-        )
-        return [
-            (process, _completed(process, ranges, shares.get(process.target_id)))
-            for process, ranges in living
-        ]
+        due = self._turns.begin(members)
+        known = self._known if max_ranges == self._max_ranges else {}
+        self._known, self._max_ranges = {}, max_ranges
+        for process in members:
+            found = known.get(process.target_id)
+            if found is None or process.target_id in due:
+                found = target_ranges(process, max_ranges=max_ranges, fixed=self.scope.ranges)
+            if found is not None:
+                self._known[process.target_id] = found
+        self._turns.end()
+        living = [process for process in members if process.target_id in self._known]
+        told = self._sizes.told(living, self._known)
+        return [(process, told[process.target_id]) for process in living]
 
     def targets(self, max_ranges: int) -> list[TargetRanges]:
         """Return the living; the ranges are the scope's where it has some."""
@@ -156,14 +167,6 @@ class ProcessTargets(TargetSet):
     def close(self) -> None:
         """Let all processes go."""
         self._processes.close()
-
-
-def _completed(process: Process, ranges: TargetRanges, proportional: int | None) -> TargetRanges:
-    group = process.group.title if process.group else ""
-    if proportional is None and not group:
-        return ranges
-    target = replace(ranges.target, proportional_bytes=proportional, group=group)
-    return replace(ranges, target=target)
 
 
 def refuse_virtual_machines(facts: TargetFacts) -> None:
