@@ -336,12 +336,13 @@ class Monitor:
         return 1000 * max(LEAST_USED_US, self._attrs.aggr_us)
 
     def _map_use(self, until_ns: int | None) -> PageUse | None:
-        """Return what the map of pages knows if it is time; it is if this may be the end."""
+        """Return what the map of pages knows if it is time; it is if this is the end."""
         if self._page_map is None:
             return None
         if until_ns is not None:
             left_ns = until_ns - self._clock.now_ns()
-            if left_ns < 2 * self._attrs.aggr_us * 1000:
+            # No other window fits in: see _ticks_until().
+            if left_ns + self._grace_ns() < self._attrs.aggr_us * 1000:
                 return self._page_map.sum()
         return self._page_map.take()
 
