@@ -36,7 +36,11 @@ _BACKEND = click.option(
     "--backend", default="auto", show_default=True, help="As listed by doctor."
 )
 _NO_CHILDREN = click.option("--no-children", is_flag=True, help="Do not follow child processes.")
+_WAIT = click.option(
+    "--wait", is_flag=True, help="Wait for the first process, and for others after the last."
+)
 _SCOPE = (
+    _WAIT,
     _NO_CHILDREN,
     click.option(
         "--ops",
@@ -83,7 +87,7 @@ def monitor_options(command: _Command) -> _Command:
 
 def map_options(command: _Command) -> _Command:
     """Add the options that `keywords` reads, of a command that only maps pages."""
-    for option in (_BACKEND, _OVERHEAD, _SHARED, _NO_CHILDREN):
+    for option in (_BACKEND, _OVERHEAD, _SHARED, _NO_CHILDREN, _WAIT):
         command = option(command)
     return command
 
@@ -153,6 +157,7 @@ def keywords(given: dict[str, Any]) -> Keywords:
         "operations": given.pop("operations", None),
         "ranges": ranges or None,
         "children": not given.pop("no_children"),
+        "wait": given.pop("wait"),
         "overhead": given.pop("overhead"),
         "policy": _policy(given.pop("policy", None), alone=given.pop("map_alone", True)),
     }
@@ -179,6 +184,8 @@ def _policy(name: str | None, *, alone: bool) -> str:
 
 def target_names(targets: Sequence[Target]) -> str:
     """Return who is monitored, three of them by name."""
+    if not targets:
+        return "nobody yet (waiting)"
     names = ", ".join(target.title for target in targets[:3])
     return names + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
 

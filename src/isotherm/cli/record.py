@@ -91,6 +91,7 @@ Examples:
   sudo isotherm record -n postgres -o pg.isotherm
   sudo isotherm record -d 10s -- python3 app.py
   sudo isotherm record -p 4242 -o - | isotherm report -
+  sudo isotherm record --unit nginx --wait -d 1h
   sudo isotherm record -a -d 60s
 Then: isotherm report""",
 )

@@ -118,7 +118,7 @@ class Monitor:
         """
         schedule, policy = self._schedule, self.policy
         self._start()
-        while self._targets and not self._stopping:
+        while (self._targets or self.look.waits) and not self._stopping:
             due = schedule.latch()
             if not self._wait_for_schemes(until_ns) or not self._sample(due, until_ns):
                 break
@@ -303,8 +303,17 @@ class Monitor:
                 max(0, until - self._schedule.sis), self._attrs.sample_us
             )
         except TargetGoneError:
-            return False
+            if not self.look.waits:
+                return False
+            self._await_others()
         return not self._stopping
+
+    def _await_others(self) -> None:
+        """Let a tick go by after all known targets ended, and look who is there."""
+        sample_ns = self._attrs.sample_us * 1000
+        self._clock.sleep_until(self._clock.now_ns() + sample_ns)
+        self._schedule.sis += 1
+        self.policy.update(self._look_for_targets(), self._attrs)
 
     def _ticks_until(self, until_ns: int, due: Due) -> int:
         """Return how many ticks there are left; a window that is almost over may end."""

@@ -50,6 +50,7 @@ class MonitorKeywords(TypedDict, total=False):
     command: a program to start, and its arguments.
     ops: an own operations set, or any `core.look.Look`.
     children: follow child processes (True).
+    wait: go on when the last of them ended, and begin before the first: others may come.
     operations: "vaddr" follows address maps, "fvaddr" stays within `ranges` of one process,
     "paddr" within those of physical memory, by default all of it.
     ranges: [start, end) in bytes.
@@ -85,6 +86,7 @@ class MonitorKeywords(TypedDict, total=False):
     command: Sequence[str] | None
     ops: Look | None
     children: bool
+    wait: bool
     operations: str | None
     ranges: Sequence[tuple[int, int]] | None
     sample: int | str | None
@@ -131,6 +133,7 @@ class Options:
     command: tuple[str, ...] = ()
     look: Look | None = None
     children: bool = True
+    wait: bool = False
     scope: Scope = field(default_factory=Scope)
     wish: Wish = field(default_factory=Wish)
     pages: MapWish = field(default_factory=MapWish)
@@ -191,6 +194,12 @@ class Options:
                 "all processes: -a; or the machine's memory: --ops paddr",
             )
 
+        if self.wait and not any(source.living for source in self.sources):
+            raise BadValueError(
+                "nobody can be waited for: a process that ended does not come again",
+                hint="say who by name, cgroup, unit, container, pod or user",
+            )
+
     def _check_ranges(self) -> None:
         numbered = [source.pids() for source in self.sources if isinstance(source, PidSource)]
         if self.scope.operations == "fvaddr" and (many := sum(map(len, numbered))) > 1:
@@ -218,6 +227,7 @@ class Options:
             command=_words(asked.get("command")),
             look=asked.get("ops"),
             children=asked.get("children", True),
+            wait=asked.get("wait", False),
             scope=scope,
             wish=Wish(
                 sample=asked.get("sample"),

@@ -26,7 +26,8 @@ class TargetFacts:
 
     operations: processes, fixed ranges of one, or physical memory; kvm: (pid, name) of those that
     run a virtual machine; foreign: pids whose clear_refs we may not write; watched: (pid of
-    another isotherm, pid that it watches); leaderless: pids whose main thread has ended.
+    another isotherm, pid that it watches); leaderless: pids whose main thread has ended; waits:
+    there may be nobody, and others may come.
     """
 
     pids: tuple[int, ...] = ()
@@ -35,6 +36,7 @@ class TargetFacts:
     foreign: tuple[int, ...] = ()
     watched: tuple[tuple[int, int], ...] = ()
     leaderless: tuple[int, ...] = ()
+    waits: bool = False
 
 
 class TargetSet(ABC):
@@ -162,6 +164,7 @@ class ProcessTargets(TargetSet):
             ),
             watched=tuple(other_watchers({process.pid for process in members})),
             leaderless=tuple(process.pid for process in members if process.leaderless),
+            waits=self.waits,
         )
 
     def close(self) -> None:
