@@ -31,7 +31,7 @@ class Process:
     ran out; tid: the thread through which its memory is reached, the main one while that lives;
     kvm: it runs a virtual machine, whose memory cannot be observed; source: who told of it, or of
     the ancestor that did; group: what it is one of, of several that told of it the first one's;
-    maps_cache belongs to `targets.ranges`.
+    maps_cache belongs to `targets.maps`.
     """
 
     target_id: int

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from isotherm.core.look import TargetRanges
+from isotherm.model.target import Target
 from isotherm.targets.processes import Process
 from isotherm.targets.proportions import Proportions
 
@@ -20,36 +21,30 @@ class Sizes:
 
     def __init__(self) -> None:
         self._proportions = Proportions()
-        #: By target id: what was read, and the same completed.
-        self._told: dict[int, tuple[TargetRanges, TargetRanges]] = {}
+        self._told: dict[int, Target] = {}
         self._told_ns = 0
 
     def told(
-        self, living: Sequence[Process], known: Mapping[int, TargetRanges]
-    ) -> dict[int, TargetRanges]:
-        """
-        Return what is known of the living with complete targets, by target id.
-
-        known: what was read of their maps, by target id.
-        """
-        resident = [(one, known[one.target_id].target.resident_bytes) for one in living]
-        shares = self._proportions.of(resident)
+        self, living: Sequence[tuple[Process, TargetRanges]]
+    ) -> list[tuple[Process, TargetRanges]]:
+        """Return the living, with what was read of their maps, with complete targets."""
+        shares = self._proportions.of(
+            [(process, read.target.resident_bytes) for process, read in living]
+        )
         now_ns = time.monotonic_ns()
         due = len(living) <= _MANY or now_ns - self._told_ns >= _SELDOM_NS
         if due:
             self._told_ns = now_ns
         before, self._told = self._told, {}
-        for process in living:
-            key, read = process.target_id, known[process.target_id]
+        found = []
+        for process, read in living:
+            key = process.target_id
             group = process.group.title if process.group else ""
-            old = before.get(key)
-            target = read.target
-            if old is not None and not due:
-                target = old[1].target
-            if target is read.target or (target.name, target.group) != (read.target.name, group):
-                target = replace(read.target, proportional_bytes=shares.get(key), group=group)
-            if old is not None and old[0] is read and old[1].target == target:
-                self._told[key] = old
+            target, old = read.target, before.get(key)
+            if not due and old is not None and (old.name, old.group) == (target.name, group):
+                target = old
             else:
-                self._told[key] = read, replace(read, target=target)
-        return {key: completed for key, (_, completed) in self._told.items()}
+                target = replace(target, proportional_bytes=shares.get(key), group=group)
+            self._told[key] = target
+            found.append((process, replace(read, target=target)))
+        return found

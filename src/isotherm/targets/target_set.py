@@ -10,12 +10,11 @@ from isotherm.core.look import TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.procfs import clear_refs_allowed
 from isotherm.model.scope import Operations, Scope
+from isotherm.targets.maps import AddressMaps
 from isotherm.targets.processes import Process, ProcessSet
-from isotherm.targets.ranges import target_ranges
 from isotherm.targets.refusals import Refused
 from isotherm.targets.sizes import Sizes
 from isotherm.targets.source import TargetSource
-from isotherm.targets.turns import Turns
 from isotherm.targets.watchers import other_watchers
 
 
@@ -104,31 +103,17 @@ class ProcessTargets(TargetSet):
         follow = follow_children and not self.scope.ranges
         self._force_guests = force_guests
         self._processes = ProcessSet(sources, follow_children=follow, wait=wait)
-        self._turns = Turns()
-        self._known: dict[int, TargetRanges] = {}
-        self._max_ranges = 0
+        self._maps = AddressMaps()
         self._sizes = Sizes()
 
     def living(self, max_ranges: int) -> list[tuple[Process, TargetRanges]]:
         """As `targets`, each with the process that it is."""
-        members = [
+        wanted = [
             process
             for process in self._processes.refresh()
             if self._force_guests or not process.kvm
         ]
-        due = self._turns.begin(members)
-        known = self._known if max_ranges == self._max_ranges else {}
-        self._known, self._max_ranges = {}, max_ranges
-        for process in members:
-            found = known.get(process.target_id)
-            if found is None or process.target_id in due:
-                found = target_ranges(process, max_ranges=max_ranges, fixed=self.scope.ranges)
-            if found is not None:
-                self._known[process.target_id] = found
-        self._turns.end()
-        living = [process for process in members if process.target_id in self._known]
-        told = self._sizes.told(living, self._known)
-        return [(process, told[process.target_id]) for process in living]
+        return self._sizes.told(self._maps.of(wanted, max_ranges, self.scope.ranges))
 
     def targets(self, max_ranges: int) -> list[TargetRanges]:
         """Return the living; the ranges are the scope's where it has some."""
