@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from isotherm.errors import (
@@ -173,24 +173,34 @@ class ProcessSet:
         if not self._living:
             return
         told = [(source, _told_by(source)) for source in self._living]
+        by_source = {id(source): of for source, of in told}
         for process in list(self._members.values()):
-            still = [(source, of) for source, of in told if process.pid in of]
-            if still:
-                source, of = next((one for one in still if one[0] is process.source), still[0])
-                if process.source.living:
-                    process.source, process.group = source, of[process.pid]
-                else:
-                    process.group = of[process.pid]
-            elif process.source.living and process.source.complete:
-                self._remove(process)
-        self._refused.forget_but({pid for _, of in told for pid in of})
+            of = by_source.get(id(process.source))
+            if of is not None and process.pid in of:
+                process.group = of[process.pid]
+            else:
+                self._told_by_another(process, told)
+        self._refused.forget_but([of.keys() for _, of in told])
         for source, of in told:
-            for pid, group in of.items():
-                if pid not in self._members and self._refused.again(pid):
+            for pid in sorted(of.keys() - self._members.keys()):
+                if self._refused.again(pid):
                     try:
-                        self._admit(pid, source, group)
+                        self._admit(pid, source, of[pid])
                     except IsothermError as err:
                         self._refused.add(pid, err)
+
+    def _told_by_another(
+        self, process: Process, told: Sequence[tuple[TargetSource, dict[int, Group | None]]]
+    ) -> None:
+        """Keep a member that its own source does not tell of if another one does."""
+        for source, of in told:
+            if process.pid in of:
+                process.group = of[process.pid]
+                if process.source.living:
+                    process.source = source
+                return
+        if process.source.living and process.source.complete:
+            self._remove(process)
 
     def _admit(self, pid: int, source: TargetSource, group: Group | None) -> None:
         """Take a process that a source told of; refuse with a reason what cannot be a target."""

@@ -48,11 +48,16 @@ class Refusals:
         """Tell whether it is time to try a process, which may not have been refused at all."""
         return pid not in self._pids or (pid + self._turn) % _SELDOM == 0
 
-    def forget_but(self, pids: AbstractSet[int]) -> None:
-        """Begin a look: who is told of no more may be another process when its number returns."""
+    def forget_but(self, told: Sequence[AbstractSet[int]]) -> None:
+        """
+        Begin a look: who is told of no more may be another process when its number returns.
+
+        told: the numbers that each source tells.
+        """
         self._turn += 1
-        self._pids &= pids
-        self._told &= pids
+        if self._pids:
+            pids = {pid for pid in self._pids if any(pid in of for of in told)}
+            self._pids, self._told = pids, self._told & pids
 
     def take(self) -> list[Refused]:
         """Return what is new."""
