@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import click
 
 from isotherm.analysis.page_use import Used, curve
 from isotherm.cli import complain
-from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
+from isotherm.cli.foreground import Foreground, require_a_window, tell_news, why_nothing
 from isotherm.cli.options import (
     TargetCommand,
     keywords,
@@ -64,7 +65,7 @@ class WatchSink:
         self._backend = ""
         self._use: PageUse | None = None
         self._targets: tuple[Target, ...] = ()
-        self._mappings: dict[int, tuple[Mapping, ...]] = {}
+        self._mappings: dict[int, Sequence[Mapping]] = {}
         self._swap_free: int | None = None
         self._cpu, self._began = time.process_time(), time.monotonic()
         self._covered_ns: int | None = None
@@ -253,6 +254,7 @@ def _watch(asked: Keywords, length: int, form: str) -> int:
         screen = opened.enter_context(Screen(live=live))
         sink = WatchSink(form, screen, live=live)
         run(session, [sink], duration=length / 1e9)
+        tell_news(session)
         watched = sink.watched()
         nothing = None if watched else why_nothing(session, foreground, "seen")
         session.close()

@@ -68,7 +68,7 @@ class TargetRanges:
 
     target: Target
     ranges: tuple[Range, ...]
-    mappings: tuple[Mapping, ...] = ()
+    mappings: Sequence[Mapping] = ()
     unobservable: tuple[Unobservable, ...] = ()
 
 
@@ -83,6 +83,10 @@ class PageState(IntEnum):
     UNOBSERVABLE = 3
 
 
+#: Beside the `PageState` of the first page of 2 MiB, aligned: they are one page, of that state.
+HUGE = 4
+
+
 class Bulk(Protocol):
     """
     Reads stretches of memory page by page, and clears them: the face of a Look for maps of pages.
@@ -90,6 +94,11 @@ class Bulk(Protocol):
     It shares the accessed bits with samples: what one of them clears is old for the other, until
     it is used. Called from the thread that samples; a target is told by its index in the last
     `Look.targets()`.
+
+    Two members may be missing. `frames_cleared`, False if it is: whether `clear` reaches all who
+    map a page, so that one target's is the other's. `clear_all(target, kind)`: clears all of a
+    target that is anonymous, 0, or not, 1, whoever maps it too, and returns for how many ns page
+    faults of it may have waited; raises `NotImplementedError` if it cannot.
     """
 
     def read(self, target: int, start: int, end: int) -> bytes:
@@ -136,7 +145,8 @@ class Look(ABC):
         """
         Return the living targets and their ranges; called at start and each update interval.
 
-        A target keeps its `Target.id` for life. None left means that monitoring ends.
+        A target keeps its `Target.id` for life. None left means that monitoring ends, unless
+        `waits` says otherwise.
         """
         ranges = tuple(Range(start, end) for start, end in self.ranges())
         return [TargetRanges(Target(0, self.name), ranges)]
@@ -144,6 +154,11 @@ class Look(ABC):
     def alive(self) -> bool:
         """Tell whether any target still exists; cheap, asked once per window."""
         return True
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether monitoring goes on without any target: others may come."""
+        return False
 
     @abstractmethod
     def prepare(self, addresses: Samples) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -171,16 +172,17 @@ class Statm:
     text_bytes: int
     data_bytes: int
 
+    def same_space(self, other: Statm) -> bool:
+        """Tell whether as much is mapped as in `other`, whatever of it is resident."""
+        mine = (self.mapped_bytes, self.text_bytes, self.data_bytes)
+        return mine == (other.mapped_bytes, other.text_bytes, other.data_bytes)
+
 
 def statm(pid: int) -> Statm:
     """Return sizes of the memory of process `pid`; all are 0 for a zombie or a kernel thread."""
     field = read(pid, "statm").split()
     size, resident, _shared, text, _lib, data = (int(f) * PAGE_SIZE for f in field[:6])
     return Statm(size, resident, text, data)
-
-
-#: start, end, permissions, device, inode, name. The name follows padding, and may hold anything.
-_MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) (\d+) *(.*)", re.DOTALL)
 
 
 def thread_cpu_ns(tid: int) -> int | None:
@@ -191,21 +193,43 @@ def thread_cpu_ns(tid: int) -> int | None:
         return None
 
 
+#: start, end, permissions, device, name. The name follows padding, and may hold anything.
+_MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) \d+ *(.*)(?:\n|\Z)")
+
+
+def parse_maps(text: bytes) -> Iterator[tuple[Mapping, str]]:
+    """Yield the mappings of lines of /proc/PID/maps, each with its device, "fd:01"."""
+    known: dict[tuple[bytes, bytes, bytes], tuple[str, str, str]] = {}  # most are alike
+    at = 0
+    ended, border = b"", 0
+    for match in _MAPS_LINE.finditer(text):
+        if match.start() != at:
+            break
+        at = match.end()
+        start, end, rights_text, device_text, name_text = match.groups()
+        key = rights_text, device_text, name_text
+        texts = known.get(key)
+        if texts is None:
+            rights, device, name = (sys.intern(part.decode(errors="replace")) for part in key)
+            texts = known[key] = rights, device, name
+        # Neighbours share the number: with thousands of them that is felt.
+        begin = border if start == ended else int(start, 16)
+        ended, border = end, int(end, 16)
+        yield Mapping(begin, border, texts[0], texts[2]), texts[1]
+    if at < len(text):
+        raise IsothermError(f"not a line of /proc/PID/maps: {text[at : at + 100]!r}")
+
+
 def parse_maps_line(line: bytes) -> tuple[Mapping, str]:
     """Parse a line of /proc/PID/maps into the mapping and its device, "fd:01"."""
-    match = _MAPS_LINE.match(line)
-    if match is None:
-        raise IsothermError(f"not a line of /proc/PID/maps: {line!r}")
-    start, end, permissions, device, _inode, name = match.groups()
-    mapping = Mapping(
-        int(start, 16), int(end, 16), permissions.decode(), name.decode(errors="replace")
-    )
-    return mapping, device.decode()
+    for found in parse_maps(line):
+        return found
+    raise IsothermError(f"not a line of /proc/PID/maps: {line!r}")
 
 
 def maps(pid: int) -> tuple[Mapping, ...]:
     """Return the mappings of process `pid` in address order; none for zombies and such."""
-    return tuple(parse_maps_line(line)[0] for line in read(pid, "maps").split(b"\n") if line)
+    return tuple(mapping for mapping, _ in parse_maps(read(pid, "maps")))
 
 
 def pids() -> list[int]:
@@ -238,25 +262,73 @@ def thread_group(pid: int) -> int:
     return pid
 
 
-def find_by_name(name: str) -> list[int]:
+def names_of(pid: int) -> tuple[str, ...]:
     """
-    Return the pids whose command name, or program file name, is exactly `name`.
+    Return what process `pid` is called: what `pidof -x` compares; nothing for one that is gone.
 
-    The kernel cuts command names to 15 bytes, so the base name of argv[0] counts as well. Kernel
-    threads, zombies and ourselves are left out.
+    The name of its command, which the kernel cuts to 15 bytes; the first word of its command
+    line and the base name of that; of a script that was started by its own name, that. Kernel
+    threads and zombies have none.
     """
-    found = []
-    for pid in pids():
-        try:
-            facts = parse_stat(read_file(f"/proc/{pid}/stat"))
-            if facts.is_kernel_thread or facts.is_zombie or pid == os.getpid():
-                continue
-            argv0 = read_file(f"/proc/{pid}/cmdline").split(b"\0", 1)[0].decode(errors="replace")
-        except OSError:
-            continue
-        if name in (facts.name, os.path.basename(argv0)):  # noqa: PTH119
-            found.append(pid)
-    return sorted(found)
+    try:
+        facts = parse_stat(read_file(f"/proc/{pid}/stat"))
+        if facts.is_kernel_thread or facts.is_zombie:
+            return ()
+        words = read_file(f"/proc/{pid}/cmdline").split(b"\0", 2)[:2]
+    except OSError:
+        return ()
+    first, second, *_ = [*(word.decode(errors="replace") for word in words), "", ""]
+    names = [facts.name, first, os.path.basename(first)]  # noqa: PTH119
+    script = os.path.basename(second)  # noqa: PTH119
+    if script and script.encode()[:15] == facts.name.encode():
+        names += [second, script]
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+def program_of(pid: int) -> str:
+    """Return the path of the program that process `pid` runs; "" where that is not told."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115
+    except OSError:
+        return ""
+
+
+def find_by_name(name: str) -> list[int]:
+    """Return the pids that have the name, by `names_of`, in order; ourselves left out."""
+    return sorted(pid for pid in pids() if pid != os.getpid() and name in names_of(pid))
+
+
+def user_of(pid: int) -> int | None:
+    """Return the effective uid of process `pid`; None if it is gone."""
+    try:
+        status = read_file(f"/proc/{pid}/status")
+        return int(status.partition(b"\nUid:")[2].split(None, 2)[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def is_kernel_thread(pid: int) -> bool:
+    """Tell whether `pid` is a kernel thread; True of what is gone."""
+    try:
+        return parse_stat(read_file(f"/proc/{pid}/stat")).is_kernel_thread
+    except OSError:
+        return True
+
+
+def cgroup_of(pid: int, controllers: Sequence[str]) -> str:
+    """
+    Return the cgroup of process `pid`, "/" where it is in none or gone.
+
+    controllers: of the hierarchies that count, "" is v2: of the first in which it is in a group.
+    """
+    paths = {}
+    with suppress(OSError):
+        for line in read_file(f"/proc/{pid}/cgroup").decode(errors="replace").splitlines():
+            _, names, path = line.split(":", 2)
+            for name in names.split(","):
+                paths[name] = path
+    found = (paths.get(name, "/") for name in controllers)
+    return next((path for path in found if path != "/"), "/")
 
 
 def runs_kvm_guest(pid: int) -> bool:
