@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from math import log
 from typing import TypeVar
 
 from isotherm.model.page_use import Kind, PageUse, UseRow, summed
+from isotherm.model.target import Target
 
 K = TypeVar("K", bound=Hashable)
 
@@ -176,6 +177,14 @@ def by_target(use: PageUse) -> list[tuple[int, Part]]:
     """Return the parts by the index of targets, in their order; their names are not known here."""
     rows = _groups(use, lambda row: row.target)
     return [(target, Part("", None, row)) for target, row in sorted(rows.items())]
+
+
+def by_group(use: PageUse, targets: Sequence[Target]) -> list[Part]:
+    """Return the parts by the groups of targets, largest first; those of none are left out."""
+    of = [target.group for target in targets]
+    grouped = [row for row in use.rows if row.target < len(of) and of[row.target]]
+    rows = _groups(replace(use, rows=tuple(grouped)), lambda row: of[row.target])
+    return _parts([(group, None, row) for group, row in rows.items()])
 
 
 def _groups(use: PageUse, key: Callable[[UseRow], K]) -> dict[K, UseRow]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from isotherm.analysis.could_free import CouldFree, idle_age_ns
-from isotherm.analysis.hotness import total
+from isotherm.analysis.hotness import Heat, total
 from isotherm.analysis.page_use import (
     TOLD_NS,
     Ages,
     Part,
     Used,
+    by_group,
     by_kind,
     by_mapping,
     by_node,
@@ -21,10 +23,10 @@ from isotherm.analysis.page_use import (
     idle_ages,
     likely_idle,
 )
-from isotherm.analysis.summary import Summary
+from isotherm.analysis.summary import Summary, resident
 from isotherm.analysis.use_windows import told_window_ns
 from isotherm.model.page_use import Kind, PageUse, summed
-from isotherm.model.target import Target
+from isotherm.model.target import Group, Target
 from isotherm.terminal.table import Column, names, table
 from isotherm.terminal.text import columns_of, labelled, short_size
 from isotherm.units import format_duration, format_size
@@ -202,6 +204,7 @@ def _others(parts: Sequence[Part]) -> list[Part]:
 def tables(use: PageUse, targets: Sequence[Target], width: int) -> list[str]:
     """Return the tables of mappings and, where there are several, of targets and NUMA nodes."""
     lines = parts_table(use, by_mapping(use), "what", width)
+    lines += group_table(use, targets, width)
     of_targets = named_targets(use, targets)
     if len(of_targets) > 1:
         ordered = sorted(of_targets, key=lambda pair: -pair[1].row.resident)
@@ -210,6 +213,30 @@ def tables(use: PageUse, targets: Sequence[Target], width: int) -> list[str]:
     if len(nodes) > 1:
         lines += parts_table(use, nodes, "node", width)
     return lines
+
+
+def group_table(use: PageUse, targets: Sequence[Target], width: int) -> list[str]:
+    """Return the table of groups of targets, with how many each has; no line if there are none."""
+    parts = [replace(part, name=numbered(part.name, targets)) for part in by_group(use, targets)]
+    return parts_table(use, parts, "group", width) if parts else []
+
+
+def numbered(group: str, targets: Sequence[Target]) -> str:
+    """Return "unit nginx.service (4)": the title of a group, and how many targets are in it."""
+    return f"{group} ({sum(target.group == group for target in targets)})"
+
+
+def group_document(title: str, targets: Sequence[Target]) -> dict[str, Any]:
+    """Return what is known of a group without any map, as JSON has it."""
+    kind, name = Group.of(title)
+    members = [target for target in targets if target.group == title]
+    return {
+        "group": title,
+        "kind": kind,
+        "name": name,
+        "targets": [target.id for target in members],
+        "resident_bytes": resident(members),
+    }
 
 
 def named_targets(use: PageUse, targets: Sequence[Target]) -> list[tuple[Target, Part]]:
@@ -248,17 +275,33 @@ def document(summary: Summary) -> dict[str, Any]:
             "needs_swap_bytes": 0 if found is None else found.swap_bytes,
             "swap_free_bytes": swap,
         }
-    resident, everything = summary.resident_bytes, total(summary.what)
+    in_memory, everything = summary.resident_bytes, total(summary.what)
     return {
         "by": "regions",
         "curve": [],
-        "resident_bytes": resident,
+        "resident_bytes": in_memory,
         "idle": [{"age_ns": age, "bytes": size} for age, size in summary.idle_ages()],
         "unknown_bytes": everything.unobservable,
-        "could_free_bytes": None if resident is None else min(everything.idle_own, resident),
+        "could_free_bytes": None if in_memory is None else min(everything.idle_own, in_memory),
         "could_free_age_ns": summary.idle_after_ns,
         "needs_swap_bytes": None,
         "swap_free_bytes": swap,
+        "groups": [
+            {**group_document(heat.name, summary.targets), **heat_document(heat)}
+            for heat in summary.group_heat
+        ],
+    }
+
+
+def heat_document(heat: Heat) -> dict[str, Any]:
+    """Return heat as JSON has it, without its name."""
+    return {
+        "size_bytes": heat.size,
+        "hot_bytes": heat.hot,
+        "warm_bytes": heat.warm,
+        "idle_bytes": heat.idle,
+        "idle_long_bytes": heat.idle_long,
+        "unobservable_bytes": heat.unobservable,
     }
 
 
@@ -296,6 +339,10 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
         "by_target": [
             {"id": target.id, "name": target.name, "pid": target.pid, **part_document(use, part)}
             for target, part in named_targets(use, targets)
+        ],
+        "groups": [
+            {**group_document(part.name, targets), **part_document(use, part)}
+            for part in by_group(use, targets)
         ],
     }
 
