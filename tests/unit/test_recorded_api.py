@@ -173,3 +173,36 @@ def test_snapshots_come_to_an_event_loop() -> None:
             return [s.index async for s in session.snapshots(duration="1s")]
 
     assert asyncio.run(gather()) == list(range(10))
+
+
+def test_members_that_older_recordings_do_not_have_are_null(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from isotherm.recording import encode, writer
+    from isotherm.recording import format as layout
+    from isotherm.recording import page_use as columns_of_use
+
+    def older(column: layout.Column) -> layout.Column:
+        kept = [child for child in column.children if child.name != "stopped_ns"]
+        return replace(column, children=tuple(older(child) for child in kept))
+
+    columns = tuple(older(column) for column in layout.COLUMNS)
+    assert columns != layout.COLUMNS
+    use = page_use(use_row({0.2: MIB}))
+    values = columns_of_use.use_values
+    names = [child.name for child in layout.COLUMNS[-1].children]
+    at = names.index("stopped_ns")
+    with monkeypatch.context() as patched:
+        patched.setattr(encode, "COLUMNS", columns)
+        patched.setattr(writer.layout, "COLUMNS", columns)
+        patched.setattr(
+            encode,
+            "use_values",
+            lambda *args: (*values(*args)[:at], *values(*args)[at + 1 :]),
+        )
+        with RecordingWriter(tmp_path / "old.isotherm", {}) as out:
+            out.write(replace(MADE[0], page_use=use))
+            out.write(MADE[1])
+    found = list(isotherm.open(tmp_path / "old.isotherm"))
+    assert found == [replace(MADE[0], page_use=replace(use, stopped_ns=None)), MADE[1]]
+    assert list(isotherm.open(path)) == MADE

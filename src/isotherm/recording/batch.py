@@ -66,7 +66,8 @@ class _Part:
     What to do with a column of a batch, and with all that is nested in it.
 
     nodes, buffers: how many it has altogether; wanted: whether it is read; items: of a list;
-    members: of a struct; empty: those of a struct, or of a list's items, where there are none.
+    members: of a struct; empty: those of a struct, or of a list's items, where there are none;
+    absent: of a struct, those that are wanted and are not there, as they may be null.
     """
 
     name: str
@@ -78,11 +79,15 @@ class _Part:
     items: _Part | None = None
     members: tuple[_Part, ...] = ()
     empty: dict[str, Vector] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
 
 def _part(column: Column, wanted: Column | None) -> _Part:
     parts = _parts(column.children, () if wanted is None else wanted.children)
     items = parts[0] if column.kind == "list" else None
+    absent = _absent(column, wanted)
+    empty = {part.name: _empty(part) for part in parts}
+    empty |= dict.fromkeys(absent, _nothing(0))
     return _Part(
         column.name,
         column.kind,
@@ -92,8 +97,22 @@ def _part(column: Column, wanted: Column | None) -> _Part:
         wanted is not None,
         items,
         parts,
-        {part.name: _empty(part) for part in parts} if items is None else items.empty,
+        empty if items is None else items.empty,
+        absent,
     )
+
+
+def _absent(column: Column, wanted: Column | None) -> tuple[str, ...]:
+    """Return the members that are wanted of a struct and that it does not have."""
+    if wanted is None or column.kind != "struct":
+        return ()
+    names = {child.name for child in column.children}
+    return tuple(child.name for child in wanted.children if child.name not in names)
+
+
+def _nothing(length: int) -> Vector:
+    """Return so many nulls."""
+    return Vector(length, valid=memoryview(bytes(length // 8 + 1)))
 
 
 def _parts(columns: Sequence[Column], wanted: Sequence[Column]) -> tuple[_Part, ...]:
@@ -143,8 +162,7 @@ class Batch:
             raise BadMessageError("a block has not the columns of its schema")
         self.columns = dict(self._read_all(layout.parts, self.length))
         if layout.absent:
-            nothing = Vector(self.length, valid=memoryview(bytes(self.length // 8 + 1)))
-            self.columns |= dict.fromkeys(layout.absent, nothing)
+            self.columns |= dict.fromkeys(layout.absent, _nothing(self.length))
 
     def _read_all(self, parts: Sequence[_Part], least: int) -> Iterator[tuple[str, Vector]]:
         """Read columns of at least so many values (lists may leave some of their items out)."""
@@ -191,6 +209,8 @@ class Batch:
             vector.values, vector.children = items.values, items.children
         elif nulls < length:  # of what is null nothing is read
             vector.children = dict(self._read_all(part.members, length))
+            if part.absent:
+                vector.children |= dict.fromkeys(part.absent, _nothing(length))
         else:
             vector.children = part.empty
             self._node += part.nodes - 1

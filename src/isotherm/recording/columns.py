@@ -52,7 +52,8 @@ class Column:
         """
         Whether all that `wanted` has is here as well, with the same types.
 
-        Members that `wanted` does not know may come besides; what may be null is not compared.
+        Members that `wanted` does not know may come besides, and those that may be null may be
+        missing; whether something may be null is not compared.
         """
         if self.kind != wanted.kind:
             return False
@@ -61,7 +62,8 @@ class Column:
             return all(mine.fits(asked) for mine, asked in pairs)
         mine = {child.name: child for child in self.children}
         return len(mine) == len(self.children) and all(
-            asked.name in mine and mine[asked.name].fits(asked) for asked in wanted.children
+            mine[asked.name].fits(asked) if asked.name in mine else asked.nullable
+            for asked in wanted.children
         )
 
 
