@@ -28,7 +28,7 @@ COMMANDS = {
     "apply": "Apply schemes to processes: page out what is cold, and so on.",
     "import": "Make a recording of a record of damo, or of perf script.",
     "wss": "How much memory is used within 0.1 s, 1 s, 10 s ...: watched live.",
-    "report": "What a recording says: summary, regions, heatmap, wss, info.",
+    "report": "What a recording says: summary, regions, heatmap, wss, tree, info.",
     "scheme": "Check, convert and explain scheme files; list the presets.",
 }
 
