@@ -73,6 +73,10 @@ def test_the_window_is_the_longest_that_is_known_up_to_what_is_asked():
     assert tree(USE, (APP, DB), 1).window_ns == S // 10
     assert tree(USE, (APP, DB), 3600 * S).window_ns == 30 * S
     assert tree(page_use(), ()).groups == ()
+    # Of all of the time it was watched nothing can be seen to be idle for as long.
+    short = page_use(use_row({1: MIB}, watched_ns=6 * S), watched_ns=6 * S)
+    assert tree(short, (APP,)).window_ns == 5 * S
+    assert tree(short, (APP,), 6 * S).window_ns == 6 * S
 
 
 def test_people_see_names_indented_and_figures(run):

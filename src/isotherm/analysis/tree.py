@@ -60,9 +60,11 @@ def tree(use: PageUse, targets: Sequence[Target], window_ns: int | None = None) 
     Return what a map knows as a tree.
 
     targets: whose memory it is, in the order of `UseRow.target`; window_ns: the longest known
-    length of time up to this, 10 s by default; the shortest one if none is as short.
+    length of time up to this, the shortest one if none is as short; by default 10 s, and less than
+    all of the time, in which nothing can be seen to be idle.
     """
-    place = max(0, bisect_right(use.windows_ns, window_ns or _DEFAULT_NS) - 1)
+    known_ns = use.windows_ns if window_ns or len(use.windows_ns) < 2 else use.windows_ns[:-1]
+    place = max(0, bisect_right(known_ns, window_ns or _DEFAULT_NS) - 1)
     known = [row for row in use.rows if row.target < len(targets)]
     groups = _split(known, lambda row: targets[row.target].group)
     nodes = [_group(name, rows, targets) for name, rows in groups.items()]
