@@ -307,8 +307,11 @@ class PageMap:
     def set_targets(self, ids: Buffer, /) -> None:
         """Replace the targets, u32 ids in the order of the source's."""
 
-    def set_areas(self, target: int, words: Buffer, stopped_ns: int = 0, /) -> None:
+    def set_areas(self, target: int, words: Buffer, /) -> None:
         """Tell a target's areas in order: u64 start, end, row | kind << 32 | flags << 40."""
+
+    def set_stopped(self, target: int, stopped_ns: int, stopped: bool, now_ns: int, /) -> None:
+        """Tell for how long in all a target stood still by now_ns, and whether it does."""
 
     def step(self, now_ns: int, /) -> int:
         """Do what is due and can be paid; return when to come again."""

@@ -11,6 +11,7 @@ from isotherm import _core
 from isotherm.clock import Clock
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
+from isotherm.core.running_time import RunningTime
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.pages.pagemap import next_populated, opened
 from isotherm.model.mappings import Mappings
@@ -51,6 +52,9 @@ class _TimedBulk:
     def __init__(self, bulk: Bulk, clock: Clock) -> None:
         self.read = bulk.read
         self.clear = bulk.clear
+        self.frames_cleared = getattr(bulk, "frames_cleared", False)
+        if hasattr(bulk, "clear_all"):
+            self.clear_all = bulk.clear_all
         self.now_ns = clock.now_ns
 
 
@@ -95,10 +99,13 @@ class NativePageMap:
             first_ns=int(first * 1e9),
             stall_ns=stall_ns,
         )
+        self._running = RunningTime(share, self._core.set_stopped)
+        self._core_due_ns = 0
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
         ids = [known.target.id for known in targets]
         self._core.set_targets(array("I", ids))
+        self._running.follow(targets)
         if ids != self._ids or self._rows.crowded:
             self._ids, self._rows, self._told = ids, _Rows(), {}
         for index, known in enumerate(targets):
@@ -111,7 +118,13 @@ class NativePageMap:
             self._core.set_areas(index, areas)
 
     def step(self) -> int:
-        return self._core.step(self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        if looks := now_ns >= self._running.due_ns:
+            self._running.look(now_ns)
+        if not looks or now_ns >= self._core_due_ns:
+            self._core_due_ns = self._core.step(now_ns)
+            self._running.settle(self._clock.now_ns())
+        return min(self._core_due_ns, self._running.due_ns)
 
     def covered(self) -> bool:
         return self._core.covered()
@@ -123,9 +136,11 @@ class NativePageMap:
 
     def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
+        self._running.look(now_ns)
         watched_ns = max(1, now_ns - self._began_ns)
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
         found, cost_ns = self._core.sum(len(self._rows.keys), array("Q", windows), self._nodes)
+        self._running.settle(self._clock.now_ns())
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         stats = self._core.stats()
@@ -138,6 +153,7 @@ class NativePageMap:
             if stats["by_rounds"] and not self._shared_by
             else self._shared_by,
             held_ns=stats["held_ns"],
+            stopped_ns=self._running.stopped_ns,
         )
 
     def ages(self, target: int, start: int, end: int) -> bytes:
@@ -148,7 +164,9 @@ class NativePageMap:
         was used, and of how many of them it surely was idle. All four are 0xff where there is no
         page, 0xfe where its use is not seen, 0xfd where nobody looked yet.
         """
+        self._running.look(self._clock.now_ns())
         self._core.look(target, start, end)
+        self._running.settle(self._clock.now_ns())
         return self._core.ages(target, start, end, array("Q", WINDOWS_NS))
 
     def runs(self, target: int, soon_ns: int, used_ns: int, most: int) -> list[Run]:
