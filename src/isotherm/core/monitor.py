@@ -387,7 +387,7 @@ class Monitor:
     def _look_for_targets(self) -> tuple[TargetRanges, ...]:
         """Take the living targets and their address maps from the look, by target id."""
         self._targets = {found.target.id: found for found in self.look.targets()}
-        mappings = {target_id: found.mappings for target_id, found in self._targets.items()}
+        mappings = {target_id: found.told for target_id, found in self._targets.items()}
         if mappings != self._mappings:
             self._mappings = mappings
             self._mappings_changed = True

@@ -9,10 +9,14 @@ and "[anon:NAME]".
 from __future__ import annotations
 
 import os.path
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
 
 from isotherm.model.mappings import Mappings
+from isotherm.model.ranges import PAGE
+from isotherm.model.target import Mapping
+from isotherm.naming.side_file import Part
 from isotherm.naming.threads import Thread
 
 Names = dict[int, str]
@@ -123,6 +127,42 @@ def named(mappings: Mappings, names: Names) -> Mappings:
             texts.append(text)
         kinds[index] = places[text]
     return Mappings(mappings.bounds, kinds, texts)
+
+
+def told_apart(mappings: Mappings, parts: Iterable[Part]) -> Mappings:
+    """
+    Return the map with mappings cut where parts of them have names of their own, in whole pages.
+
+    parts: in order and apart. Anonymous memory only: what a file's is called is certain.
+    """
+    inside: dict[int, list[Part]] = {}
+    for part in parts:
+        start, end = -(-part.start // PAGE) * PAGE, part.end // PAGE * PAGE
+        index = _at(mappings, start) if start < end else None
+        if index is not None and not _named_by_path(mappings, index):
+            end = min(end, mappings.bounds[2 * index + 1])
+            inside.setdefault(index, []).append(Part(start, end, part.name))
+    if not inside:
+        return mappings
+    bounds, kinds, texts, at = array("Q"), array("I"), list(mappings.texts), 0
+    for index, cuts in inside.items():
+        bounds += mappings.bounds[2 * at : 2 * index]
+        kinds += mappings.kinds[at:index]
+        kind, at = mappings.kinds[index], index + 1
+        low, high = mappings.bounds[2 * index : 2 * index + 2]
+        for start, end, name in cuts:
+            bounds.extend((low, start, start, end) if low < start else (start, end))
+            kinds.extend((kind, len(texts)) if low < start else (len(texts),))
+            texts.append((texts[kind][0], f"[anon:{name}]"))
+            low = end
+        if low < high:
+            bounds.extend((low, high))
+            kinds.append(kind)
+    return Mappings(bounds + mappings.bounds[2 * at :], kinds + mappings.kinds[at:], texts)
+
+
+def _named_by_path(mappings: Mappings, index: int) -> bool:
+    return not Mapping(0, 0, *mappings.texts[mappings.kinds[index]]).is_anonymous
 
 
 def _at(mappings: Mappings, address: int) -> int | None:

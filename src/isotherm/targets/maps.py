@@ -43,7 +43,8 @@ class _Known:
 
     Of each kind of mapping that `lines` knows: texts: rights and name; areas: whether it is to be
     monitored, an AREA_ constant; reasons: why it cannot be observed, of those that cannot.
-    read: the map as the kernel has it, mappings: with names where it has none.
+    read: the map as the kernel has it; mappings: with names where it has none; apart: cut where
+    the program calls parts of its memory by names.
     """
 
     lines: _core.AddressMap = field(default_factory=_core.AddressMap)
@@ -53,6 +54,7 @@ class _Known:
     read: Mappings = field(default_factory=lambda: Mappings.of(()))
     names: ProcessNames | None = None
     mappings: Mappings = field(default_factory=lambda: Mappings.of(()))
+    apart: Mappings = field(default_factory=lambda: Mappings.of(()))
     max_ranges: int = 0
     ranges: tuple[Range, ...] = ()
     unobservable: tuple[Unobservable, ...] = ()
@@ -137,8 +139,8 @@ class AddressMaps:
         if known.max_ranges != max_ranges:
             known.max_ranges = max_ranges
             _conclude(process, known)
-        known.names = known.names or ProcessNames(process.pid)
-        known.mappings = known.names.of(known.read, now_ns)
+        known.names = known.names or ProcessNames(process.pid, process.start_ticks)
+        known.mappings, known.apart = known.names.of(known.read, now_ns, nr)
 
     def _read(self, process: Process, known: _Known, now_ns: int) -> None:
         begun_ns = self._cpu_ns()
@@ -185,8 +187,8 @@ def _told(process: Process, known: _Known, fixed: tuple[Range, ...]) -> TargetRa
         process.target_id, process.name, process.pid, sizes.mapped_bytes, sizes.resident_bytes
     )
     if fixed:
-        return TargetRanges(target, fixed, known.mappings)
-    return TargetRanges(target, known.ranges, known.mappings, known.unobservable)
+        return TargetRanges(target, fixed, known.mappings, named=known.apart)
+    return TargetRanges(target, known.ranges, known.mappings, known.unobservable, known.apart)
 
 
 def _sizes(process: Process) -> procfs.Statm:
