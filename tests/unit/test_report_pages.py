@@ -201,7 +201,13 @@ def test_json(run):
         "covered": 1.0,
     }
     assert document["resident_bytes"] == 87 * MIB
-    assert {"age_ns": 10 * S, "bytes": 60 * MIB, "only_bytes": 20 * MIB} in document["idle"]
+    assert {
+        "age_ns": 10 * S,
+        "bytes": 60 * MIB,
+        "only_bytes": 20 * MIB,
+        "low_bytes": 60 * MIB,
+        "high_bytes": 60 * MIB,
+    } in document["idle"]
     assert document["unknown_bytes"] == document["unseen_bytes"] == 10 * MIB
     assert document["uncovered_bytes"] == 0
     assert document["could_free_bytes"] == 33 * MIB

@@ -36,14 +36,18 @@ class Used:
 @dataclass(frozen=True, slots=True)
 class Idle:
     """
-    What was surely not used for `age_ns` or longer, in bytes.
+    What was not used for `age_ns` or longer, in bytes: by best estimate, surely, at most.
 
-    only_bytes: those of them that are not known to be idle for the next longer age as well.
+    only_bytes: those of `bytes` that are not idle for the next longer age as well. The estimate is
+    what is seen and not part of the working set within that time; of memory that was found used,
+    nobody knows when it was the last time before its accessed bit is cleared again.
     """
 
     age_ns: int
     bytes: int
     only_bytes: int
+    low_bytes: int
+    high_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Ages:
     """
     Resident memory by how long it was not used.
 
-    recent_bytes: used within the first age, or not surely idle for it; unknown_bytes: never seen.
+    recent_bytes: used within the first age; unknown_bytes: never seen.
     `recent_bytes`, `unknown_bytes` and the `only_bytes` of all ages are what is resident.
     """
 
@@ -120,18 +124,28 @@ def within(points: tuple[Used, ...], window_ns: int) -> Used:
     )
 
 
+def likely_idle(row: UseRow, window: int) -> int:
+    """Return the bytes of a row not used for the window of this number, by best estimate."""
+    seen = row.resident - row.unseen - row.uncovered
+    return max(row.idle[window], seen - row.used[window])
+
+
 def idle_ages(use: PageUse) -> Ages:
     """Return what is in memory by how long it was not used."""
     unknown = use.unseen + use.uncovered
     left = known = use.resident - unknown
-    sizes = []
+    sizes, least, most = [], [], []
     for i in range(len(use.windows_ns)):
         # Who is idle for long is idle for less; what is unknown is not idle.
-        left = min(left, sum(row.idle[i] for row in use.rows))
+        left = min(left, sum(likely_idle(row, i) for row in use.rows))
         sizes.append(left)
+        least.append(min(left, sum(row.idle[i] for row in use.rows)))
+        most.append(max(left, known - sum(row.used_low[i] for row in use.rows)))
     ages = tuple(
-        Idle(age, size, size - longer)
-        for age, size, longer in zip(use.windows_ns, sizes, [*sizes, 0][1:], strict=True)
+        Idle(age, size, size - longer, low, high)
+        for age, size, longer, low, high in zip(
+            use.windows_ns, sizes, [*sizes, 0][1:], least, most, strict=True
+        )
     )
     return Ages(known - (sizes[0] if sizes else 0), unknown, ages)
 

@@ -21,6 +21,7 @@ from isotherm.analysis.page_use import (
     covered,
     curve,
     idle_ages,
+    likely_idle,
 )
 from isotherm.analysis.summary import Summary, resident
 from isotherm.analysis.use_windows import told_window_ns
@@ -90,7 +91,7 @@ def curve_items(points: Sequence[Used]) -> list[str]:
 
 
 def age_items(ages: Ages) -> list[str]:
-    """Return what is resident by how long it was surely not used; the items are all of it."""
+    """Return what is resident by how long it was not used; the items are all of it."""
     told = [idle for idle in ages.ages if idle.age_ns in _TOLD_AGES_NS]
     if not told:
         told = [idle for idle in ages.ages if idle.bytes][-1:] or list(ages.ages[:1])
@@ -101,7 +102,9 @@ def age_items(ages: Ages) -> list[str]:
     for idle, longer in zip(told, [*told, None][1:], strict=True):
         upto = "" if longer is None else format_duration(longer.age_ns)
         size = idle.bytes - (0 if longer is None else longer.bytes)
-        items.append(f"{format_duration(idle.age_ns)}..{upto} {format_size(size)}")
+        item = f"{format_duration(idle.age_ns)}..{upto} {format_size(size)}"
+        low, best = format_size(idle.low_bytes), format_size(idle.bytes)
+        items.append(f"{item} ({low} surely)" if longer is None and low != best else item)
     return [*items, f"unknown {format_size(ages.unknown_bytes)}"]
 
 
@@ -177,7 +180,7 @@ def parts_table(use: PageUse, parts: Sequence[Part], title: str, width: int) -> 
         row = [part.name, *([part.kind or "-"] if several else []), short_size(part.row.resident)]
         row += [_known(part, part.row.used[use.windows_ns.index(ns)]) for ns in windows]
         if age_ns is not None:
-            row.append(_known(part, part.row.idle[use.windows_ns.index(age_ns)]))
+            row.append(_known(part, likely_idle(part.row, use.windows_ns.index(age_ns))))
         cells.append([*row, *([short_size(part.unknown)] if blind else [])])
     return table(columns, cells, width)
 
@@ -314,7 +317,13 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
         "curve": curve_document(curve(use)),
         "resident_bytes": use.resident,
         "idle": [
-            {"age_ns": idle.age_ns, "bytes": idle.bytes, "only_bytes": idle.only_bytes}
+            {
+                "age_ns": idle.age_ns,
+                "bytes": idle.bytes,
+                "only_bytes": idle.only_bytes,
+                "low_bytes": idle.low_bytes,
+                "high_bytes": idle.high_bytes,
+            }
             for idle in ages.ages
         ],
         "recent_bytes": ages.recent_bytes,
@@ -352,8 +361,8 @@ def part_document(use: PageUse, part: Part) -> dict[str, Any]:
             )
         ],
         "idle": [
-            {"age_ns": ns, "bytes": idle, "own_bytes": own}
-            for ns, idle, own in zip(windows, row.idle, row.idle_own, strict=True)
+            {"age_ns": ns, "bytes": likely_idle(row, i), "low_bytes": idle, "own_bytes": own}
+            for i, (ns, idle, own) in enumerate(zip(windows, row.idle, row.idle_own, strict=True))
         ],
     }
 
@@ -368,7 +377,7 @@ def part_row(use: PageUse, part: Part) -> dict[str, Any]:
         "unseen_bytes": row.unseen,
         "uncovered_bytes": row.uncovered,
         **{f"used_{_key(ns)}_bytes": n for ns, n in zip(use.windows_ns, row.used, strict=True)},
-        **{f"idle_{_key(ns)}_bytes": n for ns, n in zip(use.windows_ns, row.idle, strict=True)},
+        **{f"idle_{_key(ns)}_bytes": likely_idle(row, i) for i, ns in enumerate(use.windows_ns)},
     }
 
 
