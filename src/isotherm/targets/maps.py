@@ -44,8 +44,8 @@ class _Known:
     Of each kind of mapping that `lines` knows: texts: rights and name; areas: whether it is to be
     monitored, an AREA_ constant; reasons: why it cannot be observed, of those that cannot.
     read: the map as the kernel has it; mappings: with names where it has none; apart: cut where
-    the program calls parts of its memory by names. due_ns: when to look again; told: what is told
-    until then.
+    the program calls parts of its memory by names. root: the square root of what reading it again
+    costs; due_ns: when to look again; told: what is told until then.
     """
 
     lines: _core.AddressMap = field(default_factory=_core.AddressMap)
@@ -65,6 +65,7 @@ class _Known:
     read_ns: int = 0
     reading_cost_ns: int = 0
     change_cost_ns: float = 0.0
+    root: float = 0.0
     due_ns: float = 0.0
     told: TargetRanges | None = None
 
@@ -118,7 +119,7 @@ class AddressMaps:
         for process in members:
             known = _known(process) or _Known()
             if known.told is None or now_ns >= known.due_ns or known.max_ranges != max_ranges:
-                roots = roots or sum(math.sqrt(one.cost_ns) for one in map(_known, members) if one)
+                roots = roots or sum(one.root for one in map(_known, members) if one)
                 try:
                     self._look(process, known, max_ranges, roots, len(members))
                 except TargetGoneError:
@@ -135,7 +136,7 @@ class AddressMaps:
         now_ns, sizes_wait_ns = self._now_ns(), 3 * nr * _SIZES_NS / self._share
         if not known.read_ns or now_ns - known.sized_ns >= sizes_wait_ns:
             known.sizes, known.sized_ns = _sizes(process), now_ns
-        wait_ns = math.sqrt(known.cost_ns) * roots / self._share
+        wait_ns = known.root * roots / self._share
         if known.sizes.same_space(known.sizes_when_read):
             wait_ns *= _SAME_SIZES
         elif _another(known.sizes, known.sizes_when_read):
@@ -167,6 +168,7 @@ class AddressMaps:
             spent_ns = self._cpu_ns() - read_ns + _CHANGED_NS * len(known.read)
         if known.read_ns:
             known.change_cost_ns += _NEWEST * (spent_ns - known.change_cost_ns)
+        known.root = math.sqrt(known.cost_ns)
         known.read_ns, known.sizes_when_read = now_ns, known.sizes
 
 
