@@ -204,8 +204,10 @@ class NativePageMap:
         words = _core.mapping_words(mappings.bounds, mappings.kinds, by_kind)
         largest = max(map(sub, words[1::3], words[::3]), default=0)
         if largest <= _MOST_RESERVED and not self._scope:
-            words[2::3] = array("Q", [word & ~_RESERVED for word in words[2::3]])
-            return words, False
+            plain = [word if word == _NO_PAGES else word & ~_RESERVED for word in by_kind]
+            del words  # thousands of mappings need room
+            told = _core.mapping_words(mappings.bounds, mappings.kinds, array("Q", plain))
+            return told, False
         areas, vast = array("Q"), False
         for start, end, word in zip(words[::3], words[1::3], words[2::3], strict=True):
             size = end - start
