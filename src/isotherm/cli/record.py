@@ -23,8 +23,10 @@ from isotherm.cli.options import (
     target_names,
 )
 from isotherm.errors import BadValueError, CommandEndedError, OutputError
+from isotherm.model.page_use import PageUse
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording.sink import RecordingSink
+from isotherm.report import pages
 from isotherm.session.options import Options
 from isotherm.session.run import run
 from isotherm.session.session import MonitorSession
@@ -43,12 +45,15 @@ class ProgressSink:
     def __init__(self, duration_ns: int | None) -> None:
         self._progress = Progress(sys.stderr, duration_ns)
         self._cpu = time.process_time()
+        #: What is known last of memory page by page.
+        self.use: PageUse | None = None
 
     def open(self, session: MonitorSession) -> None:
         """Nothing is needed."""
 
     def take(self, snapshot: Snapshot) -> None:
         """Show regions, working set and our own cost, when it is time."""
+        self.use = snapshot.page_use or self.use
         if not self._progress.due():
             return
         resident = sum(target.resident_bytes or 0 for target in snapshot.targets)
@@ -146,10 +151,13 @@ def command(
         path = output or recording_path(session, Path())
         announce(session, endless=length is None)
         target = sys.stdout.buffer if path == STDOUT else path
-        sinks = RecordingSink(target, force=force), ProgressSink(length)
+        progress = ProgressSink(length)
+        sinks = RecordingSink(target, force=force), progress
         count = run(session, sinks, duration=None if length is None else length / 1e9)
         nothing = None if count else why_nothing(session, foreground, "recorded")
         session.close()
+        if progress.use is not None and (shared := pages.shared_text(progress.use)):
+            tell(f"shared memory {shared}")
         if count and path != STDOUT:
             tell(
                 f"saved {path} ({format_size(path.stat().st_size)}, {count} snapshots)."

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import Protocol
 
 from isotherm import _core
+from isotherm._core import (
+    MAP_PIECE_ASKED,
+    MAP_PIECE_BEGUN,
+    MAP_PIECE_ENDED,
+    MAP_PIECE_NONE,
+    MAP_PIECE_READY,
+)
 from isotherm.clock import Clock
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
-from isotherm.errors import TargetGoneError
+from isotherm.errors import IsothermError, TargetGoneError
+from isotherm.kernel.damon.background import Cleared, Ready
 from isotherm.kernel.pages.pagemap import next_populated, opened
-from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRow
+from isotherm.model.page_use import CLEAR_REFS, DAMON, WINDOWS_NS, Kind, PageUse, UseRow
 from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping
@@ -45,6 +54,21 @@ class _TimedBulk:
         self.now_ns = clock.now_ns
 
 
+class FrameClearer(Protocol):
+    """
+    Clears frames of physical memory in whoever maps them, and never keeps its user waiting.
+
+    It is told ranges, then to begin; of either it tells when that is done.
+    """
+
+    def prepare(self, ranges: Sequence[Range]) -> None: ...
+    def begin(self) -> None: ...
+    def take(self) -> Ready | Cleared | None:
+        """Return the news, None while there are none; raises `IsothermError` when it gave up."""
+
+    def close(self) -> None: ...
+
+
 class NativePageMap:
     """
     Follows all pages of the targets of a look; a `core.page_map.PageMap`.
@@ -54,7 +78,9 @@ class NativePageMap:
     map may be held for so long, by estimate, to see shared memory, 0 is never. nodes: (first
     frame, end, node) of each NUMA node's memory, () for a machine with one. scope: keep to these
     addresses.
-    shared_by: how shared memory is seen if not by holding address maps.
+    shared_by: how shared memory is seen if not by holding address maps or by frames. by_frames:
+    clears it where an address map would be held for longer, closed with the map; shared_note: why
+    there is nobody who does.
     """
 
     def __init__(
@@ -68,6 +94,8 @@ class NativePageMap:
         nodes: Sequence[tuple[int, int, int]] = (),
         scope: Sequence[Range] = (),
         shared_by: str = "",
+        by_frames: FrameClearer | None = None,
+        shared_note: str = "",
     ) -> None:
         self._clock = clock
         self._share = share
@@ -75,6 +103,9 @@ class NativePageMap:
         self._nodes = array("Q", [word for node in nodes for word in node])
         self._scope = union(scope)
         self._shared_by = shared_by
+        self._by_frames = by_frames
+        self._shared_note = shared_note
+        self._told = MAP_PIECE_NONE
         self._rows: list[tuple[int, str, Kind]] = []
         self._sum_due_ns = 0
         self._maps: list[tuple[int, tuple[Mapping, ...], tuple[Range, ...]]] = []
@@ -84,6 +115,7 @@ class NativePageMap:
             share_ns=int(share * 1e9),
             first_ns=int(first * 1e9),
             stall_ns=stall_ns,
+            frames=by_frames is not None,
         )
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
@@ -99,7 +131,38 @@ class NativePageMap:
         self._rows = list(rows)
 
     def step(self, slack_ns: int = 0) -> int:
-        return self._core.step(self._clock.now_ns(), slack_ns)
+        if self._by_frames is None:
+            return self._core.step(self._clock.now_ns(), slack_ns)
+        self._hear(self._by_frames)
+        due_ns = self._core.step(self._clock.now_ns(), slack_ns)
+        self._tell(self._by_frames)
+        return due_ns
+
+    def _hear(self, clearer: FrameClearer) -> None:
+        """Let the map know what became of the frames that it asked for."""
+        try:
+            news = clearer.take()
+        except IsothermError as err:
+            self._by_frames, self._shared_note = None, err.message
+            self._core.piece(MAP_PIECE_NONE)
+            clearer.close()
+            return
+        if isinstance(news, Ready):
+            self._core.piece(MAP_PIECE_READY)
+        elif news is not None:
+            self._core.piece(MAP_PIECE_ENDED, news.ended_ns, news.cpu_ns)
+
+    def _tell(self, clearer: FrameClearer) -> None:
+        """Pass on what the map asks for."""
+        state, words = self._core.piece()
+        if state == self._told:
+            return
+        self._told = state
+        if state == MAP_PIECE_ASKED:
+            pairs = zip(words[::2], words[1::2], strict=True)
+            clearer.prepare([Range(start, end) for start, end in pairs])
+        elif state == MAP_PIECE_BEGUN:
+            clearer.begin()
 
     def covered(self) -> bool:
         return self._core.covered()
@@ -117,15 +180,16 @@ class NativePageMap:
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         stats = self._core.stats()
+        ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]
         return PageUse(
             monotonic_ns=now_ns,
             watched_ns=watched_ns,
             windows_ns=windows,
             rows=tuple(self._row(row, kind, node, words) for row, kind, node, words in found),
-            shared_by=CLEAR_REFS
-            if stats["by_rounds"] and not self._shared_by
-            else self._shared_by,
+            shared_by=self._shared_by or " and ".join(ways),
             held_ns=stats["held_ns"],
+            shared_cpu_ns=stats["aged_ns"],
+            shared_note="" if ways or self._shared_by else self._shared_note,
         )
 
     def ages(self, target: int, start: int, end: int) -> bytes:
@@ -167,6 +231,8 @@ class NativePageMap:
 
     def close(self) -> None:
         self._core.close()
+        if self._by_frames is not None:
+            self._by_frames.close()
 
     def _areas(
         self, index: int, known: TargetRanges, rows: dict[tuple[int, str, Kind], int]

@@ -17,10 +17,12 @@ WINDOWS_NS: tuple[int, ...] = (
 
 Kind = Literal["anon", "file", "shmem"]
 
-#: Whether accesses of memory that several processes map may be looked at by holding their address
-#: maps for a moment (/proc/PID/clear_refs): if it is short, not at all, whatever it takes.
-Shared = Literal["auto", "off", "clear-refs"]
+#: How accesses of memory that several processes map may be looked at: by holding their address
+#: maps for a moment (/proc/PID/clear_refs) if it is short, else by the kernel's DAMON; not at all;
+#: by holding address maps, whatever it takes; by DAMON only.
+Shared = Literal["auto", "off", "clear-refs", "damon"]
 CLEAR_REFS: Shared = "clear-refs"
+DAMON: Shared = "damon"
 
 
 class UseRow(NamedTuple):
@@ -79,7 +81,9 @@ class PageUse:
     time that the figures of the rows are for, at most `watched_ns`, which is the last of them.
     exact: every page is known, rather than the share of each mapping. shared_by: how accesses of
     memory that several processes map are seen, "" where they cannot be; held_ns: the longest time
-    that a target's address map was held for that, so that page faults of it may have waited.
+    that a target's address map was held for that, so that page faults of it may have waited;
+    shared_cpu_ns: CPU time that the kernel's DAMON took for it; shared_note: why it was not asked,
+    or is not any more, "" where that is no loss.
     """
 
     monotonic_ns: int
@@ -89,6 +93,8 @@ class PageUse:
     exact: bool = True
     shared_by: str = ""
     held_ns: int = 0
+    shared_cpu_ns: int = 0
+    shared_note: str = ""
 
     @property
     def resident(self) -> int:

@@ -18,13 +18,27 @@
 #define CALMEST_TURN 4
 #define CALMEST_ROUND 4
 
-static bool has_rounds(const struct page_map *map)
+/** Which rounds there are to do. */
+static void note_rounds(struct page_map *map)
 {
+	map->rounds.any = map->piece.any = false;
 	for (size_t i = 0; i < map->nr_targets; i++)
-		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
-			if (map->targets[i].all_at_once[kind])
-				return true;
-	return false;
+		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
+			const struct map_target *target = &map->targets[i];
+
+			map->piece.any |= target->by_frames[kind];
+			map->rounds.any |= target->all_at_once[kind] && !target->by_frames[kind];
+		}
+}
+
+/** Whether shared memory of a kind is left to who clears frames. */
+static bool by_frames(const struct page_map *map, const struct map_target *target, enum map_kind kind)
+{
+	uint64_t shared = target->shared[kind], present = target->present[kind];
+
+	if (!map->settings.frames || !map->ops.format.frame_mask || map->ops.frames_cleared)
+		return false;
+	return target->by_frames[kind] || (shared > SHARED_PAGES && shared > present / SHARED_SHARE);
 }
 
 /**
@@ -53,7 +67,11 @@ static bool choose_ways(struct page_map *map, uint64_t now_ns)
 				wanted && present && (map->ops.clear_all || map->ops.frames_cleared) &&
 				(map->ops.frames_cleared || map->settings.stall_ns) &&
 				stall_ns <= map->settings.stall_ns;
-			changed |= target->all_at_once[kind] != stays;
+			bool framed = !target->all_at_once[kind] && present && by_frames(map, target, kind);
+
+			changed |= (target->all_at_once[kind] || framed) != stays || framed != target->by_frames[kind];
+			target->by_frames[kind] = framed;
+			target->all_at_once[kind] |= framed;
 		}
 		for (size_t j = 0; changed && j < target->nr_chunks; j++)
 			target->chunks[j].due = map_now(map, target, now_ns);
@@ -73,16 +91,19 @@ static void set_rate(struct bucket *bucket, int64_t rate, int64_t depth, uint64_
 /** A part is kept for reads: what is cleared and not read in time teaches little. */
 static void share_out(struct page_map *map, uint64_t now_ns)
 {
-	int64_t share = map->settings.share_ns, rounds, reads;
+	int64_t share = map->settings.share_ns, rounds, frames, reads;
 
 	if (!map->covered && map->settings.first_ns > share)
 		share = map->settings.first_ns;
 	rounds = map->rounds.any ? share / 4 : 0;
+	frames = map->piece.any ? share / (map->piece.armed ? 4 : 2) : 0;
 	reads = map->covered ? share / 4 : share / 20;
 	// A round may begin whenever the last one is paid. The reads after a clear come in a burst.
 	set_rate(&map->all_at_once, rounds, 0, now_ns);
+	set_rate(&map->by_frames, frames, 0, now_ns);
 	set_rate(&map->reads, reads, READS_SAVED_S * reads, now_ns);
-	set_rate(&map->clears, share - reads - rounds, (share - reads - rounds) / CLEARS_SAVED, now_ns);
+	share -= reads + rounds + frames;
+	set_rate(&map->clears, share, share / CLEARS_SAVED, now_ns);
 }
 
 static int64_t spent(struct page_map *map, int64_t *mark)
@@ -113,8 +134,11 @@ static void wake(struct page_map *map, map_time now)
 				}
 			}
 		map->turn_calm = map->rounds.calm = 0;
+		map->piece.calm = 0;
 		if ((int32_t)(map->rounds.due - now) > 0)
 			map->rounds.due = now;
+		if ((int32_t)(map->piece.due - now) > 0)
+			map->piece.due = now;
 	}
 	map->woken = now;
 	map->fresh = 0;
@@ -245,6 +269,7 @@ static uint64_t next_due(const struct page_map *map, uint64_t now_ns)
 
 		rest = least(rest, most(until(&map->all_at_once), left <= 0 ? 0 : map_time_ns((map_time)left)));
 	}
+	rest = least(rest, map_piece_rest(map, now_ns));
 	return now_ns + most(rest, SHORTEST_REST_NS);
 }
 
@@ -255,7 +280,12 @@ static bool anything_waits(const struct page_map *map)
 		for (size_t j = 0; !map->targets[i].gone && j < map->targets[i].nr_chunks; j++)
 			if (map->targets[i].chunks[j].arm)
 				return true;
-	return map->rounds.any && !map->rounds.armed;
+	return (map->rounds.any && !map->rounds.armed) || (map->piece.any && !map->piece.armed);
+}
+
+static bool is_together(const struct map_target *target, enum map_kind kind)
+{
+	return target->all_at_once[kind] && !target->by_frames[kind];
 }
 
 /** Clear together what is cleared together, if it is due and can be paid. */
@@ -272,7 +302,7 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 	// All are read before any is cleared: a clear may reach what others map too.
 	for (size_t i = 0; i < map->nr_targets; i++)
 		for (size_t j = 0; !map->targets[i].gone && j < map->targets[i].nr_chunks; j++)
-			if (map->targets[i].all_at_once[MAP_ANON] || map->targets[i].all_at_once[MAP_FILE])
+			if (is_together(&map->targets[i], MAP_ANON) || is_together(&map->targets[i], MAP_FILE))
 				if (map_visit(map, i, &map->targets[i].chunks[j], false, now_ns) == -ESRCH)
 					map->targets[i].gone = true;
 	for (size_t i = 0; i < map->nr_targets; i++) {
@@ -282,7 +312,7 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 			uint64_t held_ns = 0;
 			int64_t begin = thread_ns();
 
-			if (!target->all_at_once[kind])
+			if (!is_together(target, kind))
 				continue;
 			int err = map->ops.frames_cleared
 				? map_clear_used(map, i, kind)
@@ -326,10 +356,12 @@ int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint
 	err = go_on(map, now_ns, slack_ns, &mark, &ended);
 	if (ended && choose_ways(map, now_ns))
 		ended = false;
-	map->rounds.any = has_rounds(map);
+	note_rounds(map);
 	pay_for_going_through(map, &mark);
-	if (!err)
+	if (!err) {
 		clear_together(map, now_ns);
+		map_piece_step(map, now_ns);
+	}
 	mark = thread_ns();
 	if (ended && !map->covered && !anything_waits(map))
 		map->covered = true;

@@ -44,6 +44,7 @@ struct map_table {
 	uint8_t calm : 4;		// epochs get twice as long so many times
 	uint8_t huge : 1;		// a single page of 2 MiB
 	uint8_t waiting : 1;		// has new pages
+	uint8_t suspect : 1;		// pages that always are in use may not be cleared any more
 	uint8_t pages[];		// MAP_PAGES, or MAP_HUGE_BYTES of which the first one counts
 };
 
@@ -88,6 +89,8 @@ void map_table_arm(struct map_table *table, map_time now);
 void map_table_seen(struct map_table *table, size_t page, map_time now);
 /** The use of a page cannot be seen. */
 void map_table_unseen(struct map_table *table, size_t page, enum map_unseen why);
+/** A page that was not used in this epoch, as far as was seen, may have been all the same. */
+void map_table_doubt(struct map_table *table, size_t page);
 /** Whether pages wait to be armed for the first time. */
 static inline bool map_table_waits(const struct map_table *table)
 {

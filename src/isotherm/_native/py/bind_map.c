@@ -57,22 +57,25 @@ static void leave(struct map_object *self)
 
 static PyObject *map_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"source", "now_ns", "share_ns", "first_ns", "stall_ns", NULL};
+	static char *names[] = {"source", "now_ns", "share_ns", "first_ns", "stall_ns", "frames", NULL};
 	unsigned long long now = 0, stall = 0;
 	long long share = 10000000, first = 0;
 	struct map_settings settings;
 	struct map_object *self;
 	struct bulk_ops ops;
 	PyObject *source;
+	int frames = 0;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|$LLK", names, &source, &now, &share, &first, &stall))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|$LLKp", names, &source, &now, &share, &first, &stall,
+					 &frames))
 		return NULL;
 	self = (struct map_object *)PyType_GenericAlloc(type, 0);
 	if (!self)
 		return NULL;
 	self->closed = true;	// until it is whole
 	self->source = Py_NewRef(source);
-	settings = (struct map_settings){.share_ns = share > 1000 ? share : 1000, .first_ns = first, .stall_ns = stall};
+	settings = (struct map_settings){.share_ns = share > 1000 ? share : 1000, .first_ns = first, .stall_ns = stall,
+					 .frames = frames};
 	self->access = access_of(source);
 	if (self->access) {
 		if (enter_gate(walker_gate(self->access->walker), "walker") < 0)
@@ -459,6 +462,39 @@ static PyObject *used(PyObject *object, PyObject *args)
 	return bytes ? new_array("Q", bytes) : NULL;
 }
 
+/** Hear from who clears frames, and tell what is to be done: state, and ranges where that is new. */
+static PyObject *piece(PyObject *object, PyObject *args)
+{
+	unsigned long long ended_ns = 0;
+	struct map_object *self;
+	long long cpu_ns = 0;
+	int news = 0;
+
+	if (!PyArg_ParseTuple(args, "|iKL", &news, &ended_ns, &cpu_ns))
+		return NULL;
+	self = enter(object);
+	if (!self)
+		return NULL;
+	struct map_piece *piece = &self->map.piece;
+
+	if (news == MAP_PIECE_READY && piece->state == MAP_PIECE_ASKED) {
+		piece->state = MAP_PIECE_READY;
+	} else if (news == MAP_PIECE_ENDED && piece->state == MAP_PIECE_BEGUN) {
+		piece->state = MAP_PIECE_ENDED;
+		piece->ended_ns = ended_ns;
+		piece->cpu_ns = cpu_ns;
+	} else if (news == MAP_PIECE_NONE && PyTuple_Size(args)) {
+		page_map_lose_frames(&self->map);
+	}
+	size_t nr = piece->state == MAP_PIECE_ASKED ? piece->nr : 0;
+	PyObject *ranges = PyBytes_FromStringAndSize((const char *)piece->ranges,
+						     (Py_ssize_t)(nr * sizeof(*piece->ranges)));
+	int state = piece->state;
+
+	leave(self);
+	return Py_BuildValue("(iN)", state, new_array("Q", ranges));
+}
+
 static PyObject *covered(PyObject *object, PyObject *unused)
 {
 	struct map_object *self = enter(object);
@@ -481,6 +517,7 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 		return NULL;
 	struct map_stats stats = self->map.stats;
 	struct map_rounds rounds = self->map.rounds;
+	struct map_piece piece = self->map.piece;
 	uint32_t turns = self->map.turn_number;
 	bool covered = self->map.covered;
 	uint64_t bytes = page_map_bytes(&self->map), shared = 0, present = 0, used = self->map.used;
@@ -491,12 +528,14 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 			present += self->map.targets[i].present[kind];
 		}
 	leave(self);
-	return Py_BuildValue("{sK sK sK sK sK sK sK sL sK sK sO sO sK sK sK sI}", "tables", stats.tables, "bytes", bytes, "visits",
+	return Py_BuildValue("{sK sK sK sK sK sK sK sL sK sK sO sO sK sK sK sI sO sK sK sL}", "tables", stats.tables, "bytes", bytes, "visits",
 			     stats.visits, "reads", stats.reads, "clears", stats.clears, "ranges", stats.ranges,
 			     "judged", stats.judged, "cpu_ns", (long long)stats.cpu_ns, "rounds", rounds.rounds,
 			     "held_ns", rounds.held_ns, "covered", covered ? Py_True : Py_False, "by_rounds",
 			     rounds.any ? Py_True : Py_False, "shared_pages", shared,
-			     "present_pages", present, "used_pages", used, "turns", turns);
+			     "present_pages", present, "used_pages", used, "turns", turns,
+			     "by_frames", piece.any ? Py_True : Py_False, "frame_rounds", piece.rounds,
+			     "pieces", piece.pieces, "aged_ns", (long long)piece.spent_ns);
 }
 
 static PyMethodDef map_methods[] = {
@@ -509,6 +548,7 @@ static PyMethodDef map_methods[] = {
 	{"ages", ages, METH_VARARGS, NULL},
 	{"runs", runs, METH_VARARGS, NULL},
 	{"used", used, METH_VARARGS, NULL},
+	{"piece", piece, METH_VARARGS, NULL},
 	{"covered", covered, METH_NOARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", map_close, METH_NOARGS, NULL},
