@@ -3,7 +3,7 @@
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 check:         ## format, lint, types, layers, spelling, pins
-	uv run .ci/pins.py --check && uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests README.md ARCHITECTURE.md CONTRIBUTING.md
+	uv run .ci/pins.py --check && uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests examples README.md ARCHITECTURE.md CONTRIBUTING.md
 pins:          ## pin every dependency to its newest version
 	uv run --no-project .ci/pins.py
 test:          ## fast tests: no root needed

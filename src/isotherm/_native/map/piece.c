@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "map/page_map.h"
-#include "sys/clock.h"
 #include "sys/page.h"
 
 #define CHUNK (MAP_CHUNK_BLOCKS * BLOCK)
@@ -440,7 +439,7 @@ static void begin(struct page_map *map, uint64_t now_ns)
 void map_piece_step(struct page_map *map, uint64_t now_ns)
 {
 	struct map_piece *piece = &map->piece;
-	int64_t mark = thread_ns();
+	int64_t mark = bulk_cpu_ns(&map->ops);
 
 	if (piece->state == MAP_PIECE_NONE)
 		begin(map, now_ns);
@@ -451,7 +450,7 @@ void map_piece_step(struct page_map *map, uint64_t now_ns)
 	} else if (piece->state == MAP_PIECE_ENDED) {
 		arm(map);
 	}
-	int64_t ns = thread_ns() - mark;
+	int64_t ns = bulk_cpu_ns(&map->ops) - mark;
 
 	map->by_frames.tokens -= ns;
 	map->stats.cpu_ns += ns;
