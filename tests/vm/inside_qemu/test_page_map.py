@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from kit import MIB, PAGE, by_kernel, frames, nothing_left, running, vmstat
+from kit import MIB, PAGE, by_kernel, frames, running, vmstat
 from large import large_folios
 from shared import Sharers
 
@@ -43,10 +43,9 @@ def _huge_pages_where_advised():
     THP.write_text("always")
 
 
-def uses(pids, seconds, each=lambda _: None, shared="auto"):
+def uses(pids, seconds, each=lambda _: None):
     """What was known at the end of a session, and when; `each` is called with every snapshot."""
-    options = {"backend": "bpf", "seed": 1, "overhead": OVERHEAD, "shared": shared}
-    with isotherm.monitor(pid=pids, **options) as session:
+    with isotherm.monitor(pid=pids, backend="bpf", seed=1, overhead=OVERHEAD) as session:
         found = []
         for snapshot in session.snapshots(seconds):
             each(snapshot)
@@ -169,32 +168,3 @@ def test_memory_of_two_processes_is_counted_once_and_seen(kind):
         assert unseen < MIB // 4
         assert 3 * MIB * NEARLY <= best <= 3 * MIB + beside
         assert summed(use, row, "idle", S) >= 5 * MIB - MIB // 4
-
-
-@by_kernel
-@pytest.mark.skipif(HAS_BITMAP, reason="the bitmap is preferred")
-@pytest.mark.parametrize("kind", ["shared", "forked"])
-def test_memory_of_several_processes_is_seen_through_damon(kind):
-    pages = 8 * MIB // PAGE
-    row = "shmem" if kind == "shared" else "anon"
-    with Sharers(pages * PAGE, 2, kind, leave=True) as sharers:
-        sharers.touch(0, 0, 512, every_s=0.1)
-        sharers.touch(1, 256, 768, every_s=0.1)
-        running = []
-        use, _ = uses(sharers.pids, 8, lambda _: running.append(nothing_left()), shared="damon")
-    beside = 0 if kind == "shared" else 2 * BESIDE_USED
-    best = summed(use, row, "used", S)
-    unseen = sum(one.unseen for one in use.rows if one.kind == row)
-    print(
-        f"{SERIES}, {kind}: used {best / MIB:.2f}, unseen {unseen / MIB:.2f} MiB, "
-        f"{use.shared_cpu_ns / use.watched_ns:.2%} of the CPU by the kernel, {use.shared_note!r}"
-    )
-    assert not all(running)
-    assert nothing_left()
-    assert (use.shared_by, use.held_ns, use.shared_note) == ("damon", 0, "")
-    assert use.shared_cpu_ns > 0
-    assert unseen < MIB // 4
-    assert summed(use, row, "used_low", S) <= 3 * MIB + beside
-    assert summed(use, row, "used_high", S) >= 3 * MIB * NEARLY
-    assert 3 * MIB * NEARLY <= best <= 3 * MIB + beside
-    assert summed(use, row, "idle", S) >= 5 * MIB - MIB // 4
