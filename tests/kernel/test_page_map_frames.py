@@ -243,12 +243,11 @@ def test_a_use_while_it_clears_for_long_is_not_forgotten():
         watched.round()
         watched.run(0.5)
         used = use_between(watched)
-        watched.map.sum()
-        now = time.monotonic_ns()
         for index in range(2):
             for page, when in used.items():
                 at = watched.pair.start + page * PAGE
                 surely, _, possibly, idle = watched.map.ages(index, at, at + PAGE)
+                now = time.monotonic_ns()
                 if surely in (UNSEEN, UNCOVERED):
                     continue
                 assert not idle or WINDOWS_NS[idle - 1] <= now - when

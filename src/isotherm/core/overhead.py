@@ -20,8 +20,8 @@ _FIRST_WINDOWS = 3
 _FIRST_SPAN_NS = 300_000_000
 _FIRST_STEP = 8.0
 #: Between these shares of the target nothing changes.
-_TOO_MUCH = 1.0
-_TOO_LITTLE = 0.65
+_TOO_MUCH = 0.95
+_TOO_LITTLE = 0.62
 #: One step changes the interval by no more than this factor.
 _STEP = 2.0
 #: Intervals are multiples of this, and at most so many times the shortest.

@@ -81,9 +81,11 @@ class PageUse:
     time that the figures of the rows are for, at most `watched_ns`, which is the last of them.
     exact: every page is known, rather than the share of each mapping. shared_by: how accesses of
     memory that several processes map are seen, "" where they cannot be; held_ns: the longest time
-    that a target's address map was held for that, so that page faults of it may have waited;
-    shared_cpu_ns: CPU time that the kernel's DAMON took for it; shared_note: why it was not asked,
-    or is not any more, "" where that is no loss.
+    that a target's address map was held for that, so that page faults of it may have waited.
+    stopped_ns: for so much of `watched_ns` the target that did so longest stood still, stopped or
+    frozen; the ages and windows of a target are of the time in which it ran. None: nobody looked.
+    shared_cpu_ns: CPU time that the kernel's DAMON took to see what is shared; shared_note: why it
+    was not asked, or is not any more, "" where that is no loss.
     """
 
     monotonic_ns: int
@@ -93,8 +95,14 @@ class PageUse:
     exact: bool = True
     shared_by: str = ""
     held_ns: int = 0
+    stopped_ns: int | None = None
     shared_cpu_ns: int = 0
     shared_note: str = ""
+
+    @property
+    def running_ns(self) -> int | None:
+        """For how long they ran while they were watched; None where nobody looked."""
+        return None if self.stopped_ns is None else self.watched_ns - self.stopped_ns
 
     @property
     def resident(self) -> int:

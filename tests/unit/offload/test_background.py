@@ -107,7 +107,7 @@ def test_a_tree_that_was_taken_away_is_told(files, ager):
     news_of(ager)
     files.write("nr_kdamonds", 0)
     ager.begin()
-    with pytest.raises(IsothermError):
+    with pytest.raises(IsothermError, match="took the kernel's DAMON away"):
         news_of(ager)
 
 

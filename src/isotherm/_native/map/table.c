@@ -35,12 +35,18 @@ struct map_table *map_table_reshaped(const struct map_table *table)
 	struct map_table *other = map_table_new(!table->huge);
 	size_t nr = map_table_pages(table), to = other ? map_table_pages(other) : 0;
 	uint8_t newest = MAP_ABSENT;
+	bool unknown = false;
 
 	if (!other)
 		return NULL;
-	for (size_t i = 0; i < nr; i++)
+	for (size_t i = 0; i < nr; i++) {
 		if (table->pages[i] < newest)
 			newest = table->pages[i];
+		unknown |= table->pages[i] != MAP_ABSENT && map_epoch_of(table->pages[i]) >= MAP_UNSEEN;
+	}
+	// What nobody saw may have been used last.
+	if (unknown && map_epoch_of(newest))
+		newest = table->nr_epochs ? MAP_BYTE(0, MAP_PERHAPS) : MAP_BYTE(MAP_NEW, 0);
 	memcpy(other, table, sizeof(*table));
 	other->huge = !table->huge;
 	memset(other->pages, newest, to);

@@ -76,7 +76,7 @@ struct map_table *map_table_new(bool huge);
 void map_table_born(struct map_table *table, map_time since);
 /**
  * The same of a huge page that was broken up, or of pages that became one: all of it is as what was
- * used last. NULL without memory.
+ * used last, or may have been. NULL without memory.
  */
 struct map_table *map_table_reshaped(const struct map_table *table);
 static inline size_t map_table_pages(const struct map_table *table)
