@@ -169,11 +169,11 @@ def test_the_frames_of_all_young_shared_pages_are_asked_for(watched):
     asked = union(one for ranges in watched.clearer.asked for one in ranges)
     missing = [one for one in watched.pair.physical() if not any(_holds(r, one) for r in asked)]
     # The machine's own DAMON may have cleared some that were young.
-    assert sum(end - start for start, end in missing) <= PAGES * PAGE // 100
+    assert sum(end - start for start, end in missing) <= PAGES * PAGE // 20
     assert all(list(ranges) == sorted(union(ranges)) for ranges in watched.clearer.asked)
     assert watched.map.sum().shared_by == "damon"
     # Nothing was cleared, though it was said: whatever is young still may be so for long.
-    assert len(unknown(watched.ages())) >= 0.99 * PAGES
+    assert len(unknown(watched.ages())) >= 0.95 * PAGES
     watched.clearer.clears = True
     watched.round()
     assert unknown(watched.ages()) == []
