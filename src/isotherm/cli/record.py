@@ -106,12 +106,20 @@ Then: isotherm report""",
     help="File, or - for standard output [NAME.PID.isotherm here].",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option(
+    "--attach",
+    is_flag=False,
+    flag_value="",
+    metavar="[KDAMOND]",
+    help="Look at a kdamond that somebody else runs, and change nothing: as listed by doctor.",
+)
 @click.argument("command_line", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
 def command(
     *,
     output: Path | None,
     duration: str | None,
     force: bool,
+    attach: str | None,
     command_line: tuple[str, ...],
     **options: Any,
 ) -> int:
@@ -126,6 +134,7 @@ def command(
     check_output(output, force=force)
     asked = keywords(options)
     asked["command"] = command_line
+    asked["attach"] = attach
     wanted = Options.of(**asked)
     with Foreground() as foreground, ExitStack() as opened:
         try:
