@@ -9,6 +9,7 @@ from typing import Any
 
 from isotherm.backends.choose import Choice
 from isotherm.backends.self_test import SelfTest
+from isotherm.kernel.damon.ager import hindrance
 from isotherm.kernel.damon.running import Running
 from isotherm.kernel.damon.sysfs import KernelDamon
 from isotherm.kernel.features import KernelSupport
@@ -105,6 +106,7 @@ def _facts(support: KernelSupport) -> Iterator[tuple[str, str]]:
     yield "pressure", "PSI" if support.psi else "no PSI"
     yield "cgroup", support.cgroup or "none"
     yield "kernel's DAMON", _damon(support)
+    yield "shared memory", _shared(support)
 
 
 def _walker(support: KernelSupport) -> str:
@@ -130,6 +132,23 @@ def _huge_pages(support: KernelSupport) -> str:
         if setting not in ("never", "inherit")
     ]
     return ", ".join([huge.enabled, *further])
+
+
+def _shared(support: KernelSupport) -> str:
+    """Say how a map of pages sees memory that several processes map, and what that costs."""
+    if not support.root:
+        return "without root only that of own processes, by clear_refs"
+    if support.page_idle:
+        return "seen through page_idle"
+    ways = []
+    if support.clear_refs:
+        ways.append("seen by clear_refs, which holds a process up for 25 ms a GiB, up to 20 ms")
+    why = hindrance()
+    if support.damon is not None and not why:
+        ways.append("beyond that by the kernel's DAMON (Linux 6.10), for 5 times the CPU time")
+    else:
+        ways.append(f"beyond that unknown: {why or 'this kernel has no DAMON'}")
+    return "; ".join(ways)
 
 
 def _damon(support: KernelSupport) -> str:

@@ -66,8 +66,9 @@ class MonitorKeywords(TypedDict, total=False):
     by default the newest; not for the kernel's own DAMON.
     policy: what decides where to look next, a registered name: "damon", or "map", which draws no
     samples and has the map of pages alone.
-    shared: whether the address map of a process may be held to see memory that others map too:
-    "auto" if that is short, "off", or "clear-refs", however long it takes.
+    shared: how memory that others map too may be seen: "auto", by holding the address map of a
+    process if that is short, else by the kernel's DAMON; "off"; "clear-refs", by holding it for as
+    long as it takes; "damon", never by holding it.
     backend: a name that `isotherm doctor` lists, or "auto".
     seed: of the sampling; the same seed gives the same choices.
     overhead: share of one CPU to keep to, 0.01 or "1%": fewer accessed bits are cleared, and
