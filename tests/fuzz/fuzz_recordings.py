@@ -39,7 +39,7 @@ from isotherm.recording.writer import RecordingWriter
 from isotherm.report.output import FORMATS
 from support.snapshots import HEAP, MIB, page_use, phases, use_row
 
-VIEWS = ("summary", "regions", "heatmap", "wss", "info")
+VIEWS = ("summary", "regions", "heatmap", "wss", "tree", "info")
 DATA = Path(__file__).parents[1] / "data" / "recordings"
 #: Of inputs that were read, one in so many is reported and written again.
 REPORTED = 64
