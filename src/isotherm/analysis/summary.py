@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from isotherm.analysis.could_free import CouldFree, could_free, idle_age_ns, movable
 from isotherm.analysis.extent import Extent
-from isotherm.analysis.hotness import Heat, by_mapping, total
+from isotherm.analysis.hotness import Heat, by_group, by_mapping, total
 from isotherm.analysis.idleness import headline_ns, idle_ages, is_reached
 from isotherm.analysis.page_use import TOLD_NS, curve
 from isotherm.analysis.page_use import idle_ages as idle_of
@@ -16,6 +16,7 @@ from isotherm.analysis.wss import WorkingSets, WssCollector
 from isotherm.model.page_use import PageUse
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Mapping, Target
+from isotherm.recording.blocks import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Summary:
     the monitor; checks: samples, None where the monitor does not tell; ns: times of day. use: what
     a map of pages knew when it was last summed up, None where there was none, of `use_targets`;
     equal_use: working sets of windows of the length that a headline speaks of; swap_free_bytes:
-    swap space at the beginning, None where it is not known.
+    swap space at the beginning, None where it is not known. group_heat: heat in `last` by group of
+    targets, those of no group left out.
     """
 
     start_ns: int
@@ -57,6 +59,7 @@ class Summary:
     use_targets: tuple[Target, ...] = ()
     equal_use: EqualWindows | None = None
     swap_free_bytes: int | None = None
+    group_heat: Sequence[Heat] = ()
 
     @property
     def resident_bytes(self) -> int | None:
@@ -140,7 +143,9 @@ def known_sum(values: Iterable[int | None]) -> int | None:
 
 
 @dataclass(slots=True)
-class _Collector:
+class SummaryCollector:
+    """Gathers a summary window by window; memory depends on what is said of it alone."""
+
     snapshots: int = 0
     lost: int = 0
     next_index: int = 0
@@ -149,7 +154,7 @@ class _Collector:
     cpu_ns: int = 0
     checks: int | None = 0
     missed: int = 0
-    last: Snapshot | None = None
+    last: Snapshot | tuple[Rows, int] | None = None
     mappings: dict[int, Sequence[Mapping]] = field(default_factory=dict)
     where: Extent = field(default_factory=Extent)
     wss: WssCollector = field(default_factory=WssCollector)
@@ -178,9 +183,54 @@ class _Collector:
             self.mappings.update(snapshot.mappings)
         if len(snapshot.columns):
             self.last = snapshot
-        if snapshot.page_use is not None:
+        if snapshot.page_use is not None and (snapshot.page_use.rows or self.use is None):
             self.use, self.use_targets = snapshot.page_use, snapshot.targets
             self.uses.add(snapshot)
+
+    def add_rows(self, rows: Rows) -> None:
+        """Add windows of a block."""
+        indices, counts = rows.numbers("index"), rows.counts()
+        self.snapshots += rows.length
+        self.lost += max(0, indices[0] - self.next_index)
+        self.lost += indices[-1] - indices[0] + 1 - rows.length
+        self.next_index = indices[-1] + 1
+        self.max_regions = max(self.max_regions, *counts)
+        self.regions += sum(counts)
+        self.cpu_ns += sum(rows.numbers("cpu_ns"))
+        if rows.has_null("checks"):
+            self.checks = None
+        elif self.checks is not None:
+            self.checks += sum(rows.numbers("checks"))
+        self.missed += sum(rows.numbers("missed"))
+        for value in dict.fromkeys(rows.numbers("sample_us")):
+            self.sample_us = _widened(self.sample_us, value)
+        for value in dict.fromkeys(rows.numbers("aggr_us")):
+            self.aggr_us = _widened(self.aggr_us, value)
+        self.where.add_rows(rows)
+        self.wss.add_rows(rows)
+        if rows.has_more:
+            first = rows.first
+            self.mappings.update(first.mappings or {})
+            if first.page_use is not None:
+                self.use, self.use_targets = first.page_use, first.targets
+                self.uses.add(first)
+        if any(counts):
+            self.last = rows, max(i for i, count in enumerate(counts) if count)
+
+    def take(self, part: Snapshot | Rows) -> None:
+        """Add a window, or some."""
+        if isinstance(part, Snapshot):
+            self.add(part)
+        else:
+            self.add_rows(part)
+
+    @property
+    def last_snapshot(self) -> Snapshot | None:
+        """The last one with regions."""
+        if isinstance(self.last, tuple):
+            rows, i = self.last
+            return rows.snapshot(i)
+        return self.last
 
 
 def _widened(bounds: tuple[int, int], value: int) -> tuple[int, int]:
@@ -188,15 +238,22 @@ def _widened(bounds: tuple[int, int], value: int) -> tuple[int, int]:
     return min(low or value, value), max(high, value)
 
 
-def summarize(snapshots: Iterable[Snapshot], *, swap_free_bytes: int | None = None) -> Summary:
+def summarize(
+    snapshots: Iterable[Snapshot | Rows], *, swap_free_bytes: int | None = None
+) -> Summary:
     """
     Return the summary; reads `snapshots` once, keeping only the last with regions.
 
     swap_free_bytes: how much swap space was free, None where it is not known.
     """
-    seen = _Collector()
-    for snapshot in snapshots:
-        seen.add(snapshot)
+    seen = SummaryCollector()
+    for part in snapshots:
+        seen.take(part)
+    return summary_of(seen, swap_free_bytes)
+
+
+def summary_of(seen: SummaryCollector, swap_free_bytes: int | None) -> Summary:
+    """Return the summary of what was gathered; swap_free_bytes: as for `summarize`."""
     wss = seen.wss.result()
     watched = sum(wss.weights)
     idle_after = headline_ns(watched)
@@ -204,7 +261,7 @@ def summarize(snapshots: Iterable[Snapshot], *, swap_free_bytes: int | None = No
     if seen.use is not None:
         idle_after = idle_age_ns(seen.use) or idle_after
         told = told_window_ns(curve(seen.use), TOLD_NS)
-    last = seen.last
+    last = seen.last_snapshot
     what = [] if last is None else by_mapping(last, seen.mappings, long_idle_ns=idle_after)
     return Summary(
         start_ns=seen.where.start_ns,
@@ -230,4 +287,5 @@ def summarize(snapshots: Iterable[Snapshot], *, swap_free_bytes: int | None = No
         use_targets=seen.use_targets,
         equal_use=None if told is None else seen.uses.equal(told),
         swap_free_bytes=swap_free_bytes,
+        group_heat=() if last is None else by_group(last, seen.mappings, long_idle_ns=idle_after),
     )

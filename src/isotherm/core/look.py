@@ -64,12 +64,23 @@ class Samples(Sequence[int]):
 
 @dataclass(frozen=True, slots=True)
 class TargetRanges:
-    """A target as the look sees it now: who, which ranges to monitor, what is known of them."""
+    """
+    A target as the look sees it now: who, which ranges to monitor, what is known of them.
+
+    mappings: its address map; named: the same, cut where parts of mappings have names of their
+    own, () if none has.
+    """
 
     target: Target
     ranges: tuple[Range, ...]
     mappings: Sequence[Mapping] = ()
     unobservable: tuple[Unobservable, ...] = ()
+    named: Sequence[Mapping] = ()
+
+    @property
+    def told(self) -> Sequence[Mapping]:
+        """The address map for whoever tells of it."""
+        return self.named or self.mappings
 
 
 class PageState(IntEnum):
@@ -145,7 +156,8 @@ class Look(ABC):
         """
         Return the living targets and their ranges; called at start and each update interval.
 
-        A target keeps its `Target.id` for life. None left means that monitoring ends.
+        A target keeps its `Target.id` for life. None left means that monitoring ends, unless
+        `waits` says otherwise.
         """
         ranges = tuple(Range(start, end) for start, end in self.ranges())
         return [TargetRanges(Target(0, self.name), ranges)]
@@ -153,6 +165,11 @@ class Look(ABC):
     def alive(self) -> bool:
         """Tell whether any target still exists; cheap, asked once per window."""
         return True
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether monitoring goes on without any target: others may come."""
+        return False
 
     @abstractmethod
     def prepare(self, addresses: Samples) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from isotherm.backends.choose import Choice
 from isotherm.backends.self_test import SelfTest
+from isotherm.kernel.damon.running import Running
 from isotherm.kernel.damon.sysfs import KernelDamon
 from isotherm.kernel.features import KernelSupport
 from isotherm.report.output import Report
@@ -22,13 +23,19 @@ SCHEMA = "isotherm.doctor/1"
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything found; `choice` is None where no backend can be used, `error` says why."""
+    """
+    Everything found.
+
+    choice: None where no backend can be used, error says why; attachable: kdamonds that run,
+    whoever runs them.
+    """
 
     support: KernelSupport
     choice: Choice | None
     self_test: SelfTest | None
     error: str = ""
     hint: str = ""
+    attachable: tuple[Running, ...] = ()
 
 
 def report_diagnosis(found: Diagnosis, width: int, style: Style) -> Report:
@@ -47,11 +54,12 @@ def as_json(found: Diagnosis) -> dict[str, Any]:
         "self_test": asdict(found.self_test) if found.self_test else None,
         "error": found.error or None,
         "hint": found.hint or None,
+        "attachable": [asdict(one) for one in found.attachable],
     }
 
 
 def _text(found: Diagnosis, width: int, style: Style) -> list[str]:
-    facts, choice = [*_facts(found.support)], [*_choice(found)]
+    facts, choice = [*_facts(found.support), *_attachable(found)], [*_choice(found)]
     indent = max(len(name) for name, _ in (*facts, *choice)) + 3
     machine = labelled("", _machine(found.support), width, indent=0)
     lines: list[str] = [paint(line, "1", style) for line in machine]
@@ -60,6 +68,12 @@ def _text(found: Diagnosis, width: int, style: Style) -> list[str]:
         for name, text in rows:
             lines += labelled(name, text, width, indent, "36", style=style)
     return lines
+
+
+def _attachable(found: Diagnosis) -> Iterator[tuple[str, str]]:
+    if found.attachable:
+        whom = ", ".join(f"{one.name} ({one.operations})" for one in found.attachable)
+        yield "can attach to", f"{whom}: isotherm record --attach {found.attachable[0].name}"
 
 
 def _machine(support: KernelSupport) -> str:

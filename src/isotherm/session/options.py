@@ -20,7 +20,17 @@ from isotherm.model.scope import Scope, scope_of
 from isotherm.schemes.defaults import with_quotas
 from isotherm.schemes.older import check_profile
 from isotherm.session.guard import parse_guard
-from isotherm.targets.sources import CgroupSource, NameSource, PidSource, TargetSource
+from isotherm.targets.sources import (
+    CgroupSource,
+    ContainerSource,
+    EverybodySource,
+    NameSource,
+    PidSource,
+    PodSource,
+    TargetSource,
+    UnitSource,
+    UserSource,
+)
 from isotherm.units import cpu_share
 
 _DEFAULT_OVERHEAD = 0.01
@@ -32,12 +42,17 @@ class MonitorKeywords(TypedDict, total=False):
 
     Who and where, one of the first four kinds, none for operations "paddr":
 
-    pid, name, cgroup: processes by number ("12,34" and texts are fine), by name, by cgroup (as
-    members come and go); one or several each, and mixed.
+    pid, name, user, cgroup, unit, container, pod: processes by number ("12,34" and texts are
+    fine), by name, user, cgroup, systemd unit, container, Kubernetes pod ("namespace/name"), as
+    members come and go; one or several each, and mixed.
+    all: every process of the machine.
+    attach: a kdamond of the kernel that somebody else runs, to be looked at and left as it is:
+    "kdamond.0", "damon_stat", or "" for the only one.
     sources: further ones, of any registered kind (`targets.sources`).
     command: a program to start, and its arguments.
     ops: an own operations set, or any `core.look.Look`.
     children: follow child processes (True).
+    wait: go on when the last of them ended, and begin before the first: others may come.
     operations: "vaddr" follows address maps, "fvaddr" stays within `ranges` of one process,
     "paddr" within those of physical memory, by default all of it.
     ranges: [start, end) in bytes.
@@ -64,10 +79,17 @@ class MonitorKeywords(TypedDict, total=False):
     pid: int | str | Sequence[int | str] | None
     name: str | Sequence[str] | None
     cgroup: str | Sequence[str] | None
+    user: str | Sequence[str] | None
+    unit: str | Sequence[str] | None
+    container: str | Sequence[str] | None
+    pod: str | Sequence[str] | None
+    all: bool
+    attach: str | None
     sources: Sequence[TargetSource]
     command: Sequence[str] | None
     ops: Look | None
     children: bool
+    wait: bool
     operations: str | None
     ranges: Sequence[tuple[int, int]] | None
     sample: int | str | None
@@ -114,6 +136,8 @@ class Options:
     command: tuple[str, ...] = ()
     look: Look | None = None
     children: bool = True
+    wait: bool = False
+    attach: str | None = None
     scope: Scope = field(default_factory=Scope)
     wish: Wish = field(default_factory=Wish)
     pages: MapWish = field(default_factory=MapWish)
@@ -152,7 +176,8 @@ class Options:
             raise BadValueError("processes run in the machine's own time; leave out clock")
 
     def _check_who(self) -> None:
-        ways = [bool(self.sources), bool(self.command), self.look is not None]
+        attached = self.attach is not None
+        ways = [bool(self.sources), bool(self.command), self.look is not None, attached]
         if sum(ways) > 1:
             raise BadValueError(
                 "only one of processes (pid, name, cgroup), command and ops can be monitored"
@@ -160,6 +185,11 @@ class Options:
         if self.look is not None and self.scope != Scope():
             raise BadValueError(
                 "an own operations set has its own addresses; leave out operations"
+            )
+        if attached and (self.scope != Scope() or self.schemes or self._wishes()):
+            raise BadValueError(
+                "a kdamond of somebody else has its own targets, intervals and schemes",
+                hint="leave out all that would change them",
             )
         physical = self.scope.operations == "paddr"
         if physical and any(ways):
@@ -171,8 +201,18 @@ class Options:
             raise BadValueError(
                 "nothing to monitor",
                 hint="say which process: by pid, by name, or a command to run; "
-                "or the machine's memory: -a, operations paddr",
+                "all processes: -a; or the machine's memory: --ops paddr",
             )
+
+        if self.wait and not any(source.living for source in self.sources):
+            raise BadValueError(
+                "nobody can be waited for: a process that ended does not come again",
+                hint="say who by name, cgroup, unit, container, pod or user",
+            )
+
+    def _wishes(self) -> bool:
+        """Tell whether anything was asked of how to monitor."""
+        return replace(self.wish, within_us=None) != Wish()
 
     def _check_ranges(self) -> None:
         numbered = [source.pids() for source in self.sources if isinstance(source, PidSource)]
@@ -191,12 +231,19 @@ class Options:
         for name in asked.keys() - Keywords.__annotations__.keys():
             raise TypeError(f"{name!r} is no keyword of isotherm.monitor")
         guard = asked.get("guard")
+        scope = scope_of(asked.get("operations"), asked.get("ranges"))
+        sources = (*_sources(asked), *asked.get("sources", ()))
+        if scope.operations == "paddr":
+            # Everybody's memory is what was asked for.
+            sources = tuple(one for one in sources if not isinstance(one, EverybodySource))
         return cls(
-            sources=(*_sources(asked), *asked.get("sources", ())),
+            sources=sources,
             command=_words(asked.get("command")),
             look=asked.get("ops"),
             children=asked.get("children", True),
-            scope=scope_of(asked.get("operations"), asked.get("ranges")),
+            wait=asked.get("wait", False),
+            attach=asked.get("attach"),
+            scope=scope,
             wish=Wish(
                 sample=asked.get("sample"),
                 aggr=asked.get("aggr"),
@@ -226,9 +273,16 @@ def _sources(asked: MonitorKeywords) -> list[TargetSource]:
         pids = list(pid) if isinstance(pid, Iterable) and not isinstance(pid, str) else [pid]
         numbers = [number for one in pids for number in _numbers(one)]
         found.append(PidSource(numbers))
-    found += [NameSource(text) for text in _texts(asked.get("name"))]
-    found += [CgroupSource(text) for text in _texts(asked.get("cgroup"))]
-    return found
+    by_name: tuple[tuple[type[TargetSource], str | Sequence[str] | None], ...] = (
+        (NameSource, asked.get("name")),
+        (UserSource, asked.get("user")),
+        (CgroupSource, asked.get("cgroup")),
+        (UnitSource, asked.get("unit")),
+        (ContainerSource, asked.get("container")),
+        (PodSource, asked.get("pod")),
+    )
+    found += [kind.parse(text) for kind, texts in by_name for text in _texts(texts)]
+    return found + ([EverybodySource()] if asked.get("all") else [])
 
 
 def _numbers(pid: int | str) -> list[int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from isotherm.analysis.heatmap import Heatmap, heatmap
+from isotherm.analysis.heatmap import Heatmap
 from isotherm.analysis.hotness import UNKNOWN, Heat, total
 from isotherm.analysis.idleness import is_reached
 from isotherm.analysis.page_use import by_mapping, curve, idle_ages
@@ -48,12 +48,9 @@ class SummaryView(View[Overview]):
     schema = "isotherm.report.summary/2"
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> Overview:
-        summary = recording.summary()
-        heat = None
-        if summary.last is not None:
-            cells = min(_HEAT_CELLS, max(10, options.page.width - _INDENT - 3))
-            heat = heatmap(recording.readable(), 1, cells, where=summary.where)
-        return Overview(summary, heat, suggest(summary))
+        cells = min(_HEAT_CELLS, max(10, options.page.width - _INDENT - 3))
+        summary, heat = recording.summary_and_heat(cells)
+        return Overview(summary, None if summary.last is None else heat, suggest(summary))
 
     def rows(self, value: Overview) -> list[dict[str, Any]]:
         if (use := value.summary.use) is not None:
@@ -71,7 +68,8 @@ class SummaryView(View[Overview]):
             if label or text:
                 lines += labelled(label, text, page.width, _INDENT if label else 1)
             elif value.summary.use is None:
-                lines += _what_table(value.summary, page.width)
+                lines += _heat_table("what", value.summary.what, page.width)
+                lines += _groups_table(value.summary, page.width)
             else:
                 lines += pages.tables(value.summary.use, value.summary.use_targets, page.width)
         return lines
@@ -98,15 +96,7 @@ def _by_pages(summary: Summary, use: PageUse, width: int) -> list[str]:
 
 
 def _row(heat: Heat) -> dict[str, Any]:
-    return {
-        "what": heat.name,
-        "size_bytes": heat.size,
-        "hot_bytes": heat.hot,
-        "warm_bytes": heat.warm,
-        "idle_bytes": heat.idle,
-        "idle_long_bytes": heat.idle_long,
-        "unobservable_bytes": heat.unobservable,
-    }
+    return {"what": heat.name, **pages.heat_document(heat)}
 
 
 def _document(value: Overview) -> dict[str, Any]:
@@ -235,12 +225,20 @@ def _sizes(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "", f"{format_size(everything.unobservable)} not observable{reason}"
 
 
-def _what_table(summary: Summary, width: int) -> list[str]:
-    shown = summary.what[:MAX_ROWS]
-    if rest := summary.what[MAX_ROWS:]:
+def _groups_table(summary: Summary, width: int) -> list[str]:
+    found = [
+        replace(heat, name=pages.numbered(heat.name, summary.targets))
+        for heat in summary.group_heat
+    ]
+    return _heat_table("group", found, width) if found else []
+
+
+def _heat_table(title: str, found: Sequence[Heat], width: int) -> list[str]:
+    shown = list(found[:MAX_ROWS])
+    if rest := found[MAX_ROWS:]:
         shown = [*shown, total(rest, f"{len(rest)} others")]
     blind = any(heat.unobservable for heat in shown)
-    columns = [names("what"), Column("size", rank=1), Column("hot"), Column("warm", rank=2)]
+    columns = [names(title), Column("size", rank=1), Column("hot"), Column("warm", rank=2)]
     columns += [Column("idle"), *([Column("not seen", rank=3)] if blind else [])]
     cells = []
     for heat in shown:
