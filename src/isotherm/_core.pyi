@@ -630,3 +630,51 @@ class DamoScript:
     @property
     def bad(self) -> tuple[int, int]:
         """How many lines could not be read, and the number of the first."""
+
+class Scan:
+    """
+    The regions of a block of a recording, many windows at a time.
+
+    rows: how many windows; offsets: i32, rows + 1; then u32 target, u64 start, end, u32
+    nr_accesses, u64 unobservable of the regions; u64 sample_us, aggr_us, i64 start_ns, end_ns of
+    the windows. Raises ValueError for columns that are too short, and offsets that do not rise.
+    """
+
+    def __new__(cls, rows: int, /, *columns: Buffer) -> Self: ...
+    def check(self, low: int, high: int, nr_targets: int, /) -> str | None:
+        """Return what is wrong with the regions of rows [low, high); None if nothing is."""
+
+    def check_used(
+        self, low: int, high: int, valid: Buffer, offsets: Buffer, used: Buffer, /
+    ) -> bool:
+        """Tell whether what was used of regions is told of each, and not more than there is."""
+
+    def used(
+        self, low: int, high: int, least_percent: float, shares: bool, /
+    ) -> tuple[bytes, bytes]:
+        """Return used and unobservable bytes of each row, u64; raises OverflowError."""
+
+    def runs(self, low: int, high: int, nr_targets: int, /) -> tuple[list[bytes], bytes]:
+        """
+        Return the runs of rows, u64 (target, start, end), where they change, and f64 byte-samples
+        accessed of each target.
+        """
+
+    def heat(
+        self,
+        low: int,
+        high: int,
+        target: int,
+        gap_starts: Buffer,
+        gap_ends: Buffer,
+        row_starts: Buffer,
+        row_ends: Buffer,
+        hot: Buffer,
+        seen: Buffer,
+        unseen: Buffer,
+        columns: int,
+        start_ns: int,
+        end_ns: int,
+        /,
+    ) -> None:
+        """Add what falls into the cells of a grid, f64 byte-nanoseconds."""

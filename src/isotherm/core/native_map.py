@@ -109,7 +109,7 @@ class NativePageMap:
         if ids != self._ids or self._rows.crowded:
             self._ids, self._rows, self._told = ids, _Rows(), {}
         for index, known in enumerate(targets):
-            mappings = known.mappings or _standing_for(known.ranges)
+            mappings = known.told or _standing_for(known.ranges)
             before, vast = self._told.get(index, (None, False))
             if before == mappings and not vast:
                 continue

@@ -17,6 +17,7 @@ int bind_regions(PyObject *module);
 int bind_sampler(PyObject *module);
 int bind_survey(PyObject *module);
 int bind_damo(PyObject *module);
+int bind_scan(PyObject *module);
 int bind_sim(PyObject *module);
 
 struct walker;

@@ -20,6 +20,7 @@ static int module_exec(PyObject *module)
 		bind_sampler,
 		bind_survey,
 		bind_damo,
+		bind_scan,
 		bind_sim,
 	};
 
