@@ -298,7 +298,8 @@ class PageMapStats(TypedDict):
 class PageMap:
     """
     A map of pages, struct page_map: over an access check, or an object with `read` and `clear`
-    (see `core.look.Bulk`) and `now_ns`.
+    (see `core.look.Bulk`) and `now_ns`, and maybe `cpu_ns`, if its CPU time is not that of
+    the thread.
 
     share_ns, first_ns: CPU time per second, once all was looked at and until then; stall_ns: for
     how long an address map may be held to clear shared memory; frames: somebody clears frames of

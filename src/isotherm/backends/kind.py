@@ -83,6 +83,15 @@ class BackendKind(ABC):
         Raises `NotSupportedError` or `NotPermittedError` for what the facts did not show.
         """
 
+    def attach(self, wish: str) -> Backend | None:
+        """
+        Return a look at monitoring that somebody else runs, which changes nothing.
+
+        wish: its name, "" for the only one. None if there is no such thing for this backend.
+        """
+        del wish
+        return None
+
     def self_test(self) -> SelfTest | None:
         """Try it on memory of our own; None if it has no such test."""
         return None

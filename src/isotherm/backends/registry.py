@@ -10,7 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 
 from isotherm.backends.kind import BackendKind
-from isotherm.errors import BadValueError, quoted
+from isotherm.core.backend import Backend
+from isotherm.errors import BadValueError, NotSupportedError, quoted
 
 #: Modules with a `KIND`, by the name that users type.
 _MODULES = {
@@ -59,6 +60,14 @@ def kind_of(name: str) -> BackendKind:
         assert isinstance(kind, BackendKind)  # noqa: S101 - our own modules
         _registered[name] = kind
     return _registered[name]
+
+
+def attach(wish: str) -> Backend:
+    """Look at monitoring that somebody else runs; as `BackendKind.attach`, and raises so."""
+    for kind in kinds():
+        if (backend := kind.attach(wish)) is not None:
+            return backend
+    raise NotSupportedError("no backend can look at what others monitor")
 
 
 def kinds() -> tuple[BackendKind, ...]:

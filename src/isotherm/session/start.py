@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Unpack
 
+from isotherm.backends import registry
 from isotherm.backends.choose import open_best
 from isotherm.backends.opening import Opening, open_monitor
 from isotherm.clock import SystemClock
@@ -27,7 +28,6 @@ from isotherm.errors import (
     shown,
 )
 from isotherm.kernel.features import probe
-from isotherm.model.scope import OPERATIONS
 from isotherm.model.target import Target
 from isotherm.session.guard import guard_of
 from isotherm.session.metrics import SystemMetrics
@@ -97,15 +97,11 @@ def _start_own(options: Options) -> MonitorSession:
 
 
 def _attach(wish: str) -> MonitorSession:
-    """Look at a kdamond that somebody else runs."""
-    from isotherm.backends.kdamond.attached import Attached, chosen
-
-    backend = Attached(chosen(wish))
-    return MonitorSession(
-        backend,
-        targets=[found.target for found in backend.targets],
-        operations=next((one for one in OPERATIONS if one == backend.kdamond.operations), None),
-    )
+    """Look at monitoring that somebody else runs."""
+    backend = registry.attach(wish)
+    targets = [found.target for found in backend.targets]
+    processes = any(target.pid is not None for target in targets)
+    return MonitorSession(backend, targets=targets, operations="vaddr" if processes else "paddr")
 
 
 def _own_map(look: Look, options: Options) -> PageMap | None:

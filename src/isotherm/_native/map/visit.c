@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A visit of a chunk: look at its tables, clear what is due, look again, and arm what was cleared.
 #include <errno.h>
+#include <string.h>
 #include "map/block.h"
 #include "sys/clock.h"
 #include "sys/page.h"

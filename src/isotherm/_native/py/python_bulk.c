@@ -15,16 +15,34 @@ struct python_bulk {
 	PyObject *object;
 	uint64_t tables[MAP_CHUNK_BLOCKS][512];
 	uint64_t upper[MAP_CHUNK_BLOCKS];
+	int64_t cpu_ns;
 };
 
-static uint64_t now_ns(void *ctx)
+/** What a method without arguments says; 0 with an exception, or where there was one. */
+static uint64_t ask(void *ctx, const char *name)
 {
 	PyObject *found = PyErr_Occurred()
-		? NULL : PyObject_CallMethod(((struct python_bulk *)ctx)->object, "now_ns", NULL);
+		? NULL : PyObject_CallMethod(((struct python_bulk *)ctx)->object, name, NULL);
 	uint64_t ns = found ? PyLong_AsUnsignedLongLong(found) : 0;
 
 	Py_XDECREF(found);
 	return ns;
+}
+
+static uint64_t now_ns(void *ctx)
+{
+	return ask(ctx, "now_ns");
+}
+
+static int64_t cpu_ns(void *ctx)
+{
+	struct python_bulk *bulk = ctx;
+	int64_t ns = (int64_t)ask(ctx, "cpu_ns");
+
+	// No time goes by in what failed.
+	if (!PyErr_Occurred())
+		bulk->cpu_ns = ns;
+	return bulk->cpu_ns;
 }
 
 static int view(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk_view *out)
@@ -128,6 +146,7 @@ struct python_bulk *python_bulk_new(PyObject *object, struct bulk_ops *ops)
 		.format = {.present = PRESENT, .young = YOUNG, .unseen = UNSEEN, .leaf_bit = 1, .leaf_flip = 1},
 		.frames_cleared = frames_cleared,
 		.now_ns = now_ns,
+		.cpu_ns = PyObject_HasAttrString(object, "cpu_ns") ? cpu_ns : NULL,
 		.view = view,
 		.clear = clear,
 		.clear_all = PyObject_HasAttrString(object, "clear_all") ? clear_all : NULL,

@@ -58,6 +58,11 @@ class _Kdamond(BackendKind):
             return "the kernel does not tell what came of a region, nor can be held back"
         return ""
 
+    def attach(self, wish: str) -> Backend:
+        from isotherm.backends.kdamond.attached import Attached, chosen
+
+        return Attached(chosen(wish))
+
     def open(self, opening: Opening) -> Backend:
         # Only here: it is not needed to decide.
         from isotherm.backends.kdamond.kdamond import GUARD_REFUSED, Kdamond
