@@ -206,7 +206,7 @@ def test_a_summary_takes_its_figures_from_pages_where_it_can():
 
 def test_shared_memory_is_left_alone_by_schemes():
     """Even where nobody else maps it: what is promised is what is done."""
-    shared = use_row({12: 20 * MIB}, what="/dev/zero", kind="shmem")
+    shared = use_row({12: 20 * MIB}, what="shared anonymous", kind="shmem")
     *others, last = phases(120)
     maps = {7: (Mapping(0, 32 * MIB, "rw-s", "/dev/zero"),), 9: ()}
     made = [*others, replace(last, mappings=maps, page_use=page_use(HEAP_ROW, shared))]
