@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "sys/clock.h"
 
 /** What the bits of a raw entry mean, and which of them tell a huge page from a table. */
 struct entry_format {
@@ -27,6 +28,13 @@ struct bulk_view {
 struct bulk_range {
 	uint64_t start, end;
 	uint8_t refused;	// enum bulk_refusal
+};
+
+/** Page-table entries side by side, within one table: of pages, or of huge pages where those are. */
+struct bulk_clump {
+	uint64_t start;		// address of the first
+	uint16_t nr;		// 64 at most
+	bool huge;		// entries of 2 MiB each
 };
 
 enum bulk_refusal {
@@ -58,8 +66,16 @@ struct bulk_ops {
 	bool frames_cleared;	// clear() reaches everybody who maps the frame
 	/** CLOCK_MONOTONIC, or what stands for it. */
 	uint64_t (*now_ns)(void *ctx);
+	/** CPU time that was spent, where it is not that of this thread; NULL: it is. */
+	int64_t (*cpu_ns)(void *ctx);
 	/** Look at @nr blocks of 2 MiB from @start. 0; -ESRCH: the target is gone. */
 	int (*view)(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk_view *view);
+	/**
+	 * Read @nr clumps: bit i of @present and @young is about entry i. Where a clump of pages lies in a huge page,
+	 * or the other way round, nothing of it is present. 0; -ESRCH. NULL: there is no such way.
+	 */
+	int (*peek)(void *ctx, size_t target, const struct bulk_clump *clumps, size_t nr, uint64_t *present,
+		    uint64_t *young);
 	/** Clear what is young in ranges of one target, never a part of a folio. 0; -ESRCH. */
 	int (*clear)(void *ctx, size_t target, struct bulk_range *ranges, size_t nr);
 	/**
@@ -78,6 +94,11 @@ struct bulk_ops {
 	void (*anonymous)(void *ctx, const uint64_t *frames, size_t nr, bool *anonymous);
 };
 
+/** CPU time of who works with this. */
+static inline int64_t bulk_cpu_ns(const struct bulk_ops *ops)
+{
+	return ops->cpu_ns ? ops->cpu_ns(ops->ctx) : thread_ns();
+}
 static inline bool bulk_is_table(const struct entry_format *format, uint64_t upper)
 {
 	return upper & 1 && ((upper >> format->leaf_bit & 1) ^ format->leaf_flip) == 0;

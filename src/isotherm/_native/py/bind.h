@@ -15,6 +15,7 @@ int bind_rng(PyObject *module);
 int bind_regions(PyObject *module);
 int bind_sampler(PyObject *module);
 int bind_survey(PyObject *module);
+int bind_sentinels(PyObject *module);
 
 struct walker;
 /** The walker inside a _core.Walker, closed or not, or NULL with TypeError set. */

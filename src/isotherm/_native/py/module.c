@@ -18,6 +18,7 @@ static int module_exec(PyObject *module)
 		bind_regions,
 		bind_sampler,
 		bind_survey,
+		bind_sentinels,
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
