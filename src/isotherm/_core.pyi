@@ -307,8 +307,8 @@ class PageMap:
     def set_areas(self, target: int, words: Buffer, stopped_ns: int = 0, /) -> None:
         """Tell a target's areas in order: u64 start, end, row | kind << 32 | flags << 40."""
 
-    def step(self, now_ns: int, slack_ns: int = 0, /) -> int:
-        """Do what is due within slack_ns and can be paid; return when to come again."""
+    def step(self, now_ns: int, /) -> int:
+        """Do what is due and can be paid; return when to come again."""
 
     def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None: ...
     def sum(
@@ -339,6 +339,59 @@ class PageMap:
 
     def stats(self) -> PageMapStats: ...
     def close(self) -> None: ...
+
+class SimStats(TypedDict):
+    reads: int
+    tables: int
+    clears: int
+    ranges: int
+    missed: int
+
+class SimWorld:
+    """
+    A simulated machine that charges, struct sim_world; see `backends.sim.workload` for what it is
+    made of.
+
+    areas: (process, start, end, first frame, from_ns, until_ns, huge, hidden); patterns: (kind,
+    first frame, frame after the last, from_ns, until_ns, period_ns, on_ns, rate, rate_end, unit,
+    group, levels, gain, seed, regular); costs: as `Costs.words`. overhead_ns: CPU time
+    per second that clears of samples keep to, 0: no bound. Raises ValueError.
+    """
+
+    def __new__(
+        cls,
+        areas: Sequence[tuple[Any, ...]],
+        patterns: Sequence[tuple[Any, ...]],
+        costs: tuple[float, ...],
+        overhead_ns: int = 0,
+    ) -> Self: ...
+    def native(self) -> object:
+        """Return a capsule with the struct access_ops of this."""
+
+    def set_targets(self, processes: Buffer, /) -> None:
+        """Say which processes the targets of all calls are, u32; `truth` goes by processes."""
+
+    def now_ns(self) -> int: ...
+    def cpu_ns(self) -> int: ...
+    def sleep_until(self, deadline_ns: int, /) -> int: ...
+    def charge(self, ns: float, /) -> None:
+        """Spend CPU time."""
+
+    def read(self, target: int, start: int, end: int, /) -> bytes: ...
+    def clear(self, target: int, ranges: Sequence[tuple[int, int]], /) -> int: ...
+    def peek(self, target: int, start: int, nr: int, huge: bool = False, /) -> tuple[int, int]:
+        """Read up to 64 entries; which are present and which of those young, as bits."""
+
+    def turn(self, addresses: Buffer, targets: Buffer, checked: Buffer, /) -> bytes:
+        """Return the results of the batch before, and prepare this one."""
+
+    def take_cleared(self) -> int: ...
+    def truth(
+        self, ranges: Buffer, since_ns: int, until_ns: int, hot_rate: float, /
+    ) -> array[float]:
+        """Of ranges, u64 (process, start, end): (hot bytes, used bytes, uses) of each."""
+
+    def stats(self) -> SimStats: ...
 
 class AccessBpf:
     """
@@ -508,3 +561,32 @@ def advise(pidfd: int, advice: int, max_bytes: int, ranges: Buffer, /) -> bytes:
 
 def fault_in(pid: int, ranges: Buffer, /) -> int:
     """Read a byte of each page of the runs; returns of how many. See fault_in_pages()."""
+
+class DamoJson:
+    """Reads damo's records as they come; events are tuples that begin with their name."""
+
+    def feed(self, data: Buffer, /) -> None:
+        """Add bytes."""
+
+    def next(self) -> tuple[Any, ...] | None:
+        """Return the next event, None if more is needed; raises ValueError for nonsense."""
+
+    @property
+    def position(self) -> int:
+        """How many bytes were read."""
+
+class DamoScript:
+    """Reads what tracers print of damon_aggregated as it comes."""
+
+    def feed(self, data: Buffer, /) -> None:
+        """Add bytes."""
+
+    def end(self) -> None:
+        """Say that nothing follows."""
+
+    def next(self) -> tuple[Any, ...] | None:
+        """Return the next event, None if more is needed."""
+
+    @property
+    def bad(self) -> tuple[int, int]:
+        """How many lines could not be read, and the number of the first."""

@@ -13,6 +13,9 @@ class Clock(Protocol):
     def wall_ns(self) -> int:
         """Return the time of day, in nanoseconds since 1970."""
 
+    def cpu_ns(self) -> int:
+        """Return the CPU time that the calling thread used, in nanoseconds."""
+
     def sleep_until(self, deadline_ns: int) -> int:
         """Sleep until `deadline_ns` and return how late it became, in nanoseconds."""
 
@@ -25,6 +28,9 @@ class SystemClock:
 
     def wall_ns(self) -> int:
         return time.time_ns()
+
+    def cpu_ns(self) -> int:
+        return time.thread_time_ns()
 
     def sleep_until(self, deadline_ns: int) -> int:
         left = deadline_ns - time.monotonic_ns()
@@ -44,6 +50,9 @@ class VirtualClock:
 
     def wall_ns(self) -> int:
         return self._now
+
+    def cpu_ns(self) -> int:
+        return time.thread_time_ns()
 
     def sleep_until(self, deadline_ns: int) -> int:
         self._now = max(self._now, deadline_ns)

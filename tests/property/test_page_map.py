@@ -5,7 +5,7 @@ from array import array
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isotherm.core.reference.page_map import CLASSES_NS, NEVER, TICK_NS, PageTable, Turn, class_of
+from isotherm.core.reference.page_map import NEVER, TICK_NS, PageTable, Turn, add_read
 from isotherm.model.ranges import PAGE
 from support.page_memory import (
     ABSENT,
@@ -54,9 +54,9 @@ class Followed:
         if self.turn is None:
             self.turn = Turn(now)
         self.twin.read(before, now, self.turn)
-        passed = (now - self.turn.began) * TICK_NS
-        if passed >= CLASSES_NS[class_of(passed)] // 4 * 3:
-            self.turn = Turn(self.turn.began, self.turn.reads | {class_of(passed)})
+        reads = dict(self.turn.reads)
+        add_read(reads, (now - self.turn.began) * TICK_NS)
+        self.turn = Turn(self.turn.began, tuple(reads.items()))
         takes_part = stats["covered"] and stats["turns"] != self.turn_number
         if len(calls) > 1:
             assert not self.twin.epochs or (takes_part and self.twin.due(now)), calls

@@ -150,3 +150,28 @@ def test_pages_that_come_and_go_are_no_pages_in_between():
     memory.set(5, 1, YOUNG)
     run(made, memory, 30 * SECOND)
     assert ages(made, 5)[0][3] < ages(made, 6)[0][3]
+
+
+@pytest.mark.parametrize("every_ms", [5, 130, 230])
+def test_windows_are_as_long_as_they_say_however_late_the_reads_come(every_ms):
+    """Pages used one after the other, and a reader who is kept from coming on time."""
+    memory = PageMemory()
+    memory.set(0, 2000, OLD)
+    made = page_map(memory, (0, 2000))
+    said, page_ns = [], 4 * MS
+    began, done, due = memory.now, 0, memory.now
+    while memory.now < began + 30 * SECOND:
+        memory.now += 5 * MS
+        while began + (done + 1) * page_ns <= memory.now:
+            memory.set(done % 2000, 1, YOUNG)
+            done += 1
+        if (memory.now - began) % (every_ms * MS) == 0 and memory.now >= due:
+            due = made.step(memory.now)
+        if memory.now > began + 20 * SECOND and (memory.now - began) % SECOND == 0:
+            ((*_, figures),) = made.sum(1, WINDOWS, array("Q"))[0]
+            said.append([figures[3 + i * len(WINDOWS) + 3] / PAGE for i in range(3)])
+    assert len(said) == 10
+    for low, used, high in said:
+        assert low <= 1.02 * 250
+        assert high >= 0.98 * 250
+        assert used == pytest.approx(250, rel=0.03)

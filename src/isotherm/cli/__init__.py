@@ -26,10 +26,15 @@ COMMANDS = {
     "doctor": "What this kernel offers, which backend is chosen and why not the others.",
     "record": "Record the access pattern of processes, or of a command.",
     "apply": "Apply schemes to processes: page out what is cold, and so on.",
+    "import": "Make a recording of a record of damo, or of perf script.",
     "wss": "How much memory is used within 0.1 s, 1 s, 10 s ...: watched live.",
     "report": "What a recording says: summary, regions, heatmap, wss, info.",
     "scheme": "Check, convert and explain scheme files; list the presets.",
 }
+
+
+#: Commands whose module has another name, as theirs is Python's own.
+_MODULES = {"import": "import_record"}
 
 
 class LazyGroup(click.Group):
@@ -43,7 +48,8 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"isotherm.cli.{cmd_name}").command
+        module = _MODULES.get(cmd_name, cmd_name)
+        command = importlib.import_module(f"isotherm.cli.{module}").command
         assert isinstance(command, click.Command)  # noqa: S101 - our own modules
         return command
 

@@ -22,7 +22,8 @@ from isotherm.cli.options import (
     monitor_options,
     target_names,
 )
-from isotherm.errors import BadValueError, CommandEndedError, OutputError
+from isotherm.cli.output_file import STDOUT, check_output
+from isotherm.errors import CommandEndedError
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording.sink import RecordingSink
 from isotherm.session.options import Options
@@ -32,9 +33,6 @@ from isotherm.session.start import start
 from isotherm.terminal.output import tell
 from isotherm.terminal.progress import Progress
 from isotherm.units import exact_duration, format_size
-
-#: As an output, the standard output.
-STDOUT = Path("-")
 
 
 class ProgressSink:
@@ -77,23 +75,6 @@ def announce(session: MonitorSession, *, endless: bool) -> None:
         f"{'     ctrl-c to stop' if endless else ''}",
         *(f"warning: {warning}" for warning in session.warnings),
     )
-
-
-def check_output(output: Path | None, *, force: bool) -> None:
-    """Raise `BadValueError` for a file that is not to be written, before anything is started."""
-    if output == STDOUT:
-        if sys.stdout.isatty():
-            raise BadValueError(
-                "a recording is no text: it would garble the terminal",
-                hint="isotherm record -o - ... > FILE, or a pipe",
-            )
-    elif output is not None and not force and os.path.lexists(output):
-        raise BadValueError(f"{output} exists already", hint="another -o, or --force")
-    elif output is not None and not os.path.isdir(output.parent):  # noqa: PTH112 - of any length
-        raise OutputError(
-            f"cannot write recording {output}: there is no such directory",
-            hint="create the directory first",
-        )
 
 
 @click.command(

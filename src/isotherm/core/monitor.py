@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -133,10 +132,10 @@ class Monitor:
                 self._tune(due)
                 schedule.end_window(due, self._attrs)
                 snapshot = self._publish(policy.columns(), self._map_use(until_ns))
-                given_ns = time.thread_time_ns()
+                given_ns = self._clock.cpu_ns()
                 yield snapshot
                 # What the reader does with a snapshot is not a cost of monitoring.
-                self._cpu_ns += time.thread_time_ns() - given_ns
+                self._cpu_ns += self._clock.cpu_ns() - given_ns
                 policy.begin_window(self._attrs)
             if schedule.sis >= due.update:
                 schedule.end_update(self._attrs)
@@ -250,7 +249,7 @@ class Monitor:
     # The steps, in their order.
 
     def _start(self) -> None:
-        self._cpu_ns = time.thread_time_ns()
+        self._cpu_ns = self._clock.cpu_ns()
         self.policy.begin(self._look_for_targets(), self._attrs)
         if self._schemes is not None:
             self._schemes.begin(self._attrs, self._schedule.sis)
@@ -322,13 +321,12 @@ class Monitor:
     def _ticks_to_map(self) -> int:
         """Return after how many ticks the map of pages has something to do; 1 at least."""
         left_ns, sample_ns = self._map_due_ns - self._clock.now_ns(), self._attrs.sample_us * 1000
-        return max(1, round(left_ns / sample_ns))
+        return max(1, -(-left_ns // sample_ns))
 
     def _step_map(self) -> None:
         """Let the map work: between two ticks, when no sample waits for what becomes of it."""
-        slack_ns = self._attrs.sample_us * 500
-        if self._page_map and self._clock.now_ns() + slack_ns >= self._map_due_ns:
-            self._map_due_ns = self._page_map.step(slack_ns)
+        if self._page_map and self._clock.now_ns() >= self._map_due_ns:
+            self._map_due_ns = self._page_map.step()
 
     def _map_warms_up(self) -> bool:
         return self._page_map is not None and not self._page_map.covered()
@@ -386,7 +384,7 @@ class Monitor:
 
     def _publish(self, columns: Columns, use: PageUse | None) -> Snapshot:
         started, self._window_start_ns = self._window_start_ns, self._clock.wall_ns()
-        cpu_ns, self._cpu_ns = self._cpu_ns, time.thread_time_ns()
+        cpu_ns, self._cpu_ns = self._cpu_ns, self._clock.cpu_ns()
         if use is not None:
             self._used_at_ns = use.monotonic_ns
         if use is not None and columns.used is None and isinstance(self._page_map, RunMap):

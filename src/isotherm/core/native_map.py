@@ -36,6 +36,10 @@ _ANON, _FILE = 0, 1
 _PRIVATE_FILE, _KEPT = 1, 2
 
 
+#: What has its own face for the map in C.
+_NATIVE = (_core.AccessBpf, _core.SimWorld)
+
+
 class _TimedBulk:
     """A `Bulk` as `_core.PageMap` wants it: with the time."""
 
@@ -49,17 +53,17 @@ class NativePageMap:
     """
     Follows all pages of the targets of a look; a `core.page_map.PageMap`.
 
-    source: the access check of the backend bpf, or a `Bulk`; clock: its time. share: of one CPU to
-    keep to; first: likewise until all was looked at once, if that is more. stall_ns: an address
-    map may be held for so long, by estimate, to see shared memory, 0 is never. nodes: (first
-    frame, end, node) of each NUMA node's memory, () for a machine with one. scope: keep to these
-    addresses.
-    shared_by: how shared memory is seen if not by holding address maps.
+    source: the access check of the backend bpf, a simulated world, or a `Bulk`; clock: its time.
+    share: of one CPU to keep to; first: likewise until all was looked at once, if that is more.
+    stall_ns: an address map may be held for so long, by estimate, to see shared memory, 0 is
+    never. nodes: (first frame, end, node) of each NUMA node's memory, () for a machine with one.
+    scope: keep to these addresses. shared_by: how shared memory is seen if not by holding address
+    maps.
     """
 
     def __init__(
         self,
-        source: _core.AccessBpf | Bulk,
+        source: _core.AccessBpf | _core.SimWorld | Bulk,
         clock: Clock,
         *,
         share: float,
@@ -79,7 +83,7 @@ class NativePageMap:
         self._sum_due_ns = 0
         self._maps: list[tuple[int, tuple[Mapping, ...], tuple[Range, ...]]] = []
         self._core = _core.PageMap(
-            source if isinstance(source, _core.AccessBpf) else _TimedBulk(source, clock),
+            source if isinstance(source, _NATIVE) else _TimedBulk(source, clock),
             now_ns=self._began_ns,
             share_ns=int(share * 1e9),
             first_ns=int(first * 1e9),
@@ -98,8 +102,8 @@ class NativePageMap:
             self._core.set_areas(index, self._areas(index, known, rows))
         self._rows = list(rows)
 
-    def step(self, slack_ns: int = 0) -> int:
-        return self._core.step(self._clock.now_ns(), slack_ns)
+    def step(self) -> int:
+        return self._core.step(self._clock.now_ns())
 
     def covered(self) -> bool:
         return self._core.covered()

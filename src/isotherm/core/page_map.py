@@ -26,8 +26,8 @@ class PageMap(Protocol):
     def update(self, targets: Sequence[TargetRanges]) -> None:
         """Take the living targets and their address maps, as `Look.targets` just returned them."""
 
-    def step(self, slack_ns: int = 0) -> int:
-        """Do what is due within `slack_ns` and can be paid; return when to come again."""
+    def step(self) -> int:
+        """Do what is due and can be paid; return when to come again."""
 
     def covered(self) -> bool:
         """Tell whether all that is resident was looked at once: work of the start is over."""

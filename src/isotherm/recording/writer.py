@@ -41,21 +41,31 @@ _HINTS = {
 }
 
 
-def default_info() -> dict[str, Any]:
-    """Return what every recording says about where it comes from (docs/recording-format.md)."""
-    return {
-        "version": layout.VERSION,
-        "isotherm": _our_version(),
+def default_info(*, made_here: bool = True) -> dict[str, Any]:
+    """
+    Return what every recording says about where it comes from (docs/recording-format.md).
+
+    made_here: what was recorded is this machine, now.
+    """
+    here = {
         "host": platform.node(),
         "kernel": platform.release(),
         "machine": platform.machine(),
         **_swap(),
+    }
+    return {
+        "version": layout.VERSION,
+        "isotherm": _our_version(),
+        **(here if made_here else {}),
         "command_line": shlex.join(sys.argv)[:_MAX_COMMAND_LINE],
-        "start_ns": time.time_ns(),
-        "start_monotonic_ns": time.monotonic_ns(),
+        **(_now() if made_here else {}),
         "level": 0,
         "weight": 1,
     }
+
+
+def _now() -> dict[str, int]:
+    return {"start_ns": time.time_ns(), "start_monotonic_ns": time.monotonic_ns()}
 
 
 def _swap() -> dict[str, int]:
@@ -162,7 +172,8 @@ class RecordingWriter:
     without seeking and left open; info: is stored beside `default_info` and wins over it, with
     dataclasses as objects; force: replace a regular file of ours; it is there until the first
     block of the new one is; flush_every_s: a block is written when it spans so many seconds of the
-    snapshots' own time, or holds `format.BLOCK_REGIONS` regions.
+    snapshots' own time, or holds `format.BLOCK_REGIONS` regions; made_here: what is recorded is
+    this machine.
 
     Files are made for their owner alone, and not through links. Raises `OutputError` for what
     cannot be written. After a failed write the file ends with the last whole block, and the
@@ -176,6 +187,7 @@ class RecordingWriter:
         *,
         force: bool = False,
         flush_every_s: float = 1.0,
+        made_here: bool = True,
     ) -> None:
         self.bytes_written = 0
         self.nr_snapshots = 0
@@ -184,7 +196,7 @@ class RecordingWriter:
         self._zstd = Compressor()
         self._block = Block()
         self._block_start_ns = 0
-        text = json.dumps({**default_info(), **info}, default=_plain)
+        text = json.dumps({**default_info(made_here=made_here), **info}, default=_plain)
         schema = schema_message(layout.COLUMNS, {layout.METADATA_KEY: text})
         out: _Output
         if isinstance(path, (str, os.PathLike)):

@@ -8,7 +8,6 @@ kdamond_apply_schemes(), whose helpers the docstrings name, or of an older profi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -277,7 +276,7 @@ class Engine:
         scheme = running.scheme
         if not _by_ops(scheme) and scheme.own is None:
             return _NOTHING
-        begun, cpu_ns = self._clock.now_ns(), time.thread_time_ns()
+        begun, cpu_ns = self._clock.now_ns(), self._clock.cpu_ns()
         try:
             if scheme.own is None or scheme.ops_filters:
                 return now.act.act(
@@ -299,7 +298,7 @@ class Engine:
             return Done(errors={f"{type(err).__name__}: {err}": 1})
         finally:
             running.quota.total_charged_ns += self._clock.now_ns() - begun
-            self._acted_ns += time.thread_time_ns() - cpu_ns
+            self._acted_ns += self._clock.cpu_ns() - cpu_ns
 
 
 def _renews(scheme: Scheme) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,7 @@ class SnapshotStream:
 
     def __iter__(self) -> Iterator[Snapshot]:
         session = self._session
-        cpu_ns = time.thread_time_ns()
+        cpu_ns = session.clock.cpu_ns()
         until_ns = None
         if self._duration_ns is not None:
             until_ns = session.clock.now_ns() + self._duration_ns
@@ -35,7 +34,7 @@ class SnapshotStream:
             session.enter()
             try:
                 if snapshot is not None:
-                    before, cpu_ns = cpu_ns, time.thread_time_ns()
+                    before, cpu_ns = cpu_ns, session.clock.cpu_ns()
                     session.account(snapshot, cpu_ns - before)
                 snapshot = next(snapshots, None)
             finally:

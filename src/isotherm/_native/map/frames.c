@@ -57,7 +57,7 @@ uint32_t frames_new(struct frames *frames, uint64_t number, uint32_t mappers)
 		return NO_FRAME;
 	frames->slots[slot_of(frames, number)] = (uint32_t)frames->nr + 1;
 	frames->at[frames->nr] = (struct frame){.number = number, .mappers = mappers,
-						.use = {UINT8_MAX, UINT8_MAX, UINT8_MAX, UINT8_MAX, 0, 0}};
+						.use = {UINT8_MAX, UINT8_MAX, UINT8_MAX, UINT8_MAX, 0, 0, 0, 0}};
 	return (uint32_t)frames->nr++;
 }
 
@@ -66,11 +66,20 @@ static uint8_t least(uint8_t a, uint8_t b)
 	return a < b ? a : b;
 }
 
+/** The window that comes first, and the greater part of the one before it. */
+static void sooner(uint8_t *window, uint8_t *part, uint8_t other, uint8_t other_part)
+{
+	if (other > *window)
+		return;
+	*part = other == *window && *part > other_part ? *part : other_part;
+	*window = other;
+}
+
 void frame_add(struct frame *frame, const struct frame_use *use)
 {
 	// Used by anybody is used; idle is what everybody left idle.
-	frame->use.low = least(frame->use.low, use->low);
-	frame->use.best = least(frame->use.best, use->best);
+	sooner(&frame->use.low, &frame->use.low_part, use->low, use->low_part);
+	sooner(&frame->use.best, &frame->use.best_part, use->best, use->best_part);
 	frame->use.high = least(frame->use.high, use->high);
 	frame->use.idle = least(frame->use.idle, use->idle);
 	frame->use.unseen |= use->unseen;

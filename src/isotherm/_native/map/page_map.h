@@ -103,10 +103,10 @@ int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr);
 int page_map_set_areas(struct page_map *map, size_t target, const struct map_area *areas, size_t nr);
 
 /**
- * Do what is due within @slack_ns and can be paid; when there will be something to do is returned in
+ * Do what is due and can be paid; when there will be something to do is returned in
  * @next_ns. 0 or -errno.
  */
-int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint64_t *next_ns);
+int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t *next_ns);
 
 /** Read what is known of [start, end) of a target now. 0; -ESRCH. */
 int page_map_look(struct page_map *map, size_t target, uint64_t start, uint64_t end);
@@ -138,7 +138,7 @@ void map_account(struct page_map *map, struct map_target *target, enum map_kind 
 /** Look at a chunk, and let its tables take what is seen. 0; -ESRCH. */
 int map_look(struct page_map *map, size_t target, struct map_chunk *chunk, map_time now, struct bulk_view *view);
 /** Visit a chunk: read it and, if @arm, clear what is due and arm it. 0; -ESRCH. */
-int map_visit(struct page_map *map, size_t target, struct map_chunk *chunk, bool arm, uint64_t now_ns);
+int map_visit(struct page_map *map, size_t target, struct map_chunk *chunk, bool arm);
 /** Clear what is young of all areas of a kind, by ranges. 0; -ESRCH. */
 int map_clear_used(struct page_map *map, size_t target, enum map_kind kind);
 /** All areas of a kind in a chunk were cleared just now: arm them. 0; -ESRCH. */

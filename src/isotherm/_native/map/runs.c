@@ -30,10 +30,10 @@ static void add_table(struct map_run *run, const struct map_table *table, const 
 			run->unknown += bytes;
 			continue;
 		}
-		uint64_t ns = map_table_age(table, (uint8_t)byte).best;
+		struct map_age age = map_table_age(table, (uint8_t)byte);
 
-		run->soon += ns <= times->soon_ns ? bytes : 0;
-		run->used += ns <= times->used_ns ? bytes : 0;
+		run->soon += (uint64_t)((double)bytes * map_age_share(&age, times->soon_ns));
+		run->used += (uint64_t)((double)bytes * map_age_share(&age, times->used_ns));
 	}
 }
 
@@ -115,7 +115,7 @@ int page_map_runs(struct page_map *map, size_t index, uint64_t soon_ns, uint64_t
 {
 	const struct map_target *target = &map->targets[index];
 	struct times times = {soon_ns, used_ns};
-	int64_t begin = thread_ns();
+	int64_t begin = bulk_cpu_ns(&map->ops);
 	int err = 0;
 
 	for (size_t j = 0; j < target->nr_chunks && !target->gone; j++) {
@@ -140,7 +140,7 @@ int page_map_runs(struct page_map *map, size_t index, uint64_t soon_ns, uint64_t
 	}
 	for (double alike = 2 * ALIKE; !err && runs->nr > most && alike < 4; alike *= 2)
 		join(runs, alike);
-	map->stats.cpu_ns += thread_ns() - begin;
+	map->stats.cpu_ns += bulk_cpu_ns(&map->ops) - begin;
 	return err;
 }
 
@@ -154,10 +154,13 @@ static uint64_t used_in_table(const struct map_table *table, size_t from, size_t
 		counts[table->pages[0]] = (uint16_t)(to - from);
 	for (size_t i = from; i < to && !table->huge; i++)
 		counts[table->pages[i]]++;
-	for (size_t byte = 0; byte < MAP_ABSENT; byte++)
-		if (counts[byte] && map_epoch_of((uint8_t)byte) < MAP_UNSEEN &&
-		    map_table_age(table, (uint8_t)byte).best <= used_ns)
-			bytes += counts[byte] * PAGE;
+	for (size_t byte = 0; byte < MAP_ABSENT; byte++) {
+		if (!counts[byte] || map_epoch_of((uint8_t)byte) >= MAP_UNSEEN)
+			continue;
+		struct map_age age = map_table_age(table, (uint8_t)byte);
+
+		bytes += (uint64_t)(counts[byte] * PAGE * map_age_share(&age, used_ns));
+	}
 	return bytes;
 }
 

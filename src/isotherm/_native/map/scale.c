@@ -29,11 +29,6 @@ uint64_t map_class_end(unsigned int class_)
 	return map_class_ns[class_ < MAP_CLASSES ? class_ : MAP_CLASSES - 1];
 }
 
-uint64_t map_class_begin(unsigned int class_)
-{
-	return class_ ? map_class_end(class_ - 1) : 0;
-}
-
 uint64_t map_next_read(uint64_t ns)
 {
 	for (unsigned int i = 0; i < MAP_CLASSES; i++)

@@ -23,8 +23,7 @@ extern const uint64_t map_class_ns[MAP_CLASSES];
 
 /** The class of a use seen so long after a clear; a read that comes a little late still is of its class. */
 unsigned int map_class_of(uint64_t ns);
-/** The upper end of a class, and its lower one: 0 for the first. */
+/** The upper end of a class. */
 uint64_t map_class_end(unsigned int class_);
-uint64_t map_class_begin(unsigned int class_);
 /** When, after a clear, the next read is worth while that comes after @ns; at most a minute later. */
 uint64_t map_next_read(uint64_t ns);

@@ -11,6 +11,7 @@
 #define SHARED_SHARE 64
 #define READS_SAVED_S 4		// seconds of unspent time that a burst of reads may use
 #define CLEARS_SAVED 8		// parts of a second likewise for clears
+#define ROUND_READS 5		// a round pays for so many reads of all that it cleared: those of its first seconds
 #define LONGEST_REST_NS SECOND_NS
 #define SHORTEST_REST_NS UINT64_C(4000000)
 #define ROUND_NS SECOND_NS
@@ -70,6 +71,18 @@ static void set_rate(struct bucket *bucket, int64_t rate, int64_t depth, uint64_
 	bucket_fill(bucket, now_ns);
 }
 
+/** What the reads cost that follow a round. */
+static int64_t reads_of_round(const struct page_map *map)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < map->nr_targets; i++)
+		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
+			if (map->targets[i].all_at_once[kind])
+				pages += map->targets[i].present[kind];
+	return (int64_t)(pages / MAP_PAGES * MAP_LOOK_NS * ROUND_READS);
+}
+
 /** A part is kept for reads: what is cleared and not read in time teaches little. */
 static void share_out(struct page_map *map, uint64_t now_ns)
 {
@@ -77,17 +90,17 @@ static void share_out(struct page_map *map, uint64_t now_ns)
 
 	if (!map->covered && map->settings.first_ns > share)
 		share = map->settings.first_ns;
-	rounds = map->rounds.any ? share / 4 : 0;
+	rounds = map->rounds.any ? share / 2 : 0;
 	reads = map->covered ? share / 4 : share / 20;
 	// A round may begin whenever the last one is paid. The reads after a clear come in a burst.
 	set_rate(&map->all_at_once, rounds, 0, now_ns);
-	set_rate(&map->reads, reads, READS_SAVED_S * reads, now_ns);
+	set_rate(&map->reads, reads, READS_SAVED_S * reads + reads_of_round(map), now_ns);
 	set_rate(&map->clears, share - reads - rounds, (share - reads - rounds) / CLEARS_SAVED, now_ns);
 }
 
 static int64_t spent(struct page_map *map, int64_t *mark)
 {
-	int64_t now = thread_ns(), ns = now - *mark;
+	int64_t now = bulk_cpu_ns(&map->ops), ns = now - *mark;
 
 	map->stats.cpu_ns += ns;
 	*mark = now;
@@ -141,7 +154,7 @@ static struct map_chunk *next_chunk(struct page_map *map)
 }
 
 /** Go on from chunk to chunk, and visit those that are due, to the end or as far as it can be paid. */
-static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64_t *mark, bool *ended)
+static int go_on(struct page_map *map, uint64_t now_ns, int64_t *mark, bool *ended)
 {
 	struct map_chunk *chunk;
 	bool waits = false;
@@ -154,7 +167,7 @@ static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64
 		// Where nothing is a turn has nothing to do.
 		if (chunk->visited && chunk->empty)
 			chunk->turn_number = map->turn_number;
-		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns + slack_ns))) {
+		if (!arm && !is_read_due(chunk, map_now(map, target, now_ns))) {
 			waits |= wants;
 			continue;
 		}
@@ -162,7 +175,7 @@ static int go_on(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, int64
 			map->at_chunk--;
 			return 0;
 		}
-		int err = map_visit(map, map->at_target, chunk, map->clears.tokens > 0, now_ns);
+		int err = map_visit(map, map->at_target, chunk, map->clears.tokens > 0);
 		struct bucket *payer = arm || map->reads.tokens <= 0 ? &map->clears : &map->reads;
 
 		payer->tokens -= spent(map, mark);
@@ -264,7 +277,7 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 	struct map_rounds *rounds = &map->rounds;
 	map_time now = map_now(map, NULL, now_ns);
 	struct map_change change = {0};
-	int64_t mark = thread_ns();
+	int64_t mark = bulk_cpu_ns(&map->ops);
 
 	if (!rounds->any || (rounds->armed && (int32_t)(rounds->due - now) > 0) ||
 	    map->all_at_once.tokens < 0)
@@ -273,14 +286,14 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 	for (size_t i = 0; i < map->nr_targets; i++)
 		for (size_t j = 0; !map->targets[i].gone && j < map->targets[i].nr_chunks; j++)
 			if (map->targets[i].all_at_once[MAP_ANON] || map->targets[i].all_at_once[MAP_FILE])
-				if (map_visit(map, i, &map->targets[i].chunks[j], false, now_ns) == -ESRCH)
+				if (map_visit(map, i, &map->targets[i].chunks[j], false) == -ESRCH)
 					map->targets[i].gone = true;
 	for (size_t i = 0; i < map->nr_targets; i++) {
 		struct map_target *target = &map->targets[i];
 
 		for (size_t kind = 0; kind < NR_MAP_KINDS && !target->gone; kind++) {
 			uint64_t held_ns = 0;
-			int64_t begin = thread_ns();
+			int64_t begin = bulk_cpu_ns(&map->ops);
 
 			if (!target->all_at_once[kind])
 				continue;
@@ -293,7 +306,7 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 			if (err)
 				continue;
 			if (target->present[kind] > 1024)
-				rounds->page_ns += 0.3 * ((double)(thread_ns() - begin) /
+				rounds->page_ns += 0.3 * ((double)(bulk_cpu_ns(&map->ops) - begin) /
 							  (double)target->present[kind] - rounds->page_ns);
 			rounds->held_ns = held_ns > rounds->held_ns ? held_ns : rounds->held_ns;
 			for (size_t j = 0; j < target->nr_chunks; j++)
@@ -305,7 +318,8 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 	rounds->due = now + map_time_of(ROUND_NS << rounds->calm);
 	rounds->armed = true;
 	rounds->rounds++;
-	map->all_at_once.tokens -= spent(map, &mark);
+	map->all_at_once.tokens -= spent(map, &mark) + reads_of_round(map);
+	map->reads.tokens += reads_of_round(map);
 }
 
 /** Going through many chunks costs as well where there is nothing to do in them. */
@@ -316,21 +330,21 @@ static void pay_for_going_through(struct page_map *map, int64_t *mark)
 	payer->tokens -= spent(map, mark);
 }
 
-int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t slack_ns, uint64_t *next_ns)
+int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t *next_ns)
 {
-	int64_t mark = thread_ns();
+	int64_t mark = bulk_cpu_ns(&map->ops);
 	bool ended = false;
 	int err;
 
 	share_out(map, now_ns);
-	err = go_on(map, now_ns, slack_ns, &mark, &ended);
+	err = go_on(map, now_ns, &mark, &ended);
 	if (ended && choose_ways(map, now_ns))
 		ended = false;
 	map->rounds.any = has_rounds(map);
 	pay_for_going_through(map, &mark);
 	if (!err)
 		clear_together(map, now_ns);
-	mark = thread_ns();
+	mark = bulk_cpu_ns(&map->ops);
 	if (ended && !map->covered && !anything_waits(map))
 		map->covered = true;
 	if (ended)

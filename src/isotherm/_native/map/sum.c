@@ -31,6 +31,7 @@ static uint8_t place_of(const struct sum *sum, uint64_t ns)
 }
 
 #define MOST_PARTS 6
+#define LATE 5	// a read that was late by less than a fifth of the time
 
 /** The use of a page, and windows before use.best within which it was used as a part of its like. */
 struct page_use {
@@ -39,14 +40,22 @@ struct page_use {
 	float parts[MOST_PARTS];	// of the windows right before use.best
 };
 
-/** The windows between the ends of when it was used: the longer, the likelier. */
+/**
+ * The windows between the ends of when it was used: the longer, the likelier. Of a read that came a
+ * little after the end of a window this is taken as sure.
+ */
 static void set_parts(const struct sum *sum, const struct map_age *age, struct page_use *page)
 {
 	for (unsigned int i = page->use.best; i-- > 0 && page->nr_parts < MOST_PARTS;) {
 		if (age->from >= sum->windows[i])
 			break;
-		page->parts[page->nr_parts++] = (float)(sum->windows[i] - age->from) / (float)(age->best - age->from);
+		page->parts[page->nr_parts++] = (float)map_age_share(age, sum->windows[i]);
 	}
+	if (!page->nr_parts)
+		return;
+	page->use.best_part = (uint8_t)(page->parts[0] * 255);
+	if (age->low == age->best && sum->windows[page->use.low - 1] >= age->low / LATE * (LATE - 1))
+		page->use.low_part = page->use.best_part;
 }
 
 static struct page_use use_of(const struct sum *sum, const struct map_table *table, uint8_t byte)
@@ -55,16 +64,16 @@ static struct page_use use_of(const struct sum *sum, const struct map_table *tab
 	uint8_t none = (uint8_t)sum->nr_windows;
 
 	if (epoch == MAP_UNSEEN)
-		return (struct page_use){.use = {none, none, 0, 0, 1, 0}};
+		return (struct page_use){.use = {none, none, 0, 0, 1, 0, 0, 0}};
 	if (epoch == MAP_NEW)
-		return (struct page_use){.use = {none, none, 0, 0, 0, 1}};
+		return (struct page_use){.use = {none, none, 0, 0, 0, 1, 0, 0}};
 	struct map_age age = map_table_age(table, byte);
 	uint8_t idle = 0;
 
 	while (idle < sum->nr_windows && sum->windows[idle] <= age.idle)
 		idle++;
 	struct page_use page = {.use = {place_of(sum, age.low), place_of(sum, age.best), place_of(sum, age.high),
-					idle, 0, 0}};
+					idle, 0, 0, 0, 0}};
 
 	if (age.best != UINT64_MAX && age.from < age.best)
 		set_parts(sum, &age, &page);
@@ -77,7 +86,9 @@ static void add(struct sum_row *row, const struct page_use *page, double bytes, 
 	const struct frame_use *use = &page->use;
 
 	for (unsigned int i = 0; i < page->nr_parts; i++)
-		row->parts[use->best - 1 - i] += bytes * page->parts[i];
+		row->best_parts[use->best - 1 - i] += bytes * page->parts[i];
+	if (use->low_part)
+		row->low_parts[use->low - 1] += bytes * use->low_part / 255;
 	row->resident += bytes;
 	row->unseen += use->unseen ? bytes : 0;
 	row->uncovered += use->uncovered && !use->unseen ? bytes : 0;
@@ -105,7 +116,8 @@ static void finish(const struct sum *sum, struct sum_row *row)
 		row->own[i - 1] += row->own[i];
 	}
 	for (size_t i = 0; i < sum->nr_windows; i++) {
-		row->best[i] += row->parts[i];
+		row->low[i] += row->low_parts[i];
+		row->best[i] += row->best_parts[i];
 		// What is known of windows is of the newest measured ones, not all of one moment.
 		row->best[i] = row->best[i] < row->low[i] ? row->low[i] : row->best[i];
 		row->high[i] = row->high[i] < row->best[i] ? row->best[i] : row->high[i];
@@ -161,40 +173,44 @@ static int by_frame(const void *a, const void *b)
 	return x->frame < y->frame ? -1 : x->frame > y->frame;
 }
 
-/** Look up frames that are not known yet, in ascending order, and who maps them. */
+/** Add a frame that was not found yet; -ENOMEM. */
+static int add_frame(struct work *work, struct doubtful *page, uint32_t mappers)
+{
+	page->alone = mappers == 1;
+	if (page->alone)
+		return 0;
+	// The same one twice in a table is found the second time.
+	page->known = frames_find(&work->frames, page->frame);
+	if (page->known == NO_FRAME)
+		page->known = frames_new(&work->frames, page->frame, mappers);
+	return page->known == NO_FRAME ? -ENOMEM : 0;
+}
+
+/** Look up frames that are not known yet: those come first then, in ascending order, with who maps them. */
 static int find_new(struct work *work, struct doubtful *pages, size_t nr)
 {
 	uint64_t frames[MAP_PAGES];
 	uint32_t mappers[MAP_PAGES] = {0};
-	size_t nr_new = 0, at = 0;
-	bool ordered = true;
+	size_t nr_new = 0;
+	int err = 0;
 
-	for (size_t i = 1; i < nr; i++)
-		ordered &= pages[i - 1].frame <= pages[i].frame;
-	if (!ordered)
-		qsort(pages, nr, sizeof(*pages), by_frame);
 	for (size_t i = 0; i < nr; i++) {
 		pages[i].known = frames_find(&work->frames, pages[i].frame);
-		if (pages[i].known == NO_FRAME)
-			frames[nr_new++] = pages[i].frame;
-	}
-	if (nr_new && work->map->ops.mappers)
-		work->map->ops.mappers(work->map->ops.ctx, frames, nr_new, mappers);
-	for (size_t i = 0; i < nr; i++) {
 		if (pages[i].known != NO_FRAME)
 			continue;
-		pages[i].alone = mappers[at] == 1;
-		// The same one twice in a table is found the second time.
-		if (!pages[i].alone)
-			pages[i].known = frames_find(&work->frames, pages[i].frame);
-		if (!pages[i].alone && pages[i].known == NO_FRAME) {
-			pages[i].known = frames_new(&work->frames, pages[i].frame, mappers[at]);
-			if (pages[i].known == NO_FRAME)
-				return -ENOMEM;
-		}
-		at++;
+		struct doubtful page = pages[i];
+
+		pages[i] = pages[nr_new];
+		pages[nr_new++] = page;
 	}
-	return 0;
+	qsort(pages, nr_new, sizeof(*pages), by_frame);
+	for (size_t i = 0; i < nr_new; i++)
+		frames[i] = pages[i].frame;
+	if (nr_new && work->map->ops.mappers)
+		work->map->ops.mappers(work->map->ops.ctx, frames, nr_new, mappers);
+	for (size_t i = 0; i < nr_new && !err; i++)
+		err = add_frame(work, &pages[i], mappers[i]);
+	return err;
 }
 
 static void find_anonymous(const struct work *work, struct doubtful *pages, size_t nr)
@@ -336,7 +352,7 @@ int page_map_sum(struct page_map *map, struct sum *sum)
 {
 	struct work work = {.map = map, .sum = sum};
 	size_t nr = sum->nr_rows * NR_SUM_KINDS * sum->nr_node_numbers;
-	int64_t begin = thread_ns();
+	int64_t begin = bulk_cpu_ns(&map->ops);
 	int err = 0;
 
 	memset(sum->rows, 0, nr * sizeof(*sum->rows));
@@ -348,15 +364,17 @@ int page_map_sum(struct page_map *map, struct sum *sum)
 		uint32_t all = frame->mappers > frame->found ? frame->mappers : frame->found;
 		uint32_t row = work.sharers[i].row, pages = row & HUGE_SHARER ? MAP_PAGES : 1;
 
-		add(&sum->rows[row & ~HUGE_SHARER], &(struct page_use){.use = frame->use},
-		    (double)pages * PAGE / all, false);
+		struct page_use use = {.use = frame->use, .nr_parts = frame->use.best_part != 0,
+				       .parts = {(float)frame->use.best_part / 255}};
+
+		add(&sum->rows[row & ~HUGE_SHARER], &use, (double)pages * PAGE / all, false);
 	}
 	for (size_t i = 0; i < nr; i++)
 		finish(sum, &sum->rows[i]);
 	sum->shared_frames = work.frames.nr;
 	frames_free(&work.frames);
 	free(work.sharers);
-	sum->cpu_ns = thread_ns() - begin;
+	sum->cpu_ns = bulk_cpu_ns(&map->ops) - begin;
 	map->stats.cpu_ns += sum->cpu_ns;
 	map->clears.tokens -= sum->cpu_ns;
 	return err;

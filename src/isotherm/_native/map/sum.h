@@ -20,7 +20,7 @@ struct sum_row {
 	double resident, unseen, uncovered;
 	double low[SUM_WINDOWS], best[SUM_WINDOWS], high[SUM_WINDOWS];
 	double idle[SUM_WINDOWS], own[SUM_WINDOWS];
-	double parts[SUM_WINDOWS];	// of best, but of one window alone
+	double low_parts[SUM_WINDOWS], best_parts[SUM_WINDOWS];	// but of one window alone
 };
 
 /** Frames [start, end) are of a node. */

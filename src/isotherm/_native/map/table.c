@@ -47,6 +47,26 @@ struct map_table *map_table_reshaped(const struct map_table *table)
 	return other;
 }
 
+void map_reads_add(struct map_reads *reads, uint64_t passed_ns)
+{
+	unsigned int class_ = map_class_of(passed_ns);
+
+	// A read that comes early says little of its class, where it is not kept when it was.
+	if (class_ < MAP_TIMED)
+		reads->at[class_] = (uint8_t)(passed_ns * MAP_READ_PARTS / map_class_end(class_));
+	else if (passed_ns < map_class_end(class_) / 4 * 3)
+		return;
+	reads->classes |= 1u << class_;
+}
+
+/** When the last read of a class was; its end where there was none. */
+static uint64_t read_at(const struct map_reads *reads, unsigned int class_)
+{
+	uint64_t end = map_class_end(class_);
+
+	return class_ < MAP_TIMED && reads->classes >> class_ & 1 ? end / MAP_READ_PARTS * reads->at[class_] : end;
+}
+
 static uint64_t since(map_time now, map_time then)
 {
 	return map_time_ns(now - then);
@@ -58,11 +78,16 @@ static map_time not_before(const struct map_table *table, map_time now)
 	return table->nr_epochs && (int32_t)(now - table->read) < 0 ? table->read : now;
 }
 
+/** Pages may leave and come back any number of times in an epoch. */
+static void count_fresh(struct map_table *table)
+{
+	table->fresh += table->fresh < MAP_PAGES;
+}
+
 static void used(struct map_table *table, size_t i, unsigned int class_)
 {
-	unsigned int before = map_epoch_of(table->pages[i]);
-
-	table->fresh += before != 1;
+	if (map_epoch_of(table->pages[i]) != 1)
+		count_fresh(table);
 	table->pages[i] = MAP_BYTE(0, class_);
 }
 
@@ -111,7 +136,8 @@ static uint64_t take_new(struct map_table *table, struct reading *reading, size_
 			continue;
 		}
 		follow_turn(table, reading);
-		table->fresh += table->nr_epochs != 0;
+		if (table->nr_epochs)
+			count_fresh(table);
 		table->pages[i] = appeared(table, reading->class_);
 	}
 	return there;
@@ -194,9 +220,8 @@ void map_table_read(struct map_table *table, const struct entry_format *format, 
 	table->shared = reading.shared;
 	table->waiting = reading.waiting != 0;
 	table->read = now;
-	// A read that comes early says little of its class.
-	if (table->nr_epochs && since(now, table->began[0]) >= map_class_end(reading.class_) / 4 * 3)
-		table->reads |= 1u << reading.class_;
+	if (table->nr_epochs)
+		map_reads_add(&table->reads, since(now, table->began[0]));
 }
 
 /** The epoch to join with the next older one: where the ends stay nearest to each other. */
@@ -245,7 +270,7 @@ static void arm_first(struct map_table *table, map_time now)
 
 	table->first = table->began[0] = now;
 	table->nr_epochs = 1;
-	table->reads = 0;
+	table->reads = (struct map_reads){0};
 	table->fresh = 0;
 	for (size_t i = 0; i < nr; i++)
 		if (map_epoch_of(table->pages[i]) == MAP_NEW && table->pages[i] != MAP_ABSENT)
@@ -270,7 +295,7 @@ static void begin_epoch(struct map_table *table, map_time began, map_time now)
 	table->began[0] = began;
 	table->nr_epochs += table->nr_epochs < MAP_EPOCHS;
 	table->reads_before = table->reads;
-	table->reads = 0;
+	table->reads = (struct map_reads){0};
 	table->fresh = 0;
 }
 
@@ -331,28 +356,34 @@ struct first_use {
 	uint64_t begin, likely, end;
 };
 
-/** @reads: of the epoch; where they were late it is sooner rather than later since the last one. */
-static struct first_use first_use(unsigned int class_, uint16_t reads)
+/** @reads: of the epoch. */
+static struct first_use first_use(unsigned int class_, const struct map_reads *reads)
 {
-	uint16_t before = reads & ((1u << class_) - 1);
-	uint64_t end = map_class_end(class_);
-	uint64_t begin = before ? map_class_end(31 - (unsigned int)__builtin_clz(before)) : 0;
+	uint32_t before = reads->classes & ((1u << class_) - 1);
+	unsigned int last = before ? 31 - (unsigned int)__builtin_clz(before) : 0;
+	uint64_t end = read_at(reads, class_), begin = before ? read_at(reads, last) : 0;
 
-	if (begin >= map_class_begin(class_))
-		return (struct first_use){begin, end, end};
-	return (struct first_use){begin, begin ? begin / 2 + end / 2 : end / 4, end};
+	// Most is used right after a clear: what a first read found that is late was used sooner.
+	if (!class_ && end > map_class_end(0))
+		end = map_class_end(0);
+	return (struct first_use){begin, class_ && !before ? end / 4 : end, end};
 }
 
 static struct map_age age_in_epoch(const struct first_use *use, uint64_t passed)
 {
-	bool exact = use->likely == use->end;
-
 	return (struct map_age){
 		.low = passed + use->end,
 		.best = passed + use->likely,
-		.high = exact && !passed ? use->end : passed + use->begin + 1,
-		.from = exact && passed ? passed + use->begin : passed + use->likely,
+		.high = passed + use->begin + 1,
+		.from = passed + (use->likely == use->end ? use->begin : use->likely),
 	};
+}
+
+double map_age_share(const struct map_age *age, uint64_t ns)
+{
+	if (ns >= age->best)
+		return 1;
+	return ns <= age->from ? 0 : (double)(ns - age->from) / (double)(age->best - age->from);
 }
 
 struct map_age map_table_age(const struct map_table *table, uint8_t byte)
@@ -371,7 +402,7 @@ struct map_age map_table_age(const struct map_table *table, uint8_t byte)
 	}
 	// What happened after the last read is not known of anything.
 	if (epoch == 0) {
-		struct first_use use = first_use(class_, table->reads);
+		struct first_use use = first_use(class_, &table->reads);
 
 		return age_in_epoch(&use, 0);
 	}
@@ -383,7 +414,7 @@ struct map_age map_table_age(const struct map_table *table, uint8_t byte)
 	if (epoch > 1)
 		return (struct map_age){to, to, from + 1, from, from};
 	// A window made of this epoch and the beginning of the one before.
-	struct first_use use = first_use(class_, table->reads_before);
+	struct first_use use = first_use(class_, &table->reads_before);
 
 	use.end = use.end < to - from ? use.end : to - from;
 	use.likely = use.likely < use.end ? use.likely : use.end;

@@ -32,18 +32,32 @@ static inline unsigned int map_epoch_of(uint8_t byte)
 	return byte >> 4;
 }
 
+/**
+ * Reads since the beginning of an epoch: a bit per class in whose time one was, and when the last one
+ * of each of the shortest classes was, in parts of MAP_READ_PARTS of the class's end. A late read of a
+ * longer class is not late by much.
+ */
+#define MAP_TIMED 4
+#define MAP_READ_PARTS 200
+struct map_reads {
+	uint16_t classes;
+	uint8_t at[MAP_TIMED];
+};
+void map_reads_add(struct map_reads *reads, uint64_t passed_ns);
+
 struct map_table {
 	map_time began[MAP_EPOCHS];	// of each epoch, the newest first
 	map_time first;			// when pages were armed for the first time
 	map_time read;			// the last read
-	uint16_t reads, reads_before;	// a bit per class in whose time it was read in this epoch, the last
-	uint16_t fresh;			// pages used in this epoch that were not in the one before
-	uint16_t used, present;
-	uint16_t unseen, shared;	// whose use is not seen; of them: as others map them too
-	uint8_t nr_epochs;		// 0: never armed
-	uint8_t calm : 4;		// epochs get twice as long so many times
-	uint8_t huge : 1;		// a single page of 2 MiB
-	uint8_t waiting : 1;		// has new pages
+	uint32_t fresh : 10;		// pages used in this epoch that were not in the one before
+	uint32_t used : 10, present : 10;
+	uint32_t huge : 1;		// a single page of 2 MiB
+	uint32_t waiting : 1;		// has new pages
+	uint32_t unseen : 10;		// pages whose use is not seen
+	uint32_t shared : 10;		// of them: as others map them too
+	uint32_t nr_epochs : 4;		// 0: never armed
+	uint32_t calm : 4;		// epochs get twice as long so many times
+	struct map_reads reads, reads_before;	// of this epoch, of the one before
 	uint8_t pages[];		// MAP_PAGES, or MAP_HUGE_BYTES of which the first one counts
 };
 
@@ -69,11 +83,11 @@ static inline size_t map_table_pages(const struct map_table *table)
 
 /**
  * A turn: all memory is read at about the same time, and what was used is armed again, so that windows
- * do not begin when somebody used the memory. reads: a bit per class in whose time it was read since.
+ * do not begin when somebody used the memory. reads: those since.
  */
 struct map_turn {
 	map_time began;
-	uint16_t reads;
+	struct map_reads reads;
 };
 
 /**
@@ -103,3 +117,5 @@ struct map_age {
 	uint64_t idle;			// for so long it surely was not used
 };
 struct map_age map_table_age(const struct map_table *table, uint8_t byte);
+/** How likely a page was used within a window of @ns: 0 to 1. */
+double map_age_share(const struct map_age *age, uint64_t ns);

@@ -266,14 +266,13 @@ static void arm_table(struct page_map *map, struct map_target *target, enum map_
 
 /** Clear and arm what is due of a kind; @whole turns false if something is left for another visit. */
 static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk, enum map_kind kind, bool turn,
-		    struct bulk_view *view, uint64_t now_ns, bool *whole)
+		    struct bulk_view *view, map_time now, bool *whole)
 {
 	struct map_target *target = &map->targets[index];
 	struct bulk_range ranges[MAX_RANGES];
 	bool due[MAP_CHUNK_BLOCKS] = {0};
 	size_t nr = 0, nr_due = 0;
 	struct block block;
-	map_time now = map_now(map, target, now_ns);
 
 	for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
 		struct map_table *table = map_chunk_table(chunk, kind, i);
@@ -331,16 +330,6 @@ static void plan(struct page_map *map, struct map_target *target, struct map_chu
 	chunk->due = now + map_time_of(rest) + 1;
 }
 
-/** A read at this time is worth noting for those that only are armed. */
-static void note_read(struct map_turn *turn, map_time now)
-{
-	uint64_t passed = map_time_ns(now - turn->began);
-	unsigned int class_ = map_class_of(passed);
-
-	if (passed >= map_class_end(class_) / 4 * 3)
-		turn->reads |= 1u << class_;
-}
-
 static void end_turn(struct page_map *map, struct map_chunk *chunk, map_time now)
 {
 	for (size_t i = 0; i < NR_MAP_KINDS * MAP_CHUNK_BLOCKS; i++) {
@@ -365,7 +354,8 @@ int map_look(struct page_map *map, size_t index, struct map_chunk *chunk, map_ti
 	if (!chunk->visited)
 		chunk->turn.began = now;
 	take(map, &map->targets[index], chunk, view, now);
-	note_read(&chunk->turn, now);
+	// For those tables that only are armed.
+	map_reads_add(&chunk->turn.reads, map_time_ns(now - chunk->turn.began));
 	chunk->read = now;
 	chunk->visited = true;
 	return 0;
@@ -387,17 +377,17 @@ int page_map_look(struct page_map *map, size_t index, uint64_t start, uint64_t e
 	return err;
 }
 
-int map_visit(struct page_map *map, size_t index, struct map_chunk *chunk, bool arm, uint64_t now_ns)
+int map_visit(struct page_map *map, size_t index, struct map_chunk *chunk, bool arm)
 {
 	struct map_target *target = &map->targets[index];
-	map_time now = map_now(map, target, now_ns);
+	map_time now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
 	bool turn = arm && map_turn_is_due(map, target, chunk), whole = true;
 	struct bulk_view view;
 	int err = map_look(map, index, chunk, now, &view);
 
 	map->stats.visits++;
 	for (size_t kind = 0; arm && !err && kind < NR_MAP_KINDS; kind++)
-		err = arm_kind(map, index, chunk, kind, turn, &view, now_ns, &whole);
+		err = arm_kind(map, index, chunk, kind, turn, &view, now, &whole);
 	if (turn && whole && !err)
 		end_turn(map, chunk, now);
 	if (!err)

@@ -16,6 +16,8 @@ int bind_regions(PyObject *module);
 int bind_sampler(PyObject *module);
 int bind_survey(PyObject *module);
 int bind_sentinels(PyObject *module);
+int bind_damo(PyObject *module);
+int bind_sim(PyObject *module);
 
 struct walker;
 /** The walker inside a _core.Walker, closed or not, or NULL with TypeError set. */
@@ -28,3 +30,7 @@ struct page_map *page_map_of(PyObject *object);
 struct access_bpf;
 /** The access check inside a _core.AccessBpf, closed or not; NULL without an exception: it is none. */
 struct access_bpf *access_of(PyObject *object);
+
+struct sim_world;
+/** The world inside a _core.SimWorld; NULL without an exception: it is none. */
+struct sim_world *sim_of(PyObject *object);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// _core.PageMap: a map of pages over an access check, or over a `Bulk` written in Python.
+// _core.PageMap: a map of pages over an access check, a simulated world, or a `Bulk` written in Python.
 #include "py/bind_util.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -10,31 +10,48 @@
 #include "map/sum.h"
 #include "py/bind.h"
 #include "py/python_bulk.h"
+#include "sim/world.h"
 #include "sys/clock.h"
 #include "sys/gate.h"
 
 struct map_object {
 	PyObject_HEAD
 	struct page_map map;
-	struct access_bpf *access;	// NULL: over a Python object
+	struct access_bpf *access;	// this, or
+	struct sim_world *sim;		// that, or both NULL: over a Python object
 	struct python_bulk *bulk;
 	PyObject *source;
 	bool closed, busy;
 };
 
-/** Come in, if need be through the gate of the walker; NULL with an exception set. */
+/** Come in to what is behind the map; -1 with an exception set. */
+static int enter_source(struct map_object *self)
+{
+	if (self->access)
+		return enter_gate(walker_gate(self->access->walker), "walker");
+	return self->sim ? enter_gate(&self->sim->gate, "simulated world") : 0;
+}
+
+static void leave_source(struct map_object *self)
+{
+	if (self->access)
+		gate_leave(walker_gate(self->access->walker));
+	else if (self->sim)
+		gate_leave(&self->sim->gate);
+}
+
+/** Come in, if need be through a gate; NULL with an exception set. */
 static struct map_object *enter(PyObject *object)
 {
 	struct map_object *self = (struct map_object *)object;
 
-	if (self->access && enter_gate(walker_gate(self->access->walker), "walker") < 0)
+	if (enter_source(self) < 0)
 		return NULL;
 	if (!self->closed && !self->busy) {
 		self->busy = true;
 		return self;
 	}
-	if (self->access)
-		gate_leave(walker_gate(self->access->walker));
+	leave_source(self);
 	PyErr_SetString(self->closed ? PyExc_ValueError : PyExc_RuntimeError,
 			self->closed ? "the map is closed" : "the map is in use");
 	return NULL;
@@ -43,12 +60,11 @@ static struct map_object *enter(PyObject *object)
 static void leave(struct map_object *self)
 {
 	self->busy = false;
-	if (self->access)
-		gate_leave(walker_gate(self->access->walker));
+	leave_source(self);
 }
 
 /** Without the interpreter lock where no Python code is called. */
-#define BEGIN(self) PyThreadState *state = (self)->access ? PyEval_SaveThread() : NULL
+#define BEGIN(self) PyThreadState *state = !(self)->bulk ? PyEval_SaveThread() : NULL
 #define END(self)			\
 	do {				\
 		if (state)		\
@@ -84,6 +100,14 @@ static PyObject *map_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		}
 		ops = access_bulk_ops(self->access);
 		self->access->map = &self->map;
+	} else if ((self->sim = sim_of(source))) {
+		if (self->sim->map) {
+			PyErr_SetString(PyExc_ValueError, "the simulated world has a map");
+			self->sim = NULL;
+			goto fail;
+		}
+		ops = sim_bulk_ops(self->sim);
+		self->sim->map = &self->map;
 	} else {
 		self->bulk = python_bulk_new(source, &ops);
 		if (!self->bulk)
@@ -107,6 +131,8 @@ static void shut(struct map_object *self)
 	self->closed = true;
 	if (self->access && self->access->map == &self->map)
 		self->access->map = NULL;
+	if (self->sim && self->sim->map == &self->map)
+		self->sim->map = NULL;
 	page_map_deinit(&self->map);
 }
 
@@ -115,7 +141,7 @@ static PyObject *map_close(PyObject *object, PyObject *unused)
 	struct map_object *self = (struct map_object *)object;
 
 	(void)unused;
-	if (self->access && enter_gate(walker_gate(self->access->walker), "walker") < 0) {
+	if (enter_source(self) < 0) {
 		if (!PyErr_ExceptionMatches(PyExc_ValueError))
 			return NULL;
 		// Nobody comes in through a closed walker.
@@ -127,8 +153,7 @@ static PyObject *map_close(PyObject *object, PyObject *unused)
 		PyErr_SetString(PyExc_RuntimeError, "the map is in use");
 	else
 		shut(self);
-	if (self->access)
-		gate_leave(walker_gate(self->access->walker));
+	leave_source(self);
 	if (PyErr_Occurred())
 		return NULL;
 	Py_RETURN_NONE;
@@ -215,12 +240,12 @@ static PyObject *set_areas(PyObject *object, PyObject *args)
 
 static PyObject *step(PyObject *object, PyObject *args)
 {
-	unsigned long long now, slack = 0;
+	unsigned long long now;
 	uint64_t next = 0;
 	struct map_object *self;
 	int err;
 
-	if (!PyArg_ParseTuple(args, "K|K", &now, &slack))
+	if (!PyArg_ParseTuple(args, "K", &now))
 		return NULL;
 	self = enter(object);
 	if (!self)
@@ -229,10 +254,12 @@ static PyObject *step(PyObject *object, PyObject *args)
 	bool first = !self->map.covered;
 
 	BEGIN(self);
-	err = page_map_step(&self->map, now, slack, &next);
+	err = page_map_step(&self->map, now, &next);
 	// Work of the start has an allowance of its own.
 	if (self->access && first && self->access->cpu_mark && self->map.settings.first_ns)
 		self->access->cpu_mark += self->map.stats.cpu_ns - cpu;
+	if (self->sim && first && self->sim->cpu_mark && self->map.settings.first_ns)
+		self->sim->cpu_mark += self->map.stats.cpu_ns - cpu;
 	leave(self);
 	END(self);
 	if (PyErr_Occurred())
@@ -445,12 +472,12 @@ static PyObject *used(PyObject *object, PyObject *args)
 	if (self) {
 		const uint64_t *word = ranges.buf;
 		uint64_t *out = (uint64_t *)(void *)PyBytes_AsString(bytes);
-		int64_t begin = thread_ns();
+		int64_t begin = bulk_cpu_ns(&self->map.ops);
 
 		for (size_t i = 0; i < nr; i++, word += 3)
 			out[i] = word[0] < self->map.nr_targets && word[1] < word[2]
 				? page_map_used(&self->map, word[0], word[1], word[2], used_ns) : 0;
-		self->map.stats.cpu_ns += thread_ns() - begin;
+		self->map.stats.cpu_ns += bulk_cpu_ns(&self->map.ops) - begin;
 		leave(self);
 	} else {
 		Py_CLEAR(bytes);

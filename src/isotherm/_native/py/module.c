@@ -19,6 +19,8 @@ static int module_exec(PyObject *module)
 		bind_sampler,
 		bind_survey,
 		bind_sentinels,
+		bind_damo,
+		bind_sim,
 	};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)

@@ -38,8 +38,7 @@ class SmapsMap:
     def update(self, targets: Sequence[TargetRanges]) -> None:
         """Nothing: the look has told the epochs already."""
 
-    def step(self, slack_ns: int = 0) -> int:
-        del slack_ns  # a read before its time is of no length on the scale
+    def step(self) -> int:
         if self._epochs.due_ns() <= time.monotonic_ns():
             self._epochs.read()
         # A window may begin an epoch meanwhile, whose first second is to be told as well.

@@ -26,6 +26,8 @@ MOST_EPOCHS = 11
 _SHORTEST_EPOCH_NS, _CALMEST = _S, 4
 _RETRY_UNSEEN_NS = 30 * _S
 _LONGEST_GAP_NS = 60 * _S
+#: Classes whose reads are kept by time, in parts of their ends.
+_TIMED, _READ_PARTS = 4, 200
 NEVER = 2**64 - 1
 
 
@@ -33,11 +35,6 @@ def class_of(ns: int) -> int:
     """Return the class of a use seen `ns` after a clear: a quarter late still is of a class."""
     late = [index for index, end in enumerate(CLASSES_NS) if end + end // 4 >= ns]
     return late[0] if late else len(CLASSES_NS) - 1
-
-
-def class_begin(index: int) -> int:
-    """Return the lower end of a class."""
-    return CLASSES_NS[index - 1] if index else 0
 
 
 def next_read(ns: int) -> int:
@@ -62,20 +59,35 @@ class Age(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """When all memory was read and cleared where it was used; and classes of the reads since."""
+    """When all memory was read and cleared where it was used; and the reads since."""
 
     began: int
-    reads: frozenset[int] = frozenset()
+    reads: tuple[tuple[int, int], ...] = ()
 
 
-def _first_use(found: int, reads: set[int]) -> tuple[int, int, int]:
-    """Return when after its epoch's beginning a use of a class was: from, likely, until."""
+#: When the last read of each class was, in ns after the beginning of its epoch.
+Reads = dict[int, int]
+
+
+def add_read(reads: Reads, passed: int) -> None:
+    """Note a read `passed` ns after the beginning of the epoch; times are kept coarsely."""
+    found = class_of(passed)
     end = CLASSES_NS[found]
-    begin = max((CLASSES_NS[read] for read in reads if read < found), default=0)
-    if begin >= class_begin(found):
-        return begin, end, end
-    # Reads came late: somewhere in between, sooner rather than later.
-    return begin, (begin // 2 + end // 2 if begin else end // 4), end
+    if found < _TIMED:
+        reads[found] = end // _READ_PARTS * (passed * _READ_PARTS // end)
+    elif passed >= end // 4 * 3:  # a read that comes early says little of its class
+        reads[found] = end
+
+
+def _first_use(found: int, reads: Reads) -> tuple[int, int, int]:
+    """Return when after its epoch's beginning a use of a class was: from, likely, until."""
+    end = reads.get(found, CLASSES_NS[found])
+    last = max((read for read in reads if read < found), default=None)
+    begin = 0 if last is None else reads[last]
+    # Most is used right after a clear: what a first read found that is late was used sooner.
+    if found == 0:
+        return 0, min(end, CLASSES_NS[0]), min(end, CLASSES_NS[0])
+    return begin, end // 4 if last is None else end, end
 
 
 @dataclass(slots=True, eq=False)
@@ -108,9 +120,9 @@ class PageTable:
     epochs: list[Epoch] = field(default_factory=list)
     first: int = 0
     last_read: int = 0
-    #: Classes in whose time it was read in this epoch.
-    reads: set[int] = field(default_factory=set)
-    reads_before: set[int] = field(default_factory=set)
+    #: In this epoch, and in the one before.
+    reads: Reads = field(default_factory=dict)
+    reads_before: Reads = field(default_factory=dict)
     #: Pages used in this epoch, as last read.
     used: int = 0
     #: Pages used in this epoch, and not in the one before.
@@ -123,7 +135,7 @@ class PageTable:
 
         Where nothing was used before `turn`, an epoch begins with it, as if all had been cleared.
         """
-        passed, found = self._passed(now)
+        found = self._found(now)
         if not self._may_turn(turn):
             turn = None
         for number, state in enumerate(states):
@@ -137,7 +149,7 @@ class PageTable:
         ]
         if turn is not None and (new or young):
             self._begin(turn.began, now)
-            self.reads = set(turn.reads)
+            self.reads = dict(turn.reads)
             found = class_of((max(now, self.last_read) - turn.began) * TICK_NS)
         for number in young:
             self._use(self.pages[number], found)
@@ -150,15 +162,13 @@ class PageTable:
         self.last_read = max(now, self.last_read) if self.epochs else now
         self.used = self._count(self._newest) if self.epochs else 0
         if self.epochs:
-            passed = (self.last_read - self._newest.began) * TICK_NS
-            if passed >= CLASSES_NS[found] // 4 * 3:
-                self.reads.add(found)
+            add_read(self.reads, (self.last_read - self._newest.began) * TICK_NS)
 
     def seen(self, number: int, now: int) -> None:
         """Take that somebody else found a page young, and clears it."""
         page = self.pages.get(number)
         if page is not None and page.armed:
-            self._use(page, self._passed(now)[1])
+            self._use(page, self._found(now))
             self.used += 1
 
     def arm(self, states: Sequence[int], now: int) -> None:
@@ -199,8 +209,7 @@ class PageTable:
             return Age(high=idle + 1, idle=idle)
         begin, likely, end = _first_use(page.found, self.reads)
         if page.used is self._newest:
-            exact = likely == end
-            return Age(end, likely, end if exact else begin + 1, likely)
+            return Age(end, likely, begin + 1, begin if likely == end else likely)
         ended = self.epochs[self.epochs.index(page.used) - 1].began
         to, since = (now - page.used.began) * TICK_NS, (now - ended) * TICK_NS
         if ended != self._newest.began:
@@ -221,11 +230,11 @@ class PageTable:
     def _newest(self) -> Epoch:
         return self.epochs[0]
 
-    def _passed(self, now: int) -> tuple[int, int]:
+    def _found(self, now: int) -> int:
+        """Return the class of a use that is seen now."""
         if not self.epochs:
-            return 0, 0
-        passed = (max(now, self.last_read) - self._newest.began) * TICK_NS
-        return passed, class_of(passed)
+            return 0
+        return class_of((max(now, self.last_read) - self._newest.began) * TICK_NS)
 
     def _came(self, found: int) -> Page:
         return Page(self._newest, found) if self.epochs else Page()
@@ -251,7 +260,7 @@ class PageTable:
         if len(self.epochs) == MOST_EPOCHS:
             self._join(now)
         self.epochs.insert(0, Epoch(began))
-        self.reads_before, self.reads, self.fresh = self.reads, set(), 0
+        self.reads_before, self.reads, self.fresh = self.reads, {}, 0
 
     def _join(self, now: int) -> None:
         """Join two epochs, where the ends stay nearest to each other: they grow like powers."""

@@ -190,7 +190,8 @@ def _facts(value: Overview) -> Iterator[tuple[str, str]]:
         warning = f"{missed:.1%} of the samples were missed: idle may mean not looked at"
         yield "warning", warning
     told = f", {missed:.1%} of samples missed" if missed >= _TOLD_SHARE else ""
-    yield "monitoring", f"{summary.cost:.1%} of one CPU{told}"
+    if summary.cpu_ns or summary.checks:  # neither is known of what damo recorded
+        yield "monitoring", f"{summary.cost:.1%} of one CPU{told}"
 
 
 def _by_regions(summary: Summary) -> Iterator[tuple[str, str]]:

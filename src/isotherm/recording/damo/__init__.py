@@ -1,0 +1,1 @@
+"""damo's records, read and written."""
