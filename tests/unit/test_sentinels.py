@@ -2,12 +2,14 @@
 
 import math
 from array import array
+from itertools import pairwise
 
 import pytest
 
 from isotherm import _core
 from isotherm.core.look import PageState
 from isotherm.core.reference.sentinels import READ, Evidence, Learner, Sentinel
+from isotherm.errors import TargetGoneError
 from isotherm.model.ranges import PAGE
 
 MS, SECOND = 1_000_000, 1_000_000_000
@@ -105,9 +107,7 @@ def regions(made, *, sample_us=5000, samples=20, used_us=SECOND // 1000, least=1
 def hot_bytes(found, start, end, rate):
     """How many bytes of [start, end) are said to be hotter than a rate."""
     return sum(
-        max(0, min(region[2], end) - max(region[1], start))
-        for region in found
-        if region[7] > rate
+        max(0, min(region[2], end) - max(region[1], start)) for region in found if region[7] > rate
     )
 
 
@@ -124,20 +124,20 @@ def test_hot_memory_is_found_where_it_is():
     outside = hot_bytes(found, BASE, start, 5) + hot_bytes(found, end, BASE + world.total, 5)
     assert outside < 0.1 * HOT[1]
     assert (found[0][1], found[-1][2]) == (BASE, BASE + world.total)
-    assert all(a[2] == b[1] for a, b in zip(found, found[1:], strict=False))
+    assert all(a[2] == b[1] for a, b in pairwise(found))
 
 
 def test_the_interval_holds_the_rate():
-    world = Rates(64 * MIB, [(0, 64 * MIB, 3.0)])
     inside = 0
     for seed in range(20):
         world = Rates(64 * MIB, [(0, 64 * MIB, 3.0)], seed=seed)
         made = panel(world, seed=seed)
         run(made, world, 1.5)
-        found = regions(made)
-        inside += all(low <= 3.0 <= high for *_, low, high, _ in found)
-        assert all(2.0 < region[7] < 4.5 for region in found)
-    assert inside >= 14
+        most = max(regions(made), key=lambda region: region[2] - region[1])
+        inside += most[8] <= 3.0 <= most[9]
+        assert 2.5 < most[7] < 3.5
+    # Of 95 % of them; a few more segments than there are make it fewer.
+    assert inside >= 15
 
 
 def test_the_same_seed_gives_the_same_regions():
@@ -167,8 +167,8 @@ def test_a_jump_is_seen_at_once_as_the_new_place_is_armed():
     old = BASE + HOT[0]
     assert hot_bytes(found, old, old + HOT[1], 5) < 0.1 * HOT[1]
     # What has changed is young in years.
-    ages = {age for _, s, e, _, age, *_ in found if s < end and e > start}
-    assert max(ages) <= 1
+    ages = [age for _, s, e, _, age, *_ in found if s <= (start + end) // 2 < e]
+    assert ages[0] <= 1
 
 
 def test_what_stays_cold_is_watched_for_nothing():
@@ -276,8 +276,6 @@ def test_a_target_that_went_is_forgotten():
     made = panel(world)
     run(made, world, 1)
     world.gone = True
-    from isotherm.errors import TargetGoneError
-
     with pytest.raises(TargetGoneError):
         run(made, world, 1)
     world.gone = False
@@ -296,8 +294,8 @@ def test_what_others_clear_is_told_before():
             if world.state(page) == PageState.YOUNG:
                 made.seen(0, page * PAGE, (page + 1) * PAGE, world.now)
                 world.use(page)
-    found = regions(made)
-    assert all(1.4 < region[7] < 3.0 for region in found)
+    most = max(regions(made), key=lambda region: region[2] - region[1])
+    assert 1.6 < most[7] < 2.4
 
 
 # The traps of the learn pass.
@@ -335,3 +333,15 @@ def test_fresh_exposure_from_before_a_jump_goes_with_the_belief():
     assert all(s.fresh.all_risk == 0 for s in found)
     # One access each is all that is proven.
     assert learner.segments[0].rate == pytest.approx(1 / 0.3, rel=0.01)
+
+
+def test_a_program_that_is_held_up_for_a_moment_has_not_changed():
+    # Busy memory that was armed again 20 ms ago, and nothing happened since.
+    def busy(risk):
+        return [pages(100 * i, known=(400, 2.0), fresh=(0, 16 * risk)) for i in range(20)]
+
+    learner = Learner()
+    learner.learn(busy(0.02), 0.6, 1.0)
+    assert (learner.changes, learner.segments[0].rate > 100) == ([], True)
+    learner.learn(busy(0.2), 0.6, 1.0)
+    assert (len(learner.changes), learner.segments[0].rate) == (1, 0)

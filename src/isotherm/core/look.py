@@ -178,5 +178,14 @@ class Look(ABC):
         """Return the face that reads and clears whole stretches; None if it has none."""
         return None
 
+    def bulk_source(self) -> object | None:
+        """Return what the C core reads and clears stretches with: `bulk()`, or what it knows."""
+        return self.bulk()
+
+    @property
+    def clears_one_by_one(self) -> bool:
+        """Tell whether a clear costs by the page, and not by the range."""
+        return False
+
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Give back what is held; called once, whatever happened before."""

@@ -26,6 +26,19 @@ static uint64_t now_ns(void *ctx)
 	return monotonic_ns();
 }
 
+static int64_t ran_ns(void *ctx, size_t target)
+{
+	const struct access_bpf *access = ctx;
+	struct timespec t;
+
+	if (target >= access->nr_memories)
+		return -1;
+	// The clock of a process, as clock_getcpuclockid() has it.
+	if (clock_gettime((clockid_t)((~(unsigned int)access->memories[target].pid << 3) | 2), &t))
+		return -1;
+	return (int64_t)t.tv_sec * (int64_t)SECOND_NS + t.tv_nsec;
+}
+
 static int view(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk_view *out)
 {
 	struct access_bpf *access = ctx;
@@ -342,6 +355,7 @@ struct bulk_ops access_bulk_ops(struct access_bpf *access)
 		},
 		.frames_cleared = access->idle_fd >= 0,
 		.now_ns = now_ns,
+		.ran_ns = ran_ns,
 		.view = view,
 		.peek = peek,
 		.clear = clear,

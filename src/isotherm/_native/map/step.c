@@ -2,6 +2,7 @@
 // What the map does when: reads that are due, clears that can be paid, rounds that clear all at once.
 #include <errno.h>
 #include "map/page_map.h"
+#include "sentinels/panel.h"
 #include "sys/clock.h"
 
 #define WAKE_NS SECOND_NS
@@ -271,6 +272,13 @@ static bool anything_waits(const struct page_map *map)
 	return map->rounds.any && !map->rounds.armed;
 }
 
+static int clear_all(struct page_map *map, size_t target, enum map_kind kind, uint64_t *held_ns)
+{
+	int err = map->panel ? panel_before_clear(map->panel, target, 0, UINT64_MAX) : 0;
+
+	return err ? err : map->ops.clear_all(map->ops.ctx, target, kind, held_ns);
+}
+
 /** Clear together what is cleared together, if it is due and can be paid. */
 static void clear_together(struct page_map *map, uint64_t now_ns)
 {
@@ -299,7 +307,7 @@ static void clear_together(struct page_map *map, uint64_t now_ns)
 				continue;
 			int err = map->ops.frames_cleared
 				? map_clear_used(map, i, kind)
-				: map->ops.clear_all(map->ops.ctx, i, kind, &held_ns);
+				: clear_all(map, i, kind, &held_ns);
 
 			if (err == -ESRCH)
 				target->gone = true;

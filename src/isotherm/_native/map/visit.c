@@ -288,7 +288,7 @@ static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk,
 	}
 	if (!nr_due)
 		return 0;
-	int err = nr ? map->ops.clear(map->ops.ctx, index, ranges, nr) : 0;
+	int err = nr ? map_clear(map, index, ranges, nr) : 0;
 
 	now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
 	map->stats.clears++;
@@ -414,7 +414,7 @@ int map_clear_used(struct page_map *map, size_t index, enum map_kind kind)
 			if (look_at(map, target, chunk, kind, &view, i, &block))
 				add_block(map, target, kind, &block, ranges, &nr);
 		if (!err && nr)
-			err = map->ops.clear(map->ops.ctx, index, ranges, nr);
+			err = map_clear(map, index, ranges, nr);
 	}
 	return err;
 }

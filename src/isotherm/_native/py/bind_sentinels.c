@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// _core.Sentinels: a panel of sentinels over an access check, or over a `Bulk` written in Python;
+// _core.Sentinels: a panel of sentinels over an access check, a simulated world, or a `Bulk` in Python;
 // _core.Learner: its learn pass alone.
 #include "py/bind_util.h"
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include "map/page_map.h"
 #include "py/bind.h"
 #include "py/python_bulk.h"
+#include "sim/world.h"
 #include "sentinels/panel.h"
 #include "sys/clock.h"
 #include "sys/gate.h"
@@ -22,25 +23,46 @@
 struct sentinels_object {
 	PyObject_HEAD
 	struct panel panel;
-	struct access_bpf *access;	// NULL: over a Python object
+	struct access_bpf *access;	// this, or
+	struct sim_world *sim;		// that, or both NULL: over a Python object
 	struct python_bulk *bulk;
-	PyObject *source, *clock;
+	PyObject *source, *clock, *map;
 	bool closed, busy;
 	atomic_bool stop;
 };
+
+/** What is behind the panel is used by one at a time; NULL: whoever holds the interpreter lock. */
+static struct gate *gate_of(const struct sentinels_object *self)
+{
+	return self->access ? walker_gate(self->access->walker) : self->sim ? &self->sim->gate : NULL;
+}
+
+static void leave_source(const struct sentinels_object *self)
+{
+	struct gate *gate = gate_of(self);
+
+	if (gate)
+		gate_leave(gate);
+}
+
+static int enter_source(const struct sentinels_object *self)
+{
+	struct gate *gate = gate_of(self);
+
+	return gate ? enter_gate(gate, self->sim ? "simulated world" : "walker") : 0;
+}
 
 static struct sentinels_object *enter(PyObject *object)
 {
 	struct sentinels_object *self = (struct sentinels_object *)object;
 
-	if (self->access && enter_gate(walker_gate(self->access->walker), "walker") < 0)
+	if (enter_source(self) < 0)
 		return NULL;
 	if (!self->closed && !self->busy) {
 		self->busy = true;
 		return self;
 	}
-	if (self->access)
-		gate_leave(walker_gate(self->access->walker));
+	leave_source(self);
 	PyErr_SetString(self->closed ? PyExc_ValueError : PyExc_RuntimeError,
 			self->closed ? "the sentinels are closed" : "the sentinels are in use");
 	return NULL;
@@ -49,14 +71,23 @@ static struct sentinels_object *enter(PyObject *object)
 static void leave(struct sentinels_object *self)
 {
 	self->busy = false;
-	if (self->access)
-		gate_leave(walker_gate(self->access->walker));
+	leave_source(self);
+}
+
+/** Whatever one of them clears, the other one knows. */
+static bool tell_each_other(struct panel *panel, struct page_map *map)
+{
+	if (!map || map->panel)
+		return false;
+	panel->map = map;
+	map->panel = panel;
+	return true;
 }
 
 static PyObject *sentinels_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"source", "now_ns", "share_ns", "seed", "clump", "clock", NULL};
-	PyObject *source, *clock = Py_None;
+	static char *names[] = {"source", "now_ns", "share_ns", "seed", "clump", "clock", "beside", NULL};
+	PyObject *source, *clock = Py_None, *map = Py_None;
 	unsigned long long now = 0, seed = 0;
 	unsigned int clump = 16;
 	struct sentinels_object *self;
@@ -64,7 +95,7 @@ static PyObject *sentinels_new(PyTypeObject *type, PyObject *args, PyObject *kwa
 	struct bulk_ops ops;
 	long long share = 3000000;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|$LKIO", names, &source, &now, &share, &seed, &clump, &clock))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$KLKIOO", names, &source, &now, &share, &seed, &clump, &clock, &map))
 		return NULL;
 	if (!clump || clump > 16 || clump & (clump - 1)) {
 		PyErr_SetString(PyExc_ValueError, "clump must be 1, 2, 4, 8 or 16 pages");
@@ -76,11 +107,14 @@ static PyObject *sentinels_new(PyTypeObject *type, PyObject *args, PyObject *kwa
 	self->closed = true;	// until it is whole
 	self->source = Py_NewRef(source);
 	self->clock = Py_NewRef(clock);
+	self->map = Py_NewRef(map);
 	atomic_init(&self->stop, false);
 	settings = (struct panel_settings){.share_ns = share > 1000 ? share : 1000, .seed = seed, .clump = clump};
 	self->access = access_of(source);
 	if (self->access) {
 		ops = access_bulk_ops(self->access);
+	} else if ((self->sim = sim_of(source))) {
+		ops = sim_bulk_ops(self->sim);
 	} else {
 		self->bulk = python_bulk_new(source, &ops);
 		settings.counts = !ops.cpu_ns;
@@ -90,6 +124,12 @@ static PyObject *sentinels_new(PyTypeObject *type, PyObject *args, PyObject *kwa
 		}
 	}
 	panel_init(&self->panel, &ops, &settings, now);
+	if (map != Py_None && !tell_each_other(&self->panel, page_map_of(map))) {
+		if (!PyErr_Occurred())
+			PyErr_SetString(PyExc_ValueError, "the map is closed, in use, or has sentinels");
+		Py_DECREF(self);
+		return NULL;
+	}
 	self->closed = false;
 	return (PyObject *)self;
 }
@@ -123,6 +163,7 @@ static void sentinels_dealloc(PyObject *object)
 	python_bulk_free(self->bulk);
 	Py_XDECREF(self->source);
 	Py_XDECREF(self->clock);
+	Py_XDECREF(self->map);
 	free_object(object);
 }
 
@@ -177,7 +218,7 @@ static int step_once(struct sentinels_object *self, uint64_t now_ns, uint64_t *n
 
 	if (!enter((PyObject *)self))
 		return -EINTR;
-	PyThreadState *state = self->access ? PyEval_SaveThread() : NULL;
+	PyThreadState *state = gate_of(self) ? PyEval_SaveThread() : NULL;
 
 	err = panel_step(&self->panel, now_ns, next_ns);
 	leave(self);
@@ -375,6 +416,23 @@ static PyObject *renew(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+/** Ages are counted in windows of another length from now on. */
+static PyObject *rescale(PyObject *object, PyObject *args)
+{
+	unsigned long long old_us, new_us;
+	struct sentinels_object *self;
+
+	if (!PyArg_ParseTuple(args, "KK", &old_us, &new_us))
+		return NULL;
+	self = enter(object);
+	if (!self)
+		return NULL;
+	for (size_t i = 0; i < self->panel.nr_pieces && new_us; i++)
+		self->panel.pieces[i].age = (uint32_t)((double)self->panel.pieces[i].age * (double)old_us / (double)new_us);
+	leave(self);
+	Py_RETURN_NONE;
+}
+
 static PyObject *seen(PyObject *object, PyObject *args)
 {
 	unsigned long long start, end, now;
@@ -425,6 +483,7 @@ static PyMethodDef sentinels_methods[] = {
 	{"stop", stop, METH_NOARGS, NULL},
 	{"cut", cut, METH_VARARGS, NULL},
 	{"renew", renew, METH_VARARGS, NULL},
+	{"rescale", rescale, METH_VARARGS, NULL},
 	{"seen", seen, METH_VARARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", sentinels_close, METH_NOARGS, NULL},

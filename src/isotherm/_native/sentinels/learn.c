@@ -14,6 +14,8 @@
 #define SURE_HITS 3.0		// so many hits make an opinion,
 #define SURE_RISK 0.05		// or so many seconds of each page
 #define RATE_HITS 8.0
+#define WITNESSES 4.0		// so many pages of a clump count
+#define QUIET_S 0.15
 #define PROVISIONAL_WAIT_S 0.15
 #define PROVISIONAL_RISK_S 0.3
 #define FRESH_STAYS 0.6		// of 100 ms
@@ -241,16 +243,26 @@ static void expect(const struct sentinel *s, const struct segment *segment, stru
 
 		node->risk[0] += s->fresh.risk[i] * rate;
 	}
-	node->hits[0] = evidence_hits(&s->fresh);
-	node->hits[1] = hits + 0.5;
+	// Pages side by side are often accessed together: what a clump says is not that of so many witnesses.
+	double weight = s->nr > WITNESSES ? WITNESSES / s->nr : 1;
+
+	node->risk[0] *= weight;
+	node->hits[0] = evidence_hits(&s->fresh) * weight;
+	node->hits[1] = (hits + 0.5) * weight;
+	node->risk[1] = evidence_risk(&s->fresh);
+	node->risk[2] = s->nr;
 	node->best = learn_likelihood(node->hits, node->risk, 1);
 }
 
-static void forget(struct sentinel *s)
+static void forget(struct sentinel *s, bool up)
 {
-	// Fresh evidence may be of before the change: it would dilute what follows.
-	s->known = s->fresh = (struct evidence){0};
-	if (s->touched && s->waited_s > PROVISIONAL_WAIT_S) {
+	s->known = (struct evidence){0};
+	// What is fresh is of since the clear. Long after it that may be of before the change, and would
+	// dilute what follows; that nothing happened since is what has changed, if use has ended.
+	if (!up || (s->touched && s->waited_s <= PROVISIONAL_WAIT_S))
+		return;
+	s->fresh = (struct evidence){0};
+	if (s->touched) {
 		// One first access proves one access; only a sentinel that is armed again proves a rate.
 		double risk = s->waited_s < PROVISIONAL_RISK_S ? s->waited_s : PROVISIONAL_RISK_S;
 
@@ -275,7 +287,11 @@ static int find_changes(struct learner *learner, struct sentinel *sentinels, siz
 	for (size_t i = 0; i < nr_leaves; i++) {
 		size_t first = learner->leaves[i].first, end = learner->leaves[i].end;
 		double hits = learner->leaves[i].sum.hits[0], expected = learner->leaves[i].sum.risk[0];
+		double quiet = learner->leaves[i].sum.risk[1];
 		bool up = hits > 2 * expected + 1, down = hits < expected / 2 - 0.5;
+
+		// A program that is held up for a moment has not changed.
+		down = down && quiet >= QUIET_S * learner->leaves[i].sum.risk[2];
 
 		if (!(up || down) || learn_gain(hits, expected, learner->leaves[i].sum.hits[1]) <= needed)
 			continue;
@@ -285,11 +301,16 @@ static int find_changes(struct learner *learner, struct sentinel *sentinels, siz
 			all_hits += evidence_hits(&sentinels[j].known);
 			all_risk += evidence_risk(&sentinels[j].known);
 		}
+		// Around what is busier may lie memory that expected nothing and saw nothing: it goes on as it is.
+		while (up && learner->nodes[first].hits[0] <= learner->nodes[first].risk[0])
+			first++;
+		while (up && learner->nodes[end - 1].hits[0] <= learner->nodes[end - 1].risk[0])
+			end--;
 		for (size_t j = first; j < end; j++) {
 			double own = evidence_hits(&sentinels[j].known);
 
 			if (up || (own >= 1 && own * (all_risk + TINY) * 2 > all_hits * evidence_risk(&sentinels[j].known)))
-				forget(&sentinels[j]);
+				forget(&sentinels[j], up);
 		}
 		if (!note_change(learner, sentinels[first].place, sentinels[end - 1].place))
 			return -ENOMEM;

@@ -10,6 +10,8 @@
 #define BATCH 64	// sentinels that are armed together, so that their times are known
 #define READS 256	// ... and read together
 #define SMOOTHING 0.05
+#define MOST_ASKED 64	// targets
+#define LONGEST_STILL_NS SECOND_NS
 #define FIRST_READ_NS 140
 #define FIRST_CLEAR_NS 9400
 #define FIRST_WAKE_NS 25000
@@ -42,6 +44,8 @@ int panel_init(struct panel *panel, const struct bulk_ops *ops, const struct pan
 
 void panel_deinit(struct panel *panel)
 {
+	if (panel->map)
+		panel->map->panel = NULL;
 	learner_deinit(&panel->learner);
 	free(panel->targets);
 	free(panel->areas);
@@ -56,14 +60,31 @@ uint64_t panel_running(const struct panel *panel, uint32_t target, uint64_t now_
 	return now_ns - panel->targets[target].stopped_ns;
 }
 
-static int64_t cpu_ns(const struct panel *panel)
+void panel_see_who_ran(struct panel *panel, uint64_t now_ns)
+{
+	for (size_t i = 0; panel->ops.ran_ns && i < panel->nr_targets && panel->nr_targets <= MOST_ASKED; i++) {
+		struct panel_target *target = &panel->targets[i];
+		int64_t ran = target->lost ? -1 : panel->ops.ran_ns(panel->ops.ctx, i);
+		bool still = target->asked_ns && ran >= 0 && ran == target->ran_ns;
+
+		if (!still)
+			target->still_ns = now_ns;
+		// It waits for a CPU, or for a moment; who sleeps for long has no use for its memory.
+		else if (now_ns - target->still_ns < LONGEST_STILL_NS)
+			target->stopped_ns += now_ns - target->asked_ns;
+		target->ran_ns = ran;
+		target->asked_ns = now_ns;
+	}
+}
+
+int64_t panel_cpu_ns(const struct panel *panel)
 {
 	return panel->settings.counts ? panel->counted_ns : bulk_cpu_ns(&panel->ops);
 }
 
 void panel_pay(struct panel *panel, uint64_t now_ns)
 {
-	int64_t now = cpu_ns(panel);
+	int64_t now = panel_cpu_ns(panel);
 
 	bucket_fill(&panel->bucket, now_ns);
 	panel->bucket.tokens -= now - panel->cpu_mark;
@@ -200,12 +221,14 @@ int panel_set_space(struct panel *panel, const uint32_t *ids, size_t nr_ids, con
 	}
 	if (nr)
 		memcpy(copy, areas, nr * sizeof(*copy));
-	for (size_t i = 0; i < nr_ids; i++)
-		targets[i].id = ids[i];
 	for (size_t i = 0; i < panel->nr_targets; i++) {
 		moved[i] = index_of(ids, nr_ids, panel->targets[i].id);
 		if (moved[i] != UINT32_MAX)
-			targets[moved[i]].stopped_ns = panel->targets[i].stopped_ns;
+			targets[moved[i]] = panel->targets[i];
+	}
+	for (size_t i = 0; i < nr_ids; i++) {
+		targets[i].id = ids[i];
+		targets[i].lost = false;
 	}
 	lay_out(panel, copy, nr);
 	keep_sentinels(panel, copy, nr, moved);
@@ -422,7 +445,7 @@ static int peek_run(struct panel *panel, const size_t *which, size_t nr, bool ot
 /** Read sentinels, @nr at most READS. */
 static int peek(struct panel *panel, const size_t *which, size_t nr, struct seen *seen)
 {
-	int64_t begin = cpu_ns(panel);
+	int64_t begin = panel_cpu_ns(panel);
 	int err = 0;
 
 	if (!panel->ops.peek) {
@@ -440,8 +463,18 @@ static int peek(struct panel *panel, const size_t *which, size_t nr, struct seen
 			err = peek_run(panel, which + i, end - i, true, seen + i);
 	}
 	panel->counted_ns += (int64_t)nr * FIRST_READ_NS;
-	learn_cost(&panel->costs.read, cpu_ns(panel) - begin, nr);
+	learn_cost(&panel->costs.read, panel_cpu_ns(panel) - begin, nr);
 	return err;
+}
+
+int panel_warm_up(struct panel *panel)
+{
+	struct bulk_clump clump = {.start = panel->areas[0].start, .nr = 1};
+	uint64_t present, young;
+	int err = panel->ops.peek
+		? panel->ops.peek(panel->ops.ctx, panel->areas[0].target, &clump, 1, &present, &young) : 0;
+
+	return err == -ESRCH ? 0 : err;
 }
 
 /** Pages @young of those at risk were accessed since the last read, which is to be @passed_s ago. */
@@ -673,13 +706,13 @@ static void tell_map(struct panel *panel, const struct sentinel *s, uint16_t you
 
 	for (unsigned int i = 0; panel->map && i < s->nr; i++)
 		if (young >> i & 1)
-			page_map_seen(panel->map, s->target, s->addr + i * unit, s->addr + (i + 1) * unit, now_ns);
+			map_note_seen(panel->map, s->target, s->addr + i * unit, s->addr + (i + 1) * unit, now_ns);
 }
 
 /** Clear ranges that lie in order of their targets, target by target. */
 static int clear(struct panel *panel, struct bulk_range *ranges, const uint32_t *targets, size_t nr)
 {
-	int64_t begin = cpu_ns(panel);
+	int64_t begin = panel_cpu_ns(panel);
 
 	for (size_t i = 0, end; i < nr; i = end) {
 		for (end = i + 1; end < nr && targets[end] == targets[i]; end++)
@@ -693,7 +726,7 @@ static int clear(struct panel *panel, struct bulk_range *ranges, const uint32_t 
 	}
 	panel->stats.clears += nr;
 	panel->counted_ns += (int64_t)nr * FIRST_CLEAR_NS;
-	learn_cost(&panel->costs.clear, cpu_ns(panel) - begin, nr);
+	learn_cost(&panel->costs.clear, panel_cpu_ns(panel) - begin, nr);
 	return 0;
 }
 

@@ -22,6 +22,9 @@ struct panel_target {
 	uint32_t id;
 	bool lost;		// it is gone, or another program
 	uint64_t stopped_ns;	// how long it has not been running
+	int64_t ran_ns;		// its CPU time ...
+	uint64_t asked_ns;	// ... as it was then; 0: nobody asked
+	uint64_t still_ns;	// since then it has not run
 };
 
 struct panel_settings {
@@ -77,6 +80,7 @@ struct panel {
 	size_t *fresh;			// armed in this round
 	size_t nr_fresh, room_fresh;
 	bool began;
+	uint64_t began_ns;
 	struct panel_stats stats;
 	struct panel_piece *pieces;
 	size_t nr_pieces;
@@ -127,6 +131,10 @@ int panel_cut(struct panel *panel, const struct piece_settings *settings);
 
 /** Time that a target ran. */
 uint64_t panel_running(const struct panel *panel, uint32_t target, uint64_t now_ns);
+/** See who has run since the last look: memory of who did not run is not idle because of that. */
+void panel_see_who_ran(struct panel *panel, uint64_t now_ns);
+/** CPU time so far, as it is charged or counted. */
+int64_t panel_cpu_ns(const struct panel *panel);
 /** Account for CPU time. */
 void panel_pay(struct panel *panel, uint64_t now_ns);
 /** Read sentinels, by index, and take what they show. 0 or -errno. */
@@ -135,6 +143,8 @@ int panel_read(struct panel *panel, const size_t *which, size_t nr);
 int panel_arm(struct panel *panel, const size_t *which, size_t nr, size_t *paid);
 /** A new sentinel at the end; its index, or SIZE_MAX. */
 size_t panel_add(struct panel *panel, size_t area, uint64_t addr, uint32_t clump, enum sentinel_pool pool);
+/** Read something, so that what is made at the first read is there. 0 or -errno. */
+int panel_warm_up(struct panel *panel);
 /** Have all sentinels in order, one at a place. */
 void panel_sort(struct panel *panel);
 /** Learn from all of them, in order. 0 or -ENOMEM. */

@@ -322,8 +322,6 @@ int panel_cut(struct panel *panel, const struct piece_settings *settings)
 	struct pieces pieces = {0};
 	size_t first = 0;
 
-	if (panel->nr_sorted != panel->nr && panel_learn(panel, (struct learn_time){1, 1}))
-		return -ENOMEM;
 	for (size_t i = 0; i < panel->nr_areas; i++) {
 		const struct panel_area *area = &panel->areas[i];
 		uint64_t area_end = area->place + (area->end - area->start) / PAGE;

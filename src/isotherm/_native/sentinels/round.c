@@ -18,6 +18,8 @@
 #define NEAR 24
 #define LEARN_SHARE 0.08
 #define SAVED_ROUNDS 4
+#define LENT_S 1.5		// so much is lent at the beginning, and may be saved until it is spent
+#define LENT_NS UINT64_C(3000000000)
 #define PEEKS 4			// clumps that are looked at for one that is cleared, at most
 #define WATCH_AFTER_NS UINT64_C(90000000)
 #define BLIND_NS UINT64_C(10000000000)
@@ -51,7 +53,8 @@ static bool note_fresh(struct panel *panel, size_t which)
 	return true;
 }
 
-static int arm(struct panel *panel, const size_t *which, size_t nr, enum sentinel_pool pool, double *clears)
+/** Arm sentinels; what that cost is taken off @left, in ns of CPU time. */
+static int arm(struct panel *panel, const size_t *which, size_t nr, enum sentinel_pool pool, double *left)
 {
 	size_t paid;
 
@@ -60,13 +63,12 @@ static int arm(struct panel *panel, const size_t *which, size_t nr, enum sentine
 		if (!note_fresh(panel, which[i]))
 			return -ENOMEM;
 	}
+	int64_t spent = panel_cpu_ns(panel);
 	int err = panel_arm(panel, which, nr, &paid);
 
-	// A look that needed no clear costs something too.
-	double spent = (double)paid + (double)(nr - paid) * panel->costs.read / panel->costs.clear;
-
-	panel->pools[pool].clears += spent;
-	*clears -= spent;
+	spent = panel_cpu_ns(panel) - spent;
+	panel->pools[pool].clears += (double)spent / panel->costs.clear;
+	*left -= (double)spent;
 	return err;
 }
 
@@ -144,9 +146,11 @@ static size_t find_gaps(const struct panel *panel, struct border *gaps, size_t r
 	return nr;
 }
 
-static int bisect(struct panel *panel, const struct border *gaps, size_t nr, double clears, double *left)
+static int bisect(struct panel *panel, const struct border *gaps, size_t nr, double part, double *left)
 {
-	for (size_t i = 0; i < nr && clears > 0; i++) {
+	double until = *left - part;
+
+	for (size_t i = 0; i < nr && *left > until; i++) {
 		const struct segment *before = &panel->learner.segments[gaps[i].segment - 1];
 		const struct sentinel *last = &panel->sentinels[before->end - 1];
 		double where = 0.35 + 0.3 * random_share(panel);
@@ -157,12 +161,10 @@ static int bisect(struct panel *panel, const struct border *gaps, size_t nr, dou
 				  panel->settings.clump, POOL_BISECT);
 		if (which == SIZE_MAX)
 			continue;
-		double had = *left;
 		int err = arm(panel, &which, 1, POOL_BISECT, left);
 
 		if (err)
 			return err;
-		clears -= had - *left;
 	}
 	return 0;
 }
@@ -181,16 +183,17 @@ static bool is_due(const struct sentinel *s, uint64_t running)
 }
 
 /** Arm what is used up on the hotter side of borders: half of them where most changes, half anywhere. */
-static int edge(struct panel *panel, double clears, double *left)
+static int edge(struct panel *panel, double part, double *left)
 {
 	static const uint8_t distances[] = {0, 0, 1, 1, 2, 3, 5, 8, 13};
 	const struct segment *segments = panel->learner.segments;
 	size_t nr = panel->learner.nr_segments;
-	double all = 0;
+	double all = 0, until = *left - part;
+	int most = 4 + 2 * (int)(part / panel->costs.clear);
 
 	for (size_t i = 1; i < nr; i++)
 		all += fabs(segments[i].rate - segments[i - 1].rate) * (double)size_of(&segments[i]);
-	for (int tries = 0; nr > 1 && clears > 0 && tries < 4 + 2 * (int)clears; tries++) {
+	for (int tries = 0; nr > 1 && *left > until && tries < most; tries++) {
 		size_t at = 1 + (size_t)rng_range(&panel->rng, 0, nr - 1);
 		double draw = random_share(panel) * all;
 
@@ -209,12 +212,10 @@ static int edge(struct panel *panel, double clears, double *left)
 		    panel->sentinels[which].cleared_ns + WATCH_AFTER_NS >
 			    panel_running(panel, panel->sentinels[which].target, panel->round_ns))
 			continue;
-		double had = *left;
 		int err = arm(panel, &which, 1, POOL_EDGE, left);
 
 		if (err)
 			return err;
-		clears -= had - *left;
 	}
 	return 0;
 }
@@ -223,10 +224,10 @@ static int edge(struct panel *panel, double clears, double *left)
  * Arm again what is used up, without replacement: half by segments, half by size, and the longer it was
  * not armed the likelier.
  */
-static int watch(struct panel *panel, double clears, uint64_t now_ns, double *left)
+static int watch(struct panel *panel, double part, uint64_t now_ns, double *left)
 {
 	const struct learner *learner = &panel->learner;
-	double all = 0, *weights = calloc(panel->nr_sorted + 1, sizeof(*weights));
+	double all = 0, clears = part / panel->costs.clear, *weights = calloc(panel->nr_sorted + 1, sizeof(*weights));
 	size_t which[256], nr = 0;
 
 	if (!weights)
@@ -306,11 +307,12 @@ static size_t explore_next(struct panel *panel)
 
 static int explore(struct panel *panel, double *left)
 {
-	size_t most = PEEKS * (size_t)(*left + 1), which[BLOCK_PAGES];
+	double clear = panel->costs.clear;
+	size_t most = PEEKS * (size_t)(*left / clear + 1), which[BLOCK_PAGES];
 	int err = 0;
 
-	while (*left >= 1 && most && !err) {
-		size_t wanted = *left < 64 ? (size_t)*left : 64, nr = 0;
+	while (*left >= clear && most && !err) {
+		size_t wanted = *left < 64 * clear ? (size_t)(*left / clear) : 64, nr = 0;
 
 		for (size_t i = 0; i < wanted && most; i++, most--) {
 			which[nr] = explore_next(panel);
@@ -319,13 +321,14 @@ static int explore(struct panel *panel, double *left)
 		if (!nr)
 			break;
 		err = arm(panel, which, nr, POOL_EXPLORE, left);
+		clear = panel->costs.clear;
 	}
 	return err;
 }
 
 int panel_choose(struct panel *panel, double ns, uint64_t now_ns)
 {
-	double left = ns / panel->costs.clear, shares[NR_POOLS], gaps_mean = 0, between;
+	double left = ns, shares[NR_POOLS], gaps_mean = 0, between;
 	struct border gaps[256];
 	size_t nr_gaps = find_gaps(panel, gaps, 256);
 	int err = 0;
@@ -484,7 +487,11 @@ static int begin_round(struct panel *panel, uint64_t now_ns)
 {
 	panel->length_ns = round_length(panel);
 	panel->round_ns = now_ns;
-	panel->bucket.depth = (int64_t)((double)panel->settings.share_ns * SAVED_ROUNDS * (double)panel->length_ns / 1e9);
+	double saved_s = SAVED_ROUNDS * (double)panel->length_ns / 1e9;
+
+	if (now_ns - panel->began_ns < LENT_NS && saved_s < LENT_S)
+		saved_s = LENT_S;
+	panel->bucket.depth = (int64_t)((double)panel->settings.share_ns * saved_s);
 	panel->nr_fresh = 0;
 	panel->stats.rounds++;
 	panel_pay(panel, now_ns);
@@ -507,8 +514,23 @@ static void note_wake(struct panel *panel)
 	int64_t ns = panel->settings.counts ? 0 : bulk_cpu_ns(&panel->ops) - panel->cpu_mark;
 
 	panel->stats.wakes++;
-	if (ns > 0 && ns < MOST_WAKE_NS)
+	if (ns >= 0 && ns < MOST_WAKE_NS)
 		panel->costs.wake += 0.02 * ((double)ns - panel->costs.wake);
+}
+
+/** What it takes to be ready is not paid for, and something is lent: a panel that is small knows little. */
+static int begin(struct panel *panel, uint64_t now_ns)
+{
+	int err = panel->nr_places ? panel_warm_up(panel) : 0;
+
+	panel_pay(panel, now_ns);
+	panel->stats = (struct panel_stats){0};
+	panel->bucket.tokens = (int64_t)((double)panel->settings.share_ns * LENT_S);
+	panel->bucket.depth = panel->bucket.tokens;
+	panel->length_ns = SHORTEST_ROUND_NS;
+	panel->began_ns = now_ns;
+	panel->began = true;
+	return err;
 }
 
 int panel_step(struct panel *panel, uint64_t now_ns, uint64_t *next_ns)
@@ -516,17 +538,13 @@ int panel_step(struct panel *panel, uint64_t now_ns, uint64_t *next_ns)
 	int err = 0;
 
 	*next_ns = panel->due_ns;
-	if (!panel->began) {
-		panel_pay(panel, now_ns);
-		panel->bucket.tokens = 0;
-		panel->began = true;
-		panel->length_ns = SHORTEST_ROUND_NS;
-		panel->bucket.depth = panel->settings.share_ns;
-	}
-	if (now_ns < panel->due_ns)
-		return 0;
+	if (!panel->began)
+		err = begin(panel, now_ns);
+	if (err || now_ns < panel->due_ns)
+		return err;
 	note_wake(panel);
 	panel_pay(panel, now_ns);
+	panel_see_who_ran(panel, now_ns);
 	if (panel->phase) {
 		err = read_fresh(panel);
 	} else {

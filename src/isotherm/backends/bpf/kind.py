@@ -10,7 +10,7 @@ from isotherm.backends.kind import UNSEEN_BY_PROCESSES, BackendKind, only_proces
 from isotherm.backends.opening import Opening, open_look
 from isotherm.backends.self_test import SelfTest
 from isotherm.core.backend import Backend
-from isotherm.core.policies import MAP
+from isotherm.core.policies import MAP, SENTINELS
 from isotherm.kernel.features import KernelSupport
 from isotherm.targets.target_set import TargetFacts
 
@@ -86,7 +86,8 @@ class _Bpf(BackendKind):
         maps = alone or idle or opening.pages.beside
         look = BpfLook(opening.processes, overhead=opening.overhead, sweep=not maps)
         stall_ns = opening.pages.stall_ns
-        pages = look.page_map(opening.overhead, stall_ns, alone=alone) if maps else None
+        calm = opening.wish.policy == SENTINELS
+        pages = look.page_map(opening.overhead, stall_ns, alone=alone, calm=calm) if maps else None
         core, force = pages.core if pages else None, opening.force_guests
         act = ActOnProcesses(look, lambda: Actor(look.walker, core, force_guests=force))
         return open_look(look, act, opening, page_map=pages)

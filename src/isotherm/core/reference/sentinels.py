@@ -1,10 +1,10 @@
 """
-What the policy "sentinels" learns from what its sentinels saw, as _native/sentinels/learn.c does it.
+What the policy "sentinels" learns from its sentinels, as _native/sentinels/learn.c does it.
 
-A sentinel is a clump of pages whose accessed bits were cleared. It counts first accesses since then
-(hits) and the page-seconds in which they could have happened (risk), apart for three ages: until
-80 ms after the clear, until 1.28 s, longer. `known` is believed, `fresh` is of the last quarter of a
-second. Gains are log likelihoods, in nats.
+A sentinel is a clump of pages whose accessed bits were cleared. It counts first accesses since
+then (hits) and the page-seconds in which they could have happened (risk), apart for three ages:
+until 80 ms after the clear, until 1.28 s, longer. `known` is believed, `fresh` is of the last
+quarter of a second. Gains are log likelihoods, in nats.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 AGES = 3
 #: How many choices of a place there are (explore, bisect, edge, watch).
@@ -22,6 +23,8 @@ _CHANGE_PENALTY, _CHANGE_GAIN = 4.0, 6.0
 _SEGMENT_PENALTY, _MERGE_GAIN, _MERGE_PASSES = 2.5, 7.0, 24
 _SURE_HITS, _SURE_RISK = 3.0, 0.05
 _RATE_HITS = 8.0
+_WITNESSES = 4.0
+_QUIET_S = 0.15
 _PROVISIONAL_WAIT_S, _PROVISIONAL_RISK_S = 0.15, 0.3
 _SURPRISE = 2.0
 _LN2 = 0.69314718055994530942
@@ -113,7 +116,7 @@ class Sentinel:
 
 @dataclass(slots=True)
 class Segment:
-    """Sentinels [first, end) that are used alike: accesses of a page a second, with 95 % bounds."""
+    """Sentinels [first, end) that are used alike: accesses of a page a second, 95 % bounds."""
 
     first: int
     end: int
@@ -125,7 +128,7 @@ class Segment:
     high: float = 0.0
 
     def rated(self) -> None:
-        """The shortest ages that tell enough: what was not accessed for long is unlike the rest."""
+        """By the shortest ages that tell enough: long idle pages are unlike the rest."""
         hits = risk = 0.0
         for i in range(AGES):
             if hits >= _RATE_HITS:
@@ -231,13 +234,15 @@ class Learner:
         """Where fresh hits are not what was expected: there, beliefs are forgotten."""
         votes = []
         for i, s in enumerate(sentinels):
-            hits, expected, basis = _vote(s, self._segment(s.place))
-            votes.append(Leaf(i, i + 1, [hits, basis], [expected, 0.0]))
+            hits, risk = _vote(s, self._segment(s.place))
+            votes.append(Leaf(i, i + 1, hits, risk))
         leaves = pyramid(votes, 1, _CHANGE_PENALTY)
         needed = _CHANGE_GAIN + log(1.0 + len(leaves))
         for leaf in leaves:
-            (hits, basis), expected = leaf.hits, leaf.risk[0]
-            up, down = hits > 2 * expected + 1, hits < expected / 2 - 0.5
+            (hits, basis), (expected, quiet, pages) = leaf.hits, leaf.risk
+            up = hits > 2 * expected + 1
+            # A program that is held up for a moment has not changed.
+            down = hits < expected / 2 - 0.5 and quiet >= _QUIET_S * pages
             if not (up or down) or gain(hits, expected, basis) <= needed:
                 continue
             members = sentinels[leaf.first : leaf.end]
@@ -245,10 +250,15 @@ class Learner:
             for s in members:
                 all_hits += s.known.all_hits
                 all_risk += s.known.all_risk
+            if up:
+                # Around what is busier may lie memory that expected nothing and saw nothing.
+                own = votes[leaf.first : leaf.end]
+                busier = [i for i, vote in enumerate(own) if vote.hits[0] > vote.risk[0]]
+                members = members[busier[0] : busier[-1] + 1]
             for s in members:
-                own, risk = s.known.all_hits, s.known.all_risk
-                if up or (own >= 1 and own * (all_risk + _TINY) * 2 > all_hits * risk):
-                    _forget(s)
+                known, risk = s.known.all_hits, s.known.all_risk
+                if up or (known >= 1 and known * (all_risk + _TINY) * 2 > all_hits * risk):
+                    _forget(s, up=up)
             self.changes.append((members[0].place, members[-1].place))
 
     def _find_segments(self, sentinels: list[Sentinel]) -> None:
@@ -266,16 +276,17 @@ class Learner:
             segment.rated()
 
 
-def _vote(s: Sentinel, segment: Segment | None) -> tuple[float, float, float]:
+def _vote(s: Sentinel, segment: Segment | None) -> tuple[Numbers, Numbers]:
     """
-    Return hits, expected hits, and the hits that the expectation rests on; zeros: it abstains.
+    Return fresh hits and those that the expectation rests on; expected ones, fresh risk, pages.
 
+    All zeros: it abstains.
     A find in a segment that knows nothing of it is no change: it would be forgotten at once.
     """
     hits, risk = s.known.all_hits, s.known.all_risk
     sure = hits >= _SURE_HITS
     if not s.flags & READ or s.flags & BLIND or not (sure or risk >= _SURE_RISK * s.pages):
-        return 0.0, 0.0, 0.0
+        return [0.0, 0.0], _zeros()
     expected = 0.0
     for i in range(AGES):
         prior = hits / (risk + _TINY)
@@ -285,13 +296,26 @@ def _vote(s: Sentinel, segment: Segment | None) -> tuple[float, float, float]:
                 prior = (segment.sum.hits[i] + 0.5) / (segment.sum.risk[i] + 1)
         rate = (s.known.hits[i] + 0.5) / (s.known.risk[i] + 0.5 / (prior + 1e-9))
         expected += s.fresh.risk[i] * rate
-    return s.fresh.all_hits, expected, hits + 0.5
+    # Pages side by side are often accessed together: they are not so many witnesses.
+    weight = _WITNESSES / s.pages if s.pages > _WITNESSES else 1.0
+    return (
+        [s.fresh.all_hits * weight, (hits + 0.5) * weight],
+        [expected * weight, s.fresh.all_risk, float(s.pages)],
+    )
 
 
-def _forget(s: Sentinel) -> None:
-    """Fresh evidence goes too: it may be of before the change, and would dilute what follows."""
-    s.known, s.fresh = Evidence(), Evidence()
-    if s.touched and s.waited_s > _PROVISIONAL_WAIT_S:
+def _forget(s: Sentinel, *, up: bool) -> None:
+    """
+    Forget what is believed.
+
+    What is fresh is of since the clear. Long after it that may be of before the change, and would
+    dilute what follows; that nothing happened since is what has changed, if use has ended.
+    """
+    s.known = Evidence()
+    if not up or (s.touched and s.waited_s <= _PROVISIONAL_WAIT_S):
+        return
+    s.fresh = Evidence()
+    if s.touched:
         # One first access proves one access; only a sentinel that is armed again proves a rate.
         s.known.hits[1] = float(s.touched)
         s.known.risk[1] = s.pages * min(s.waited_s, _PROVISIONAL_RISK_S)
@@ -312,7 +336,7 @@ def _merged(segments: list[Segment]) -> list[Segment]:
     for _ in range(_MERGE_PASSES):
         gains = [
             a.sum.likelihood + b.sum.likelihood - a.sum.plus(b.sum).likelihood
-            for a, b in zip(segments, segments[1:], strict=False)
+            for a, b in pairwise(segments)
         ]
         kept: list[Segment] = []
         i = 0
