@@ -3,7 +3,7 @@
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 check:         ## format, lint, types, layers, spelling, pins
-	uv run .ci/pins.py --check && uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests README.md ARCHITECTURE.md CONTRIBUTING.md
+	uv run .ci/pins.py --check && uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests examples README.md ARCHITECTURE.md CONTRIBUTING.md
 pins:          ## pin every dependency to its newest version
 	uv run --no-project .ci/pins.py
 test:          ## fast tests: no root needed
@@ -25,4 +25,4 @@ coverage:      ## how much of the C core its tests run
 fuzz:          ## COUNT=10000 hostile inputs for every reader, of seed SEED=0; see tests/fuzz/harness.py
 	@bad=0; for f in tests/fuzz/fuzz_*.py; do uv run python $$f --count $(or $(COUNT),10000) --seed $(or $(SEED),0) || bad=1; done; exit $$bad
 bench:         ## all figures of benchmarks/README.md (root, about 45 minutes)
-	for b in cost accuracy slowdown weight programs schemes; do uv run python benchmarks/$$b.py || exit 1; done
+	for b in cost accuracy slowdown weight mappings programs schemes; do uv run python benchmarks/$$b.py || exit 1; done

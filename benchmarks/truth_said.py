@@ -20,6 +20,8 @@ from scheme_setup import status_bytes
 from isotherm.recording.reader import open_recording
 
 ISOTHERM = [sys.executable, "-m", "isotherm"]
+#: After so many seconds the first pass over all memory is over.
+WARM_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class Said:
     A report, read.
 
     idle: bytes by age in ns; ended_s: `time.monotonic` of when it stopped watching; lag_s: how
-    long before that the map of pages was summed up; cpu_share of one CPU, by the kernel's account
-    of the process, since it said that it began.
+    long before that the map of pages was summed up; cpu_share and later_share of one CPU, by the
+    kernel's account of the process, since it said that it began, and from WARM_S after that on.
     """
 
     curve: list[Point]
@@ -52,6 +54,7 @@ class Said:
     ended_s: float = 0.0
     lag_s: float = 0.0
     cpu_share: float | None = None
+    later_share: float | None = None
 
     def at(self, window_s: float) -> Point | None:
         """The point of this window, if there is one."""
@@ -106,13 +109,17 @@ class Watcher:
         else:
             raise SystemExit(f"isotherm did not start: {''.join(said)}")
         self.pid, self.begun_s = self._child.pid, time.monotonic()
-        self._cpu_ns = common.cpu_ns_of(self.pid)
+        self._cpu = self.spent()
         return self
 
-    def share(self) -> float:
-        """Of one CPU, since it began."""
-        spent = common.cpu_ns_of(self.pid) - self._cpu_ns
-        return spent / 1e9 / (time.monotonic() - self.begun_s)
+    def spent(self) -> tuple[float, float]:
+        """The moment, and CPU time of the process until then, in s."""
+        return time.monotonic(), common.cpu_ns_of(self.pid) / 1e9
+
+    def share(self, since: tuple[float, float] | None = None) -> float:
+        """Of one CPU since it began, or since what `spent` said."""
+        (from_s, had_s), (now_s, has_s) = since or self._cpu, self.spent()
+        return (has_s - had_s) / (now_s - from_s)
 
     def peak_bytes(self) -> int:
         return status_bytes(self.pid, "VmHWM")
@@ -155,6 +162,7 @@ class Recorded:
     at_end: Any
     document: dict[str, Any]
     cpu_share: float
+    later_share: float
     peak_bytes: int
 
 
@@ -165,14 +173,16 @@ def record(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "r.isotherm"
         with Watcher(pid, file, options) as watcher:
-            time.sleep(seconds)
-            share, peak = watcher.share(), watcher.peak_bytes()
+            time.sleep(min(WARM_S, seconds / 2))
+            warm = watcher.spent()
+            time.sleep(max(seconds - WARM_S, seconds / 2))
+            share, later, peak = watcher.share(), watcher.share(warm), watcher.peak_bytes()
             found = at_end() if at_end is not None else None
             ended = watcher.end()
         document = report(file)
         lag_s = ended - (as_of_s(file) or ended)
-    said = read(document, ended_s=ended, lag_s=lag_s, cpu_share=share)
-    return Recorded(said, found, document, share, peak)
+    said = read(document, ended_s=ended, lag_s=lag_s, cpu_share=share, later_share=later)
+    return Recorded(said, found, document, share, later, peak)
 
 
 def has_wss() -> bool:

@@ -82,6 +82,7 @@ def row(name: str, truth: Truth, said: Said | None) -> dict[str, Any]:
         "said resident": said.resident / MIB,
         "unknown": said.unknown / MIB,
         "cpu %": None if said.cpu_share is None else 100 * said.cpu_share,
+        "later cpu %": None if said.later_share is None else 100 * said.later_share,
     }
 
 
@@ -121,10 +122,14 @@ def spread(truths: Sequence[Truth]) -> float:
 
 @dataclass
 class Plan:
-    """windows_s: ascending; more_s: of a recording over the longest window."""
+    """
+    windows_s: ascending; more_s: of a recording over the longest window; repeat: how often the
+    witness measures before and after isotherm: what a program uses may go up and down.
+    """
 
     windows_s: tuple[float, ...]
     more_s: float
+    repeat: int = 1
     options: tuple[str, ...] = ()
 
 
@@ -135,7 +140,7 @@ def one(subject: Subject, plan: Plan, *, witness_only: bool) -> Iterator[dict[st
     Yields dicts of one key each: "set" (a row of working sets), "idle" (of ages), "raw".
     """
     time.sleep(SETTLE_S)
-    runs = [subject.truth(plan.windows_s)]
+    runs = [subject.truth(plan.windows_s) for _ in range(plan.repeat)]
     said, live, account = None, None, None
     if not witness_only:
         own = subject.schedule
@@ -150,7 +155,7 @@ def one(subject: Subject, plan: Plan, *, witness_only: bool) -> Iterator[dict[st
             common.progress("isotherm report has no curve: witnesses only")
         if truth_said.has_wss():
             live = truth_said.wss(subject.pid, plan.windows_s[-1] + plan.more_s, plan.options)
-    runs.append(subject.truth(plan.windows_s))
+    runs += [subject.truth(plan.windows_s) for _ in range(plan.repeat)]
     truths = united(runs)
     for truth in truths:
         yield {"set": {"by": "report", **row(subject.name, truth, said)}}

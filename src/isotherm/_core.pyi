@@ -23,6 +23,9 @@ CHECK_MISSED: Final[int]
 CHECK_UNOBSERVABLE: Final[int]
 CHECK_WAS_YOUNG: Final[int]
 MAPPING_SWEEPABLE: Final[int]
+AREA_VISIBLE: Final[int]
+AREA_HIDDEN: Final[int]
+MAPPING_LEFT_OUT: Final[int]
 FAIL_OTHER: Final[int]
 FAIL_PRIVILEGE: Final[int]
 FAIL_LOCKDOWN: Final[int]
@@ -304,8 +307,11 @@ class PageMap:
     def set_targets(self, ids: Buffer, /) -> None:
         """Replace the targets, u32 ids in the order of the source's."""
 
-    def set_areas(self, target: int, words: Buffer, stopped_ns: int = 0, /) -> None:
+    def set_areas(self, target: int, words: Buffer, /) -> None:
         """Tell a target's areas in order: u64 start, end, row | kind << 32 | flags << 40."""
+
+    def set_stopped(self, target: int, stopped_ns: int, stopped: bool, now_ns: int, /) -> None:
+        """Tell for how long in all a target stood still by now_ns, and whether it does."""
 
     def step(self, now_ns: int, /) -> int:
         """Do what is due and can be paid; return when to come again."""
@@ -339,6 +345,33 @@ class PageMap:
 
     def stats(self) -> PageMapStats: ...
     def close(self) -> None: ...
+
+class AddressMap:
+    """
+    The address map of a process as last read: struct address_map.
+
+    `read` and `parse` return whether it is another one than before. They raise OSError, EILSEQ for
+    a text that is none.
+    """
+
+    def read(self, tid: int, /) -> bool:
+        """Read /proc/TID/maps."""
+
+    def parse(self, text: Buffer, /) -> bool:
+        """Take a text for what would be read."""
+
+    def columns(self) -> tuple[array[int], array[int]]:
+        """Return start and end of each mapping, u64, and the number of its kind, u32."""
+
+    def kinds(self, first: int, /) -> list[bytes]:
+        """Return the kinds from number `first` on: b"rw-p fd:01 NAME"."""
+
+def mapping_words(bounds: Buffer, kinds: Buffer, words: Buffer, /) -> array[int]:
+    """
+    Return start, end and the word of the kind of each mapping that is wanted: address_words().
+
+    bounds, kinds: as of `AddressMap.columns`; words: u64 of each kind, or MAPPING_LEFT_OUT.
+    """
 
 class SimStats(TypedDict):
     reads: int
@@ -477,6 +510,9 @@ class Sentinels:
 
     def rescale(self, old_us: int, new_us: int, /) -> None:
         """Count ages in windows of another length."""
+
+    def set_stopped(self, still: Buffer, /) -> None:
+        """Tell of each target, a byte, whether it stands still."""
 
     def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None:
         """Note that somebody found pages of [start, end) young, and clears them."""
@@ -675,6 +711,13 @@ def advise(pidfd: int, advice: int, max_bytes: int, ranges: Buffer, /) -> bytes:
 
 def fault_in(pid: int, ranges: Buffer, /) -> int:
     """Read a byte of each page of the runs; returns of how many. See fault_in_pages()."""
+
+def coalesce(areas: Buffer, max_ranges: int, /) -> array[int]:
+    """
+    Return start and end of at most `max_ranges` ranges that hold all visible areas: coalesce.h.
+
+    areas: u64 start, end, flags (AREA_VISIBLE, AREA_HIDDEN) of each, in address order.
+    """
 
 class DamoJson:
     """Reads damo's records as they come; events are tuples that begin with their name."""

@@ -1,7 +1,7 @@
 """Time as a parameter: the same loop runs on the machine's clock or on a simulated one."""
 
 import time
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Clock(Protocol):
@@ -13,11 +13,21 @@ class Clock(Protocol):
     def wall_ns(self) -> int:
         """Return the time of day, in nanoseconds since 1970."""
 
-    def cpu_ns(self) -> int:
-        """Return the CPU time that the calling thread used, in nanoseconds."""
-
     def sleep_until(self, deadline_ns: int) -> int:
         """Sleep until `deadline_ns` and return how late it became, in nanoseconds."""
+
+
+@runtime_checkable
+class CpuClock(Protocol):
+    """A clock that knows of CPU time as well, as a simulation does: not this thread's own."""
+
+    def cpu_ns(self) -> int:
+        """Return the CPU time that was spent, in nanoseconds."""
+
+
+def cpu_ns_of(clock: Clock) -> int:
+    """Return the CPU time spent so far by who works by this clock, in nanoseconds."""
+    return clock.cpu_ns() if isinstance(clock, CpuClock) else time.thread_time_ns()
 
 
 class SystemClock:
@@ -28,9 +38,6 @@ class SystemClock:
 
     def wall_ns(self) -> int:
         return time.time_ns()
-
-    def cpu_ns(self) -> int:
-        return time.thread_time_ns()
 
     def sleep_until(self, deadline_ns: int) -> int:
         left = deadline_ns - time.monotonic_ns()
@@ -50,9 +57,6 @@ class VirtualClock:
 
     def wall_ns(self) -> int:
         return self._now
-
-    def cpu_ns(self) -> int:
-        return time.thread_time_ns()
 
     def sleep_until(self, deadline_ns: int) -> int:
         self._now = max(self._now, deadline_ns)

@@ -22,6 +22,7 @@ OTHERWISE = {
     "idle": {
         "analysis",
         "report",
+        "export",
         "schemefile",
         "schemes",
         "model",

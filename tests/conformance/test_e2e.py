@@ -91,6 +91,9 @@ class Timer:
     def now_ns(self):
         return self.ns
 
+    def cpu_ns(self):
+        return self.ns
+
 
 class ScenarioMetrics:
     """Free memory as the scenario has it: by time, or as an event set it."""

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from isotherm.targets.maps import target_ranges
 from isotherm.targets.processes import ProcessSet
-from isotherm.targets.ranges import target_ranges
 from support.waiting import wait_for
 
 SCRIPT = """

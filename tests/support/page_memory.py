@@ -3,7 +3,7 @@
 from array import array
 
 from isotherm import _core
-from isotherm.core.look import PageState
+from isotherm.core.look import HUGE, PageState
 from isotherm.model.ranges import PAGE
 
 ABSENT, OLD, YOUNG, UNSEEN = map(int, PageState)
@@ -48,30 +48,75 @@ class PageMemory:
                 found[page - first] = state
         return bytes(found)
 
+    def set_huge(self, block, state, target=0):
+        """Make a block one page, or the pages of a table."""
+        self.set(512 * block, 512, state & ~HUGE, target)
+        self.pages[target, BASE // PAGE + 512 * block] = state
+
     def clear(self, target, ranges):
         self.trace.append(("clear", self.now, target, tuple(ranges)))
         for start, end in ranges:
             for page in range(start // PAGE, end // PAGE):
-                if self.pages.get((target, page)) == YOUNG:
-                    self.pages[target, page] = OLD
+                self._clear(target, page)
         self.now += self.clear_ns
         return 0
 
+    def _clear(self, target, page):
+        state = self.pages.get((target, page), ABSENT)
+        if state & ~HUGE == YOUNG:
+            self.pages[target, page] = OLD | state & HUGE
 
-def words(*areas):
-    """Areas as `_core.PageMap` takes them: (first page after BASE, pages) each, in row 0."""
+
+class SharedMemory(PageMemory):
+    """Memory that can be cleared all at once, which `all_ns` says how long it takes; `refused`."""
+
+    def __init__(self, all_ns=0, refused=()):
+        super().__init__()
+        self.all_ns, self.refused = all_ns, refused
+        self.meanwhile = lambda target: None
+
+    def clear_all(self, target, kind):
+        self.trace.append(("clear all", self.now, target, kind))
+        if target in self.refused:
+            raise NotImplementedError
+        for whose, page in self.pages:
+            if whose == target:
+                self._clear(target, page)
+        self.now += self.all_ns
+        self.meanwhile(target)
+        return self.all_ns
+
+
+class Frames(PageMemory):
+    """Memory of which all targets have the same pages: what one clears is clear for all."""
+
+    frames_cleared = True
+
+    def read(self, target, start, end):
+        return super().read(0, start, end)
+
+    def clear(self, target, ranges):
+        return super().clear(0, ranges)
+
+
+def words(*areas, kind=0, rows=False):
+    """
+    Areas as `_core.PageMap` takes them: (first page after BASE, pages) each, anonymous or, as
+    kind 1, of files; in row 0, or in a row each.
+    """
     found = array("Q")
-    for first, count in areas:
-        found.extend((BASE + first * PAGE, BASE + (first + count) * PAGE, 0))
+    for row, (first, count) in enumerate(areas):
+        what = row * rows | kind << 32
+        found.extend((BASE + first * PAGE, BASE + (first + count) * PAGE, what))
     return found
 
 
-def page_map(memory, *areas, targets=1, share_ns=10**12):
+def page_map(memory, *areas, targets=1, share_ns=10**12, kind=0, rows=False):
     """A map of the areas of each of some targets, with CPU time in plenty."""
-    made = _core.PageMap(memory, now_ns=memory.now, share_ns=share_ns)
+    made = _core.PageMap(memory, now_ns=memory.now, share_ns=share_ns, stall_ns=SECOND)
     made.set_targets(array("I", range(targets)))
     for target in range(targets):
-        made.set_areas(target, words(*areas))
+        made.set_areas(target, words(*areas, kind=kind, rows=rows))
     return made
 
 

@@ -85,9 +85,10 @@ class SmallPattern:
             return False
         if self.kind == 1:
             nr = self.last - self.first
-            swept = range(int(begin * nr) + (begin > 0), int(end * nr) + 1)
-            if len(swept) >= nr:
+            if end - begin >= 1:
                 return any(self.level(page) for page in inside)
+            until = [int(at) * nr + int((at - int(at)) * nr) for at in (begin, end)]
+            swept = range(until[0] + (begin > 0), until[1] + 1)
             touched = {place % nr for place in swept}
             return any(self.level(p) and p - self.first in touched for p in inside)
         weight = sum(self.weight(page) for page in inside)

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from isotherm.clock import VirtualClock
+from isotherm.clock import SystemClock, VirtualClock, cpu_ns_of
 from isotherm.core.monitor import Monitor
 from isotherm.core.ops import Ops
 
@@ -37,3 +37,19 @@ def test_what_the_reader_does_is_not_a_cost_of_monitoring(native):
                 break
             burn(burnt_ns)
     assert 0 < costs[1] < burnt_ns
+
+
+def test_a_clock_without_cpu_time_stands_for_this_thread():
+    class Bare:
+        def now_ns(self):
+            return 5
+
+        def wall_ns(self):
+            return 5
+
+        def sleep_until(self, deadline_ns):
+            return 0
+
+    before = time.thread_time_ns()
+    assert before <= cpu_ns_of(Bare()) <= time.thread_time_ns()
+    assert cpu_ns_of(SystemClock()) >= before

@@ -5,6 +5,7 @@ from array import array
 
 import pytest
 
+from isotherm.core.look import HUGE
 from isotherm.model.ranges import PAGE
 from support.page_memory import (
     BASE,
@@ -150,6 +151,82 @@ def test_pages_that_come_and_go_are_no_pages_in_between():
     memory.set(5, 1, YOUNG)
     run(made, memory, 30 * SECOND)
     assert ages(made, 5)[0][3] < ages(made, 6)[0][3]
+
+
+def test_time_in_which_a_target_stood_still_is_in_no_age():
+    memory = PageMemory()
+    memory.set(0, 512, YOUNG)
+    made = page_map(memory, (0, 512))
+    run(made, memory, 3 * SECOND)
+    memory.set(0, 1, YOUNG)
+    run(made, memory, SECOND)
+    before = ages(made, 0, 2)
+    for stood in range(1, 21):
+        memory.now += SECOND
+        made.set_stopped(0, stood * SECOND, True, memory.now)
+        made.step(memory.now)
+    made.look(0, BASE, BASE + PAGE)
+    assert ages(made, 0, 2) == before
+    made.set_stopped(0, 20 * SECOND, False, memory.now)
+    run(made, memory, 10 * SECOND)
+    assert [WINDOWS[age[3] - 1] for age in ages(made, 0, 2)] == [10 * SECOND] * 2
+
+
+def test_a_map_of_what_stands_still_has_nothing_to_do():
+    memory = PageMemory()
+    memory.set(0, 512, YOUNG)
+    made = page_map(memory, (0, 512))
+    run(made, memory, 3 * SECOND)
+    made.set_stopped(0, 0, True, memory.now)
+    memory.trace.clear()
+    steps = 0
+    until = memory.now + 10 * SECOND
+    while memory.now < until:
+        memory.now, steps = made.step(memory.now), steps + 1
+    assert steps <= 25
+    assert len(memory.trace) <= 25
+
+
+def test_a_huge_page_in_two_areas_counts_once():
+    memory = PageMemory()
+    memory.set_huge(0, YOUNG | HUGE)
+    made = page_map(memory, (0, 100), (100, 50), (300, 212), rows=True)
+    run(made, memory, 2 * SECOND)
+    rows, _ = made.sum(3, WINDOWS, array("Q"))
+    assert [(row[0], row[3][0] // PAGE) for row in rows] == [(0, 100), (1, 50), (2, 212)]
+    runs = made.runs(0, SECOND, SECOND, 9)
+    assert sum(runs[2::6]) == 362 * PAGE
+
+
+def test_pages_that_become_one_are_as_what_was_used_last():
+    memory = PageMemory()
+    memory.set_huge(0, YOUNG)
+    made = page_map(memory, (0, 512))
+    run(made, memory, 10 * SECOND)
+    memory.set(3, 1, YOUNG)
+    run(made, memory, SECOND)
+    made.look(0, BASE, BASE + PAGE)
+    before = ages(made, 3)
+    memory.set_huge(0, OLD | HUGE)
+    made.look(0, BASE, BASE + PAGE)
+    assert ages(made, 3) == before == ages(made, 4)
+
+
+@pytest.mark.parametrize("state", [OLD, YOUNG])
+def test_one_page_made_of_some_that_nobody_saw_is_not_idle(state):
+    memory = PageMemory()
+    memory.set_huge(0, YOUNG)
+    memory.set(7, 1, UNSEEN)
+    made = page_map(memory, (0, 512))
+    run(made, memory, 10 * SECOND)
+    assert ages(made, 8)[0][3] >= WINDOWS.index(5 * SECOND)
+    memory.set_huge(0, state | HUGE)
+    made.look(0, BASE, BASE + PAGE)
+    low, _, high, idle = ages(made, 0)[0]
+    assert (high, idle) == (0, 0)
+    assert low == (len(WINDOWS) if state == OLD else low)
+    run(made, memory, 20 * SECOND)
+    assert ages(made, 0)[0][3] >= WINDOWS.index(5 * SECOND)
 
 
 @pytest.mark.parametrize("every_ms", [5, 130, 230])

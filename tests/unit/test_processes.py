@@ -8,8 +8,8 @@ import pytest
 
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError, TargetGoneError
 from isotherm.kernel import procfs
+from isotherm.targets.maps import target_ranges
 from isotherm.targets.processes import ProcessSet
-from isotherm.targets.ranges import target_ranges
 from support.waiting import wait_for
 
 

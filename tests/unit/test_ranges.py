@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from isotherm.model.ranges import Range
 from isotherm.model.target import Mapping
+from isotherm.targets.maps import target_ranges
 from isotherm.targets.processes import ProcessSet
-from isotherm.targets.ranges import coalesce, target_ranges, why_unobservable
+from isotherm.targets.ranges import coalesce, why_unobservable
 from support.waiting import wait_for
 
 

@@ -90,6 +90,15 @@ def test_how_shared_memory_was_seen_and_what_that_cost(run):
     assert "--shared" not in run(replace(BLIND, shared_by="page_idle"))
 
 
+def test_that_a_target_stood_still_is_said_before_the_ages(run):
+    out = lines(run(replace(USE, stopped_ns=7_000_000_000)))
+    assert out[1] == (
+        " stood still   a target for 7s of 30s, stopped or frozen: in no age or window"
+    )
+    assert "stood still" not in run(replace(USE, stopped_ns=0))
+    assert "stood still" not in run(replace(USE, stopped_ns=None))
+
+
 def test_a_coarse_map_says_so_first(run):
     out = lines(run(replace(USE, exact=False)))
     assert out[1] == " coarse        only the used share of each mapping is known, not which pages"

@@ -84,8 +84,22 @@ def by_mapping(
     mappings are holes and not counted; regions of a target without a map are named `UNKNOWN`.
     Known unobservable ranges count as unobservable bytes of their mapping.
     """
+    found: dict[str, list[Heat]] = {}
+    for (_, name), heat in by_target(snapshot, mappings, long_idle_ns=long_idle_ns).items():
+        found.setdefault(name, []).append(heat)
+    heats = [total(parts_of, name) for name, parts_of in found.items()]
+    return sorted(heats, key=lambda heat: (-heat.size, heat.name))
+
+
+def by_target(
+    snapshot: Snapshot,
+    mappings: MappingOf[int, Sequence[Mapping]],
+    *,
+    long_idle_ns: int = 10_000_000_000,
+) -> dict[tuple[int, str], Heat]:
+    """Return the same for each target, by its id and the mapping name, in no order."""
     maps = {id_: sorted(entries, key=lambda m: m.start) for id_, entries in mappings.items()}
-    found: dict[str, Heat] = {}
+    found: dict[tuple[int, str], Heat] = {}
     for id_, region in _all_regions(snapshot):
         long = idle_ns(region, snapshot.aggr_us) >= long_idle_ns
         if maps.get(id_):
@@ -96,10 +110,10 @@ def by_mapping(
         else:
             shares = [(UNKNOWN, region.size, False)]
         for name, size, shared in shares:
-            heat = found.setdefault(name, Heat(name))
+            heat = found.setdefault((id_, name), Heat(name))
             used = snapshot.used_bytes if snapshot.shares else None
             heat.add(region, size, snapshot.max_nr_accesses, long=long, shared=shared, used=used)
-    return sorted(found.values(), key=lambda heat: (-heat.size, heat.name))
+    return found
 
 
 def _all_regions(snapshot: Snapshot) -> Iterator[tuple[int, Region]]:

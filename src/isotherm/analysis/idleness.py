@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from isotherm.analysis.page_use import Ages, Idle
 from isotherm.model.snapshot import Region, Snapshot
 
 #: Bounds of `idle_ages`, in ns.
@@ -48,3 +49,21 @@ def idle_ages(
             bucket = bisect_right(bounds_ns, idle_ns(region, snapshot.aggr_us))
             sizes[bucket] += max(0, region.size - region.unobservable)
     return list(zip((0, *bounds_ns), sizes, strict=True))
+
+
+def ages_of_regions(snapshot: Snapshot | None) -> Ages:
+    """
+    Return what was monitored by how long its regions were not accessed.
+
+    snapshot: the last one, None without any. What could not be observed is unknown.
+    """
+    if snapshot is None:
+        return Ages(0, 0, ())
+    bars = idle_ages(snapshot)
+    left, ages = 0, []
+    for age, size in reversed(bars[1:]):
+        left += size
+        ages.append(Idle(age, left, size))
+    unknown = snapshot.unobservable_bytes
+    inside = sum(snapshot.columns.unobservable)
+    return Ages(max(0, snapshot.monitored_bytes - inside - left), unknown, tuple(reversed(ages)))

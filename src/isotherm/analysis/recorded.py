@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
+from typing import Any, cast, overload
 
 from isotherm.analysis.heatmap import Heatmap, heatmap
+from isotherm.analysis.idleness import ages_of_regions
+from isotherm.analysis.page_use import Ages
+from isotherm.analysis.page_use import idle_ages as ages_of_pages
 from isotherm.analysis.summary import Summary, summarize
 from isotherm.analysis.use_windows import EqualWindows, WindowUse, equal_windows, window_use
 from isotherm.analysis.wss import WorkingSets, working_sets
+from isotherm.errors import BadValueError, NotSupportedError, shown
 from isotherm.model.snapshot import Snapshot
+from isotherm.recording.flat import Readable, flat_stream
 from isotherm.recording.reader import Recording
+from isotherm.units import duration_ns, format_duration, format_size
 
 
 class _Readable:
@@ -27,16 +35,85 @@ class AnalysedRecording(Recording):
     """
     A `Recording` with the usual analyses.
 
-    They take what can be read of a damaged recording; `damage` tells afterwards.
+    They take what can be read of a damaged recording; `damage` tells afterwards. In a notebook it
+    shows itself as a heat map; to Arrow, DuckDB, Polars and pandas it is a table with a row for
+    each region of each window (`to_arrow`).
     """
 
-    def wss(self, *, min_access_percent: float = 0) -> WorkingSets:
-        """Return the working set sizes of all windows (`analysis.wss`)."""
-        return working_sets(self.readable(), min_access_percent)
+    def __repr__(self) -> str:
+        size = format_size(self.nbytes)
+        return f"<isotherm recording {shown(str(self.path))}: {_of_whom(self)}, {size}>"
 
-    def heatmap(self, columns: int, rows: int, *, target_id: int | None = None) -> Heatmap:
+    def _repr_html_(self) -> str:
+        from isotherm.analysis.notebook import html_of
+
+        return html_of(self)
+
+    @overload
+    def wss(self, *, window: None = None, min_access_percent: float = 0) -> WorkingSets: ...
+    @overload
+    def wss(self, *, window: float | str, min_access_percent: float = 0) -> EqualWindows: ...
+    def wss(
+        self, *, window: float | str | None = None, min_access_percent: float = 0
+    ) -> WorkingSets | EqualWindows:
+        """
+        Return working set sizes, with `percentiles` and `mean`.
+
+        window: "1s", or seconds: of windows of this length, counted page by page
+        (`analysis.use_windows`); without it of the windows that were recorded, counted by whole
+        regions (`analysis.wss`), and of those only what was accessed in at least
+        `min_access_percent` of the samples. Raises `BadValueError` for a window where no map of
+        pages was kept.
+        """
+        if window is None:
+            return working_sets(self.readable(), min_access_percent)
+        if min_access_percent:
+            raise BadValueError("pages have no access rate: window= or min_access_percent=")
+        found = self.equal_windows(duration_ns(window))
+        if not len(found):
+            raise BadValueError(
+                f"no window of {format_duration(found.window_ns)} is known page by page",
+                hint="without window= it is the windows that were recorded",
+            )
+        return found
+
+    def ages(self) -> Ages:
+        """
+        Return what is in memory by how long it was not used, as of the end.
+
+        By pages where a map of them was kept, else by regions (`analysis.idleness`).
+        """
+        summary = self.summary()
+        if summary.use is not None:
+            return ages_of_pages(summary.use)
+        return ages_of_regions(summary.last)
+
+    def heatmap(
+        self, columns: int = 60, rows: int = 24, *, target_id: int | None = None
+    ) -> Heatmap:
         """Return heat by address and time (`analysis.heatmap`)."""
         return heatmap(_Readable(self), columns, rows, target_id=target_id)
+
+    def to_arrow(self) -> Any:
+        """
+        Return what is readable as a `nanoarrow.ArrayStream`: a row for each region of a window.
+
+        Columns: docs/recording-format.md. Batches are made as they are asked for. Raises
+        `NotSupportedError` without nanoarrow.
+        """
+        try:
+            nanoarrow = cast("Any", importlib.import_module("nanoarrow"))
+        except ImportError as err:
+            raise NotSupportedError(
+                "Arrow's interface is made by nanoarrow, which is not installed",
+                hint="pip install 'isotherm[arrow]'",
+            ) from err
+        stream = Readable(flat_stream(self.readable()))
+        return nanoarrow.ArrayStream.from_readable(stream)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Export `to_arrow` by the Arrow PyCapsule interface."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def summary(self) -> Summary:
         """Return the numbers of `isotherm report`."""
@@ -49,6 +126,15 @@ class AnalysedRecording(Recording):
     def window_use(self, start_ns: int, end_ns: int) -> WindowUse:
         """Return the working set of a window, times of day, by pages (`analysis.use_windows`)."""
         return window_use(self.readable(), start_ns, end_ns)
+
+
+def _of_whom(recording: Recording) -> str:
+    """Return whose memory it is, and how much there is of it: as quickly as it can be told."""
+    first = recording.first()
+    targets = () if first is None else first.targets
+    names = [shown(target.title, 30) for target in targets[:3]]
+    more = [f"{len(targets) - 3} more"] if len(targets) > 3 else []
+    return f"{', '.join(names + more) or 'of nobody'}, {len(recording)} snapshots"
 
 
 def open_recording(path: str | os.PathLike[str]) -> AnalysedRecording:

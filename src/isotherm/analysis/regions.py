@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from isotherm.analysis.extent import no_such_target
@@ -51,7 +51,7 @@ def window_regions(
     that was never seen, or not in that window.
     """
     chosen: Snapshot | None = None
-    mappings: dict[int, tuple[Mapping, ...]] = {}
+    mappings: dict[int, Sequence[Mapping]] = {}
     targets: dict[int, Target] = {}
     begin, end = None, 0
     for snapshot in snapshots:
@@ -85,7 +85,7 @@ def window_regions(
 
 
 def _named(
-    snapshot: Snapshot, mappings: dict[int, tuple[Mapping, ...]], target_id: int | None
+    snapshot: Snapshot, mappings: dict[int, Sequence[Mapping]], target_id: int | None
 ) -> list[NamedRegion]:
     maps = {id_: sorted(entries, key=lambda m: m.start) for id_, entries in mappings.items()}
     found = []

@@ -47,7 +47,7 @@ class Summary:
     where: Extent
     last: Snapshot | None
     targets: tuple[Target, ...]
-    mappings: dict[int, tuple[Mapping, ...]]
+    mappings: dict[int, Sequence[Mapping]]
     what: list[Heat]
     idle_after_ns: int
     watched_ns: int
@@ -150,7 +150,7 @@ class _Collector:
     checks: int | None = 0
     missed: int = 0
     last: Snapshot | None = None
-    mappings: dict[int, tuple[Mapping, ...]] = field(default_factory=dict)
+    mappings: dict[int, Sequence[Mapping]] = field(default_factory=dict)
     where: Extent = field(default_factory=Extent)
     wss: WssCollector = field(default_factory=WssCollector)
     sample_us: tuple[int, int] = (0, 0)

@@ -143,6 +143,8 @@ class IdleLook(ProcessLook):
 class IdleBulk:
     """The face of `IdleLook` for whole stretches: a `core.look.Bulk`."""
 
+    frames_cleared: ClassVar[bool] = True
+
     def __init__(self, look: IdleLook) -> None:
         self._look = look
 

@@ -27,8 +27,10 @@ COMMANDS = {
     "record": "Record the access pattern of processes, or of a command.",
     "apply": "Apply schemes to processes: page out what is cold, and so on.",
     "import": "Make a recording of a record of damo, or of perf script.",
+    "export": "A recording as Parquet, pprof, Perfetto, flame graph, damo, CSV.",
     "wss": "How much memory is used within 0.1 s, 1 s, 10 s ...: watched live.",
     "report": "What a recording says: summary, regions, heatmap, wss, info.",
+    "simulate": "Try a policy on a simulated machine of any size, beside the truth.",
     "scheme": "Check, convert and explain scheme files; list the presets.",
 }
 

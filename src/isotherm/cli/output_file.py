@@ -13,23 +13,27 @@ STDOUT = Path("-")
 
 
 def check_output(
-    output: Path | None, *, force: bool, example: str = "isotherm record -o - ..."
+    output: Path | None,
+    *,
+    force: bool,
+    what: str = "a recording",
+    example: str = "isotherm record -o - ...",
 ) -> None:
     """
     Raise `BadValueError` for a file that is not to be written.
 
-    example: a command that writes to the standard output.
+    what: is to be written; example: a command that writes to the standard output.
     """
     if output == STDOUT:
         if sys.stdout.isatty():
             raise BadValueError(
-                "a recording is no text: it would garble the terminal",
+                f"{what} is no text: it would garble the terminal",
                 hint=f"{example} > FILE, or a pipe",
             )
     elif output is not None and not force and os.path.lexists(output):
         raise BadValueError(f"{output} exists already", hint="another -o, or --force")
     elif output is not None and not os.path.isdir(output.parent):  # noqa: PTH112 - of any length
         raise OutputError(
-            f"cannot write recording {output}: there is no such directory",
+            f"cannot write {what.removeprefix('a ')} {output}: there is no such directory",
             hint="create the directory first",
         )

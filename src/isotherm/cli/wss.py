@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class WatchSink:
         self._backend = ""
         self._use: PageUse | None = None
         self._targets: tuple[Target, ...] = ()
-        self._mappings: dict[int, tuple[Mapping, ...]] = {}
+        self._mappings: dict[int, Sequence[Mapping]] = {}
         self._swap_free: int | None = None
         self._cpu, self._began = time.process_time(), time.monotonic()
         self._covered_ns: int | None = None

@@ -68,7 +68,7 @@ class TargetRanges:
 
     target: Target
     ranges: tuple[Range, ...]
-    mappings: tuple[Mapping, ...] = ()
+    mappings: Sequence[Mapping] = ()
     unobservable: tuple[Unobservable, ...] = ()
 
 
@@ -83,6 +83,10 @@ class PageState(IntEnum):
     UNOBSERVABLE = 3
 
 
+#: Beside the `PageState` of the first page of 2 MiB, aligned: they are one page, of that state.
+HUGE = 4
+
+
 class Bulk(Protocol):
     """
     Reads stretches of memory page by page, and clears them: the face of a Look for maps of pages.
@@ -90,6 +94,11 @@ class Bulk(Protocol):
     It shares the accessed bits with samples: what one of them clears is old for the other, until
     it is used. Called from the thread that samples; a target is told by its index in the last
     `Look.targets()`.
+
+    Two members may be missing. `frames_cleared`, False if it is: whether `clear` reaches all who
+    map a page, so that one target's is the other's. `clear_all(target, kind)`: clears all of a
+    target that is anonymous, 0, or not, 1, whoever maps it too, and returns for how many ns page
+    faults of it may have waited; raises `NotImplementedError` if it cannot.
     """
 
     def read(self, target: int, start: int, end: int) -> bytes:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from isotherm.clock import Clock, SystemClock
+from isotherm.clock import Clock, SystemClock, cpu_ns_of
 from isotherm.core.act import Act, CountOnly
 from isotherm.core.damon.profile import ProfileName, profile_of
 from isotherm.core.look import Look, TargetRanges
+from isotherm.core.map_beside import MapBeside
 from isotherm.core.overhead import Governor
-from isotherm.core.page_map import PageMap, RunMap
+from isotherm.core.page_map import PageMap
 from isotherm.core.policies import DEFAULT, policy_named
 from isotherm.core.policy import PolicyFactory, RngKind, Setting
 from isotherm.core.schedule import Due, Schedule, left_window_bp, tuned
@@ -24,7 +24,7 @@ from isotherm.model.attrs import Attrs
 from isotherm.model.page_use import PageUse
 from isotherm.model.scheme import Scheme
 from isotherm.model.scheme_state import SchemeState
-from isotherm.model.snapshot import LEAST_USED_US, Columns, Cost, Snapshot
+from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping
 
 #: A control call, and the count of passed samples from which on it is due.
@@ -33,8 +33,6 @@ _Control = tuple[int, Callable[[], None]]
 _REST_NS = 100_000_000
 #: By so much a window may end after its time, if half of it is over.
 _GRACE_NS = 500_000_000
-#: What a map of pages knew so long ago is told once more at the end.
-_NEWS_NS = 1_000_000_000
 
 
 class Monitor:
@@ -94,11 +92,9 @@ class Monitor:
         self._schedule = Schedule(self._attrs)
         self._schemes = schemes
         self._governor = governor
-        self._page_map = page_map
-        self._map_due_ns = 0
-        self._used_at_ns = 0
+        self._map = MapBeside(page_map, self._clock)
         self._targets: dict[int, TargetRanges] = {}
-        self._mappings: dict[int, tuple[Mapping, ...]] = {}
+        self._mappings: dict[int, Sequence[Mapping]] = {}
         self._mappings_changed = False
         self._control: list[_Control] = []
         self._stopping = False
@@ -125,7 +121,7 @@ class Monitor:
             due = schedule.latch()
             if not self._wait_for_schemes(until_ns) or not self._sample(due, until_ns):
                 break
-            self._step_map()
+            self._map.step()
             window_ended = schedule.sis >= due.aggr
             if window_ended:
                 policy.end_window(self._attrs)
@@ -134,11 +130,11 @@ class Monitor:
             if window_ended:
                 self._tune(due)
                 schedule.end_window(due, self._attrs)
-                snapshot = self._publish(policy.columns(), self._map_use(until_ns))
-                given_ns = self._clock.cpu_ns()
+                snapshot = self._publish(policy.columns(), self._use(until_ns))
+                given_ns = cpu_ns_of(self._clock)
                 yield snapshot
                 # What the reader does with a snapshot is not a cost of monitoring.
-                self._cpu_ns += self._clock.cpu_ns() - given_ns
+                self._cpu_ns += cpu_ns_of(self._clock) - given_ns
                 policy.begin_window(self._attrs)
             if schedule.sis >= due.update:
                 schedule.end_update(self._attrs)
@@ -202,7 +198,7 @@ class Monitor:
         """
         if self._schemes is not None:
             thread_cpu_ns -= self._schemes.take_acted_ns()
-        if self._governor is None or self.look.warming_up() or self._map_warms_up():
+        if self._governor is None or self.look.warming_up() or self._map.warms_up():
             return
         changed = self._governor.observe(snapshot, max(0, thread_cpu_ns), self._attrs)
         if changed is not None:
@@ -233,8 +229,7 @@ class Monitor:
             self._closed = True
             with ExitStack() as stack:
                 stack.callback(self.look.close)
-                if self._page_map is not None:
-                    stack.callback(self._page_map.close)
+                stack.callback(self._map.close)
                 if not self._looks_and_acts:
                     stack.callback(self._act.close)
 
@@ -252,7 +247,7 @@ class Monitor:
     # The steps, in their order.
 
     def _start(self) -> None:
-        self._cpu_ns = self._clock.cpu_ns()
+        self._cpu_ns = cpu_ns_of(self._clock)
         self.policy.begin(self._look_for_targets(), self._attrs)
         if self._schemes is not None:
             self._schemes.begin(self._attrs, self._schedule.sis)
@@ -298,8 +293,8 @@ class Monitor:
             if not left:
                 return False
             at.append(self._schedule.sis + left)
-        if self._page_map is not None:
-            at.append(self._schedule.sis + self._ticks_to_map())
+        if (ticks := self._map.ticks(self._attrs.sample_us)) is not None:
+            at.append(self._schedule.sis + ticks)
         until = min(due.aggr, due.update, *at)
         try:
             self._schedule.sis += self.policy.sample(
@@ -321,39 +316,19 @@ class Monitor:
         sample_ns, aggr_ns = self._attrs.sample_us * 1000, self._attrs.aggr_us * 1000
         return max(sample_ns, aggr_ns // 20, min(aggr_ns // 2, _GRACE_NS))
 
-    def _ticks_to_map(self) -> int:
-        """Return after how many ticks the map of pages has something to do; 1 at least."""
-        left_ns, sample_ns = self._map_due_ns - self._clock.now_ns(), self._attrs.sample_us * 1000
-        return max(1, -(-left_ns // sample_ns))
-
-    def _step_map(self) -> None:
-        """Let the map work: between two ticks, when no sample waits for what becomes of it."""
-        if self._page_map and self._clock.now_ns() >= self._map_due_ns:
-            self._map_due_ns = self._page_map.step()
-
-    def _map_warms_up(self) -> bool:
-        return self._page_map is not None and not self._page_map.covered()
-
-    def _used_ns(self) -> int:
-        """Return within which time pages count as used: a window, but not less than a second."""
-        return 1000 * max(LEAST_USED_US, self._attrs.aggr_us)
-
-    def _map_use(self, until_ns: int | None) -> PageUse | None:
-        """Return what the map of pages knows if it is time; it is if this may be the end."""
-        if self._page_map is None:
-            return None
-        if until_ns is not None:
-            left_ns = until_ns - self._clock.now_ns()
-            if left_ns < 2 * self._attrs.aggr_us * 1000:
-                return self._page_map.sum()
-        return self._page_map.take()
+    def _use(self, until_ns: int | None) -> PageUse | None:
+        """Return what the map of pages knows if it is time; it is if this is the end."""
+        # No other window fits in: see _ticks_until().
+        left_ns = None if until_ns is None else until_ns - self._clock.now_ns()
+        last = left_ns is not None and left_ns + self._grace_ns() < self._attrs.aggr_us * 1000
+        return self._map.take(last=last)
 
     def _last_use(self) -> Iterator[Snapshot]:
         """Give what the map of pages knows when all is stopped, if that is news; no regions."""
-        if self._page_map is None or not self._stopping or not self.look.alive():
-            return
-        if self._index and self._clock.now_ns() - self._used_at_ns > _NEWS_NS:
-            yield self._publish(Columns(), self._page_map.sum())
+        if self._index and self._stopping and self.look.alive():
+            use = self._map.news()
+            if use is not None:
+                yield self._publish(Columns(), use)
 
     def _run_control_calls(self) -> None:
         for call in [call for call in self._control if call[0] <= self._schedule.sis]:
@@ -387,11 +362,9 @@ class Monitor:
 
     def _publish(self, columns: Columns, use: PageUse | None) -> Snapshot:
         started, self._window_start_ns = self._window_start_ns, self._clock.wall_ns()
-        cpu_ns, self._cpu_ns = self._cpu_ns, self._clock.cpu_ns()
+        cpu_ns, self._cpu_ns = self._cpu_ns, cpu_ns_of(self._clock)
         if use is not None:
-            self._used_at_ns = use.monotonic_ns
-        if use is not None and columns.used is None and isinstance(self._page_map, RunMap):
-            columns = replace(columns, used=self._page_map.used_in(columns, self._used_ns()))
+            columns = self._map.with_used(columns, self._attrs.aggr_us)
         snapshot = Snapshot(
             index=self._index,
             start_ns=started,
@@ -406,6 +379,7 @@ class Monitor:
             mappings=self._mappings if self._mappings_changed else None,
             schemes=self._schemes.take_states() if self._schemes is not None else (),
             monotonic_ns=self._clock.now_ns(),
+            running_ns=None if use is None else use.running_ns,
             page_use=use,
             shares=self.look.whole_mappings,
         )
@@ -420,8 +394,7 @@ class Monitor:
         if mappings != self._mappings:
             self._mappings = mappings
             self._mappings_changed = True
-        if self._page_map is not None:
-            self._page_map.update(self.targets)
+        self._map.update(self.targets)
         return self.targets
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Sequence
+from operator import sub
 
 from isotherm import _core
 from isotherm.clock import Clock
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
+from isotherm.core.running_time import RunningTime
 from isotherm.errors import TargetGoneError
 from isotherm.kernel.pages.pagemap import next_populated, opened
+from isotherm.model.mappings import Mappings
 from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRow
 from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
@@ -34,6 +38,8 @@ _MOST_ROWS = 500
 _OTHERS = "(others)"
 _ANON, _FILE = 0, 1
 _PRIVATE_FILE, _KEPT = 1, 2
+#: Told of mappings that have no pages, and of those that only may if they are not too large.
+_NO_PAGES, _RESERVED = _core.MAPPING_LEFT_OUT, 1 << 62
 
 
 #: What has its own face for the map in C.
@@ -46,6 +52,9 @@ class _TimedBulk:
     def __init__(self, bulk: Bulk, clock: Clock) -> None:
         self.read = bulk.read
         self.clear = bulk.clear
+        self.frames_cleared = getattr(bulk, "frames_cleared", False)
+        if hasattr(bulk, "clear_all"):
+            self.clear_all = bulk.clear_all
         self.now_ns = clock.now_ns
 
 
@@ -79,9 +88,10 @@ class NativePageMap:
         self._nodes = array("Q", [word for node in nodes for word in node])
         self._scope = union(scope)
         self._shared_by = shared_by
-        self._rows: list[tuple[int, str, Kind]] = []
+        self._ids: list[int] = []
+        self._rows = _Rows()
         self._sum_due_ns = 0
-        self._maps: list[tuple[int, tuple[Mapping, ...], tuple[Range, ...]]] = []
+        self._told: dict[int, tuple[Sequence[Mapping], bool]] = {}
         self._core = _core.PageMap(
             source if isinstance(source, _NATIVE) else _TimedBulk(source, clock),
             now_ns=self._began_ns,
@@ -89,21 +99,32 @@ class NativePageMap:
             first_ns=int(first * 1e9),
             stall_ns=stall_ns,
         )
+        self._running = RunningTime(share, self._core.set_stopped)
+        self._core_due_ns = 0
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
-        self._core.set_targets(array("I", [known.target.id for known in targets]))
-        maps = [(known.target.id, known.mappings, known.ranges) for known in targets]
-        vast = any(one.size > _VAST for _, mappings, _ in maps for one in mappings)
-        if maps == self._maps and not vast:
-            return
-        self._maps = maps
-        rows: dict[tuple[int, str, Kind], int] = {}
+        ids = [known.target.id for known in targets]
+        self._core.set_targets(array("I", ids))
+        self._running.follow(targets)
+        if ids != self._ids or self._rows.crowded:
+            self._ids, self._rows, self._told = ids, _Rows(), {}
         for index, known in enumerate(targets):
-            self._core.set_areas(index, self._areas(index, known, rows))
-        self._rows = list(rows)
+            mappings = known.mappings or _standing_for(known.ranges)
+            before, vast = self._told.get(index, (None, False))
+            if before == mappings and not vast:
+                continue
+            areas, vast = self._areas(index, known.target.pid, Mappings.of(mappings))
+            self._told[index] = mappings, vast
+            self._core.set_areas(index, areas)
 
     def step(self) -> int:
-        return self._core.step(self._clock.now_ns())
+        now_ns = self._clock.now_ns()
+        if looks := now_ns >= self._running.due_ns:
+            self._running.look(now_ns)
+        if not looks or now_ns >= self._core_due_ns:
+            self._core_due_ns = self._core.step(now_ns)
+            self._running.settle(self._clock.now_ns())
+        return min(self._core_due_ns, self._running.due_ns)
 
     def covered(self) -> bool:
         return self._core.covered()
@@ -115,9 +136,11 @@ class NativePageMap:
 
     def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
+        self._running.look(now_ns)
         watched_ns = max(1, now_ns - self._began_ns)
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
-        found, cost_ns = self._core.sum(len(self._rows), array("Q", windows), self._nodes)
+        found, cost_ns = self._core.sum(len(self._rows.keys), array("Q", windows), self._nodes)
+        self._running.settle(self._clock.now_ns())
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         stats = self._core.stats()
@@ -130,6 +153,7 @@ class NativePageMap:
             if stats["by_rounds"] and not self._shared_by
             else self._shared_by,
             held_ns=stats["held_ns"],
+            stopped_ns=self._running.stopped_ns,
         )
 
     def ages(self, target: int, start: int, end: int) -> bytes:
@@ -140,7 +164,9 @@ class NativePageMap:
         was used, and of how many of them it surely was idle. All four are 0xff where there is no
         page, 0xfe where its use is not seen, 0xfd where nobody looked yet.
         """
+        self._running.look(self._clock.now_ns())
         self._core.look(target, start, end)
+        self._running.settle(self._clock.now_ns())
         return self._core.ages(target, start, end, array("Q", WINDOWS_NS))
 
     def runs(self, target: int, soon_ns: int, used_ns: int, most: int) -> list[Run]:
@@ -172,35 +198,46 @@ class NativePageMap:
     def close(self) -> None:
         self._core.close()
 
-    def _areas(
-        self, index: int, known: TargetRanges, rows: dict[tuple[int, str, Kind], int]
-    ) -> array[int]:
-        words, first = array("Q"), len(rows)
-        for mapping in _followed(known):
-            kind = kind_of(mapping)
-            key = (index, mapping.title, kind)
-            if key not in rows and len(rows) - first >= _MOST_ROWS:
-                key = (index, _OTHERS, kind)
-            row = rows.setdefault(key, len(rows))
-            shared = mapping.permissions.endswith("s")
-            what = _ANON if kind == "anon" else _FILE
-            flags = 0
-            if kind != "anon" and not shared:
-                flags = _PRIVATE_FILE
-            elif kind == "shmem":
-                flags = _KEPT
-            for part in self._parts(mapping, known.target.pid):
-                words.extend((part.start, part.end, row | what << 32 | flags << 40))
-        return words
+    def _areas(self, index: int, pid: int | None, mappings: Mappings) -> tuple[array[int], bool]:
+        """Return what of a map may have pages, and whether parts of it are vast."""
+        by_kind = array("Q", [self._word(index, Mapping(0, 0, *text)) for text in mappings.texts])
+        words = _core.mapping_words(mappings.bounds, mappings.kinds, by_kind)
+        largest = max(map(sub, words[1::3], words[::3]), default=0)
+        if largest <= _MOST_RESERVED and not self._scope:
+            words[2::3] = array("Q", [word & ~_RESERVED for word in words[2::3]])
+            return words, False
+        areas, vast = array("Q"), False
+        for start, end, word in zip(words[::3], words[1::3], words[2::3], strict=True):
+            size = end - start
+            if word & _RESERVED and size > _MOST_RESERVED:
+                continue
+            vast |= size > _VAST
+            for part in self._parts(start, end, pid):
+                areas.extend((part.start, part.end, word & ~_RESERVED))
+        return areas, vast
 
-    def _parts(self, mapping: Mapping, pid: int | None) -> Sequence[Range]:
-        whole = [Range(mapping.start, mapping.end)]
-        if pid is not None and mapping.size > _VAST:
-            whole = _populated(pid, mapping)
+    def _word(self, index: int, mapping: Mapping) -> int:
+        """What the core is told of mappings of this name and these rights, beside addresses."""
+        if not _may_have_pages(mapping):
+            return _NO_PAGES
+        kind = kind_of(mapping)
+        flags = 0
+        if kind != "anon" and not mapping.permissions.endswith("s"):
+            flags = _PRIVATE_FILE
+        elif kind == "shmem":
+            flags = _KEPT
+        what = _ANON if kind == "anon" else _FILE
+        word = self._rows.place(index, mapping.title, kind) | what << 32 | flags << 40
+        return word | _RESERVED if mapping.permissions.startswith("---") else word
+
+    def _parts(self, start: int, end: int, pid: int | None) -> Sequence[Range]:
+        whole = [Range(start, end)]
+        if pid is not None and end - start > _VAST:
+            whole = _populated(pid, start, end)
         return intersect(whole, self._scope) if self._scope else whole
 
     def _row(self, row: int, own: int, node: int, words: array[int]) -> UseRow:
-        target, what, kind = self._rows[row]
+        target, what, kind = self._rows.keys[row]
         resident, unseen, uncovered = words[:3]
         width = (len(words) - 3) // 5
         parts = [tuple(words[3 + i * width : 3 + (i + 1) * width]) for i in range(5)]
@@ -216,31 +253,50 @@ class NativePageMap:
         )
 
 
-def _followed(known: TargetRanges) -> list[Mapping]:
-    """The mappings that may have pages; without an address map the ranges stand for some."""
-    if known.mappings:
-        found = [mapping for mapping in known.mappings if _may_have_pages(mapping)]
-    else:
-        found = [Mapping(*aligned(one.start, one.end), "rw-p", "") for one in known.ranges]
-    apart: list[Mapping] = []
-    for mapping in sorted(found, key=lambda mapping: mapping.start):
-        # Of a map that was read while it changed: no address twice.
-        if not apart or apart[-1].end <= mapping.start:
-            apart.append(mapping)
-    return apart
+class _Rows:
+    """
+    Places of what is summed up: target, title and kind.
+
+    crowded: a target has more titles than are told apart, or had; it is time to begin anew.
+    """
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[int, str, Kind]] = []
+        self._places: dict[tuple[int, str, Kind], int] = {}
+        self._titles: Counter[int] = Counter()
+
+    def place(self, target: int, title: str, kind: Kind) -> int:
+        """Return the place of a row, a new one if need be."""
+        key = target, title, kind
+        if key not in self._places and self._titles[target] >= _MOST_ROWS:
+            key = target, _OTHERS, kind
+        if key not in self._places:
+            self._places[key] = len(self.keys)
+            self.keys.append(key)
+            self._titles[target] += 1
+        return self._places[key]
+
+    @property
+    def crowded(self) -> bool:
+        return any(titles >= _MOST_ROWS for titles in self._titles.values())
 
 
-def _populated(pid: int, mapping: Mapping) -> list[Range]:
+def _standing_for(ranges: Sequence[Range]) -> tuple[Mapping, ...]:
+    """Without an address map the ranges stand for some."""
+    return tuple(Mapping(*aligned(one.start, one.end), "rw-p", "") for one in ranges)
+
+
+def _populated(pid: int, start: int, end: int) -> list[Range]:
     """The stretches of a vast mapping that have pages; none where the kernel cannot tell."""
     found: list[Range] = []
     try:
         with opened(pid) as descriptor:
-            at: int | None = mapping.start
-            while at is not None and at < mapping.end:
-                at = next_populated(descriptor, at, mapping.end)
-                if at is not None and at < mapping.end:
+            at: int | None = start
+            while at is not None and at < end:
+                at = next_populated(descriptor, at, end)
+                if at is not None and at < end:
                     part = aligned(at, at + 1, _STRETCH)
-                    found.append(Range(max(part.start, mapping.start), min(part.end, mapping.end)))
+                    found.append(Range(max(part.start, start), min(part.end, end)))
                     at = found[-1].end
     except TargetGoneError:
         return []
@@ -257,6 +313,4 @@ def kind_of(mapping: Mapping) -> Kind:
 def _may_have_pages(mapping: Mapping) -> bool:
     if mapping.name in _NO_MEMORY:
         return False
-    if mapping.name.startswith("/dev/") and not mapping.name.startswith(_SHMEM):
-        return False
-    return mapping.permissions[:3] != "---" or mapping.size <= _MOST_RESERVED
+    return not mapping.name.startswith("/dev/") or mapping.name.startswith(_SHMEM)

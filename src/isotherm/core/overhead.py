@@ -15,9 +15,13 @@ from isotherm.model.snapshot import Snapshot
 #: Decide after so many windows, and not before so much time: single windows are noisy.
 _WINDOWS = 5
 _SPAN_NS = 1_000_000_000
+#: The first time: what the intervals cost here is not known, and may be many times too much.
+_FIRST_WINDOWS = 3
+_FIRST_SPAN_NS = 300_000_000
+_FIRST_STEP = 8.0
 #: Between these shares of the target nothing changes.
-_TOO_MUCH = 1.0
-_TOO_LITTLE = 0.65
+_TOO_MUCH = 0.95
+_TOO_LITTLE = 0.62
 #: One step changes the interval by no more than this factor.
 _STEP = 2.0
 #: Intervals are multiples of this, and at most so many times the shortest.
@@ -38,6 +42,7 @@ class Governor:
     def __init__(self, share: float, shortest: Attrs) -> None:
         self._share = share
         self._shortest = shortest
+        self._first = True
         self._forget()
 
     def observe(self, snapshot: Snapshot, thread_cpu_ns: int, attrs: Attrs) -> Attrs | None:
@@ -50,13 +55,17 @@ class Governor:
         self._windows += 1
         self._wall_ns += max(1, snapshot.end_ns - snapshot.start_ns)
         self._cpu_ns += thread_cpu_ns
-        if self._windows < _WINDOWS or self._wall_ns < _SPAN_NS:
+        windows, span_ns = (
+            (_FIRST_WINDOWS, _FIRST_SPAN_NS) if self._first else (_WINDOWS, _SPAN_NS)
+        )
+        if self._windows < windows or self._wall_ns < span_ns:
             return None
         load = self._cpu_ns / self._wall_ns / self._share
+        step, self._first = _FIRST_STEP if self._first else _STEP, False
         self._forget()
         if _TOO_LITTLE <= load <= _TOO_MUCH:
             return None
-        factor = max(1 / _STEP, min(_STEP, load / (0.5 * (_TOO_LITTLE + _TOO_MUCH))))
+        factor = max(1 / _STEP, min(step, load / (0.5 * (_TOO_LITTLE + _TOO_MUCH))))
         sample_us = round(attrs.sample_us * factor / _GRAIN_US) * _GRAIN_US
         low = self._shortest.sample_us
         sample_us = max(low, min(_LONGEST * low, sample_us))

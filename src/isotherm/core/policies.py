@@ -26,6 +26,11 @@ def register(name: str, factory: PolicyFactory) -> None:
         raise BadValueError(f"there is a policy {name!r} already")
 
 
+def names() -> tuple[str, ...]:
+    """Return the names of the policies there are, in the order of their registration."""
+    return tuple(_factories)
+
+
 def policy_named(name: str) -> PolicyFactory:
     """Return what makes the policy of this name; raises `BadValueError` if there is none."""
     if name not in _factories:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -171,16 +172,17 @@ class Statm:
     text_bytes: int
     data_bytes: int
 
+    def same_space(self, other: Statm) -> bool:
+        """Tell whether as much is mapped as in `other`, whatever of it is resident."""
+        mine = (self.mapped_bytes, self.text_bytes, self.data_bytes)
+        return mine == (other.mapped_bytes, other.text_bytes, other.data_bytes)
+
 
 def statm(pid: int) -> Statm:
     """Return sizes of the memory of process `pid`; all are 0 for a zombie or a kernel thread."""
     field = read(pid, "statm").split()
     size, resident, _shared, text, _lib, data = (int(f) * PAGE_SIZE for f in field[:6])
     return Statm(size, resident, text, data)
-
-
-#: start, end, permissions, device, inode, name. The name follows padding, and may hold anything.
-_MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) (\d+) *(.*)", re.DOTALL)
 
 
 def thread_cpu_ns(tid: int) -> int | None:
@@ -191,21 +193,43 @@ def thread_cpu_ns(tid: int) -> int | None:
         return None
 
 
+#: start, end, permissions, device, name. The name follows padding, and may hold anything.
+_MAPS_LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ (\S+) \d+ *(.*)(?:\n|\Z)")
+
+
+def parse_maps(text: bytes) -> Iterator[tuple[Mapping, str]]:
+    """Yield the mappings of lines of /proc/PID/maps, each with its device, "fd:01"."""
+    known: dict[tuple[bytes, bytes, bytes], tuple[str, str, str]] = {}  # most are alike
+    at = 0
+    ended, border = b"", 0
+    for match in _MAPS_LINE.finditer(text):
+        if match.start() != at:
+            break
+        at = match.end()
+        start, end, rights_text, device_text, name_text = match.groups()
+        key = rights_text, device_text, name_text
+        texts = known.get(key)
+        if texts is None:
+            rights, device, name = (sys.intern(part.decode(errors="replace")) for part in key)
+            texts = known[key] = rights, device, name
+        # Neighbours share the number: with thousands of them that is felt.
+        begin = border if start == ended else int(start, 16)
+        ended, border = end, int(end, 16)
+        yield Mapping(begin, border, texts[0], texts[2]), texts[1]
+    if at < len(text):
+        raise IsothermError(f"not a line of /proc/PID/maps: {text[at : at + 100]!r}")
+
+
 def parse_maps_line(line: bytes) -> tuple[Mapping, str]:
     """Parse a line of /proc/PID/maps into the mapping and its device, "fd:01"."""
-    match = _MAPS_LINE.match(line)
-    if match is None:
-        raise IsothermError(f"not a line of /proc/PID/maps: {line!r}")
-    start, end, permissions, device, _inode, name = match.groups()
-    mapping = Mapping(
-        int(start, 16), int(end, 16), permissions.decode(), name.decode(errors="replace")
-    )
-    return mapping, device.decode()
+    for found in parse_maps(line):
+        return found
+    raise IsothermError(f"not a line of /proc/PID/maps: {line!r}")
 
 
 def maps(pid: int) -> tuple[Mapping, ...]:
     """Return the mappings of process `pid` in address order; none for zombies and such."""
-    return tuple(parse_maps_line(line)[0] for line in read(pid, "maps").split(b"\n") if line)
+    return tuple(mapping for mapping, _ in parse_maps(read(pid, "maps")))
 
 
 def pids() -> list[int]:

@@ -80,6 +80,8 @@ class PageUse:
     exact: every page is known, rather than the share of each mapping. shared_by: how accesses of
     memory that several processes map are seen, "" where they cannot be; held_ns: the longest time
     that a target's address map was held for that, so that page faults of it may have waited.
+    stopped_ns: for so much of `watched_ns` the target that did so longest stood still, stopped or
+    frozen; the ages and windows of a target are of the time in which it ran. None: nobody looked.
     """
 
     monotonic_ns: int
@@ -89,6 +91,12 @@ class PageUse:
     exact: bool = True
     shared_by: str = ""
     held_ns: int = 0
+    stopped_ns: int | None = None
+
+    @property
+    def running_ns(self) -> int | None:
+        """For how long they ran while they were watched; None where nobody looked."""
+        return None if self.stopped_ns is None else self.watched_ns - self.stopped_ns
 
     @property
     def resident(self) -> int:

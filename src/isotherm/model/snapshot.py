@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import repeat
@@ -113,9 +113,9 @@ class Snapshot:
     that nr_accesses and age are counted in (those in force after the window, where tuning or a
     commit changed them). `mappings` maps a target's id to its address map and is None when
     nothing changed since the previous snapshot. `schemes`: what came of each scheme so far.
-    monotonic_ns: CLOCK_MONOTONIC at the end; running_ns: how long the targets had been running by
-    then, by a clock that stands still while they do (frozen, stopped); page_use: what a map of
-    pages knows by then, in some snapshots only. These three are None where nobody
+    monotonic_ns: CLOCK_MONOTONIC at the end; page_use: what a map of pages knows by then, in some
+    snapshots only; running_ns: how long of the time that it watched they had been running, rather
+    than stopped or frozen, of several the one that did so least. These three are None where nobody
     looked. shares: the regions are whole mappings, and `nr_accesses` of `max_nr_accesses` is the
     share of their bytes that was used, rather than how often.
     """
@@ -129,7 +129,7 @@ class Snapshot:
     columns: Columns
     unobservable: tuple[Unobservable, ...] = ()
     cost: Cost = Cost()
-    mappings: dict[int, tuple[Mapping, ...]] | None = None
+    mappings: dict[int, Sequence[Mapping]] | None = None
     schemes: tuple[SchemeState, ...] = ()
     monotonic_ns: int | None = None
     running_ns: int | None = None

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from isotherm.core.look import TargetRanges
 from isotherm.errors import OutputError
-from isotherm.model.ranges import meets
+from isotherm.model.ranges import parts
 from isotherm.model.scheme import Scheme
 from isotherm.recording.files import RefusedError, append
 from isotherm.schemes.engine import Event
@@ -98,7 +98,7 @@ class AuditLog:
 
 
 def _names(known: TargetRanges, start: int, end: int) -> list[str]:
-    names = (m.title for m in known.mappings if meets(m, start, end))
+    names = (mapping.title for mapping, _ in parts(known.mappings, start, end))
     return list(dict.fromkeys(names))
 
 

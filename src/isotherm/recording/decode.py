@@ -10,7 +10,7 @@ import json
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import le, lt, sub
@@ -214,11 +214,11 @@ def _gaps(lists: Vector, i: int) -> tuple[Unobservable, ...]:
     return tuple(found)
 
 
-def _mappings(lists: Vector, i: int) -> dict[int, tuple[Mapping, ...]] | None:
+def _mappings(lists: Vector, i: int) -> dict[int, Sequence[Mapping]] | None:
     if not lists.has(i):
         return None
     ids, inner = lists.children["target_id"], lists.children["mappings"]
-    found: dict[int, tuple[Mapping, ...]] = {}
+    found: dict[int, Sequence[Mapping]] = {}
     left = layout.MAX_MAPPINGS
     for at in span(lists, i, layout.MAX_TARGETS):
         target_id = ids.values[at]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import accumulate, islice
 from typing import Any, Final, Protocol
 
+from isotherm.model.mappings import Mappings
 from isotherm.model.scheme_state import SchemeState
 from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
@@ -26,6 +28,8 @@ from isotherm.recording.page_use import use_values
 from isotherm.recording.texts import encode_text
 
 _NOTHING = b""
+#: Rows of structs that are turned into columns at a time.
+_BATCH = 4096
 #: What stands, unread, in the members of a struct that is null.
 _UNREAD: Final[dict[Kind, Any]] = {
     "uint32": 0, "uint64": 0, "float64": 0, "timestamp": 0, "bool": False, "utf8": "", "list": (),
@@ -37,6 +41,9 @@ class _Filling(Protocol):
 
     def append(self, value: Any) -> None:
         """Add a value; None is null."""
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Add values, none of which is null."""
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         """Add what a record batch needs of this column and those inside it."""
@@ -81,6 +88,10 @@ class _Truths:
             self._false.append(self._length)
         self._length += 1
 
+    def extend(self, values: Iterable[bool]) -> None:
+        for value in values:
+            self.append(value)
+
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         bits = bytearray(b"\xff") * ((self._length + 7) // 8)
         for i in self._false:
@@ -97,6 +108,14 @@ class _Texts:
     def append(self, value: str) -> None:
         self._data += encode_text(value)
         self._offsets.append(len(self._data))
+
+    def extend(self, values: Iterable[str]) -> None:
+        texts = list(values)
+        known = {text: encode_text(text) for text in set(texts)}  # of thousands most are alike
+        encoded = [known[text] for text in texts]
+        ends = accumulate(map(len, encoded), initial=len(self._data))
+        self._offsets.extend(islice(ends, 1, None))
+        self._data += b"".join(encoded)
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         length = len(self._offsets) - 1
@@ -122,8 +141,15 @@ class _Structs:
             member.append(item)
 
     def extend(self, values: Iterable[Iterable[Any]]) -> None:
-        for value in values:
-            self.append(value)
+        rest = iter(values)
+        while rows := list(islice(rest, _BATCH)):
+            self._length += len(rows)
+            for member, items in zip(self._members, zip(*rows, strict=True), strict=True):
+                if None in items:
+                    for item in items:
+                        member.append(item)
+                else:
+                    member.extend(items)
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         nodes += (self._length, len(self._nulls))
@@ -149,6 +175,10 @@ class _Lists:
         self._items.extend(value)
         self._offsets.append(self._offsets[-1] + len(value))
 
+    def extend(self, values: Iterable[Collection[Any]]) -> None:
+        for value in values:
+            self.append(value)
+
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         length = len(self._offsets) - 1
         nodes += (length, len(self._nulls))
@@ -173,6 +203,10 @@ class _Regions:
                 raise ValueError(f"column {name} is not {length} items of type {code}")
             gathered.extend(items.cast("B") if length else b"")
         self.offsets.append(self.offsets[-1] + length)
+
+    def extend(self, values: Iterable[Any]) -> None:
+        for value in values:
+            self.append(value)
 
     def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
         length, total = len(self.offsets) - 1, self.offsets[-1]
@@ -218,12 +252,25 @@ def _unobservable(ranges: tuple[Unobservable, ...]) -> list[tuple[Any, ...]]:
     return [(gap.target_id, gap.start, gap.end, gap.reason) for gap in ranges]
 
 
-def _mappings(maps: dict[int, tuple[Mapping, ...]]) -> list[tuple[Any, ...]]:
+class _Lines(Collection[Any]):
+    """An address map as rows, made when they are asked for: there may be thousands."""
+
+    def __init__(self, entries: Sequence[Mapping]) -> None:
+        self._entries = Mappings.of(entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return self._entries.rows()
+
+    def __contains__(self, row: object) -> bool:
+        return row in list(self)
+
+
+def _mappings(maps: dict[int, Sequence[Mapping]]) -> list[tuple[Any, ...]]:
     _within(range(sum(map(len, maps.values()))), MAX_MAPPINGS)
-    return [
-        (target_id, [(m.start, m.end, m.permissions, m.name) for m in entries])
-        for target_id, entries in maps.items()
-    ]
+    return [(target_id, _Lines(entries)) for target_id, entries in maps.items()]
 
 
 def _schemes(states: tuple[SchemeState, ...]) -> list[tuple[Any, ...]]:

@@ -127,6 +127,7 @@ _PAGE_USE: Final = Column(
         Column("exact", "bool"),
         *_text("shared_by"),
         *_u64("held_ns"),
+        *_u64("stopped_ns", nullable=True),
         list_of(
             "rows",
             *_u32("target"),

@@ -19,12 +19,13 @@ class Frames:
     The whole and verified zstd frames of the file `fd`, from byte `at` on; iterate once.
 
     Broken frames are left out: `damage` says what is wrong with the first of them, or with the
-    end of the file. `end` is the content of the end marker, None before it was met.
+    end of the file. `end` is the content of the end marker, None before it was met; `begin` is
+    where the frame that was yielded last begins.
     """
 
     def __init__(self, fd: int, at: int) -> None:
         self._fd = fd
-        self._at = at
+        self._at = self.begin = at
         self._broken = 0
         self._inflated = 0
         self.damage = ""
@@ -59,6 +60,7 @@ class Frames:
                 self.note(f"it inflates to more than a recording can, at byte {at}")
                 return
             if content:
+                self.begin = at
                 yield content
         if self.end is None:
             self.note("it has no end: it was cut short, or is still being written")
@@ -94,6 +96,20 @@ class Frames:
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise FrameError("unreadable end marker") from None
         return at + 8 + length
+
+    def stated(self) -> dict[str, int] | None:
+        """Return the content of the end marker that the file ends with, None without one."""
+        tail_at = max(self._at, os.fstat(self._fd).st_size - layout.MAX_NOTE_BYTES)
+        tail = self._read(tail_at, layout.MAX_NOTE_BYTES)
+        at = tail.rfind(layout.END_TEXT) - 8
+        if at < 0:
+            return None
+        try:
+            end = self._end_marker(tail_at + at, tail[at : at + HEADER_BYTES])
+        except FrameError:
+            return None
+        found, self.end = self.end, None
+        return found if end == tail_at + len(tail) else None
 
     def _next_magic(self, at: int) -> int:
         """Return where the next frame may begin, or the end of the file."""

@@ -53,6 +53,7 @@ def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
         use.exact,
         use.shared_by,
         use.held_ns,
+        use.stopped_ns,
         [
             (
                 *row[:7],
@@ -85,6 +86,7 @@ def read_use(vector: Vector, i: int, nr_targets: int) -> PageUse | None:
         exact=of["exact"].is_true(i),
         shared_by=text_of(of["shared_by"], i),
         held_ns=of["held_ns"].values[i],
+        stopped_ns=of["stopped_ns"].number(i),
     )
     if problem := _problem(use, nr_targets):
         raise BadMessageError(problem)
@@ -125,6 +127,8 @@ def _problem(use: PageUse, nr_targets: int) -> str:
     windows = use.windows_ns
     if not all(map(lt, (0, *windows), (*windows, use.watched_ns + 1))):
         return "lengths of time do not rise, or are longer than anybody watched"
+    if use.stopped_ns is not None and use.stopped_ns > use.watched_ns:
+        return "a target stood still for longer than anybody watched"
     if len(use.rows) > layout.MAX_USE_ROWS or len(windows) > layout.MAX_USE_WINDOWS:
         return "more parts of memory, or lengths of time, than can be"
     for row in use.rows:

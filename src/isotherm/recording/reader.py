@@ -12,10 +12,11 @@ import re
 import stat
 import struct
 import weakref
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, overload
 
 from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.snapshot import Snapshot
@@ -66,13 +67,17 @@ class _Schema:
 
 def _snapshots(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
     """Yield snapshots until the stream ends, or something makes no sense: `BadMessageError`."""
+    if next(iter(frames), None) != schema.content:
+        raise BadMessageError("its beginning has changed")
+    return _decoded(schema, frames)
+
+
+def _decoded(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
+    """Yield the snapshots of frames that begin with a block; raises `BadMessageError`."""
     context = Context1() if schema.version == 1 else Context2()
     before, ended = None, False
     shares = schema.info.get("whole_mappings") is True
-    contents = iter(frames)
-    if next(contents, None) != schema.content:
-        raise BadMessageError("its beginning has changed")
-    for content in contents:
+    for content in frames:
         if ended:
             frames.note("data follow the end of its Arrow stream")
             continue
@@ -90,20 +95,35 @@ def _snapshots(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
                 yield replace(snapshot, shares=True) if shares else snapshot
 
 
+def _lengths(content: bytearray) -> Iterator[int]:
+    """Yield how many rows blocks say to have; raises `BadMessageError`."""
+    for message in messages(memoryview(content)):
+        if message is not None and not message.is_schema:
+            length = message.header.number(0, "q")
+            if not 0 < length <= layout.MAX_BLOCK_ROWS:
+                raise BadMessageError("a block has an impossible number of snapshots")
+            yield length
+
+
+#: Bytes of a row, inflated: its numbers alone.
+_ROW_BYTES: Final = 88
+
+
 class Recording:
     """
     A recording on disk, or one that comes through a pipe.
 
-    path: where it is; nbytes: how large it is. Iterating yields its
-    Snapshots. Each iteration reads the file anew, a block at a time. Iterating raises
-    `DamagedRecordingError` after the last readable snapshot where anything is missing;
-    `readable` ends quietly instead and leaves the error in `damage`.
+    path: where it is; nbytes: how large it is. `len` is the number of its snapshots, `[i]` one of
+    them, `[i:j]` a list of some; iterating yields them all. Each iteration reads the file anew, a
+    block at a time, and raises `DamagedRecordingError` after the last readable snapshot where
+    anything is missing; `readable` ends quietly instead and leaves the error in `damage`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.damage: DamagedRecordingError | None = None
         self._kept: BinaryIO | None = None
+        self._blocks: tuple[list[int], list[int]] | None = None
         file, at, version = self._open()
         with file:
             self.nbytes = os.fstat(file.fileno()).st_size
@@ -117,6 +137,88 @@ class Recording:
     def info(self) -> dict[str, Any]:
         """What the recording says of itself (docs/recording-format.md)."""
         return self._schema.info
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __len__(self) -> int:
+        """As its end says, without reading it; else of so many as are readable."""
+        file, at, _ = self._open()
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            stated = Frames(file.fileno(), at).stated()
+        most = (layout.FREE_INFLATION_BYTES + layout.MAX_INFLATION * size) // _ROW_BYTES
+        if stated is not None and 0 <= stated["snapshots"] <= most:
+            return stated["snapshots"]
+        return self._index()[1][-1]
+
+    @overload
+    def __getitem__(self, key: int) -> Snapshot: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Snapshot]: ...
+    def __getitem__(self, key: int | slice) -> Snapshot | list[Snapshot]:
+        """
+        Read a snapshot, or some; the first time looks where blocks begin.
+
+        Raises IndexError, and `DamagedRecordingError` where one cannot be read.
+        """
+        count = self._index()[1][-1]
+        if isinstance(key, slice):
+            return self._some(range(count)[key])
+        try:
+            return self._some([range(count)[key]])[0]
+        except IndexError:
+            raise IndexError(f"there is no snapshot {key} among {count}") from None
+
+    def first(self) -> Snapshot | None:
+        """Return the first snapshot, None if there is none that can be read."""
+        file, at, _ = self._open()
+        with file:
+            frames = Frames(file.fileno(), at)
+            try:
+                return next(_snapshots(self._schema, frames), None)
+            except BadMessageError:
+                return None
+
+    def _some(self, places: Sequence[int]) -> list[Snapshot]:
+        """Return the snapshots at these places, all of them there."""
+        if not places:
+            return []
+        begins, counts = self._index()
+        # What is null in a row of version 1 may stand in any block before.
+        block = 0 if self._schema.version == 1 else bisect_right(counts, min(places)) - 1
+        first, last = counts[block], max(places)
+        wanted, found = set(places), {}
+        file, _, _ = self._open()
+        with file:
+            frames = Frames(file.fileno(), begins[block])
+            try:
+                for i, snapshot in enumerate(_decoded(self._schema, frames), first):
+                    if i in wanted:
+                        found[i] = snapshot
+                    if i == last:
+                        return [found[place] for place in places]
+            except BadMessageError as err:
+                raise self._damaged(f"a part of it makes no sense: {err}", count=0) from None
+        raise self._damaged("it has changed since", count=0)
+
+    def _index(self) -> tuple[list[int], list[int]]:
+        """Return where blocks begin, and how many snapshots stand before each, and in all."""
+        if self._blocks is None:
+            begins, counts = [], [0]
+            file, at, _ = self._open()
+            with file:
+                frames = Frames(file.fileno(), at)
+                try:
+                    for content in frames:
+                        rows_of = sum(_lengths(content))
+                        if rows_of:
+                            begins.append(frames.begin)
+                            counts.append(counts[-1] + rows_of)
+                except BadMessageError:
+                    pass  # what follows cannot be read either
+            self._blocks = begins, counts
+        return self._blocks
 
     def __iter__(self) -> Iterator[Snapshot]:
         yield from self.readable()

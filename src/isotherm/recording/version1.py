@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Final
 
 from isotherm.model.target import Mapping, Target, Unobservable
@@ -61,8 +62,8 @@ def _mapping(entry: Any) -> Mapping:
     return Mapping(start, end, _text(permissions), _text(name))
 
 
-def _mappings(value: Any) -> dict[int, tuple[Mapping, ...]]:
-    found = {}
+def _mappings(value: Any) -> dict[int, Sequence[Mapping]]:
+    found: dict[int, Sequence[Mapping]] = {}
     left = layout.MAX_MAPPINGS
     for key, entries in _object(value).items():
         if not key.isdecimal() or not key.isascii() or len(key) > 20:

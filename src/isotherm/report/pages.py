@@ -108,6 +108,11 @@ def headlines(use: PageUse, points: Sequence[Used]) -> Iterator[tuple[str, str]]
     if not use.exact:
         text = "only the used share of each mapping is known, not which pages"
         yield "coarse", text
+    if use.stopped_ns:
+        stood = (
+            f"a target for {format_duration(use.stopped_ns)} of {format_duration(use.watched_ns)}"
+        )
+        yield "stood still", f"{stood}, stopped or frozen: in no age or window"
     told_ns = told_window_ns(points, TOLD_NS)
     if use.unseen > _WORTH_SHARE * use.resident and told_ns is not None:
         used = next(point for point in points if point.window_ns == told_ns)
@@ -262,6 +267,7 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
         "exact": use.exact,
         "shared_by": use.shared_by,
         "held_ns": use.held_ns,
+        "stopped_ns": use.stopped_ns,
         "curve": curve_document(curve(use)),
         "resident_bytes": use.resident,
         "idle": [

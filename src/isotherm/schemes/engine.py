@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from isotherm.clock import Clock, SystemClock
+from isotherm.clock import Clock, SystemClock, cpu_ns_of
 from isotherm.core.act import Act, Done
 from isotherm.core.damon.profile import NEWEST, Profile
 from isotherm.core.scheme_runner import Round
@@ -276,7 +276,7 @@ class Engine:
         scheme = running.scheme
         if not _by_ops(scheme) and scheme.own is None:
             return _NOTHING
-        begun, cpu_ns = self._clock.now_ns(), self._clock.cpu_ns()
+        begun, cpu_ns = self._clock.now_ns(), cpu_ns_of(self._clock)
         try:
             if scheme.own is None or scheme.ops_filters:
                 return now.act.act(
@@ -298,7 +298,7 @@ class Engine:
             return Done(errors={f"{type(err).__name__}: {err}": 1})
         finally:
             running.quota.total_charged_ns += self._clock.now_ns() - begun
-            self._acted_ns += self._clock.cpu_ns() - cpu_ns
+            self._acted_ns += cpu_ns_of(self._clock) - cpu_ns
 
 
 def _renews(scheme: Scheme) -> bool:

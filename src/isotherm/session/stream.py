@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
+from isotherm.clock import cpu_ns_of
 from isotherm.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class SnapshotStream:
 
     def __iter__(self) -> Iterator[Snapshot]:
         session = self._session
-        cpu_ns = session.clock.cpu_ns()
+        cpu_ns = cpu_ns_of(session.clock)
         until_ns = None
         if self._duration_ns is not None:
             until_ns = session.clock.now_ns() + self._duration_ns
@@ -34,7 +35,7 @@ class SnapshotStream:
             session.enter()
             try:
                 if snapshot is not None:
-                    before, cpu_ns = cpu_ns, session.clock.cpu_ns()
+                    before, cpu_ns = cpu_ns, cpu_ns_of(session.clock)
                     session.account(snapshot, cpu_ns - before)
                 snapshot = next(snapshots, None)
             finally:

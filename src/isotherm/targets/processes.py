@@ -28,7 +28,7 @@ class Process:
     `procfs.TICKS_PER_SECOND`; pidfd: open while the process is in the set, -1 where descriptors
     ran out; tid: the thread through which its memory is reached, the main one while that lives;
     kvm: it runs a virtual machine, whose memory cannot be observed; source: who told of it, or of
-    the ancestor that did; maps_cache belongs to `targets.ranges`.
+    the ancestor that did; maps_cache belongs to `targets.maps`.
     """
 
     target_id: int

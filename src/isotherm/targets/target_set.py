@@ -10,9 +10,9 @@ from isotherm.core.look import TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.procfs import clear_refs_allowed
 from isotherm.model.scope import Operations, Scope
+from isotherm.targets.maps import AddressMaps
 from isotherm.targets.processes import Process, ProcessSet
 from isotherm.targets.proportions import Proportions
-from isotherm.targets.ranges import target_ranges
 from isotherm.targets.sources import TargetSource
 from isotherm.targets.watchers import other_watchers
 
@@ -87,17 +87,17 @@ class ProcessTargets(TargetSet):
         follow = follow_children and not self.scope.ranges
         self._force_guests = force_guests
         self._processes = ProcessSet(sources, follow_children=follow)
+        self._maps = AddressMaps()
         self._proportions = Proportions()
 
     def living(self, max_ranges: int) -> list[tuple[Process, TargetRanges]]:
         """As `targets`, each with the process that it is."""
-        fixed = self.scope.ranges
-        found = [
-            (process, target_ranges(process, max_ranges=max_ranges, fixed=fixed))
+        wanted = [
+            process
             for process in self._processes.refresh()
             if self._force_guests or not process.kvm
         ]
-        living = [(process, ranges) for process, ranges in found if ranges is not None]
+        living = self._maps.of(wanted, max_ranges, self.scope.ranges)
         shares = self._proportions.of(
             [(process, ranges.target.resident_bytes) for process, ranges in living]
         )

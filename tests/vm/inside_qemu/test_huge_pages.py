@@ -91,5 +91,6 @@ def test_isotherm_makes_the_cold_part_small():
         after, _, _ = huge_and_flags(work)
     print(f"bpf, nohugepage: {before / MIB:.0f} -> {after / MIB:.0f} MiB huge; {state.stats}")
     assert before == 64 * MIB
-    assert 16 * MIB <= after <= 20 * MIB
+    # A huge page at a border belongs to the region that has its middle.
+    assert 14 * MIB <= after <= 20 * MIB
     assert state.stats.sz_applied == before - after

@@ -111,6 +111,15 @@ int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr)
 	return 0;
 }
 
+void page_map_set_stopped(struct page_map *map, size_t index, uint64_t stopped_ns, bool stopped, uint64_t now_ns)
+{
+	struct map_target *target = &map->targets[index];
+
+	if (stopped_ns > target->stopped_ns)
+		target->stopped_ns = stopped_ns;
+	target->stopped_at_ns = stopped ? now_ns : 0;
+}
+
 /** The chunks that hold @areas; only counts if @chunks is NULL. */
 static size_t cut_chunks(const struct map_area *areas, size_t nr, struct map_chunk *chunks)
 {

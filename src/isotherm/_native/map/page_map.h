@@ -44,7 +44,9 @@ struct map_target {
 	uint64_t present[NR_MAP_KINDS];	// pages, as last read
 	uint64_t shared[NR_MAP_KINDS];	// of them those whose use is not seen as others map them too
 	bool all_at_once[NR_MAP_KINDS];	// cleared by ops.clear_all()
-	uint64_t stopped_ns;		// how long it has not been running
+	bool never_all[NR_MAP_KINDS];	// which was tried, and cannot be
+	uint64_t stopped_ns;		// for so long in all it stood still, and its clock with it
+	uint64_t stopped_at_ns;		// it does so since this time or before; 0: it runs
 };
 
 /** Pages that were used, and those of them in tables of which as good as the same were before. */
@@ -102,6 +104,8 @@ void page_map_deinit(struct page_map *map);
 
 /** Replace the targets, in the order that ops.view() knows; those with a known id keep what is known. */
 int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr);
+/** Tell for how long a target has stood still by @now_ns, which never becomes less, and whether it does. */
+void page_map_set_stopped(struct page_map *map, size_t target, uint64_t stopped_ns, bool stopped, uint64_t now_ns);
 /** Replace the areas of a target, in address order and apart. 0 or -ENOMEM. */
 int page_map_set_areas(struct page_map *map, size_t target, const struct map_area *areas, size_t nr);
 
@@ -152,6 +156,16 @@ int map_arm_all(struct page_map *map, size_t target, struct map_chunk *chunk, en
 		struct map_change *change);
 /** Clear ranges, which sentinels look at before. As ops.clear(). */
 int map_clear(struct page_map *map, size_t target, struct bulk_range *ranges, size_t nr);
+/**
+ * Decide how the areas of targets are cleared: of those that were read once by now and, at the @end of
+ * a pass, of all. True if some are cleared in another way: what waits for it is not known before they
+ * were read again.
+ */
+bool map_rounds_choose(struct page_map *map, uint64_t now_ns, bool end);
+/** What the reads cost that follow a round. */
+int64_t map_reads_of_round(const struct page_map *map);
+/** Clear together what is cleared together, if it is due and can be paid. */
+void map_rounds_clear(struct page_map *map, uint64_t now_ns);
 /** Whether a chunk is to take part in the map's turn. */
 static inline bool map_turn_is_due(const struct page_map *map, const struct map_target *target,
 				   const struct map_chunk *chunk)
@@ -169,7 +183,7 @@ static inline uint64_t map_reading_ns(const struct page_map *map, uint64_t part)
 size_t map_mask_of(const struct map_target *target, enum map_kind kind, uint64_t block, uint64_t *mask);
 static inline map_time map_now(const struct page_map *map, const struct map_target *target, uint64_t now_ns)
 {
-	uint64_t running = now_ns - map->began_ns;
+	uint64_t running = (target && target->stopped_at_ns ? target->stopped_at_ns : now_ns) - map->began_ns;
 
 	// One turn of the clock away from its beginning, so that there is a time before it.
 	return map_time_of((UINT64_C(1) << 40) + running - (target ? target->stopped_ns : 0));

@@ -12,11 +12,12 @@ struct times {
 	uint64_t soon_ns, used_ns;
 };
 
-static void add_table(struct map_run *run, const struct map_table *table, const struct times *times)
+/** @inside: bytes of the block that are in areas, of which a huge page may hold others as well. */
+static void add_table(struct map_run *run, const struct map_table *table, uint64_t inside, const struct times *times)
 {
 	uint16_t counts[256] = {0};
 	size_t pages = map_table_pages(table);
-	uint64_t each = table->huge ? BLOCK : PAGE;
+	uint64_t each = table->huge ? inside : PAGE;
 
 	for (size_t i = 0; i < pages; i++)
 		counts[table->pages[i]]++;
@@ -130,8 +131,10 @@ int page_map_runs(struct page_map *map, size_t index, uint64_t soon_ns, uint64_t
 			for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
 				const struct map_table *table = map_chunk_table(chunk, kind, i);
 
+				uint64_t mask[MAP_PAGES / 64];
+
 				if (table)
-					add_table(&run, table, &times);
+					add_table(&run, table, map_mask_of(target, kind, block, mask) * PAGE, &times);
 			}
 			cut_to_areas(target, &run);
 			if (run.present && run.start < run.end)

@@ -32,7 +32,7 @@ uint64_t map_class_end(unsigned int class_)
 uint64_t map_next_read(uint64_t ns)
 {
 	for (unsigned int i = 0; i < MAP_CLASSES; i++)
-		if (map_class_ns[i] > ns + ns / 16)
+		if (map_class_ns[i] > ns)
 			return map_class_ns[i] < ns + LONGEST_GAP ? map_class_ns[i] : ns + LONGEST_GAP;
 	return ns + LONGEST_GAP;
 }

@@ -7,11 +7,11 @@
 #include "sys/clock.h"
 #include "sys/page.h"
 
-/** A page that others map too: its frame, and the row that has a share of it; huge ones are marked. */
+/** A page that others map too: its frame, the row that has a share of it, and of how many pages of 4 KiB. */
 struct sharer {
 	uint32_t frame, row;
+	uint16_t pages;
 };
-#define HUGE_SHARER (UINT32_C(1) << 31)
 
 struct work {
 	struct page_map *map;
@@ -140,7 +140,7 @@ static struct sum_row *row_of(struct sum *sum, const struct map_area *area, bool
 	return &sum->rows[(area->row * NR_SUM_KINDS + kind) * sum->nr_node_numbers + node];
 }
 
-static int add_sharer(struct work *work, uint32_t frame, const struct sum_row *row, bool huge)
+static int add_sharer(struct work *work, uint32_t frame, const struct sum_row *row, uint16_t pages)
 {
 	if (work->nr_sharers == work->room) {
 		size_t room = work->room ? 2 * work->room : 4096;
@@ -152,7 +152,7 @@ static int add_sharer(struct work *work, uint32_t frame, const struct sum_row *r
 		work->room = room;
 	}
 	work->sharers[work->nr_sharers++] =
-		(struct sharer){frame, (uint32_t)(row - work->sum->rows) | (huge ? HUGE_SHARER : 0)};
+		(struct sharer){frame, (uint32_t)(row - work->sum->rows), pages};
 	return 0;
 }
 
@@ -228,9 +228,9 @@ static void find_anonymous(const struct work *work, struct doubtful *pages, size
 }
 
 static int settle(struct work *work, const struct map_table *table, const struct map_area *area,
-		  struct doubtful *pages, size_t nr, const struct page_use *uses)
+		  struct doubtful *pages, size_t nr, uint16_t each, const struct page_use *uses)
 {
-	double bytes = (double)(table->huge ? MAP_PAGES : 1) * PAGE;
+	double bytes = (double)each * PAGE;
 	int err = find_new(work, pages, nr);
 
 	if (area->flags & MAP_AREA_PRIVATE_FILE)
@@ -244,7 +244,7 @@ static int settle(struct work *work, const struct map_table *table, const struct
 			continue;
 		}
 		frame_add(&work->frames.at[pages[i].known], &use->use);
-		err = add_sharer(work, pages[i].known, row, table->huge);
+		err = add_sharer(work, pages[i].known, row, each);
 	}
 	return err;
 }
@@ -258,12 +258,14 @@ static int sum_area(struct work *work, const struct map_table *table, const stru
 	bool anon = area->kind == MAP_ANON, one_node = work->sum->nr_node_numbers == 1;
 	uint64_t writable = anon || area->flags & MAP_AREA_PRIVATE_FILE ? format->write : 0;
 	uint16_t counts[256] = {0};
-	size_t nr = 0, from = 0, to = 1;
-	uint32_t each = table->huge ? MAP_PAGES : 1;
+	size_t nr = 0, from = area->start > block ? (area->start - block) / PAGE : 0;
+	size_t to = area->end < block + BLOCK ? (area->end - block) / PAGE : MAP_PAGES;
+	uint16_t each = 1;
 
-	if (!table->huge) {
-		from = area->start > block ? (area->start - block) / PAGE : 0;
-		to = area->end < block + BLOCK ? (area->end - block) / PAGE : MAP_PAGES;
+	if (table->huge) {	// the one page, and what of it is in the area
+		each = (uint16_t)(to - from);
+		from = 0;
+		to = 1;
 	}
 	for (size_t i = from; i < to; i++) {
 		uint8_t byte = table->pages[i];
@@ -288,7 +290,7 @@ static int sum_area(struct work *work, const struct map_table *table, const stru
 		if (counts[byte])
 			add(row_of(work->sum, area, writable != 0, 0), &uses[byte], (double)counts[byte] * each * PAGE,
 			    !uses[byte].use.unseen);
-	return nr ? settle(work, table, area, doubtful, nr, uses) : 0;
+	return nr ? settle(work, table, area, doubtful, nr, each, uses) : 0;
 }
 
 static int sum_block(struct work *work, const struct map_target *target, const struct map_chunk *chunk,
@@ -362,12 +364,11 @@ int page_map_sum(struct page_map *map, struct sum *sum)
 	for (size_t i = 0; i < work.nr_sharers && !err; i++) {
 		const struct frame *frame = &work.frames.at[work.sharers[i].frame];
 		uint32_t all = frame->mappers > frame->found ? frame->mappers : frame->found;
-		uint32_t row = work.sharers[i].row, pages = row & HUGE_SHARER ? MAP_PAGES : 1;
 
 		struct page_use use = {.use = frame->use, .nr_parts = frame->use.best_part != 0,
 				       .parts = {(float)frame->use.best_part / 255}};
 
-		add(&sum->rows[row & ~HUGE_SHARER], &use, (double)pages * PAGE / all, false);
+		add(&sum->rows[work.sharers[i].row], &use, (double)work.sharers[i].pages * PAGE / all, false);
 	}
 	for (size_t i = 0; i < nr; i++)
 		finish(sum, &sum->rows[i]);

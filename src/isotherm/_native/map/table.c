@@ -35,26 +35,46 @@ struct map_table *map_table_reshaped(const struct map_table *table)
 	struct map_table *other = map_table_new(!table->huge);
 	size_t nr = map_table_pages(table), to = other ? map_table_pages(other) : 0;
 	uint8_t newest = MAP_ABSENT;
+	bool unknown = false;
 
 	if (!other)
 		return NULL;
-	for (size_t i = 0; i < nr; i++)
+	for (size_t i = 0; i < nr; i++) {
 		if (table->pages[i] < newest)
 			newest = table->pages[i];
+		unknown |= table->pages[i] != MAP_ABSENT && map_epoch_of(table->pages[i]) >= MAP_UNSEEN;
+	}
+	// What nobody saw may have been used last.
+	if (unknown && map_epoch_of(newest))
+		newest = table->nr_epochs ? MAP_BYTE(0, MAP_PERHAPS) : MAP_BYTE(MAP_NEW, 0);
 	memcpy(other, table, sizeof(*table));
 	other->huge = !table->huge;
 	memset(other->pages, newest, to);
 	return other;
 }
 
-void map_reads_add(struct map_reads *reads, uint64_t passed_ns)
+/** Whether a class is over: it was read when it ended, or later. */
+static bool was_read(const struct map_reads *reads, unsigned int class_)
+{
+	return reads->classes >> class_ & 1 && (class_ >= MAP_TIMED || reads->at[class_] >= MAP_READ_PARTS);
+}
+
+unsigned int map_reads_class(const struct map_reads *reads, uint64_t passed_ns)
 {
 	unsigned int class_ = map_class_of(passed_ns);
+
+	// What a late read may still be of is over if another one came before it.
+	return class_ + (class_ < MAP_CLASSES - 1 && passed_ns > map_class_end(class_) && was_read(reads, class_));
+}
+
+void map_reads_add(struct map_reads *reads, uint64_t passed_ns)
+{
+	unsigned int class_ = map_reads_class(reads, passed_ns);
 
 	// A read that comes early says little of its class, where it is not kept when it was.
 	if (class_ < MAP_TIMED)
 		reads->at[class_] = (uint8_t)(passed_ns * MAP_READ_PARTS / map_class_end(class_));
-	else if (passed_ns < map_class_end(class_) / 4 * 3)
+	else if (passed_ns < map_class_end(class_))
 		return;
 	reads->classes |= 1u << class_;
 }
@@ -121,7 +141,7 @@ static void follow_turn(struct map_table *table, struct reading *reading)
 		return;
 	begin_epoch(table, reading->turn->began, reading->now);
 	table->reads = reading->turn->reads;
-	reading->class_ = map_class_of(since(reading->now, reading->turn->began));
+	reading->class_ = map_reads_class(&table->reads, since(reading->now, reading->turn->began));
 	reading->turn = NULL;
 }
 
@@ -199,7 +219,7 @@ void map_table_read(struct map_table *table, const struct entry_format *format, 
 	struct reading reading = {.format = format, .entries = entries, .now = now,
 				  .turn = turns(table, turn) ? turn : NULL};
 
-	reading.class_ = table->nr_epochs ? map_class_of(since(now, table->began[0])) : 0;
+	reading.class_ = table->nr_epochs ? map_reads_class(&table->reads, since(now, table->began[0])) : 0;
 	if (format->unseen)
 		take_unseen(table, &reading, mask);
 	if (table->huge) {
@@ -331,7 +351,7 @@ void map_table_seen(struct map_table *table, size_t page, map_time now)
 	unsigned int epoch = map_epoch_of(table->pages[page]);
 
 	if (epoch && epoch <= MAP_UNTOUCHED) {
-		used(table, page, map_class_of(since(not_before(table, now), table->began[0])));
+		used(table, page, map_reads_class(&table->reads, since(not_before(table, now), table->began[0])));
 		table->used++;
 	}
 }

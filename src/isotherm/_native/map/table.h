@@ -33,9 +33,9 @@ static inline unsigned int map_epoch_of(uint8_t byte)
 }
 
 /**
- * Reads since the beginning of an epoch: a bit per class in whose time one was, and when the last one
- * of each of the shortest classes was, in parts of MAP_READ_PARTS of the class's end. A late read of a
- * longer class is not late by much.
+ * Reads since the beginning of an epoch: a bit per class at whose end one was, or a little late, and
+ * when the last one of each of the shortest classes was, in parts of MAP_READ_PARTS of the class's end.
+ * A late read of a longer class is not late by much.
  */
 #define MAP_TIMED 4
 #define MAP_READ_PARTS 200
@@ -44,6 +44,8 @@ struct map_reads {
 	uint8_t at[MAP_TIMED];
 };
 void map_reads_add(struct map_reads *reads, uint64_t passed_ns);
+/** The class of what is seen so long after the beginning of the epoch, and was not by these reads. */
+unsigned int map_reads_class(const struct map_reads *reads, uint64_t passed_ns);
 
 struct map_table {
 	map_time began[MAP_EPOCHS];	// of each epoch, the newest first
@@ -73,7 +75,7 @@ struct map_table *map_table_new(bool huge);
 void map_table_born(struct map_table *table, map_time since);
 /**
  * The same of a huge page that was broken up, or of pages that became one: all of it is as what was
- * used last. NULL without memory.
+ * used last, or may have been. NULL without memory.
  */
 struct map_table *map_table_reshaped(const struct map_table *table);
 static inline size_t map_table_pages(const struct map_table *table)

@@ -1,95 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A visit of a chunk: look at its tables, clear what is due, look again, and arm what was cleared.
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include "map/page_map.h"
+#include "map/block.h"
 #include "sys/clock.h"
 #include "sys/page.h"
 
-#define SPARSE 6	// so few young pages of a table are cleared one by one
-#define MAX_RANGES 512
 #define EMPTY_NS UINT64_C(500000000)	// where nothing is it is looked that soon, then twice as late
 #define MOST_EMPTY 6
 #define JUDGE_AGAIN 8	// one in so many pages that always are in use at once is judged again
-
-static const uint64_t no_pages[MAP_PAGES];
-
-/** What a view shows of a block. */
-struct block {
-	struct map_table **table;
-	uint64_t address;
-	const uint64_t *entries;
-	bool huge;
-	uint64_t mask[MAP_PAGES / 64];
-};
-
-static bool any_present(const struct page_map *map, const struct block *block)
-{
-	size_t nr = block->huge ? 1 : MAP_PAGES;
-
-	for (size_t i = 0; i < nr; i++)
-		if (block->entries[i] & map->ops.format.present && map_in(block->mask, i))
-			return true;
-	return false;
-}
-
-/** Describe a block in a view; false if there is nothing of this kind, and there was nothing. */
-static bool look_at(const struct page_map *map, const struct map_target *target, struct map_chunk *chunk,
-		    enum map_kind kind, const struct bulk_view *view, size_t i, struct block *block)
-{
-	uint64_t upper = view->upper[i];
-	bool is_table = bulk_is_table(&map->ops.format, upper);
-
-	block->huge = bulk_is_huge(&map->ops.format, upper);
-	block->table = chunk->tables[kind] ? &chunk->tables[kind][i] : NULL;
-	block->address = chunk->base + i * BLOCK;
-	block->entries = is_table ? view->tables[i] : block->huge ? &view->upper[i] : no_pages;
-	if (!is_table && !block->huge && !(block->table && *block->table))
-		return false;
-	size_t inside = map_mask_of(target, kind, block->address, block->mask);
-
-	if (!inside)
-		block->entries = no_pages;
-	return inside || (block->table && *block->table);
-}
-
-/** Have a table of the right shape for what is there; NULL if there is nothing, or no memory. */
-static struct map_table *fitting(struct page_map *map, struct map_chunk *chunk, enum map_kind kind,
-				 size_t i, struct block *block)
-{
-	struct map_table *table = block->table ? *block->table : NULL;
-
-	if (!any_present(map, block)) {
-		if (table) {
-			free(table);
-			*block->table = NULL;
-			map->stats.tables--;
-		}
-		return NULL;
-	}
-	if (!chunk->tables[kind])
-		chunk->tables[kind] = calloc(MAP_CHUNK_BLOCKS, sizeof(struct map_table *));
-	if (!chunk->tables[kind])
-		return NULL;
-	block->table = &chunk->tables[kind][i];
-	if (!table) {
-		*block->table = map_table_new(block->huge);
-		map->stats.tables += *block->table != NULL;
-		if (*block->table && chunk->visited)
-			map_table_born(*block->table, chunk->read);
-	} else if (table->huge != block->huge) {
-		struct map_table *other = map_table_reshaped(table);
-
-		if (other) {
-			free(table);
-			*block->table = other;
-		} else {
-			return NULL;
-		}
-	}
-	return *block->table;
-}
 
 static int view_chunk(struct page_map *map, size_t target, const struct map_chunk *chunk, struct bulk_view *view)
 {
@@ -103,12 +21,12 @@ static void take(struct page_map *map, struct map_target *target, struct map_chu
 {
 	for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
 		for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
-			struct block block;
+			struct map_block block;
 
-			if (!look_at(map, target, chunk, kind, view, i, &block))
+			if (!map_block_at(map, target, chunk, kind, view, i, &block))
 				continue;
 			struct map_totals before = map_totals_of(block.table ? *block.table : NULL);
-			struct map_table *table = fitting(map, chunk, kind, i, &block);
+			struct map_table *table = map_block_table(map, chunk, kind, i, &block);
 
 			if (table)
 				map_table_read(table, &map->ops.format, block.entries, block.mask, &chunk->turn, now);
@@ -125,57 +43,6 @@ static bool may_arm(const struct map_target *target, enum map_kind kind,
 	return map_table_waits(table) || (turn && map_table_due(table, now));
 }
 
-/** Add a range, or go on with the last one; false: there is no room. */
-static bool add_range(struct bulk_range *ranges, size_t *nr, uint64_t start, uint64_t end, bool goes_on)
-{
-	if (goes_on && *nr && ranges[*nr - 1].end == start) {
-		ranges[*nr - 1].end = end;
-		return true;
-	}
-	if (*nr == MAX_RANGES)
-		return false;
-	ranges[(*nr)++] = (struct bulk_range){.start = start, .end = end};
-	return true;
-}
-
-/** The areas of a kind in a block: a range goes on from block to block within its area only. */
-static bool add_areas(const struct map_target *target, enum map_kind kind, uint64_t block,
-		      struct bulk_range *ranges, size_t *nr)
-{
-	for (size_t i = map_first_area(target, block);
-	     i < target->nr_areas && target->areas[i].start < block + BLOCK; i++) {
-		const struct map_area *area = &target->areas[i];
-		uint64_t start = area->start > block ? area->start : block;
-		uint64_t end = area->end < block + BLOCK ? area->end : block + BLOCK;
-
-		if (area->kind == kind && !add_range(ranges, nr, start, end, start != area->start))
-			return false;
-	}
-	return true;
-}
-
-/** The ranges to clear of a block: of young pages, if they are few, or the areas in it. */
-static bool add_block(const struct page_map *map, const struct map_target *target, enum map_kind kind,
-		      const struct block *block, struct bulk_range *ranges, size_t *nr)
-{
-	uint64_t young[SPARSE + 1];
-	size_t nr_young = 0, pages = block->huge ? 1 : MAP_PAGES, had = *nr;
-	bool fits = true;
-
-	for (size_t i = 0; i < pages && nr_young <= SPARSE; i++)
-		if (block->entries[i] & map->ops.format.present &&
-		    block->entries[i] & map->ops.format.young && map_in(block->mask, i))
-			young[nr_young++] = block->address + i * PAGE;
-	if (nr_young && (block->huge || nr_young > SPARSE))
-		fits = add_areas(target, kind, block->address, ranges, nr);
-	else	// Neighbours may be of other areas: they must not become one range.
-		for (size_t i = 0; i < nr_young && fits; i++)
-			fits = add_range(ranges, nr, young[i], young[i] + PAGE, false);
-	if (!fits)
-		*nr = had;
-	return fits;
-}
-
 /** Of a page that could be cleared now only: what it did before is not known. */
 static uint8_t armed_late(const struct map_table *table)
 {
@@ -186,7 +53,7 @@ static uint8_t armed_late(const struct map_table *table)
  * Of pages that are young right after the clear: those that cannot be cleared, unlike those just in
  * use, are not seen. @together: the clear was one that reaches shared and locked pages as well.
  */
-static void judge(struct page_map *map, struct map_table *table, const struct block *block, bool together)
+static void judge(struct page_map *map, struct map_table *table, const struct map_block *block, bool together)
 {
 	const struct entry_format *format = &map->ops.format;
 	uint64_t entries[MAP_PAGES];
@@ -227,28 +94,33 @@ static void judge(struct page_map *map, struct map_table *table, const struct bl
 	}
 }
 
-static void refuse(struct map_table *table, const struct block *block, const struct bulk_range *ranges, size_t nr)
+static void refuse(struct map_table *table, const struct map_block *block, const struct map_ranges *ranges)
 {
-	for (size_t i = 0; i < nr; i++) {
-		if (!ranges[i].refused || ranges[i].refused == BULK_GONE ||
-		    ranges[i].end <= block->address || ranges[i].start >= block->address + BLOCK)
+	size_t pages = map_table_pages(table);
+
+	for (size_t i = 0; i < ranges->nr; i++) {
+		const struct bulk_range *range = &ranges->at[i];
+
+		if (!range->refused || range->refused == BULK_GONE ||
+		    range->end <= block->address || range->start >= block->address + BLOCK)
 			continue;
-		enum map_unseen why = ranges[i].refused == BULK_TORN ? MAP_TORN : MAP_LOCKED;
-		size_t pages = map_table_pages(table);
+		enum map_unseen why = range->refused == BULK_TORN ? MAP_TORN : MAP_LOCKED;
 
 		for (size_t page = 0; page < pages; page++) {
 			uint64_t at = block->address + page * PAGE;
 
-			if (table->huge || (at >= ranges[i].start && at < ranges[i].end))
-				if (map_in(block->mask, page))
-					map_table_unseen(table, page, why);
+			if ((table->huge || (at >= range->start && at < range->end)) && map_in(block->mask, page))
+				map_table_unseen(table, page, why);
 		}
 	}
 }
 
-/** Begin an epoch of a table that was cleared just now, and settle what is young already. */
+/**
+ * Begin an epoch of a table that was cleared just now, and settle what is young already. @ranges: by
+ * which it was cleared, and what came of each; NULL: all was cleared together.
+ */
 static void arm_table(struct page_map *map, struct map_target *target, enum map_kind kind,
-		      struct block *block, const struct bulk_range *ranges, size_t nr, bool together, map_time now)
+		      struct map_block *block, const struct map_ranges *ranges, map_time now)
 {
 	struct map_table *table = *block->table;
 	struct map_totals before = map_totals_of(table), after;
@@ -256,8 +128,9 @@ static void arm_table(struct page_map *map, struct map_target *target, enum map_
 	if (table->huge != block->huge)
 		return;	// its next read will find out
 	map_table_arm(table, now);
-	judge(map, table, block, together);
-	refuse(table, block, ranges, nr);
+	judge(map, table, block, !ranges);
+	if (ranges)
+		refuse(table, block, ranges);
 	map_table_read(table, &map->ops.format, block->entries, block->mask, NULL, now);
 	after = map_totals_of(table);
 	after.fresh = before.fresh;	// what is hot is no news
@@ -269,17 +142,18 @@ static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk,
 		    struct bulk_view *view, map_time now, bool *whole)
 {
 	struct map_target *target = &map->targets[index];
-	struct bulk_range ranges[MAX_RANGES];
+	struct map_ranges ranges;
 	bool due[MAP_CHUNK_BLOCKS] = {0};
-	size_t nr = 0, nr_due = 0;
-	struct block block;
+	size_t nr_due = 0;
+	struct map_block block;
 
+	ranges.nr = 0;
 	for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
 		struct map_table *table = map_chunk_table(chunk, kind, i);
 
-		if (!may_arm(target, kind, table, turn, now) || !look_at(map, target, chunk, kind, view, i, &block))
+		if (!may_arm(target, kind, table, turn, now) || !map_block_at(map, target, chunk, kind, view, i, &block))
 			continue;
-		if (!add_block(map, target, kind, &block, ranges, &nr)) {
+		if (!map_ranges_add(&ranges, map, target, kind, &block)) {
 			*whole = false;
 			break;
 		}
@@ -288,16 +162,16 @@ static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk,
 	}
 	if (!nr_due)
 		return 0;
-	int err = nr ? map_clear(map, index, ranges, nr) : 0;
+	int err = ranges.nr ? map_clear(map, index, ranges.at, ranges.nr) : 0;
 
 	now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
 	map->stats.clears++;
-	map->stats.ranges += nr;
+	map->stats.ranges += ranges.nr;
 	if (!err)
 		err = view_chunk(map, index, chunk, view);
 	for (size_t i = 0; !err && i < MAP_CHUNK_BLOCKS; i++)
-		if (due[i] && look_at(map, target, chunk, kind, view, i, &block) && block.table && *block.table)
-			arm_table(map, target, kind, &block, ranges, nr, false, now);
+		if (due[i] && map_block_at(map, target, chunk, kind, view, i, &block) && block.table && *block.table)
+			arm_table(map, target, kind, &block, &ranges, now);
 	return err;
 }
 
@@ -395,26 +269,41 @@ int map_visit(struct page_map *map, size_t index, struct map_chunk *chunk, bool 
 	return err;
 }
 
+/** Clear ranges of a target, and have none. 0; -ESRCH. */
+static int clear_ranges(struct page_map *map, size_t index, struct map_ranges *ranges)
+{
+	int err = ranges->nr ? map_clear(map, index, ranges->at, ranges->nr) : 0;
+
+	ranges->nr = 0;
+	return err;
+}
+
 int map_clear_used(struct page_map *map, size_t index, enum map_kind kind)
 {
 	struct map_target *target = &map->targets[index];
-	struct bulk_range ranges[MAX_RANGES];
+	struct map_ranges ranges;
 	int err = 0;
 
+	ranges.nr = 0;
 	for (size_t j = 0; j < target->nr_chunks && !err; j++) {
 		struct map_chunk *chunk = &target->chunks[j];
 		struct bulk_view view;
-		struct block block;
-		size_t nr = 0;
+		struct map_block block;
 
 		if (!chunk->tables[kind])
 			continue;
 		err = view_chunk(map, index, chunk, &view);
-		for (size_t i = 0; i < MAP_CHUNK_BLOCKS && !err; i++)
-			if (look_at(map, target, chunk, kind, &view, i, &block))
-				add_block(map, target, kind, &block, ranges, &nr);
-		if (!err && nr)
-			err = map_clear(map, index, ranges, nr);
+		for (size_t i = 0; i < MAP_CHUNK_BLOCKS && !err; i++) {
+			if (!map_block_at(map, target, chunk, kind, &view, i, &block) ||
+			    map_ranges_add(&ranges, map, target, kind, &block))
+				continue;
+			err = clear_ranges(map, index, &ranges);
+			if (!err)
+				err = view_chunk(map, index, chunk, &view);
+			i--;	// once more, where there is room
+		}
+		if (!err)
+			err = clear_ranges(map, index, &ranges);
 	}
 	return err;
 }
@@ -428,14 +317,14 @@ int map_arm_all(struct page_map *map, size_t index, struct map_chunk *chunk, enu
 	int err = view_chunk(map, index, chunk, &view);
 
 	for (size_t i = 0; !err && i < MAP_CHUNK_BLOCKS; i++) {
-		struct block block;
+		struct map_block block;
 		struct map_table *table = map_chunk_table(chunk, kind, i);
 
-		if (!table || !look_at(map, target, chunk, kind, &view, i, &block))
+		if (!table || !map_block_at(map, target, chunk, kind, &view, i, &block))
 			continue;
 		uint16_t used = table->used;
 
-		arm_table(map, target, kind, &block, NULL, 0, true, now);
+		arm_table(map, target, kind, &block, NULL, now);
 		chunk->turn = (struct map_turn){.began = now};
 		change->used += used;
 		change->calm += table->calm ? used : 0;

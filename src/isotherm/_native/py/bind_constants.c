@@ -6,6 +6,8 @@
 #include "access/target_memory.h"
 #include "py/bind.h"
 #include "survey/survey.h"
+#include "sys/address_map.h"
+#include "sys/coalesce.h"
 #include "sys/failure.h"
 #include "sys/page.h"
 #include "sys/page_idle.h"
@@ -22,7 +24,7 @@ static const struct {
 	NUMBER(PAGE),
 	NUMBER(CHECK_IDLE), NUMBER(CHECK_ACCESSED), NUMBER(CHECK_MISSED), NUMBER(CHECK_UNOBSERVABLE),
 	NUMBER(CHECK_WAS_YOUNG),
-	NUMBER(MAPPING_SWEEPABLE),
+	NUMBER(MAPPING_SWEEPABLE), NUMBER(AREA_VISIBLE), NUMBER(AREA_HIDDEN),
 	NUMBER(FAIL_OTHER), NUMBER(FAIL_PRIVILEGE), NUMBER(FAIL_LOCKDOWN), NUMBER(FAIL_NAMESPACE),
 	NUMBER(FAIL_TYPES), NUMBER(FAIL_SELF_TEST),
 	NUMBER(LEAF_NONE), NUMBER(LEAF_PRESENT), NUMBER(LEAF_SWAPPED), NUMBER(LEAF_UNREAD),
@@ -47,5 +49,11 @@ int bind_constants(PyObject *module)
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		if (PyModule_AddIntConstant(module, numbers[i].name, numbers[i].value) < 0)
 			return -1;
+	PyObject *left_out = PyLong_FromUnsignedLongLong(MAPPING_LEFT_OUT);
+
+	if (!left_out || PyModule_AddObject(module, "MAPPING_LEFT_OUT", left_out) < 0) {
+		Py_XDECREF(left_out);
+		return -1;
+	}
 	return PyModule_AddStringConstant(module, "PAGE_IDLE_BITMAP", PAGE_IDLE_BITMAP);
 }

@@ -416,6 +416,25 @@ static PyObject *renew(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+/** A byte a target: not 0, it stands still. */
+static PyObject *set_stopped(PyObject *object, PyObject *args)
+{
+	struct sentinels_object *self;
+	Py_buffer still;
+
+	if (!PyArg_ParseTuple(args, "y*", &still))
+		return NULL;
+	self = enter(object);
+	for (size_t i = 0; self && i < self->panel.nr_targets && i < (size_t)still.len; i++)
+		self->panel.targets[i].stopped = ((const uint8_t *)still.buf)[i];
+	if (self)
+		leave(self);
+	PyBuffer_Release(&still);
+	if (!self)
+		return NULL;
+	Py_RETURN_NONE;
+}
+
 /** Ages are counted in windows of another length from now on. */
 static PyObject *rescale(PyObject *object, PyObject *args)
 {
@@ -484,6 +503,7 @@ static PyMethodDef sentinels_methods[] = {
 	{"cut", cut, METH_VARARGS, NULL},
 	{"renew", renew, METH_VARARGS, NULL},
 	{"rescale", rescale, METH_VARARGS, NULL},
+	{"set_stopped", set_stopped, METH_VARARGS, NULL},
 	{"seen", seen, METH_VARARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", sentinels_close, METH_NOARGS, NULL},

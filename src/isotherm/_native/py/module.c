@@ -11,6 +11,7 @@ static int module_exec(PyObject *module)
 		bind_failure,
 		bind_access,
 		bind_map,
+		bind_maps,
 		bind_workload,
 		bind_formats,
 		bind_walker,

@@ -8,6 +8,8 @@
 
 // Entries of our own making: what PageState says, as bits.
 enum { PRESENT = 1, TABLE = 2, YOUNG = 4, UNSEEN = 8 };
+// Of a PageState; and beside that of a block's first page: all of it is one page.
+enum { STATES = 3, HUGE = 4 };
 
 struct python_bulk {
 	PyObject *object;
@@ -29,7 +31,6 @@ static int view(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk
 {
 	static const uint64_t entries[4] = {0, PRESENT, PRESENT | YOUNG, PRESENT | UNSEEN};
 	struct python_bulk *bulk = ctx;
-	size_t pages = nr * BLOCK_PAGES;
 	PyObject *found;
 	char *states;
 	Py_ssize_t length;
@@ -45,19 +46,20 @@ static int view(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk
 		Py_XDECREF(found);
 		return -EINTR;
 	}
-	if ((size_t)length != pages) {
+	if ((size_t)length != nr * BLOCK_PAGES) {
 		Py_DECREF(found);
 		PyErr_SetString(PyExc_ValueError, "read() must return a byte per page");
 		return -EINTR;
 	}
-	for (size_t i = 0; i < pages; i++) {
-		uint8_t state = (uint8_t)states[i];
+	for (size_t block = 0; block < nr; block++) {
+		const uint8_t *state = (const uint8_t *)states + block * BLOCK_PAGES;
+		uint8_t any = 0;
 
-		bulk->tables[i / BLOCK_PAGES][i % BLOCK_PAGES] = entries[state & 3];
-		if (i % BLOCK_PAGES == 0)
-			bulk->upper[i / BLOCK_PAGES] = 0;
-		if (state)
-			bulk->upper[i / BLOCK_PAGES] = PRESENT | TABLE;
+		for (size_t i = 0; i < BLOCK_PAGES; i++) {
+			bulk->tables[block][i] = entries[state[i] & STATES];
+			any |= state[i];
+		}
+		bulk->upper[block] = state[0] & HUGE ? entries[state[0] & STATES] : any ? PRESENT | TABLE : 0;
 	}
 	Py_DECREF(found);
 	*out = (struct bulk_view){bulk->tables, bulk->upper};
@@ -113,22 +115,55 @@ static int clear(void *ctx, size_t target, struct bulk_range *ranges, size_t nr)
 	return done ? 0 : -EINTR;
 }
 
+static int clear_all(void *ctx, size_t target, enum map_kind kind, uint64_t *held_ns)
+{
+	PyObject *held = PyErr_Occurred() ? NULL
+		: PyObject_CallMethod(((struct python_bulk *)ctx)->object, "clear_all", "ni", (Py_ssize_t)target, (int)kind);
+
+	if (!held) {
+		int err = PyErr_ExceptionMatches(PyExc_ProcessLookupError) ? -ESRCH
+			: PyErr_ExceptionMatches(PyExc_NotImplementedError) ? -ENOTSUP : -EINTR;
+
+		if (err != -EINTR)
+			PyErr_Clear();
+		return err;
+	}
+	*held_ns = PyLong_AsUnsignedLongLong(held);
+	Py_DECREF(held);
+	return PyErr_Occurred() ? -EINTR : 0;
+}
+
+/** Whether clear() reaches everybody who maps a page; -1 with an exception. */
+static int frames_are_cleared(PyObject *object)
+{
+	PyObject *told = PyObject_HasAttrString(object, "frames_cleared")
+		? PyObject_GetAttrString(object, "frames_cleared") : Py_NewRef(Py_False);
+	int is = told ? PyObject_IsTrue(told) : -1;
+
+	Py_XDECREF(told);
+	return is;
+}
+
 struct python_bulk *python_bulk_new(PyObject *object, struct bulk_ops *ops)
 {
-	struct python_bulk *bulk = calloc(1, sizeof(*bulk));
+	int frames_cleared = frames_are_cleared(object);
+	struct python_bulk *bulk = frames_cleared < 0 ? NULL : calloc(1, sizeof(*bulk));
 
 	if (!bulk) {
-		PyErr_NoMemory();
+		if (!PyErr_Occurred())
+			PyErr_NoMemory();
 		return NULL;
 	}
 	bulk->object = object;
 	*ops = (struct bulk_ops){
 		.ctx = bulk,
 		.format = {.present = PRESENT, .young = YOUNG, .unseen = UNSEEN, .leaf_bit = 1, .leaf_flip = 1},
+		.frames_cleared = frames_cleared,
 		.now_ns = now_ns,
 		.view = view,
 		.peek = peek,
 		.clear = clear,
+		.clear_all = PyObject_HasAttrString(object, "clear_all") ? clear_all : NULL,
 	};
 	return bulk;
 }

@@ -70,7 +70,7 @@ void panel_see_who_ran(struct panel *panel, uint64_t now_ns)
 		if (!still)
 			target->still_ns = now_ns;
 		// It waits for a CPU, or for a moment; who sleeps for long has no use for its memory.
-		else if (now_ns - target->still_ns < LONGEST_STILL_NS)
+		else if (target->stopped || now_ns - target->still_ns < LONGEST_STILL_NS)
 			target->stopped_ns += now_ns - target->asked_ns;
 		target->ran_ns = ran;
 		target->asked_ns = now_ns;

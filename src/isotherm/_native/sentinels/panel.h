@@ -25,6 +25,7 @@ struct panel_target {
 	int64_t ran_ns;		// its CPU time ...
 	uint64_t asked_ns;	// ... as it was then; 0: nobody asked
 	uint64_t still_ns;	// since then it has not run
+	bool stopped;		// it cannot run: by a signal, a debugger, a freezer
 };
 
 struct panel_settings {

@@ -21,7 +21,7 @@ bool sim_pattern_is_good(const struct sim_pattern *p)
 	       p->rate >= 0 && p->rate_end >= 0 && p->rate <= 1e9 && p->rate_end <= 1e9 &&
 	       (p->rate > 0 || p->rate_end > 0) && p->unit && p->group && p->group <= 65536 &&
 	       p->levels >= 1 && p->levels <= 40 && (p->group > 1 || p->levels == 1) &&
-	       p->gain > 0 && pow(p->gain, p->levels) < 1e9 && p->kind < NR_SIM_KINDS &&
+	       p->gain > 0 && pow(p->gain, p->levels) * p->rate <= 1e9 && p->kind < NR_SIM_KINDS &&
 	       (p->kind == SIM_RANDOM || (p->levels == 1 && steady)) &&
 	       (steady || !p->period_ns);
 }
@@ -177,18 +177,22 @@ static bool is_anything_in(uint64_t key, double begin, double end)
 	return false;
 }
 
+/** The last page of a sweep that was used until there were so many sweeps. */
+static uint64_t place_in_sweep(double sweeps, uint64_t nr)
+{
+	return (uint64_t)((sweeps - (double)(uint64_t)sweeps) * (double)nr);
+}
+
 /** Whether a sweep goes over a chosen page of [first, last), both relative to its beginning. */
 static bool is_swept(const struct sim_pattern *p, uint64_t first, uint64_t last, double begin, double end)
 {
 	uint64_t nr = p->last - p->first;
-	// Page i of sweep k is used when there were k + i / nr.
-	uint64_t from = (uint64_t)(begin * (double)nr) + (begin > 0), to = (uint64_t)(end * (double)nr) + 1;
 
-	if (from >= to)
-		return false;
-	if (to - from >= nr)
+	if (end - begin >= 1)
 		return sim_chosen(p, p->first + first, p->first + last, 1) > 0;
-	uint64_t start = from % nr, stop = start + (to - from);
+	// Page i of sweep k is used when there were k + i / nr: what is counted may not fit into 64 bits.
+	uint64_t start = place_in_sweep(begin, nr) + (begin > 0);
+	uint64_t stop = place_in_sweep(end, nr) + 1 + ((uint64_t)end - (uint64_t)begin) * nr;
 
 	for (uint64_t turn = 0; turn <= nr; turn += nr) {
 		uint64_t a = first + turn > start ? first + turn : start;

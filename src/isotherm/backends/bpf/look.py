@@ -10,9 +10,10 @@ what is young and only whole folios, within a budget of CPU time.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from operator import sub
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +24,7 @@ from isotherm._core import (
     AccessBpf,
     CoreError,
     Walker,
+    mapping_words,
 )
 from isotherm.backends.process_look import ProcessLook
 from isotherm.clock import SystemClock
@@ -32,6 +34,7 @@ from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
 from isotherm.kernel.numa import frames_by_node
 from isotherm.kernel.privilege import root_hint
+from isotherm.model.mappings import Mappings
 from isotherm.model.ranges import Range, subtract
 from isotherm.model.target import Mapping, Unobservable
 from isotherm.targets.target_set import ProcessTargets
@@ -52,6 +55,7 @@ FOLLOW_FROM = 8
 _MAP_SHARE, _ALONE_SHARE, _CALM_SHARE = 0.5, 0.85, 0.3
 
 _SECOND_NS = 1_000_000_000
+#: More is a reservation.
 _MOST_SWEPT = 2 << 40
 #: The walker ignores the bits of an address above; those beyond are the kernel's.
 _USER_END = 1 << 47
@@ -117,6 +121,8 @@ class BpfLook(ProcessLook):
                 f"{self._ranges[-1].end:#x}"
             )
         self._prepared = 0
+        #: By target id, the mappings that were last told and what the core was told of them.
+        self._flat: dict[int, tuple[Sequence[Mapping], array[int]]] = {}
         self._page_idle = Path(PAGE_IDLE_BITMAP).exists() if page_idle is None else page_idle
         self.walker = open_walker()
         self._access = _open(
@@ -131,12 +137,23 @@ class BpfLook(ProcessLook):
         """Return the living processes and their ranges, and tell the C side of both."""
         found = super().targets()
         self._access.set_targets([(p.target_id, p.tid, p.pidfd) for p in self.present])
-        for index, ranges in enumerate(found):
-            self._access.set_mappings(index, _flat(ranges.mappings, self._ranges))
+        self._flat = {
+            known.target.id: self._flattened(known.target.id, known.mappings) for known in found
+        }
+        for index, known in enumerate(found):
+            self._access.set_mappings(index, self._flat[known.target.id][1])
         return [
             _with_refused(ranges, self._access.unobservable(index))
             for index, ranges in enumerate(found)
         ]
+
+    def _flattened(
+        self, target_id: int, mappings: Sequence[Mapping]
+    ) -> tuple[Sequence[Mapping], array[int]]:
+        known = self._flat.get(target_id)
+        if known and known[0] is mappings:
+            return known
+        return mappings, _flat(Mappings.of(mappings), self._ranges)
 
     def prepare(self, addresses: Samples) -> None:
         self._prepared = len(addresses)
@@ -232,15 +249,20 @@ def _open(
         ) from err
 
 
-def _flat(mappings: Iterable[Mapping], ranges: Sequence[Range]) -> array[int]:
+def _flat(mappings: Mappings, ranges: Sequence[Range]) -> array[int]:
     """Mappings as struct mapping: start, end, flags; those apart from `ranges` are not swept."""
-    words = array("Q")
-    for mapping in mappings:
-        inside = not ranges or any(
-            one.start < mapping.end and mapping.start < one.end for one in ranges
-        )
-        flag = MAPPING_SWEEPABLE if inside and _sweepable(mapping) else 0
-        words.extend((mapping.start, mapping.end, flag))
+    flags = [
+        MAPPING_SWEEPABLE if _sweepable(Mapping(0, 0, *text)) else 0 for text in mappings.texts
+    ]
+    words = mapping_words(mappings.bounds, mappings.kinds, array("Q", flags))
+    largest = max(map(sub, words[1::3], words[::3]), default=0)
+    if not ranges and largest <= _MOST_SWEPT:
+        return words
+    for i in range(0, len(words), 3):
+        start, end = words[i], words[i + 1]
+        inside = not ranges or any(one.start < end and start < one.end for one in ranges)
+        if not inside or end - start > _MOST_SWEPT:
+            words[i + 2] = 0
     return words
 
 
@@ -248,13 +270,10 @@ def _sweepable(mapping: Mapping) -> bool:
     """
     Private anonymous memory that is used.
 
-    That of a file may hold page-cache folios of any size, and terabytes are a reservation.
+    That of a file may hold page-cache folios of any size.
     """
     return (
-        mapping.is_anonymous
-        and mapping.permissions[3] == "p"
-        and mapping.permissions[:3] != "---"
-        and mapping.size <= _MOST_SWEPT
+        mapping.is_anonymous and mapping.permissions[3] == "p" and mapping.permissions[:3] != "---"
     )
 
 

@@ -94,7 +94,7 @@ class Kdamond:
         self._dry_run = dry_run
         self._now: dict[int, TargetRanges] = {}
         self._committed: tuple[TargetRanges, ...] = ()
-        self._mappings: dict[int, tuple[Mapping, ...]] = {}
+        self._mappings: dict[int, Sequence[Mapping]] = {}
         self._pending: deque[tuple[Attrs | None, tuple[Scheme, ...] | None]] = deque()
         self._states: tuple[SchemeState, ...] = ()
         self._stopping = self._closed = self._doubtful = False

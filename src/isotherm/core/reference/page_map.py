@@ -39,7 +39,7 @@ def class_of(ns: int) -> int:
 
 def next_read(ns: int) -> int:
     """Return when, after a clear, the read after that at `ns` is worth while."""
-    later = [end for end in CLASSES_NS if end > ns + ns // 16]
+    later = [end for end in CLASSES_NS if end > ns]
     return min([*later[:1], ns + _LONGEST_GAP_NS])
 
 
@@ -69,13 +69,25 @@ class Turn(NamedTuple):
 Reads = dict[int, int]
 
 
+def class_among(reads: Reads, passed: int) -> int:
+    """
+    Return the class of what is seen `passed` ns after the beginning, and was not by these reads.
+
+    What a late read may still be of is over if another one came before it.
+    """
+    found = class_of(passed)
+    end = CLASSES_NS[found]
+    over = passed > end and reads.get(found, 0) >= end and found < len(CLASSES_NS) - 1
+    return found + over
+
+
 def add_read(reads: Reads, passed: int) -> None:
     """Note a read `passed` ns after the beginning of the epoch; times are kept coarsely."""
-    found = class_of(passed)
+    found = class_among(reads, passed)
     end = CLASSES_NS[found]
     if found < _TIMED:
         reads[found] = end // _READ_PARTS * (passed * _READ_PARTS // end)
-    elif passed >= end // 4 * 3:  # a read that comes early says little of its class
+    elif passed >= end:  # a read that comes early says little of its class
         reads[found] = end
 
 
@@ -150,7 +162,7 @@ class PageTable:
         if turn is not None and (new or young):
             self._begin(turn.began, now)
             self.reads = dict(turn.reads)
-            found = class_of((max(now, self.last_read) - turn.began) * TICK_NS)
+            found = class_among(self.reads, (max(now, self.last_read) - turn.began) * TICK_NS)
         for number in young:
             self._use(self.pages[number], found)
         for number in new:  # whoever brought it in uses it
@@ -234,7 +246,8 @@ class PageTable:
         """Return the class of a use that is seen now."""
         if not self.epochs:
             return 0
-        return class_of((max(now, self.last_read) - self._newest.began) * TICK_NS)
+        passed = (max(now, self.last_read) - self._newest.began) * TICK_NS
+        return class_among(self.reads, passed)
 
     def _came(self, found: int) -> Page:
         return Page(self._newest, found) if self.epochs else Page()

@@ -252,8 +252,8 @@ class Learner:
                 all_risk += s.known.all_risk
             if up:
                 # Around what is busier may lie memory that expected nothing and saw nothing.
-                own = votes[leaf.first : leaf.end]
-                busier = [i for i, vote in enumerate(own) if vote.hits[0] > vote.risk[0]]
+                voters = enumerate(votes[leaf.first : leaf.end])
+                busier = [i for i, vote in voters if vote.hits[0] > vote.risk[0]]
                 members = members[busier[0] : busier[-1] + 1]
             for s in members:
                 known, risk = s.known.all_hits, s.known.all_risk

@@ -16,6 +16,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import cast
 
 from isotherm import _core
 from isotherm.clock import SystemClock
@@ -25,6 +26,7 @@ from isotherm.core.policy import Setting
 from isotherm.core.region_list import ListedRegion, RegionList, columns_of
 from isotherm.core.ticks import Tally
 from isotherm.errors import NotSupportedError
+from isotherm.kernel.standstill import Standstill
 from isotherm.model.attrs import Attrs
 from isotherm.model.snapshot import LEAST_USED_US, Columns
 
@@ -75,7 +77,7 @@ class SentinelPolicy:
         self._clock = clock
         #: The panel itself.
         self.core = _core.Sentinels(
-            source if native else _TimedBulk(source, setting),
+            source if native else _TimedBulk(cast("Bulk", source), setting),
             now_ns=clock.now_ns(),
             share_ns=int(setting.overhead * _SECOND_NS),
             seed=setting.seed,
@@ -84,6 +86,7 @@ class SentinelPolicy:
             beside=_core_of(setting.page_map),
         )
         self._mapped = setting.page_map is not None
+        self._who = Standstill()
         self._columns = Columns()
         self._listed: _Listed | None = None
         self._ids: list[int] = []
@@ -110,6 +113,7 @@ class SentinelPolicy:
                 words.extend((place, part.start, part.end))
         self._ids = [known.target.id for known in targets]
         self.core.set_space(array("I", self._ids), words)
+        self._who.follow([known.target.pid for known in targets])
 
     def sample(self, ticks: int, sample_us: int) -> int:
         now_ns, span_ns = self._clock.now_ns(), ticks * sample_us * 1000
@@ -130,6 +134,7 @@ class SentinelPolicy:
 
     def end_window(self, attrs: Attrs) -> None:
         used_us = max(LEAST_USED_US, attrs.aggr_us)
+        self.core.set_stopped(bytes(self._who.now()))
         found = self.core.cut(
             attrs.sample_us,
             attrs.samples_per_aggr,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median_low
@@ -115,7 +115,7 @@ class Assembly:
             for target in self.targets
         )
 
-    def _mappings(self, place: int) -> dict[int, tuple[Mapping, ...]]:
+    def _mappings(self, place: int) -> dict[int, Sequence[Mapping]]:
         maps = self._beside.mappings.values[place]
         return {t.id: maps[t.pid] for t in self.targets if t.pid is not None and t.pid in maps}
 

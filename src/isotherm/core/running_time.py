@@ -1,0 +1,98 @@
+"""How long targets stood still, so that this time is left out of what is said of their memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from isotherm.core.look import TargetRanges
+from isotherm.kernel.standstill import Standstill
+
+#: A share of the CPU time that is there for looking who stands still, with what waking up for it
+#: costs; and how often that is.
+_SHARE = 0.05
+_WAKING_NS = 30_000
+_NEVER_NS = 1 << 62
+_OFTEN_NS, _RARE_NS = 100_000_000, 1_000_000_000
+
+
+class WhoStands(Protocol):
+    """Who stands still: as `kernel.standstill.Standstill`."""
+
+    def follow(self, pids: Sequence[int | None]) -> None:
+        """Take who is meant."""
+
+    def now(self) -> list[bool]:
+        """Tell of each whether it stands still."""
+
+
+@dataclass(slots=True)
+class _Known:
+    stopped_ns: int = 0
+    still: bool = False
+
+
+class RunningTime:
+    """
+    Follows which targets are stopped or frozen, by looking about ten times a second.
+
+    share: of one CPU that is there for all that is done to follow their memory; tell: takes the
+    index of a target, for how long it has stood still since it is followed, whether it does, and
+    the time of the look.
+
+    Between two looks a target ran if it did at both: what is left out is rather too much, by the
+    time between two looks, than too little. What is shorter may go unnoticed.
+    """
+
+    def __init__(
+        self,
+        share: float,
+        tell: Callable[[int, int, bool, int], None],
+        who: WhoStands | None = None,
+    ) -> None:
+        self._share = share * _SHARE
+        self._tell = tell
+        self._who = who or Standstill()
+        self._known: dict[int, _Known] = {}
+        self._looked_ns = self._settled_ns = 0
+        self.due_ns = 0
+
+    def follow(self, targets: Sequence[TargetRanges]) -> None:
+        """Take the living targets, in their order."""
+        self._known = {one.target.id: self._known.get(one.target.id, _Known()) for one in targets}
+        self._who.follow([one.target.pid for one in targets])
+        if all(one.target.pid is None for one in targets):
+            self.due_ns = _NEVER_NS
+        elif self.due_ns == _NEVER_NS:
+            self.due_ns = 0
+
+    def look(self, now_ns: int) -> None:
+        """Look who stands still, and tell of those that do or did."""
+        if self.due_ns == _NEVER_NS:
+            return
+        began_ns = time.thread_time_ns()
+        since_ns = self._looked_ns or now_ns
+        for index, (known, still) in enumerate(
+            zip(self._known.values(), self._who.now(), strict=True)
+        ):
+            if still or known.still:
+                # The time of who ran so far is not taken back.
+                begin_ns = since_ns if known.still else max(since_ns, self._settled_ns)
+                known.stopped_ns += max(0, now_ns - begin_ns)
+                known.still = still
+                self._tell(index, known.stopped_ns, still, now_ns)
+        cost_ns = time.thread_time_ns() - began_ns + _WAKING_NS
+        rest_ns = int(cost_ns / self._share)
+        self.due_ns = now_ns + min(max(_OFTEN_NS, rest_ns), _RARE_NS)
+        self._looked_ns = now_ns
+
+    def settle(self, now_ns: int) -> None:
+        """Take that something was noted of the memory of those who ran, up to this time."""
+        self._settled_ns = now_ns
+
+    @property
+    def stopped_ns(self) -> int:
+        """For how long the target that did so longest has stood still."""
+        return max((known.stopped_ns for known in self._known.values()), default=0)

@@ -1,0 +1,107 @@
+"""Processes that stand still: stopped by a signal or a debugger, or frozen with their cgroup."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from isotherm.kernel import procfs
+
+_STOPPED, _TRACED, _ENDED = b"T", b"t", b"ZXx"
+
+
+class Standstill:
+    """
+    Tells which processes stand still, by what the kernel says at the moment.
+
+    One that sleeps, or waits for a CPU, does not: it may use its memory at any time.
+    """
+
+    def __init__(self) -> None:
+        self._pids: tuple[int | None, ...] = ()
+        self._switches: dict[int, list[str]] = {}
+
+    def follow(self, pids: Sequence[int | None]) -> None:
+        """Take who is meant; None stands for what is no process, and never stands still."""
+        self._pids = tuple(pids)
+        self._switches = {pid: _switches(pid) for pid in pids if pid is not None}
+
+    def now(self) -> list[bool]:
+        """Tell of each process whether it stands still."""
+        frozen: dict[str, bool] = {}
+        return [pid is not None and self._stands_still(pid, frozen) for pid in self._pids]
+
+    def _stands_still(self, pid: int, frozen: dict[str, bool]) -> bool:
+        for switch in self._switches[pid]:
+            if switch not in frozen:
+                frozen[switch] = _is_frozen(switch)
+            if frozen[switch]:
+                return True
+        return _is_stopped(pid)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped; a debugger, or the end of its main thread, is not all."""
+    state = _state(f"/proc/{pid}/task/{pid}/stat")
+    if state == _STOPPED:
+        return True
+    if state != _TRACED and state not in _ENDED:
+        return False
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+    except OSError:
+        return False
+    states = [_state(f"/proc/{pid}/task/{tid}/stat") for tid in threads]
+    alive = [one for one in states if one not in _ENDED]
+    return bool(alive) and all(one in (_STOPPED, _TRACED) for one in alive)
+
+
+def _state(path: str) -> bytes:
+    """Return the letter of a thread's state; that of an end if it is not there."""
+    try:
+        line = procfs.read_file(path)
+    except OSError:
+        return _ENDED[:1]
+    at = line.rfind(b")") + 2
+    return line[at : at + 1]
+
+
+def _is_frozen(switch: str) -> bool:
+    try:
+        words = procfs.read_file(switch).split()
+    except OSError:
+        return False
+    # cgroup.events: "populated 1\nfrozen 1\n"; freezer.state: "FROZEN\n".
+    return words == [b"FROZEN"] or (b"frozen", b"1") in pairwise(words)
+
+
+@cache
+def _hierarchies() -> tuple[tuple[str, str], ...]:
+    """Where cgroups can be frozen: (controller, mount point); "" is version 2."""
+    found = []
+    for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
+        _, where, kind, options, *_ = line.split()
+        if kind == "cgroup2":
+            found.append(("", where))
+        elif kind == "cgroup" and "freezer" in options.split(","):
+            found.append(("freezer", where))
+    return tuple(found)
+
+
+def _switches(pid: int) -> list[str]:
+    """Return the files that tell whether the cgroups of a process are frozen; roots never are."""
+    try:
+        lines = procfs.read_file(f"/proc/{pid}/cgroup").decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        for controller, where in _hierarchies():
+            if path != "/" and ".." not in path and controller in controllers.split(","):
+                name = "freezer.state" if controller else "cgroup.events"
+                found.append(f"{where}{path}/{name}")
+    return found
