@@ -49,8 +49,8 @@ class MonitorKeywords(TypedDict, total=False):
     goal: tune the intervals to this share of observed accesses.
     profile: the Linux release whose rules are followed, one of `core.damon.profile.PROFILES` and
     by default the newest; not for the kernel's own DAMON.
-    policy: what decides where to look next, a registered name: "damon", or "map", which draws no
-    samples and has the map of pages alone.
+    policy: what decides where to look next, a registered name: "damon", "sentinels", which watches
+    armed clumps of pages, or "map", which draws no samples and has the map of pages alone.
     shared: whether the address map of a process may be held to see memory that others map too:
     "auto" if that is short, "off", or "clear-refs", however long it takes.
     backend: a name that `isotherm doctor` lists, or "auto".

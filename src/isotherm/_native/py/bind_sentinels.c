@@ -615,7 +615,7 @@ static PyObject *learner_share(PyObject *object, PyObject *args)
 	Py_ssize_t segment;
 	double window;
 
-	if (!PyArg_ParseTuple(args, "nd", &segment, &window))
+	if (!PyArg_ParseTuple(args, "n" "d", &segment, &window))
 		return NULL;
 	if (segment < 0 || (size_t)segment >= learner->nr_segments) {
 		PyErr_SetString(PyExc_IndexError, "no such segment");

@@ -18,7 +18,7 @@
 #define NEAR 24
 #define LEARN_SHARE 0.08
 #define SAVED_ROUNDS 4
-#define LENT_S 1.5		// so much is lent at the beginning, and may be saved until it is spent
+#define LENT_S 1.0		// so much is lent at the beginning, and may be saved until it is spent
 #define LENT_NS UINT64_C(3000000000)
 #define PEEKS 4			// clumps that are looked at for one that is cleared, at most
 #define WATCH_AFTER_NS UINT64_C(90000000)

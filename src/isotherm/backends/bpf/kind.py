@@ -83,7 +83,9 @@ class _Bpf(BackendKind):
         # Who asks for idle pages asks it: of all who clear bits, it alone knows since when.
         alone = opening.wish.policy == MAP
         idle = any(scheme.idle_us for scheme in opening.schemes)
-        maps = alone or idle or opening.pages.beside
+        # Sentinels have a map beside them only for who needs it: it takes most of a small budget.
+        calm = opening.wish.policy == SENTINELS
+        maps = alone or idle or (opening.pages.beside and not calm)
         look = BpfLook(opening.processes, overhead=opening.overhead, sweep=not maps)
         stall_ns = opening.pages.stall_ns
         calm = opening.wish.policy == SENTINELS

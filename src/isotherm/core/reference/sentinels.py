@@ -234,8 +234,7 @@ class Learner:
         """Where fresh hits are not what was expected: there, beliefs are forgotten."""
         votes = []
         for i, s in enumerate(sentinels):
-            hits, risk = _vote(s, self._segment(s.place))
-            votes.append(Leaf(i, i + 1, hits, risk))
+            votes.append(Leaf(i, i + 1, *_vote(s, self._segment(s.place))))
         leaves = pyramid(votes, 1, _CHANGE_PENALTY)
         needed = _CHANGE_GAIN + log(1.0 + len(leaves))
         for leaf in leaves:

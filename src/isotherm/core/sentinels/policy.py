@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 from isotherm import _core
@@ -96,7 +96,7 @@ class SentinelPolicy:
         self.size_limit = 0
 
     @property
-    def table(self) -> RegionList[ListedRegion]:
+    def table(self) -> _Listed:
         """The regions as a list, made when schemes ask for it."""
         if self._listed is None:
             self._listed = _Listed(self.core, self._ids, self._columns)
@@ -142,10 +142,11 @@ class SentinelPolicy:
             attrs.min_nr_regions,
             attrs.max_nr_regions,
         )
-        target, start, end, count, age, unobservable, used, *_ = found
+        target, start, end, count, age, unobservable, used, rate, low, high, _ = found
         # Where there is a map it knows better which pages were used.
+        known = None if self._mapped else used
         self._columns = Columns(
-            target, start, end, count, age, unobservable, None if self._mapped else used
+            target, start, end, count, age, unobservable, known, rate, low, high
         )
         self._listed = None
         self.size_limit = max([0, *(e - s for s, e in zip(start, end, strict=True))])
@@ -170,8 +171,14 @@ class SentinelPolicy:
     def columns(self) -> Columns:
         if self._listed is None:
             return self._columns
-        listed = columns_of(self._listed)
-        return replace(listed, used=None) if self._mapped else listed
+        listed, regions = columns_of(self._listed), self._listed.regions
+        return replace(
+            listed,
+            used=None if self._mapped else listed.used,
+            rate=array("d", [region.rate for region in regions]),
+            low=array("d", [region.low for region in regions]),
+            high=array("d", [region.high for region in regions]),
+        )
 
     def take_cost(self) -> Tally:
         stats = self.core.stats()
@@ -187,7 +194,16 @@ class SentinelPolicy:
         return cost
 
 
-class _Listed(RegionList[ListedRegion]):
+@dataclass(slots=True)
+class _Region(ListedRegion):
+    """A region that knows its rate per second, and the ends of the credible interval."""
+
+    rate: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+
+class _Listed(RegionList[_Region]):
     """The regions of a window for schemes; what they renew is renewed in the panel too."""
 
     def __init__(self, core: _core.Sentinels, ids: list[int], columns: Columns) -> None:
@@ -195,7 +211,7 @@ class _Listed(RegionList[ListedRegion]):
         self._core = core
         self.ids = ids
         self.regions = [
-            ListedRegion(
+            _Region(
                 region.target,
                 region.start,
                 region.end,
@@ -204,6 +220,9 @@ class _Listed(RegionList[ListedRegion]):
                 region.age,
                 region.unobservable,
                 region.used or 0,
+                region.rate or 0.0,
+                region.low or 0.0,
+                region.high or 0.0,
             )
             for region, count in zip(columns, columns.nr_accesses, strict=True)
         ]
