@@ -15,6 +15,8 @@ from truth_said import Said
 from truth_witness import Used
 from truth_workload import Scheduled, idle_by_age, used_since
 
+from isotherm.model.page_use import WINDOWS_NS
+
 #: Before anything is measured: under load, and after backends were started again.
 SETTLE_S = 4.0
 MIN_ERROR = 1e-9
@@ -90,11 +92,11 @@ def idle_errors(own: Scheduled, account: Any, said: Said) -> dict[str, Any]:
     """
     The histogram of idle ages beside the program's own.
 
-    `wrong %`: bytes that isotherm calls idle for an age that they have not, to within a step of
-    the scale, or does not call idle although they are, by the largest over all ages; a share of
-    the program's areas. What isotherm does not know to be idle it does not say: `missing`.
+    `too idle %`: bytes that isotherm calls idle for an age that they have not, to within a step of
+    the scale; `missing %`: that it does not call idle although they are; the largest over all
+    ages, as a share of the program's areas. The whole length is no step of the scale.
     """
-    ages = sorted(said.idle)
+    ages = [age for age in sorted(said.idle) if age in WINDOWS_NS]
     at_ms = round(said.ended_s * 1000)
     true = dict(zip(ages, idle_by_age(account, at_ms, tuple(ages)), strict=True))
     total = own.area_bytes()

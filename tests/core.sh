@@ -12,6 +12,6 @@ fi
 build_core() { # with the ISOTHERM_... variables of setup.py, into $work/venv
 	uv build -q --wheel -o "$work/dist"
 	uv venv -q "$work/venv"
-	uv export -q --only-group test --no-hashes >"$work/test.txt"
+	uv export -q --only-group test --no-hashes --no-emit-project >"$work/test.txt"
 	uv pip install -q --python "$work/venv/bin/python" -c constraints.txt "$work"/dist/*.whl -r "$work/test.txt"
 }

@@ -20,7 +20,7 @@ if [ ${#found[@]} = 0 ]; then
 fi
 
 ISOTHERM_WERROR=1 uv build -q --wheel -o "$work/dist"
-uv export -q --only-group test --no-hashes >"$work/test.txt"
+uv export -q --only-group test --no-hashes --no-emit-project >"$work/test.txt"
 [ $# -gt 0 ] || set -- tests/unit tests/property tests/conformance tests/architecture
 for minor in $(printf '%s\n' "${!found[@]}" | sort -n); do
 	python="$work/3.$minor/bin/python"

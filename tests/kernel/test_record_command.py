@@ -163,7 +163,8 @@ def test_nonsense_is_refused_before_anything_is_started(options, tmp_path):
 def test_two_kinds_of_target(toucher, tmp_path):
     """Processes of several sources are one recording; a command is another thing."""
     says(isotherm("record", "-p", toucher.pid, "--", "true", cwd=tmp_path), 2, "only one")
-    says(isotherm("record", "-p", toucher.pid, "-a", cwd=tmp_path), 2, "belongs to no process")
+    physical = isotherm("record", "-p", toucher.pid, "--ops", "paddr", cwd=tmp_path)
+    says(physical, 2, "belongs to no process")
 
 
 def test_no_target(tmp_path):

@@ -2,7 +2,7 @@
 
 from array import array
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from isotherm.core.reference.page_map import NEVER, TICK_NS, PageTable, Turn, add_read
@@ -146,6 +146,7 @@ def change(followed, what, detail):
 
 @settings(max_examples=40, deadline=None)
 @given(changes)
+@example([("hide", 1), ("wait", SECOND // 8), ("leave", 1), ("use all", None), ("wait", SECOND)])
 def test_the_map_and_its_twin_say_the_same(history):
     followed = Followed()
     followed.wait(2 * SECOND)
@@ -157,6 +158,15 @@ def test_the_map_and_its_twin_say_the_same(history):
 
 @settings(max_examples=40, deadline=None)
 @given(changes)
+@example(
+    [
+        ("wait", SECOND // 8),
+        ("wait", SECOND // 8),
+        ("wait", 25 * SECOND // 4),
+        ("use all", None),
+        ("stand still", 3 * SECOND // 2),
+    ]
+)
 def test_no_page_is_called_idle_for_longer_than_it_was(history):
     """Whoever clears it: a page that was used within T, while it ran, is not idle for T."""
     followed = Followed()

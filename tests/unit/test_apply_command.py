@@ -78,7 +78,7 @@ def test_no_process_of_that_name(run):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["-p", "1", "-a"], "belongs to no process"),
+        (["-p", "1", "--ops", "paddr"], "belongs to no process"),
         (["-p", "1", "--", "true"], "only one"),
         ([], "hint:"),
         (["-p", "one"], "not a pid"),

@@ -58,11 +58,25 @@ def test_idle_ages_and_what_is_recent_and_unknown_are_all_that_is_resident():
     ages = idle_ages(USE)
     assert (ages.recent_bytes, ages.unknown_bytes) == (9 * MIB, 11 * MIB)
     found = {idle.age_ns: idle for idle in ages.ages}
-    assert found[S] == Idle(S, 74 * MIB, 0)
-    assert found[10 * S] == Idle(10 * S, 68 * MIB, 28 * MIB)
-    assert found[20 * S] == Idle(20 * S, 40 * MIB, 40 * MIB)
-    assert found[30 * S] == Idle(30 * S, 0, 0)
+    assert found[S] == Idle(S, 74 * MIB, 0, 74 * MIB, 74 * MIB)
+    assert found[10 * S] == Idle(10 * S, 68 * MIB, 28 * MIB, 68 * MIB, 68 * MIB)
+    assert found[20 * S] == Idle(20 * S, *(4 * (40 * MIB,)))
+    assert found[30 * S] == Idle(30 * S, 0, 0, 0, 0)
     assert sum(idle.only_bytes for idle in ages.ages) == RESIDENT - 20 * MIB
+
+
+def test_what_was_used_and_not_armed_since_is_idle_as_much_as_the_curve_says():
+    """Of 8 MiB found used within 4 s nobody knows when it was the last time."""
+    row = use_row({4: 8 * MIB, 25: 40 * MIB})
+    used = tuple(max(n, 2 * MIB) for n in row.used)
+    low = tuple(max(n, MIB) for n in row.used_low)
+    idle = tuple(min(n, 40 * MIB) for n in row.idle)
+    use = page_use(row._replace(used=used, used_low=low, idle=idle, idle_own=idle))
+    found = {idle.age_ns: idle for idle in idle_ages(use).ages}
+    assert found[S] == Idle(S, 46 * MIB, 0, 40 * MIB, 47 * MIB)
+    assert found[20 * S].bytes == found[20 * S].low_bytes == 40 * MIB
+    for point in curve(use):
+        assert found[point.window_ns].bytes + point.bytes == use.resident
 
 
 def test_breakdowns():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -29,8 +30,18 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(here, capsys):
-    def call(use, *args, swap=1 << 40):
-        made = [replace(one, page_use=use if one.index % 10 == 9 else None) for one in phases(120)]
+    def call(use, *args, swap=1 << 40, groups=("", "")):
+        made = [
+            replace(
+                one,
+                page_use=use if one.index % 10 == 9 else None,
+                targets=tuple(
+                    replace(target, group=group)
+                    for target, group in zip(one.targets, groups, strict=True)
+                ),
+            )
+            for one in phases(120)
+        ]
         info = {"backend": "sim", "swap_free_bytes": swap}
         with RecordingWriter(here / "x.isotherm", info, force=True) as writer:
             for one in made:
@@ -190,7 +201,13 @@ def test_json(run):
         "covered": 1.0,
     }
     assert document["resident_bytes"] == 87 * MIB
-    assert {"age_ns": 10 * S, "bytes": 60 * MIB, "only_bytes": 20 * MIB} in document["idle"]
+    assert {
+        "age_ns": 10 * S,
+        "bytes": 60 * MIB,
+        "only_bytes": 20 * MIB,
+        "low_bytes": 60 * MIB,
+        "high_bytes": 60 * MIB,
+    } in document["idle"]
     assert document["unknown_bytes"] == document["unseen_bytes"] == 10 * MIB
     assert document["uncovered_bytes"] == 0
     assert document["could_free_bytes"] == 33 * MIB
@@ -211,6 +228,48 @@ def test_json_of_regions_says_that_it_is(run):
     assert document["could_free_bytes"] <= document["resident_bytes"] == 70 * MIB
     assert document["idle"][-1] == {"age_ns": 10 * S, "bytes": 70 * MIB}
     assert document["working_set"]["window_ns"] == S // 10
+
+
+UNITS = "unit web.service", "unit db.service"
+
+
+def test_groups_by_pages(run):
+    out = run(BLIND, groups=UNITS)
+    row = next(line for line in out.splitlines() if "unit web.service (1)" in line)
+    assert re.split("  +", row.strip())[1:4] == ["77.0 MiB", "11.0 MiB", "17.0 MiB"]
+    assert "unit db.service (1)" in out
+    assert "group" not in run(BLIND)
+    document = json.loads(run(BLIND, "--format", "json", groups=UNITS))
+    assert [
+        (one["group"], one["kind"], one["name"], one["targets"], one["resident_bytes"])
+        for one in document["groups"]
+    ] == [
+        ("unit web.service", "unit", "web.service", [7], 77 * MIB),
+        ("unit db.service", "unit", "db.service", [9], 10 * MIB),
+    ]
+    assert document["groups"][0]["curve"][3]["bytes"] == 11 * MIB
+    assert document["targets"][0]["group"] == "unit web.service"
+
+
+def test_a_group_of_several_targets_and_targets_of_none(run):
+    whole = json.loads(run(BLIND, "--format", "json", groups=UNITS[:1] * 2))["groups"]
+    assert [(one["targets"], one["resident_bytes"]) for one in whole] == [([7, 9], 87 * MIB)]
+    some = json.loads(run(BLIND, "--format", "json", groups=("", UNITS[1])))["groups"]
+    assert [one["targets"] for one in some] == [[9]]
+    odd = json.loads(run(BLIND, "--format", "json", groups=("odd", " x")))["groups"]
+    assert [(one["kind"], one["name"]) for one in odd] == [("group", "odd"), ("group", " x")]
+
+
+def test_groups_by_regions(run):
+    out = run(None, groups=UNITS)
+    assert " unit web.service (1)" in out
+    document = json.loads(run(None, "--format", "json", groups=UNITS))
+    of = {one["name"]: one for one in document["groups"]}
+    assert of.keys() == {"web.service", "db.service"}
+    assert sum(one["size_bytes"] for one in of.values()) == document["monitored_bytes"]
+    assert sum(one["hot_bytes"] for one in of.values()) == sum(
+        row["hot_bytes"] for row in document["what"]
+    )
 
 
 def test_rows_are_of_mappings(run):

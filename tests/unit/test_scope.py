@@ -103,8 +103,8 @@ def test_fixed_ranges_are_for_backends_that_see_pages(monkeypatch):
         (["--ops", "fvaddr", "--range", "0x2000-0x1000", "-p", "1"], "upside down"),
         (["--ops", "fvaddr", "--range", "0-4K", "-p", "1,2"], "ranges are of one process"),
         (["--ops", "paddr", "-p", "1"], "belongs to no process"),
-        (["-a", "-n", "init"], "belongs to no process"),
-        (["-a", "--ops", "vaddr"], "leave out one of them"),
+        (["--ops", "paddr", "-n", "init"], "belongs to no process"),
+        (["-a", "--ops", "fvaddr", "--range", "0-4K"], "ranges are of one process"),
         (["-a", "--seed", "7", "--backend", "nonsense"], "no backend 'nonsense'"),
     ],
 )
@@ -115,10 +115,11 @@ def test_nonsense_on_the_command_line(command, words, phrase, capsys):
     assert out == ""
 
 
+@pytest.mark.parametrize("words", [["--ops", "paddr"], ["-a", "--ops", "paddr"]])
 @pytest.mark.parametrize("command", [["record"], ["apply", "stat"]])
-def test_without_the_kernels_damon_it_is_told_what_is_missing(command, monkeypatch, capsys):
+def test_without_the_kernels_damon_it_is_told_what_is_missing(command, words, monkeypatch, capsys):
     monkeypatch.setattr(start, "probe", lambda: ROOT)
-    assert main([*command, "-a"]) == 4
+    assert main([*command, *words]) == 4
     err = capsys.readouterr().err
     assert "physical memory (paddr) is monitored by the kernel's own DAMON only" in err
     assert "this kernel has no DAMON" in err

@@ -91,6 +91,26 @@ def by_mapping(
     return sorted(heats, key=lambda heat: (-heat.size, heat.name))
 
 
+def by_group(
+    snapshot: Snapshot,
+    mappings: MappingOf[int, Sequence[Mapping]],
+    *,
+    long_idle_ns: int = 10_000_000_000,
+) -> list[Heat]:
+    """
+    Return the heat of each group of targets in one window, largest first; as `by_mapping`.
+
+    Targets of no group are left out.
+    """
+    groups = {target.id: target.group for target in snapshot.targets}
+    found: dict[str, list[Heat]] = {}
+    for (id_, _), heat in by_target(snapshot, mappings, long_idle_ns=long_idle_ns).items():
+        if group := groups.get(id_):
+            found.setdefault(group, []).append(heat)
+    heats = [total(parts_of, name) for name, parts_of in found.items()]
+    return sorted(heats, key=lambda heat: (-heat.size, heat.name))
+
+
 def by_target(
     snapshot: Snapshot,
     mappings: MappingOf[int, Sequence[Mapping]],

@@ -63,7 +63,7 @@ def ages_of_regions(snapshot: Snapshot | None) -> Ages:
     left, ages = 0, []
     for age, size in reversed(bars[1:]):
         left += size
-        ages.append(Idle(age, left, size))
+        ages.append(Idle(age, left, size, left, left))
     unknown = snapshot.unobservable_bytes
     inside = sum(snapshot.columns.unobservable)
     return Ages(max(0, snapshot.monitored_bytes - inside - left), unknown, tuple(reversed(ages)))

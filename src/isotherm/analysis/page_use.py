@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from math import log
 from typing import TypeVar
 
 from isotherm.model.page_use import Kind, PageUse, UseRow, summed
+from isotherm.model.target import Target
 
 K = TypeVar("K", bound=Hashable)
 
@@ -35,14 +36,18 @@ class Used:
 @dataclass(frozen=True, slots=True)
 class Idle:
     """
-    What was surely not used for `age_ns` or longer, in bytes.
+    What was not used for `age_ns` or longer, in bytes: by best estimate, surely, at most.
 
-    only_bytes: those of them that are not known to be idle for the next longer age as well.
+    only_bytes: those of `bytes` that are not idle for the next longer age as well. The estimate is
+    what is seen and not part of the working set within that time; of memory that was found used,
+    nobody knows when it was the last time before its accessed bit is cleared again.
     """
 
     age_ns: int
     bytes: int
     only_bytes: int
+    low_bytes: int
+    high_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Ages:
     """
     Resident memory by how long it was not used.
 
-    recent_bytes: used within the first age, or not surely idle for it; unknown_bytes: never seen.
+    recent_bytes: used within the first age; unknown_bytes: never seen.
     `recent_bytes`, `unknown_bytes` and the `only_bytes` of all ages are what is resident.
     """
 
@@ -119,18 +124,28 @@ def within(points: tuple[Used, ...], window_ns: int) -> Used:
     )
 
 
+def likely_idle(row: UseRow, window: int) -> int:
+    """Return the bytes of a row not used for the window of this number, by best estimate."""
+    seen = row.resident - row.unseen - row.uncovered
+    return max(row.idle[window], seen - row.used[window])
+
+
 def idle_ages(use: PageUse) -> Ages:
     """Return what is in memory by how long it was not used."""
     unknown = use.unseen + use.uncovered
     left = known = use.resident - unknown
-    sizes = []
+    sizes, least, most = [], [], []
     for i in range(len(use.windows_ns)):
         # Who is idle for long is idle for less; what is unknown is not idle.
-        left = min(left, sum(row.idle[i] for row in use.rows))
+        left = min(left, sum(likely_idle(row, i) for row in use.rows))
         sizes.append(left)
+        least.append(min(left, sum(row.idle[i] for row in use.rows)))
+        most.append(max(left, known - sum(row.used_low[i] for row in use.rows)))
     ages = tuple(
-        Idle(age, size, size - longer)
-        for age, size, longer in zip(use.windows_ns, sizes, [*sizes, 0][1:], strict=True)
+        Idle(age, size, size - longer, low, high)
+        for age, size, longer, low, high in zip(
+            use.windows_ns, sizes, [*sizes, 0][1:], least, most, strict=True
+        )
     )
     return Ages(known - (sizes[0] if sizes else 0), unknown, ages)
 
@@ -162,6 +177,14 @@ def by_target(use: PageUse) -> list[tuple[int, Part]]:
     """Return the parts by the index of targets, in their order; their names are not known here."""
     rows = _groups(use, lambda row: row.target)
     return [(target, Part("", None, row)) for target, row in sorted(rows.items())]
+
+
+def by_group(use: PageUse, targets: Sequence[Target]) -> list[Part]:
+    """Return the parts by the groups of targets, largest first; those of none are left out."""
+    of = [target.group for target in targets]
+    grouped = [row for row in use.rows if row.target < len(of) and of[row.target]]
+    rows = _groups(replace(use, rows=tuple(grouped)), lambda row: of[row.target])
+    return _parts([(group, None, row) for group, row in rows.items()])
 
 
 def _groups(use: PageUse, key: Callable[[UseRow], K]) -> dict[K, UseRow]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from isotherm.analysis.could_free import CouldFree, could_free, idle_age_ns, movable
 from isotherm.analysis.extent import Extent
-from isotherm.analysis.hotness import Heat, by_mapping, total
+from isotherm.analysis.hotness import Heat, by_group, by_mapping, total
 from isotherm.analysis.idleness import headline_ns, idle_ages, is_reached
 from isotherm.analysis.page_use import TOLD_NS, curve
 from isotherm.analysis.page_use import idle_ages as idle_of
@@ -31,7 +31,8 @@ class Summary:
     the monitor; checks: samples, None where the monitor does not tell; ns: times of day. use: what
     a map of pages knew when it was last summed up, None where there was none, of `use_targets`;
     equal_use: working sets of windows of the length that a headline speaks of; swap_free_bytes:
-    swap space at the beginning, None where it is not known.
+    swap space at the beginning, None where it is not known. group_heat: heat in `last` by group of
+    targets, those of no group left out.
     """
 
     start_ns: int
@@ -57,6 +58,7 @@ class Summary:
     use_targets: tuple[Target, ...] = ()
     equal_use: EqualWindows | None = None
     swap_free_bytes: int | None = None
+    group_heat: Sequence[Heat] = ()
 
     @property
     def resident_bytes(self) -> int | None:
@@ -178,7 +180,7 @@ class _Collector:
             self.mappings.update(snapshot.mappings)
         if len(snapshot.columns):
             self.last = snapshot
-        if snapshot.page_use is not None:
+        if snapshot.page_use is not None and (snapshot.page_use.rows or self.use is None):
             self.use, self.use_targets = snapshot.page_use, snapshot.targets
             self.uses.add(snapshot)
 
@@ -230,4 +232,5 @@ def summarize(snapshots: Iterable[Snapshot], *, swap_free_bytes: int | None = No
         use_targets=seen.use_targets,
         equal_use=None if told is None else seen.uses.equal(told),
         swap_free_bytes=swap_free_bytes,
+        group_heat=() if last is None else by_group(last, seen.mappings, long_idle_ns=idle_after),
     )

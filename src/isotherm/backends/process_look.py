@@ -33,6 +33,11 @@ class ProcessLook(Look):
         """Tell whether any process lives."""
         return self.process_targets.alive()
 
+    @property
+    def waits(self) -> bool:
+        """Tell whether others may come when nobody is left."""
+        return self.process_targets.waits
+
     def refused(self, index: int) -> list[Range]:
         """Return, in order, what of a target turned out to be unobservable while looking."""
         del index

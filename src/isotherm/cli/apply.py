@@ -11,7 +11,7 @@ from typing import Any, cast
 import click
 
 from isotherm.cli import complain
-from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
+from isotherm.cli.foreground import Foreground, require_a_window, tell_news, why_nothing
 from isotherm.cli.options import (
     TargetCommand,
     keywords,
@@ -226,6 +226,7 @@ def command(
         require_a_window(applying.session, length)
         announce(applying, dry_run=dry_run, endless=length is None)
         applying.run(None if length is None else length / 1e9, Live(applying, plain=plain))
+        tell_news(applying.session)
         result = applying.result()
         if not result.snapshots and any(state.active for state in result.states):
             nothing = why_nothing(applying.session, foreground, "done")

@@ -128,6 +128,12 @@ def _on_terminal() -> bool:
         return False
 
 
+def tell_news(session: MonitorSession) -> None:
+    """Say what became known since the session began, of who was left out."""
+    for text in session.news():
+        tell(f"warning: {text}")
+
+
 def require_a_window(session: MonitorSession, duration_ns: int | None) -> None:
     """Raise `BadValueError` if a duration is shorter than the first window that was asked for."""
     aggr_ns = session.attrs.aggr_us * 1000

@@ -36,14 +36,17 @@ _BACKEND = click.option(
     "--backend", default="auto", show_default=True, help="As listed by doctor."
 )
 _NO_CHILDREN = click.option("--no-children", is_flag=True, help="Do not follow child processes.")
+_WAIT = click.option(
+    "--wait", is_flag=True, help="Wait for the first process, and for others after the last."
+)
 _SCOPE = (
-    click.option("-a", "--all", is_flag=True, help="The machine's memory: --ops paddr."),
+    _WAIT,
     _NO_CHILDREN,
     click.option(
         "--ops",
         "operations",
         metavar="OPERATIONS",
-        help="vaddr: all of a process; fvaddr: ranges of it; paddr: physical memory [vaddr].",
+        help="vaddr: all of a process; fvaddr: ranges of it; paddr: the machine's memory [vaddr].",
     ),
     click.option(
         "--range",
@@ -84,7 +87,7 @@ def monitor_options(command: _Command) -> _Command:
 
 def map_options(command: _Command) -> _Command:
     """Add the options that `keywords` reads, of a command that only maps pages."""
-    for option in (_BACKEND, _OVERHEAD, _SHARED, _NO_CHILDREN):
+    for option in (_BACKEND, _OVERHEAD, _SHARED, _NO_CHILDREN, _WAIT):
         command = option(command)
     return command
 
@@ -101,9 +104,10 @@ class TargetCommand(click.Command):
         options: list[click.Parameter] = [
             click.Option(
                 (*kind.options, f"{_PREFIX}{kind.kind}"),
-                metavar=kind.metavar,
+                metavar=None if kind.flag else kind.metavar,
                 help=kind.help,
-                multiple=True,
+                multiple=not kind.flag,
+                is_flag=kind.flag or None,
             )
             for kind in sources.kinds()
             if kind.options
@@ -116,7 +120,9 @@ class TargetCommand(click.Command):
 
 
 def _joined(args: Sequence[str]) -> list[str]:
-    spelled = {option: kind for kind in sources.kinds() for option in kind.options}
+    spelled = {
+        option: kind for kind in sources.kinds() for option in kind.options if not kind.flag
+    }
     joined: list[str] = []
     at = 0
     while at < len(args):
@@ -148,11 +154,10 @@ def keywords(given: dict[str, Any]) -> Keywords:
     ranges = [parse_addresses(Word(text, "--range")) for text in given.pop("ranges", ())]
     found = {name: given.pop(name) for name in plain if name in given} | {
         "sources": _sources(given),
-        "operations": _operations(
-            given.pop("operations", None), everything=given.pop("all", False)
-        ),
+        "operations": given.pop("operations", None),
         "ranges": ranges or None,
         "children": not given.pop("no_children"),
+        "wait": given.pop("wait"),
         "overhead": given.pop("overhead"),
         "policy": _policy(given.pop("policy", None), alone=given.pop("map_alone", True)),
     }
@@ -160,11 +165,11 @@ def keywords(given: dict[str, Any]) -> Keywords:
 
 
 def _sources(given: dict[str, Any]) -> list[TargetSource]:
-    return [
-        kind.parse(text)
-        for kind in sources.kinds()
-        for text in given.pop(f"{_PREFIX}{kind.kind}", ())
-    ]
+    found: list[TargetSource] = []
+    for kind in sources.kinds():
+        texts = given.pop(f"{_PREFIX}{kind.kind}", ())
+        found += [kind.parse(text) for text in ([""] * texts if kind.flag else texts)]
+    return found
 
 
 def _policy(name: str | None, *, alone: bool) -> str:
@@ -177,18 +182,10 @@ def _policy(name: str | None, *, alone: bool) -> str:
     return MAP if alone else name or DEFAULT
 
 
-def _operations(name: str | None, *, everything: bool) -> str | None:
-    """Return the operations set of --ops and --all; raises `BadValueError` if they disagree."""
-    if everything and name not in (None, "paddr"):
-        raise BadValueError(
-            f"--all is the machine's physical memory, --ops {name} is of processes",
-            hint="leave out one of them",
-        )
-    return "paddr" if everything else name
-
-
 def target_names(targets: Sequence[Target]) -> str:
     """Return who is monitored, three of them by name."""
+    if not targets:
+        return "nobody yet (waiting)"
     names = ", ".join(target.title for target in targets[:3])
     return names + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
 

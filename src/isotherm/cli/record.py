@@ -41,12 +41,17 @@ class ProgressSink:
     def __init__(self, duration_ns: int | None) -> None:
         self._progress = Progress(sys.stderr, duration_ns)
         self._cpu = time.process_time()
+        self._session: MonitorSession | None = None
 
     def open(self, session: MonitorSession) -> None:
-        """Nothing is needed."""
+        """Take note of whom to ask for news."""
+        self._session = session
 
     def take(self, snapshot: Snapshot) -> None:
-        """Show regions, working set and our own cost, when it is time."""
+        """Tell the news; show regions, working set and our own cost, when it is time."""
+        for text in self._session.news() if self._session is not None else ():
+            self._progress.end()
+            tell(f"warning: {text}")
         if not self._progress.due():
             return
         resident = sum(target.resident_bytes or 0 for target in snapshot.targets)
@@ -86,6 +91,7 @@ Examples:
   sudo isotherm record -n postgres -o pg.isotherm
   sudo isotherm record -d 10s -- python3 app.py
   sudo isotherm record -p 4242 -o - | isotherm report -
+  sudo isotherm record --unit nginx --wait -d 1h
   sudo isotherm record -a -d 60s
 Then: isotherm report""",
 )

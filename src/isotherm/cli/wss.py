@@ -13,7 +13,7 @@ import click
 
 from isotherm.analysis.page_use import Used, curve
 from isotherm.cli import complain
-from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
+from isotherm.cli.foreground import Foreground, require_a_window, tell_news, why_nothing
 from isotherm.cli.options import (
     TargetCommand,
     keywords,
@@ -254,6 +254,7 @@ def _watch(asked: Keywords, length: int, form: str) -> int:
         screen = opened.enter_context(Screen(live=live))
         sink = WatchSink(form, screen, live=live)
         run(session, [sink], duration=length / 1e9)
+        tell_news(session)
         watched = sink.watched()
         nothing = None if watched else why_nothing(session, foreground, "seen")
         session.close()

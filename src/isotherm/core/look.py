@@ -145,7 +145,8 @@ class Look(ABC):
         """
         Return the living targets and their ranges; called at start and each update interval.
 
-        A target keeps its `Target.id` for life. None left means that monitoring ends.
+        A target keeps its `Target.id` for life. None left means that monitoring ends, unless
+        `waits` says otherwise.
         """
         ranges = tuple(Range(start, end) for start, end in self.ranges())
         return [TargetRanges(Target(0, self.name), ranges)]
@@ -153,6 +154,11 @@ class Look(ABC):
     def alive(self) -> bool:
         """Tell whether any target still exists; cheap, asked once per window."""
         return True
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether monitoring goes on without any target: others may come."""
+        return False
 
     @abstractmethod
     def prepare(self, addresses: Samples) -> None:

@@ -95,7 +95,7 @@ class Monitor:
         self._map = MapBeside(page_map, self._clock)
         self._targets: dict[int, TargetRanges] = {}
         self._mappings: dict[int, Sequence[Mapping]] = {}
-        self._mappings_changed = False
+        self._fresh_mappings: dict[int, Sequence[Mapping]] = {}
         self._control: list[_Control] = []
         self._stopping = False
         self._closed = False
@@ -117,7 +117,7 @@ class Monitor:
         """
         schedule, policy = self._schedule, self.policy
         self._start()
-        while self._targets and not self._stopping:
+        while (self._targets or self.look.waits) and not self._stopping:
             due = schedule.latch()
             if not self._wait_for_schemes(until_ns) or not self._sample(due, until_ns):
                 break
@@ -301,8 +301,17 @@ class Monitor:
                 max(0, until - self._schedule.sis), self._attrs.sample_us
             )
         except TargetGoneError:
-            return False
+            if not self.look.waits:
+                return False
+            self._await_others()
         return not self._stopping
+
+    def _await_others(self) -> None:
+        """Let a tick go by after all known targets ended, and look who is there."""
+        sample_ns = self._attrs.sample_us * 1000
+        self._clock.sleep_until(self._clock.now_ns() + sample_ns)
+        self._schedule.sis += 1
+        self.policy.update(self._look_for_targets(), self._attrs)
 
     def _ticks_until(self, until_ns: int, due: Due) -> int:
         """Return how many ticks there are left; a window that is almost over may end."""
@@ -376,7 +385,7 @@ class Monitor:
             unobservable=tuple(u for known in self._targets.values() for u in known.unobservable),
             # Negative if the iterating thread changed.
             cost=Cost(max(0, self._cpu_ns - cpu_ns), *self.policy.take_cost()),
-            mappings=self._mappings if self._mappings_changed else None,
+            mappings=self._fresh_mappings or None,
             schemes=self._schemes.take_states() if self._schemes is not None else (),
             monotonic_ns=self._clock.now_ns(),
             running_ns=None if use is None else use.running_ns,
@@ -384,16 +393,19 @@ class Monitor:
             shares=self.look.whole_mappings,
         )
         self._index += 1
-        self._mappings_changed = False
+        self._fresh_mappings = {}
         return snapshot
 
     def _look_for_targets(self) -> tuple[TargetRanges, ...]:
         """Take the living targets and their address maps from the look, by target id."""
         self._targets = {found.target.id: found for found in self.look.targets()}
-        mappings = {target_id: found.mappings for target_id, found in self._targets.items()}
-        if mappings != self._mappings:
-            self._mappings = mappings
-            self._mappings_changed = True
+        before = self._mappings
+        self._mappings = {key: found.mappings for key, found in self._targets.items()}
+        self._fresh_mappings |= {
+            key: mappings
+            for key, mappings in self._mappings.items()
+            if key not in before or before[key] != mappings
+        }
         self._map.update(self.targets)
         return self.targets
 

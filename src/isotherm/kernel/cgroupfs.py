@@ -1,8 +1,10 @@
-"""Control groups: where the memory controller is, v1 or v2, and what it says of a group."""
+"""Control groups: where hierarchies are mounted, v1, v2 or both, and what they say of a group."""
 
 from __future__ import annotations
 
+import errno
 import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -10,48 +12,161 @@ from isotherm.errors import BadValueError, NotSupportedError, quoted
 from isotherm.kernel.procfs import read_file
 from isotherm.model.ranges import PAGE
 
+#: Where hierarchies are mounted by custom, each below it or one in its place.
+_CUSTOM = PurePosixPath("/sys/fs/cgroup")
+#: What systemd calls its own hierarchy of v1.
+_SYSTEMD = "name=systemd"
+_LONGEST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """
+    A mounted hierarchy of cgroups.
+
+    mount: where; root: the path of the cgroup that is shown there; controllers: of v1 ("memory",
+    "name=systemd"), of v2 those that it has; unified: whether it is v2.
+    """
+
+    mount: Path
+    root: str
+    controllers: tuple[str, ...]
+    unified: bool
+
+    def folder(self, path: str) -> Path:
+        """Return where the cgroup of a normal path is, if it is there."""
+        if self.root != "/" and (path == self.root or path.startswith(f"{self.root}/")):
+            path = path[len(self.root) :]
+        return self.mount / path.lstrip("/")
+
+    def path(self, folder: str) -> str:
+        """Return the path of the cgroup whose folder this is, "/app"."""
+        return folder[len(str(self.mount)) :] or "/"
+
+
+def hierarchies() -> tuple[Hierarchy, ...]:
+    """
+    Return the mounted hierarchies, the one to look first for a group in before the others.
+
+    That is the one of the memory controller, then v2, then systemd's of v1, then others.
+    """
+    return parsed(Path("/proc/self/mountinfo").read_text(errors="replace"))
+
 
 @cache
+def parsed(mountinfo: str) -> tuple[Hierarchy, ...]:
+    """Return the hierarchies of a /proc/PID/mountinfo, as `hierarchies`."""
+    found: list[Hierarchy] = []
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        _, _, _, root, mount, *_ = left.split(" ")
+        kind, _, options = right.split(" ", 2)
+        if kind not in ("cgroup", "cgroup2"):
+            continue
+        where = Path(_unescaped(mount))
+        if kind == "cgroup2":
+            controllers = _controllers(where)
+        else:
+            flags = options.rsplit(" ", 1)[-1].split(",")
+            controllers = tuple(flag for flag in flags if flag not in ("rw", "ro", "xattr"))
+        one = Hierarchy(where, _unescaped(root), controllers, kind == "cgroup2")
+        if not any(other.controllers == controllers and other.unified == one.unified
+                   for other in found):  # fmt: skip
+            found.append(one)
+    return tuple(sorted(found, key=_rank))
+
+
+def _controllers(mount: Path) -> tuple[str, ...]:
+    try:
+        return tuple((mount / "cgroup.controllers").read_text("ascii").split())
+    except OSError:  # it is shadowed by another mount
+        return ()
+
+
+def _rank(hierarchy: Hierarchy) -> int:
+    if "memory" in hierarchy.controllers:
+        return 0
+    return 1 if hierarchy.unified else 2 if _SYSTEMD in hierarchy.controllers else 3
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)
+
+
 def memory_root() -> Path | None:
     """Return where the hierarchy with the memory controller is mounted; None if nowhere."""
-    unified: Path | None = None
-    for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
-        _, where, kind, options, *_ = line.split()
-        if kind == "cgroup" and "memory" in options.split(","):
-            return Path(where)
-        if kind == "cgroup2":
-            unified = Path(where)
-    if unified is not None:
-        controllers = (unified / "cgroup.controllers").read_text("ascii").split()
-        if "memory" in controllers:
-            return unified
+    for hierarchy in hierarchies():
+        if "memory" in hierarchy.controllers:
+            return hierarchy.mount
     return None
 
 
-#: A line of /proc/PID/cgroup: hierarchy number, controllers, path.
-_PROC_LINE = re.compile(r"\d+:[^:]*:(/.*)")
+#: A line of /proc/PID/cgroup, number:controllers:path, or controllers:path as cgexec has it.
+_NAMED = re.compile(r"(?:\d+:)?([^:/]*):(/.*)")
 
 
-def normal_path(text: str) -> str:
+@dataclass(frozen=True, slots=True)
+class GroupPath:
     """
-    Return the path of a cgroup, "/app", of any spelling that people use.
+    Which cgroup is meant.
 
-    "app", "/app/", "/sys/fs/cgroup/app" below a mounted hierarchy, "0::/app" of /proc/PID/cgroup.
-    Raises `BadValueError` for what leads out of the hierarchy, and for what is no path.
+    path: "/app", may hold wildcards; controller: in the hierarchy of this one alone ("" is v2),
+    None: in whichever has it.
     """
-    if not text or "\0" in text or "\n" in text or len(text) > 4096:
+
+    path: str
+    controller: str | None = None
+
+    def hierarchies(self) -> list[Hierarchy]:
+        """Return those it may be in, in the order in which to look."""
+        if self.controller is None:
+            return list(hierarchies())
+        wanted = set(self.controller.split(","))
+        return [
+            one
+            for one in hierarchies()
+            if (one.unified if not self.controller else not one.unified)
+            and (not self.controller or wanted & set(one.controllers))
+        ]
+
+
+def group_path(text: str) -> GroupPath:
+    """
+    Return the cgroup of any spelling that people use.
+
+    "/app", "app", "/app/", its folder "/sys/fs/cgroup/app" or "/sys/fs/cgroup/memory/app", a line
+    of /proc/PID/cgroup "0::/app" or "4:memory:/app", and "memory:/app". Raises `BadValueError`
+    for what leads out of the hierarchy, and for what is no path.
+    """
+    if not text or "\0" in text or "\n" in text or len(text) > _LONGEST:
         raise BadValueError(f"{quoted(text)} is no path of a cgroup", hint="such as /app")
-    line = _PROC_LINE.fullmatch(text)
-    path = line[1] if line else text
-    root = memory_root()
-    if root is not None and (path == str(root) or path.startswith(f"{root}/")):
-        path = path.removeprefix(str(root))
+    named = _NAMED.fullmatch(text)
+    controller, path = (named[1], named[2]) if named else (None, text)
+    if named is None:
+        controller, path = _of_folder(text)
     parts = PurePosixPath("/", path).parts[1:]
     if ".." in parts:
         raise BadValueError(
             f"{quoted(text)} leads out of the hierarchy of cgroups", hint="a path such as /app"
         )
-    return "/" + "/".join(parts)
+    return GroupPath("/" + "/".join(part.strip("/") for part in parts), controller)
+
+
+def _of_folder(text: str) -> tuple[str | None, str]:
+    """Return the controller and the path of a folder's name; None and `text` if it is none."""
+    mounts = [(str(one.mount), one) for one in hierarchies()]
+    for mount, one in sorted(mounts, key=lambda pair: -len(pair[0])):
+        if text == mount or text.startswith(f"{mount}/"):
+            return "" if one.unified else one.controllers[0], text[len(mount) :] or "/"
+    given = PurePosixPath(text)
+    if given != _CUSTOM and given.is_relative_to(_CUSTOM):
+        return None, str(given.relative_to(_CUSTOM))
+    return None, text
+
+
+def normal_path(text: str) -> str:
+    """Return the path of a cgroup, "/app", of any spelling; as `group_path`, and raises so."""
+    return group_path(text).path
 
 
 def memory_group(path: str) -> Path | None:
@@ -88,17 +203,25 @@ def group_inode(path: str) -> int:
     return folder.stat().st_ino
 
 
-def group_pids(path: str) -> list[int] | None:
-    """Return the processes of a cgroup and of the groups in it; None if it is not there."""
-    folder = memory_group(path)
-    if folder is None:
-        return None
-    found: set[int] = set()
-    for procs in (folder / "cgroup.procs", *folder.glob("**/cgroup.procs")):
-        try:
-            found.update(map(int, read_file(str(procs)).split()))
-        except OSError:  # a group that vanishes meanwhile
-            continue
+def processes_of(folder: str) -> list[int]:
+    """
+    Return the processes of one cgroup, those of groups in it left out; none if it is gone.
+
+    folder: its directory. A process of another PID namespace than ours is 0.
+    """
+    try:
+        return list(map(int, read_file(f"{folder}/cgroup.procs").split()))
+    except OSError as err:
+        if err.errno != errno.EOPNOTSUPP:
+            return []
+    # A threaded group of v2 has threads only.
+    found = set()
+    try:
+        for thread in read_file(f"{folder}/cgroup.threads").split():
+            status = read_file(f"/proc/{int(thread)}/status")
+            found.add(int(status.partition(b"Tgid:")[2].split(None, 1)[0]))
+    except (OSError, ValueError, IndexError):
+        pass
     return sorted(found)
 
 

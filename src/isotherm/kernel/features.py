@@ -91,7 +91,7 @@ def probe(*, bpf: bool = True) -> KernelSupport:
         memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         root=os.geteuid() == 0,
         capabilities=effective_capabilities(),
-        initial_pid_namespace=_initial_pid_namespace(),
+        initial_pid_namespace=initial_pid_namespace(),
         hypervisor=_hypervisor(),
         bpf=walker.probe() if bpf else BpfSupport(available=False, why_not="not tried"),
         btf=os.access("/sys/kernel/btf/vmlinux", os.R_OK),
@@ -139,7 +139,7 @@ def _bracketed(path: str) -> str | None:
     return match[1] if match else None
 
 
-def _initial_pid_namespace() -> bool | None:
+def initial_pid_namespace() -> bool | None:
     try:
         return os.stat("/proc/self/ns/pid").st_ino == _PID_NAMESPACE_INIT  # noqa: PTH116
     except OSError:

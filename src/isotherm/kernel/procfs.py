@@ -12,7 +12,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -262,25 +262,73 @@ def thread_group(pid: int) -> int:
     return pid
 
 
-def find_by_name(name: str) -> list[int]:
+def names_of(pid: int) -> tuple[str, ...]:
     """
-    Return the pids whose command name, or program file name, is exactly `name`.
+    Return what process `pid` is called: what `pidof -x` compares; nothing for one that is gone.
 
-    The kernel cuts command names to 15 bytes, so the base name of argv[0] counts as well. Kernel
-    threads, zombies and ourselves are left out.
+    The name of its command, which the kernel cuts to 15 bytes; the first word of its command
+    line and the base name of that; of a script that was started by its own name, that. Kernel
+    threads and zombies have none.
     """
-    found = []
-    for pid in pids():
-        try:
-            facts = parse_stat(read_file(f"/proc/{pid}/stat"))
-            if facts.is_kernel_thread or facts.is_zombie or pid == os.getpid():
-                continue
-            argv0 = read_file(f"/proc/{pid}/cmdline").split(b"\0", 1)[0].decode(errors="replace")
-        except OSError:
-            continue
-        if name in (facts.name, os.path.basename(argv0)):  # noqa: PTH119
-            found.append(pid)
-    return sorted(found)
+    try:
+        facts = parse_stat(read_file(f"/proc/{pid}/stat"))
+        if facts.is_kernel_thread or facts.is_zombie:
+            return ()
+        words = read_file(f"/proc/{pid}/cmdline").split(b"\0", 2)[:2]
+    except OSError:
+        return ()
+    first, second, *_ = [*(word.decode(errors="replace") for word in words), "", ""]
+    names = [facts.name, first, os.path.basename(first)]  # noqa: PTH119
+    script = os.path.basename(second)  # noqa: PTH119
+    if script and script.encode()[:15] == facts.name.encode():
+        names += [second, script]
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+def program_of(pid: int) -> str:
+    """Return the path of the program that process `pid` runs; "" where that is not told."""
+    try:
+        return os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115
+    except OSError:
+        return ""
+
+
+def find_by_name(name: str) -> list[int]:
+    """Return the pids that have the name, by `names_of`, in order; ourselves left out."""
+    return sorted(pid for pid in pids() if pid != os.getpid() and name in names_of(pid))
+
+
+def user_of(pid: int) -> int | None:
+    """Return the effective uid of process `pid`; None if it is gone."""
+    try:
+        status = read_file(f"/proc/{pid}/status")
+        return int(status.partition(b"\nUid:")[2].split(None, 2)[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def is_kernel_thread(pid: int) -> bool:
+    """Tell whether `pid` is a kernel thread; True of what is gone."""
+    try:
+        return parse_stat(read_file(f"/proc/{pid}/stat")).is_kernel_thread
+    except OSError:
+        return True
+
+
+def cgroup_of(pid: int, controllers: Sequence[str]) -> str:
+    """
+    Return the cgroup of process `pid`, "/" where it is in none or gone.
+
+    controllers: of the hierarchies that count, "" is v2: of the first in which it is in a group.
+    """
+    paths = {}
+    with suppress(OSError):
+        for line in read_file(f"/proc/{pid}/cgroup").decode(errors="replace").splitlines():
+            _, names, path = line.split(":", 2)
+            for name in names.split(","):
+                paths[name] = path
+    found = (paths.get(name, "/") for name in controllers)
+    return next((path for path in found if path != "/"), "/")
 
 
 def runs_kvm_guest(pid: int) -> bool:

@@ -123,8 +123,9 @@ class Snapshot:
 
     index counts from 0; start_ns, end_ns: time of day in ns; sample_us, aggr_us: the intervals
     that nr_accesses and age are counted in (those in force after the window, where tuning or a
-    commit changed them). `mappings` maps a target's id to its address map and is None when
-    nothing changed since the previous snapshot. `schemes`: what came of each scheme so far.
+    commit changed them). `mappings` maps a target's id to its address map, of those whose map is
+    another one than in the previous snapshot, and is None when there are none. `schemes`: what
+    came of each scheme so far.
     monotonic_ns: CLOCK_MONOTONIC at the end; page_use: what a map of pages knows by then, in some
     snapshots only; running_ns: how long of the time that it watched they had been running, rather
     than stopped or frozen, of several the one that did so least. These three are None where nobody

@@ -1,6 +1,9 @@
 """What is monitored: a process (or any address space) and its mappings."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,29 @@ class Mapping:
         return self.name or "anonymous"
 
 
+class Group(NamedTuple):
+    """
+    What several processes are one of, for who watches them.
+
+    kind: a single word, "cgroup", "unit", "container", "pod", "user" or of an own source; name:
+    "/app", "nginx.service", as people call it.
+    """
+
+    kind: str
+    name: str
+
+    @property
+    def title(self) -> str:
+        """Return "unit nginx.service", as `Target.group` has it."""
+        return f"{self.kind} {self.name}"
+
+    @classmethod
+    def of(cls, title: str) -> Self:
+        """Return the group of this title; what is none, as in other people's files, is a name."""
+        kind, _, name = title.partition(" ")
+        return cls(kind, name) if kind and name else cls("group", title)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """
@@ -34,8 +60,8 @@ class Target:
 
     id: unique within a session and never reused; pid: None where there is no process (physical
     memory, simulation); mapped_bytes, resident_bytes, proportional_bytes (what is shared divided
-    by who shares it, as of some seconds ago): None where unknown; group: what the user asked for
-    as one, such as a cgroup, "" where there is no such thing.
+    by who shares it, as of some seconds ago): None where unknown; group: the title of the `Group`
+    it is in, such as "unit nginx.service", "" where there is none.
     """
 
     id: int

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from isotherm.analysis.could_free import CouldFree, idle_age_ns
-from isotherm.analysis.hotness import total
+from isotherm.analysis.hotness import Heat, total
 from isotherm.analysis.page_use import (
     TOLD_NS,
     Ages,
     Part,
     Used,
+    by_group,
     by_kind,
     by_mapping,
     by_node,
@@ -19,11 +21,12 @@ from isotherm.analysis.page_use import (
     covered,
     curve,
     idle_ages,
+    likely_idle,
 )
-from isotherm.analysis.summary import Summary
+from isotherm.analysis.summary import Summary, resident
 from isotherm.analysis.use_windows import told_window_ns
 from isotherm.model.page_use import Kind, PageUse, summed
-from isotherm.model.target import Target
+from isotherm.model.target import Group, Target
 from isotherm.terminal.table import Column, names, table
 from isotherm.terminal.text import columns_of, labelled, short_size
 from isotherm.units import format_duration, format_size
@@ -88,7 +91,7 @@ def curve_items(points: Sequence[Used]) -> list[str]:
 
 
 def age_items(ages: Ages) -> list[str]:
-    """Return what is resident by how long it was surely not used; the items are all of it."""
+    """Return what is resident by how long it was not used; the items are all of it."""
     told = [idle for idle in ages.ages if idle.age_ns in _TOLD_AGES_NS]
     if not told:
         told = [idle for idle in ages.ages if idle.bytes][-1:] or list(ages.ages[:1])
@@ -99,7 +102,9 @@ def age_items(ages: Ages) -> list[str]:
     for idle, longer in zip(told, [*told, None][1:], strict=True):
         upto = "" if longer is None else format_duration(longer.age_ns)
         size = idle.bytes - (0 if longer is None else longer.bytes)
-        items.append(f"{format_duration(idle.age_ns)}..{upto} {format_size(size)}")
+        item = f"{format_duration(idle.age_ns)}..{upto} {format_size(size)}"
+        low, best = format_size(idle.low_bytes), format_size(idle.bytes)
+        items.append(f"{item} ({low} surely)" if longer is None and low != best else item)
     return [*items, f"unknown {format_size(ages.unknown_bytes)}"]
 
 
@@ -175,7 +180,7 @@ def parts_table(use: PageUse, parts: Sequence[Part], title: str, width: int) -> 
         row = [part.name, *([part.kind or "-"] if several else []), short_size(part.row.resident)]
         row += [_known(part, part.row.used[use.windows_ns.index(ns)]) for ns in windows]
         if age_ns is not None:
-            row.append(_known(part, part.row.idle[use.windows_ns.index(age_ns)]))
+            row.append(_known(part, likely_idle(part.row, use.windows_ns.index(age_ns))))
         cells.append([*row, *([short_size(part.unknown)] if blind else [])])
     return table(columns, cells, width)
 
@@ -199,6 +204,7 @@ def _others(parts: Sequence[Part]) -> list[Part]:
 def tables(use: PageUse, targets: Sequence[Target], width: int) -> list[str]:
     """Return the tables of mappings and, where there are several, of targets and NUMA nodes."""
     lines = parts_table(use, by_mapping(use), "what", width)
+    lines += group_table(use, targets, width)
     of_targets = named_targets(use, targets)
     if len(of_targets) > 1:
         ordered = sorted(of_targets, key=lambda pair: -pair[1].row.resident)
@@ -207,6 +213,30 @@ def tables(use: PageUse, targets: Sequence[Target], width: int) -> list[str]:
     if len(nodes) > 1:
         lines += parts_table(use, nodes, "node", width)
     return lines
+
+
+def group_table(use: PageUse, targets: Sequence[Target], width: int) -> list[str]:
+    """Return the table of groups of targets, with how many each has; no line if there are none."""
+    parts = [replace(part, name=numbered(part.name, targets)) for part in by_group(use, targets)]
+    return parts_table(use, parts, "group", width) if parts else []
+
+
+def numbered(group: str, targets: Sequence[Target]) -> str:
+    """Return "unit nginx.service (4)": the title of a group, and how many targets are in it."""
+    return f"{group} ({sum(target.group == group for target in targets)})"
+
+
+def group_document(title: str, targets: Sequence[Target]) -> dict[str, Any]:
+    """Return what is known of a group without any map, as JSON has it."""
+    kind, name = Group.of(title)
+    members = [target for target in targets if target.group == title]
+    return {
+        "group": title,
+        "kind": kind,
+        "name": name,
+        "targets": [target.id for target in members],
+        "resident_bytes": resident(members),
+    }
 
 
 def named_targets(use: PageUse, targets: Sequence[Target]) -> list[tuple[Target, Part]]:
@@ -245,17 +275,33 @@ def document(summary: Summary) -> dict[str, Any]:
             "needs_swap_bytes": 0 if found is None else found.swap_bytes,
             "swap_free_bytes": swap,
         }
-    resident, everything = summary.resident_bytes, total(summary.what)
+    in_memory, everything = summary.resident_bytes, total(summary.what)
     return {
         "by": "regions",
         "curve": [],
-        "resident_bytes": resident,
+        "resident_bytes": in_memory,
         "idle": [{"age_ns": age, "bytes": size} for age, size in summary.idle_ages()],
         "unknown_bytes": everything.unobservable,
-        "could_free_bytes": None if resident is None else min(everything.idle_own, resident),
+        "could_free_bytes": None if in_memory is None else min(everything.idle_own, in_memory),
         "could_free_age_ns": summary.idle_after_ns,
         "needs_swap_bytes": None,
         "swap_free_bytes": swap,
+        "groups": [
+            {**group_document(heat.name, summary.targets), **heat_document(heat)}
+            for heat in summary.group_heat
+        ],
+    }
+
+
+def heat_document(heat: Heat) -> dict[str, Any]:
+    """Return heat as JSON has it, without its name."""
+    return {
+        "size_bytes": heat.size,
+        "hot_bytes": heat.hot,
+        "warm_bytes": heat.warm,
+        "idle_bytes": heat.idle,
+        "idle_long_bytes": heat.idle_long,
+        "unobservable_bytes": heat.unobservable,
     }
 
 
@@ -271,7 +317,13 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
         "curve": curve_document(curve(use)),
         "resident_bytes": use.resident,
         "idle": [
-            {"age_ns": idle.age_ns, "bytes": idle.bytes, "only_bytes": idle.only_bytes}
+            {
+                "age_ns": idle.age_ns,
+                "bytes": idle.bytes,
+                "only_bytes": idle.only_bytes,
+                "low_bytes": idle.low_bytes,
+                "high_bytes": idle.high_bytes,
+            }
             for idle in ages.ages
         ],
         "recent_bytes": ages.recent_bytes,
@@ -287,6 +339,10 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
         "by_target": [
             {"id": target.id, "name": target.name, "pid": target.pid, **part_document(use, part)}
             for target, part in named_targets(use, targets)
+        ],
+        "groups": [
+            {**group_document(part.name, targets), **part_document(use, part)}
+            for part in by_group(use, targets)
         ],
     }
 
@@ -305,8 +361,8 @@ def part_document(use: PageUse, part: Part) -> dict[str, Any]:
             )
         ],
         "idle": [
-            {"age_ns": ns, "bytes": idle, "own_bytes": own}
-            for ns, idle, own in zip(windows, row.idle, row.idle_own, strict=True)
+            {"age_ns": ns, "bytes": likely_idle(row, i), "low_bytes": idle, "own_bytes": own}
+            for i, (ns, idle, own) in enumerate(zip(windows, row.idle, row.idle_own, strict=True))
         ],
     }
 
@@ -321,7 +377,7 @@ def part_row(use: PageUse, part: Part) -> dict[str, Any]:
         "unseen_bytes": row.unseen,
         "uncovered_bytes": row.uncovered,
         **{f"used_{_key(ns)}_bytes": n for ns, n in zip(use.windows_ns, row.used, strict=True)},
-        **{f"idle_{_key(ns)}_bytes": n for ns, n in zip(use.windows_ns, row.idle, strict=True)},
+        **{f"idle_{_key(ns)}_bytes": likely_idle(row, i) for i, ns in enumerate(use.windows_ns)},
     }
 
 

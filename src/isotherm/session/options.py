@@ -20,7 +20,17 @@ from isotherm.model.scope import Scope, scope_of
 from isotherm.schemes.defaults import with_quotas
 from isotherm.schemes.older import check_profile
 from isotherm.session.guard import parse_guard
-from isotherm.targets.sources import CgroupSource, NameSource, PidSource, TargetSource
+from isotherm.targets.sources import (
+    CgroupSource,
+    ContainerSource,
+    EverybodySource,
+    NameSource,
+    PidSource,
+    PodSource,
+    TargetSource,
+    UnitSource,
+    UserSource,
+)
 from isotherm.units import cpu_share
 
 _DEFAULT_OVERHEAD = 0.01
@@ -32,12 +42,15 @@ class MonitorKeywords(TypedDict, total=False):
 
     Who and where, one of the first four kinds, none for operations "paddr":
 
-    pid, name, cgroup: processes by number ("12,34" and texts are fine), by name, by cgroup (as
-    members come and go); one or several each, and mixed.
+    pid, name, user, cgroup, unit, container, pod: processes by number ("12,34" and texts are
+    fine), by name, user, cgroup, systemd unit, container, Kubernetes pod ("namespace/name"), as
+    members come and go; one or several each, and mixed.
+    all: every process of the machine.
     sources: further ones, of any registered kind (`targets.sources`).
     command: a program to start, and its arguments.
     ops: an own operations set, or any `core.look.Look`.
     children: follow child processes (True).
+    wait: go on when the last of them ended, and begin before the first: others may come.
     operations: "vaddr" follows address maps, "fvaddr" stays within `ranges` of one process,
     "paddr" within those of physical memory, by default all of it.
     ranges: [start, end) in bytes.
@@ -64,10 +77,16 @@ class MonitorKeywords(TypedDict, total=False):
     pid: int | str | Sequence[int | str] | None
     name: str | Sequence[str] | None
     cgroup: str | Sequence[str] | None
+    user: str | Sequence[str] | None
+    unit: str | Sequence[str] | None
+    container: str | Sequence[str] | None
+    pod: str | Sequence[str] | None
+    all: bool
     sources: Sequence[TargetSource]
     command: Sequence[str] | None
     ops: Look | None
     children: bool
+    wait: bool
     operations: str | None
     ranges: Sequence[tuple[int, int]] | None
     sample: int | str | None
@@ -114,6 +133,7 @@ class Options:
     command: tuple[str, ...] = ()
     look: Look | None = None
     children: bool = True
+    wait: bool = False
     scope: Scope = field(default_factory=Scope)
     wish: Wish = field(default_factory=Wish)
     pages: MapWish = field(default_factory=MapWish)
@@ -171,7 +191,13 @@ class Options:
             raise BadValueError(
                 "nothing to monitor",
                 hint="say which process: by pid, by name, or a command to run; "
-                "or the machine's memory: -a, operations paddr",
+                "all processes: -a; or the machine's memory: --ops paddr",
+            )
+
+        if self.wait and not any(source.living for source in self.sources):
+            raise BadValueError(
+                "nobody can be waited for: a process that ended does not come again",
+                hint="say who by name, cgroup, unit, container, pod or user",
             )
 
     def _check_ranges(self) -> None:
@@ -191,12 +217,18 @@ class Options:
         for name in asked.keys() - Keywords.__annotations__.keys():
             raise TypeError(f"{name!r} is no keyword of isotherm.monitor")
         guard = asked.get("guard")
+        scope = scope_of(asked.get("operations"), asked.get("ranges"))
+        sources = (*_sources(asked), *asked.get("sources", ()))
+        if scope.operations == "paddr":
+            # Everybody's memory is what was asked for.
+            sources = tuple(one for one in sources if not isinstance(one, EverybodySource))
         return cls(
-            sources=(*_sources(asked), *asked.get("sources", ())),
+            sources=sources,
             command=_words(asked.get("command")),
             look=asked.get("ops"),
             children=asked.get("children", True),
-            scope=scope_of(asked.get("operations"), asked.get("ranges")),
+            wait=asked.get("wait", False),
+            scope=scope,
             wish=Wish(
                 sample=asked.get("sample"),
                 aggr=asked.get("aggr"),
@@ -226,9 +258,16 @@ def _sources(asked: MonitorKeywords) -> list[TargetSource]:
         pids = list(pid) if isinstance(pid, Iterable) and not isinstance(pid, str) else [pid]
         numbers = [number for one in pids for number in _numbers(one)]
         found.append(PidSource(numbers))
-    found += [NameSource(text) for text in _texts(asked.get("name"))]
-    found += [CgroupSource(text) for text in _texts(asked.get("cgroup"))]
-    return found
+    by_name: tuple[tuple[type[TargetSource], str | Sequence[str] | None], ...] = (
+        (NameSource, asked.get("name")),
+        (UserSource, asked.get("user")),
+        (CgroupSource, asked.get("cgroup")),
+        (UnitSource, asked.get("unit")),
+        (ContainerSource, asked.get("container")),
+        (PodSource, asked.get("pod")),
+    )
+    found += [kind.parse(text) for kind, texts in by_name for text in _texts(texts)]
+    return found + ([EverybodySource()] if asked.get("all") else [])
 
 
 def _numbers(pid: int | str) -> list[int]:

@@ -19,6 +19,7 @@ from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
 from isotherm.session.guard import Guard
 from isotherm.session.stream import SnapshotStream
+from isotherm.targets.refusals import left_out
 from isotherm.targets.target_set import TargetSet
 from isotherm.units import duration_ns
 
@@ -58,6 +59,7 @@ class MonitorSession:
         self.schemes = tuple(schemes)
         self.operations = operations
         self._members = members
+        self._left_out = self.news()
         self._gate = threading.Lock()
         self._inside: int | None = None
         self._closing = self._closed = False
@@ -82,7 +84,12 @@ class MonitorSession:
         """What the user should know: of the backend, and of the schemes here."""
         of_choice = self.choice.warnings if self.choice is not None else ()
         of_schemes = [text for one in self.schemes for text in self.monitor.warnings_for(one)]
-        return (*of_choice, *dict.fromkeys(of_schemes))
+        return (*of_choice, *dict.fromkeys(of_schemes), *self._left_out)
+
+    def news(self) -> tuple[str, ...]:
+        """Return what the user should know that was not known before; each is told once."""
+        refused = self._members.take_refused() if self._members is not None else []
+        return (left_out(refused),) if refused else ()
 
     def snapshots(self, duration: float | str | None = None) -> SnapshotStream:
         """

@@ -144,6 +144,7 @@ def _target_set(options: Options, process: subprocess.Popen[bytes] | None) -> Ta
         follow_children=options.children,
         scope=options.scope,
         force_guests=options.force_guests,
+        wait=options.wait,
     )
     if options.scope.ranges and len(members.members) > 1:
         members.close()

@@ -42,6 +42,7 @@ class _Known:
 
     Of each kind of mapping that `lines` knows: texts: rights and name; areas: whether it is to be
     monitored, an AREA_ constant; reasons: why it cannot be observed, of those that cannot.
+    due_ns: when to look again; told: what is told until then.
     """
 
     lines: _core.AddressMap = field(default_factory=_core.AddressMap)
@@ -58,6 +59,8 @@ class _Known:
     read_ns: int = 0
     reading_cost_ns: int = 0
     change_cost_ns: float = 0.0
+    due_ns: float = 0.0
+    told: TargetRanges | None = None
 
     @property
     def cost_ns(self) -> float:
@@ -104,24 +107,27 @@ class AddressMaps:
         takes it. fixed: exactly these instead, whatever is mapped there, as DAMON's fvaddr has it.
         """
         members = list(processes)
-        roots = sum(math.sqrt(known.cost_ns) for one in members if (known := _known(one)))
+        now_ns, roots = self._now_ns(), 0.0
         found = []
         for process in members:
             known = _known(process) or _Known()
-            try:
-                self._look(process, known, max_ranges, roots, len(members))
-            except TargetGoneError:
-                continue
-            if known.mappings:
+            if known.told is None or now_ns >= known.due_ns or known.max_ranges != max_ranges:
+                roots = roots or sum(math.sqrt(one.cost_ns) for one in map(_known, members) if one)
+                try:
+                    self._look(process, known, max_ranges, roots, len(members))
+                except TargetGoneError:
+                    continue
+                known.told = _told(process, known, fixed) if known.mappings else None
+            if known.told is not None:
                 process.maps_cache = known
-                found.append((process, _told(process, known, fixed)))
+                found.append((process, known.told))
         return found
 
     def _look(
         self, process: Process, known: _Known, max_ranges: int, roots: float, nr: int
     ) -> None:
-        now_ns = self._now_ns()
-        if not known.read_ns or now_ns - known.sized_ns >= 3 * nr * _SIZES_NS / self._share:
+        now_ns, sizes_wait_ns = self._now_ns(), 3 * nr * _SIZES_NS / self._share
+        if not known.read_ns or now_ns - known.sized_ns >= sizes_wait_ns:
             known.sizes, known.sized_ns = _sizes(process), now_ns
         wait_ns = math.sqrt(known.cost_ns) * roots / self._share
         if known.sizes.same_space(known.sizes_when_read):
@@ -133,6 +139,7 @@ class AddressMaps:
         if known.max_ranges != max_ranges:
             known.max_ranges = max_ranges
             _conclude(process, known)
+        known.due_ns = min(known.sized_ns + sizes_wait_ns, known.read_ns + wait_ns)
 
     def _read(self, process: Process, known: _Known, now_ns: int) -> None:
         begun_ns = self._cpu_ns()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from isotherm.errors import (
@@ -16,7 +15,10 @@ from isotherm.errors import (
     TargetGoneError,
 )
 from isotherm.kernel import pidfd, procfs
-from isotherm.targets.sources import PidSource, TargetSource
+from isotherm.model.target import Group
+from isotherm.targets.pids import PidSource
+from isotherm.targets.refusals import Refusals, Refused
+from isotherm.targets.source import TargetSource
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +30,8 @@ class Process:
     `procfs.TICKS_PER_SECOND`; pidfd: open while the process is in the set, -1 where descriptors
     ran out; tid: the thread through which its memory is reached, the main one while that lives;
     kvm: it runs a virtual machine, whose memory cannot be observed; source: who told of it, or of
-    the ancestor that did; maps_cache belongs to `targets.maps`.
+    the ancestor that did; group: what it is one of, of several that told of it the first one's;
+    maps_cache belongs to `targets.maps`.
     """
 
     target_id: int
@@ -37,17 +40,13 @@ class Process:
     name: str
     pidfd: int
     source: TargetSource
+    group: Group | None = None
     tid: int = 0
     kvm: bool = False
     maps_cache: object | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.tid = self.tid or self.pid
-
-    @property
-    def group(self) -> str:
-        """What it has in common with others of its source, such as the path of a cgroup."""
-        return self.source.group
 
     @property
     def leaderless(self) -> bool:
@@ -59,11 +58,12 @@ class ProcessSet:
     """
     The living processes of `sources` and, unless told otherwise, what they fork.
 
-    sources: or plain pids; follow_children: of those that are no members of a living source,
-    which knows them itself.
+    sources: or plain pids; follow_children: of those that are no members of a source that tells
+    all of its members itself. wait: there may be none, and none any more: others may come.
 
     Invariants: every member is alive as of the last `refresh`; a target id stands for one process
-    (pid and start time) for ever; members are in the order of their ids.
+    (pid and start time) for ever; members are in the order of their ids. A process that several
+    sources tell of is one member, and stays while any of them does.
 
     Children are found by looking at the pids that /proc did not show before: one listing of /proc
     and one read per new process, however large the tree is. A process that was forked by a child
@@ -72,25 +72,33 @@ class ProcessSet:
     Raises `TargetGoneError` for a pid that does not exist or is a zombie, `NotSupportedError` for
     a kernel thread, `BadValueError` for a thread's id, `NotPermittedError` where the memory map
     may not be read. Of living sources, members that cannot be monitored are left out, unless none
-    is left.
+    is left; `take_refused` tells them.
     """
 
     def __init__(
-        self, sources: Iterable[TargetSource | int], *, follow_children: bool = True
+        self,
+        sources: Iterable[TargetSource | int],
+        *,
+        follow_children: bool = True,
+        wait: bool = False,
     ) -> None:
         procfs.require_own()
         self._members: dict[int, Process] = {}
         self._seen: set[int] = set()
         self._next_id = 0
-        self._follow = follow_children
+        self.waits = wait
         self._poll = select.poll()
+        self._refused = Refusals()
         self._sources = [
             source if isinstance(source, TargetSource) else PidSource([source])
             for source in sources
         ]
+        self._living = [source for source in self._sources if source.living]
+        self._follow = follow_children and any(
+            not (source.living and source.complete) for source in self._sources
+        )
         try:
-            for source in self._sources:
-                self._begin(source)
+            self._begin()
         except BaseException:
             self.close()
             raise
@@ -99,11 +107,8 @@ class ProcessSet:
     def refresh(self) -> list[Process]:
         """Drop the dead, find who is new, and return the living, in the order of their ids."""
         self._drop_dead()
-        for source in self._sources:
-            if source.living:
-                self._ask_again(source)
-        if self._follow and self._members:
-            self._find_children()
+        self._ask_again()
+        self._find_children()
         return list(self._members.values())
 
     @property
@@ -111,22 +116,25 @@ class ProcessSet:
         """The living as of the last refresh."""
         return list(self._members.values())
 
+    def take_refused(self) -> list[Refused]:
+        """Return who was left out since the last call: each process is told once."""
+        return self._refused.take()
+
     def alive(self) -> bool:
         """
-        Tell whether any member lives; one system call.
+        Tell whether any member lives, or may come; one system call.
 
         If all known ones ended, their children may still live, or others of their group: they are
         looked for.
         """
+        if self.waits:
+            return True
         if not self._members:
             return False
         if len(self._dead()) < len(self._members):
             return True
-        if self._follow:
-            self._find_children()
-        for source in self._sources:
-            if source.living:
-                self._ask_again(source)
+        self._find_children()
+        self._ask_again()
         return len(self._dead()) < len(self._members)
 
     def close(self) -> None:
@@ -134,39 +142,67 @@ class ProcessSet:
         for process in list(self._members.values()):
             self._remove(process)
 
-    def _begin(self, source: TargetSource) -> None:
-        refused: IsothermError | None = None
-        taken = False
-        for pid in source.pids():
-            if pid in self._members:
-                taken = True
-                continue
-            try:
-                self._admit(pid, source)
-                taken = True
-            except IsothermError as err:
-                if not source.living:
-                    raise
-                refused = refused or err
-        if refused is not None and not taken:
-            raise refused
+    def _begin(self) -> None:
+        for source in self._sources:
+            problem: IsothermError | None = None
+            taken = False
+            for pid, group in self._first_of(source).items():
+                try:
+                    if pid not in self._members:
+                        self._admit(pid, source, group)
+                    taken = True
+                except IsothermError as err:
+                    if not source.living:
+                        raise
+                    self._refused.add(pid, err)
+                    if problem is None or isinstance(err, NotPermittedError):
+                        problem = err
+            if problem is not None and not taken and not self.waits:
+                raise problem
 
-    def _ask_again(self, source: TargetSource) -> None:
-        """Take who joined a living source, and let go who left it."""
+    def _first_of(self, source: TargetSource) -> dict[int, Group | None]:
         try:
-            told = source.pids()
+            return source.members()
         except TargetGoneError:
-            told = []
-        now = set(told)
-        for process in list(self._members.values()):
-            if process.source is source and process.pid not in now:
-                self._remove(process)
-        for pid in told:
-            if pid not in self._members:
-                with suppress(IsothermError):
-                    self._admit(pid, source)
+            if self.waits and source.living:
+                return {}
+            raise
 
-    def _admit(self, pid: int, source: TargetSource) -> None:
+    def _ask_again(self) -> None:
+        """Take who joined living sources, and let go who left all of them."""
+        if not self._living:
+            return
+        told = [(source, _told_by(source)) for source in self._living]
+        by_source = {id(source): of for source, of in told}
+        for process in list(self._members.values()):
+            of = by_source.get(id(process.source))
+            if of is not None and process.pid in of:
+                process.group = of[process.pid]
+            else:
+                self._told_by_another(process, told)
+        self._refused.forget_but([of.keys() for _, of in told])
+        for source, of in told:
+            for pid in sorted(of.keys() - self._members.keys()):
+                if self._refused.again(pid):
+                    try:
+                        self._admit(pid, source, of[pid])
+                    except IsothermError as err:
+                        self._refused.add(pid, err)
+
+    def _told_by_another(
+        self, process: Process, told: Sequence[tuple[TargetSource, dict[int, Group | None]]]
+    ) -> None:
+        """Keep a member that its own source does not tell of if another one does."""
+        for source, of in told:
+            if process.pid in of:
+                process.group = of[process.pid]
+                if process.source.living:
+                    process.source = source
+                return
+        if process.source.living and process.source.complete:
+            self._remove(process)
+
+    def _admit(self, pid: int, source: TargetSource, group: Group | None) -> None:
         """Take a process that a source told of; refuse with a reason what cannot be a target."""
         facts = procfs.stat(pid)
         who = f"process {pid} ({facts.name})"
@@ -189,10 +225,10 @@ class ProcessSet:
         with procfs.reading(pid, "the memory map"):
             tid = procfs.memory_thread(pid)
             os.close(os.open(f"/proc/{tid}/maps", os.O_RDONLY | os.O_CLOEXEC))
-        if not self._take(facts, source):
+        if not self._take(facts, source, group):
             raise TargetGoneError(f"{who} ended just now")
 
-    def _take(self, facts: procfs.Stat, source: TargetSource) -> bool:
+    def _take(self, facts: procfs.Stat, source: TargetSource, group: Group | None) -> bool:
         """Make a living process a member; False if it ended meanwhile."""
         pid = facts.pid
         try:
@@ -220,6 +256,7 @@ class ProcessSet:
             facts.name,
             descriptor,
             source,
+            group,
             tid=tid,
             kvm=kvm,
         )
@@ -248,7 +285,9 @@ class ProcessSet:
             self._remove(process)
 
     def _find_children(self) -> None:
-        """Admit the processes that are new in /proc and descend from a member."""
+        """Admit the processes that are new in /proc and descend from a member, if asked for."""
+        if not (self._follow and self._members):
+            return
         now = set(procfs.pids())
         fresh = now - self._seen - self._members.keys()
         self._seen = now
@@ -260,16 +299,23 @@ class ProcessSet:
                 continue
             by_parent.setdefault(facts.ppid, []).append(facts)
         parents = [
-            (member.pid, member.source)
+            (member.pid, member.source, member.group)
             for member in self._members.values()
-            if not member.source.living
+            if not (member.source.living and member.source.complete)
         ]
         while parents and by_parent:
-            parent, source = parents.pop()
+            parent, source, group = parents.pop()
             for facts in sorted(by_parent.pop(parent, ()), key=lambda child: child.pid):
-                parents.append((facts.pid, source))
+                parents.append((facts.pid, source, group))
                 if not facts.is_zombie:
-                    self._take(facts, source)
+                    self._take(facts, source, group)
+
+
+def _told_by(source: TargetSource) -> dict[int, Group | None]:
+    try:
+        return source.members()
+    except IsothermError:
+        return {}
 
 
 def _is_same(process: Process) -> bool:

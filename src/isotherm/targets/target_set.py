@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from isotherm.core.look import TargetRanges
 from isotherm.errors import NotSupportedError
@@ -12,8 +12,9 @@ from isotherm.kernel.procfs import clear_refs_allowed
 from isotherm.model.scope import Operations, Scope
 from isotherm.targets.maps import AddressMaps
 from isotherm.targets.processes import Process, ProcessSet
-from isotherm.targets.proportions import Proportions
-from isotherm.targets.sources import TargetSource
+from isotherm.targets.refusals import Refused
+from isotherm.targets.sizes import Sizes
+from isotherm.targets.source import TargetSource
 from isotherm.targets.watchers import other_watchers
 
 
@@ -24,7 +25,8 @@ class TargetFacts:
 
     operations: processes, fixed ranges of one, or physical memory; kvm: (pid, name) of those that
     run a virtual machine; foreign: pids whose clear_refs we may not write; watched: (pid of
-    another isotherm, pid that it watches); leaderless: pids whose main thread has ended.
+    another isotherm, pid that it watches); leaderless: pids whose main thread has ended; waits:
+    there may be nobody, and others may come.
     """
 
     pids: tuple[int, ...] = ()
@@ -33,6 +35,7 @@ class TargetFacts:
     foreign: tuple[int, ...] = ()
     watched: tuple[tuple[int, int], ...] = ()
     leaderless: tuple[int, ...] = ()
+    waits: bool = False
 
 
 class TargetSet(ABC):
@@ -50,12 +53,24 @@ class TargetSet(ABC):
         """
         Look who is there now; return the living with their ranges, in the order of their ids.
 
+        Where there are so many that reading the map of each would cost too much, those of who
+        waits longest are read, and the others' are as of some seconds ago.
+
         max_ranges: neighbouring mappings are joined until at most so many ranges are left.
         """
 
     @abstractmethod
     def alive(self) -> bool:
         """Tell whether any member lives; cheap."""
+
+    @property
+    def waits(self) -> bool:
+        """Tell whether the session goes on where nobody is left: others may come."""
+        return False
+
+    def take_refused(self) -> list[Refused]:
+        """Return who was left out since the last call, of those that came."""
+        return []
 
     @abstractmethod
     def facts(self) -> TargetFacts:
@@ -72,7 +87,7 @@ class ProcessTargets(TargetSet):
 
     sources: who is meant, or plain pids; follow_children: what they fork as well, not where fixed
     ranges are looked at, which are those of one process; force_guests: keep members that run a
-    virtual machine, although what its guest uses cannot be seen.
+    virtual machine, although what its guest uses cannot be seen; wait: as for `ProcessSet`.
     """
 
     def __init__(
@@ -82,13 +97,14 @@ class ProcessTargets(TargetSet):
         follow_children: bool = True,
         scope: Scope | None = None,
         force_guests: bool = False,
+        wait: bool = False,
     ) -> None:
         super().__init__(scope or Scope())
         follow = follow_children and not self.scope.ranges
         self._force_guests = force_guests
-        self._processes = ProcessSet(sources, follow_children=follow)
+        self._processes = ProcessSet(sources, follow_children=follow, wait=wait)
         self._maps = AddressMaps()
-        self._proportions = Proportions()
+        self._sizes = Sizes()
 
     def living(self, max_ranges: int) -> list[tuple[Process, TargetRanges]]:
         """As `targets`, each with the process that it is."""
@@ -97,14 +113,7 @@ class ProcessTargets(TargetSet):
             for process in self._processes.refresh()
             if self._force_guests or not process.kvm
         ]
-        living = self._maps.of(wanted, max_ranges, self.scope.ranges)
-        shares = self._proportions.of(
-            [(process, ranges.target.resident_bytes) for process, ranges in living]
-        )
-        return [
-            (process, _with_share(ranges, shares.get(process.target_id)))
-            for process, ranges in living
-        ]
+        return self._sizes.told(self._maps.of(wanted, max_ranges, self.scope.ranges))
 
     def targets(self, max_ranges: int) -> list[TargetRanges]:
         """Return the living; the ranges are the scope's where it has some."""
@@ -119,6 +128,15 @@ class ProcessTargets(TargetSet):
         """Tell whether any process lives."""
         return self._processes.alive()
 
+    @property
+    def waits(self) -> bool:
+        """Tell whether others may come."""
+        return self._processes.waits
+
+    def take_refused(self) -> list[Refused]:
+        """Return who was left out since the last call."""
+        return self._processes.take_refused()
+
     def facts(self) -> TargetFacts:
         """Look at the processes; those that vanish meanwhile do not count."""
         members = self.members
@@ -131,17 +149,12 @@ class ProcessTargets(TargetSet):
             ),
             watched=tuple(other_watchers({process.pid for process in members})),
             leaderless=tuple(process.pid for process in members if process.leaderless),
+            waits=self.waits,
         )
 
     def close(self) -> None:
         """Let all processes go."""
         self._processes.close()
-
-
-def _with_share(ranges: TargetRanges, proportional: int | None) -> TargetRanges:
-    if proportional is None:
-        return ranges
-    return replace(ranges, target=replace(ranges.target, proportional_bytes=proportional))
 
 
 def refuse_virtual_machines(facts: TargetFacts) -> None:

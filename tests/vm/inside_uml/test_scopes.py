@@ -32,7 +32,9 @@ def written(one):
     return f"{one.start:#x}-{one.end:#x}"
 
 
-@pytest.mark.parametrize("words", [("-a",), ("--ops", "paddr", "--backend", "kdamond")])
+@pytest.mark.parametrize(
+    "words", [("--ops", "paddr"), ("-a", "--ops", "paddr", "--backend", "kdamond")]
+)
 def test_record_and_report_of_the_whole_machine(tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     with running() as work:
@@ -141,8 +143,8 @@ def test_schemes_on_physical_memory():
 
 
 def test_physical_memory_wants_the_kernel():
-    done = command("record", "-a", "-d", "1s", "--backend", "idle", status=4)
+    done = command("record", "--ops", "paddr", "-d", "1s", "--backend", "idle", status=4)
     assert "it monitors processes, and physical memory was asked for" in done.stderr
-    done = command("record", "-a", "-d", "1s", "--profile", "7.2", status=4)
+    done = command("record", "--ops", "paddr", "-d", "1s", "--profile", "7.2", status=4)
     assert "monitored by the kernel's own DAMON only" in done.stderr
     assert "profile 7.2 was asked for" in done.stderr

@@ -394,7 +394,8 @@ static struct map_age age_in_epoch(const struct first_use *use, uint64_t passed)
 	return (struct map_age){
 		.low = passed + use->end,
 		.best = passed + use->likely,
-		.high = passed + use->begin + 1,
+		// Of two reads at once the second one found it.
+		.high = passed + (use->begin < use->end ? use->begin + 1 : use->end),
 		.from = passed + (use->likely == use->end ? use->begin : use->likely),
 	};
 }

@@ -52,6 +52,8 @@ class _Kdamond(BackendKind):
             return f"it has the running kernel's rules, and profile {wish.profile} was asked for"
         if wish.policy != "damon":
             return f"it has the kernel's policy, and {wish.policy} was asked for"
+        if opening.targets.waits:
+            return "a kdamond ends with its last process, and others are waited for"
         if opening.schemes and opening.targets.scope.operations != "paddr":
             return "the kernel does not tell what came of a region, nor can be held back"
         return ""

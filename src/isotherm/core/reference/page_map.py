@@ -114,13 +114,15 @@ class Page:
     """
     A page that is there: `used` in which epoch, None if never since it was armed first.
 
-    found: the class of that use. unseen: its use cannot be seen.
+    found: the class of that use. unseen: its use cannot be seen. perhaps: whether it was used in
+    that epoch is not known, but not after it.
     """
 
     used: Epoch | None = None
     found: int = 0
     armed: bool = False
     unseen: bool = False
+    perhaps: bool = False
 
 
 @dataclass(slots=True)
@@ -170,7 +172,8 @@ class PageTable:
             self.pages[number] = self._came(found)
         for number, page in self.pages.items():
             if page.unseen and states[number] == PageState.OLD:  # somebody could clear it
-                self.pages[number] = self._came(found)
+                newest = self.epochs[0] if self.epochs else None
+                self.pages[number] = Page(newest, perhaps=newest is not None)
         self.last_read = max(now, self.last_read) if self.epochs else now
         self.used = self._count(self._newest) if self.epochs else 0
         if self.epochs:
@@ -196,7 +199,7 @@ class PageTable:
             if page.unseen and states[number] == PageState.OLD:
                 # It can be cleared after all; it may have been used until now.
                 page.used = self.epochs[1] if len(self.epochs) > 1 else None
-                page.unseen = False
+                page.unseen, page.perhaps = False, page.used is not None
             page.armed = not page.unseen
         self.last_read, self.used = now, 0
 
@@ -221,9 +224,13 @@ class PageTable:
             return Age(high=idle + 1, idle=idle)
         begin, likely, end = _first_use(page.found, self.reads)
         if page.used is self._newest:
-            return Age(end, likely, begin + 1, begin if likely == end else likely)
+            if page.perhaps:
+                return Age()
+            return Age(end, likely, min(begin + 1, end), begin if likely == end else likely)
         ended = self.epochs[self.epochs.index(page.used) - 1].began
         to, since = (now - page.used.began) * TICK_NS, (now - ended) * TICK_NS
+        if page.perhaps:
+            return Age(high=since + 1, idle=since)
         if ended != self._newest.began:
             return Age(to, to, since + 1, since, since)
         # A window of this epoch and the beginning of the one before.
@@ -233,7 +240,7 @@ class PageTable:
         return Age(
             since + end,
             since + likely,
-            since + begin + 1,
+            since + min(begin + 1, end),
             since + (begin if exact else likely),
             since,
         )
@@ -255,7 +262,8 @@ class PageTable:
     def _use(self, page: Page, found: int) -> None:
         before = self.epochs[1] if len(self.epochs) > 1 else None
         self.fresh += page.used is None or page.used is not before
-        page.used, page.found, page.armed = self._newest, found, False
+        page.used, page.found = self._newest, found
+        page.armed = page.perhaps = False
 
     def _count(self, epoch: Epoch) -> int:
         return sum(page.used is epoch for page in self.pages.values())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from isotherm.analysis.heatmap import Heatmap, heatmap
@@ -71,7 +71,8 @@ class SummaryView(View[Overview]):
             if label or text:
                 lines += labelled(label, text, page.width, _INDENT if label else 1)
             elif value.summary.use is None:
-                lines += _what_table(value.summary, page.width)
+                lines += _heat_table("what", value.summary.what, page.width)
+                lines += _groups_table(value.summary, page.width)
             else:
                 lines += pages.tables(value.summary.use, value.summary.use_targets, page.width)
         return lines
@@ -98,15 +99,7 @@ def _by_pages(summary: Summary, use: PageUse, width: int) -> list[str]:
 
 
 def _row(heat: Heat) -> dict[str, Any]:
-    return {
-        "what": heat.name,
-        "size_bytes": heat.size,
-        "hot_bytes": heat.hot,
-        "warm_bytes": heat.warm,
-        "idle_bytes": heat.idle,
-        "idle_long_bytes": heat.idle_long,
-        "unobservable_bytes": heat.unobservable,
-    }
+    return {"what": heat.name, **pages.heat_document(heat)}
 
 
 def _document(value: Overview) -> dict[str, Any]:
@@ -235,12 +228,20 @@ def _sizes(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "", f"{format_size(everything.unobservable)} not observable{reason}"
 
 
-def _what_table(summary: Summary, width: int) -> list[str]:
-    shown = summary.what[:MAX_ROWS]
-    if rest := summary.what[MAX_ROWS:]:
+def _groups_table(summary: Summary, width: int) -> list[str]:
+    found = [
+        replace(heat, name=pages.numbered(heat.name, summary.targets))
+        for heat in summary.group_heat
+    ]
+    return _heat_table("group", found, width) if found else []
+
+
+def _heat_table(title: str, found: Sequence[Heat], width: int) -> list[str]:
+    shown = list(found[:MAX_ROWS])
+    if rest := found[MAX_ROWS:]:
         shown = [*shown, total(rest, f"{len(rest)} others")]
     blind = any(heat.unobservable for heat in shown)
-    columns = [names("what"), Column("size", rank=1), Column("hot"), Column("warm", rank=2)]
+    columns = [names(title), Column("size", rank=1), Column("hot"), Column("warm", rank=2)]
     columns += [Column("idle"), *([Column("not seen", rank=3)] if blind else [])]
     cells = []
     for heat in shown:
