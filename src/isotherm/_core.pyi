@@ -511,6 +511,9 @@ class Sentinels:
     def rescale(self, old_us: int, new_us: int, /) -> None:
         """Count ages in windows of another length."""
 
+    def before_clear(self, target: int, runs: Buffer, /) -> None:
+        """Take note of accesses in runs, u64 start and size each: they will be cleared."""
+
     def set_stopped(self, still: Buffer, /) -> None:
         """Tell of each target, a byte, whether it stands still."""
 

@@ -111,7 +111,7 @@ def test_huge_pages_are_watched_by_the_huge_page():
     snapshots, _ = watch(look, 10)
     [area] = look.workload.areas
     hot = area.uses[1]
-    assert hot_share(snapshots[-1], area.start + hot.start, hot.size) > 0.9
+    assert hot_share(snapshots[-1], area.start + hot.start, hot.size) > 0.8
 
 
 def test_memory_that_goes_and_comes_is_forgotten_and_explored():

@@ -298,6 +298,19 @@ def test_what_others_clear_is_told_before():
     assert 1.6 < most[7] < 2.4
 
 
+def test_who_clears_without_a_look_says_so_before():
+    world = Rates(32 * MIB, [(0, 32 * MIB, 2.0)])
+    made = panel(world)
+    for _ in range(40):
+        run(made, world, 0.1)
+        made.before_clear(0, array("Q", [BASE, world.total]))
+        for page in range(BASE // PAGE, (BASE + world.total) // PAGE):
+            if world.state(page) == PageState.YOUNG:
+                world.use(page)
+    most = max(regions(made), key=lambda region: region[2] - region[1])
+    assert 1.6 < most[7] < 2.4
+
+
 # The traps of the learn pass.
 
 

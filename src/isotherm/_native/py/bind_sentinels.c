@@ -270,7 +270,7 @@ static PyObject *run(PyObject *object, PyObject *args)
 {
 	struct sentinels_object *self = (struct sentinels_object *)object;
 	unsigned long long until;
-	uint64_t now = 0, next = 0, late = 0, wake;
+	uint64_t now = 0, next = 0, late = 0, wake = 0;
 	bool reached = false;
 	int err = 0;
 
@@ -416,6 +416,31 @@ static PyObject *renew(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+/** Runs of memory, u64 start and size each, are about to be cleared. */
+static PyObject *before_clear(PyObject *object, PyObject *args)
+{
+	struct sentinels_object *self;
+	Py_ssize_t target;
+	Py_buffer runs;
+	int err = 0;
+
+	if (!PyArg_ParseTuple(args, "ny*", &target, &runs))
+		return NULL;
+	const uint64_t *word = runs.buf;
+
+	self = enter(object);
+	for (size_t i = 0; self && !err && target >= 0 && i < (size_t)runs.len / (2 * sizeof(*word)); i++, word += 2)
+		err = panel_before_clear(&self->panel, (size_t)target, word[0], word[0] + word[1]);
+	if (self)
+		leave(self);
+	PyBuffer_Release(&runs);
+	if (PyErr_Occurred())
+		return NULL;
+	if (err && err != -ESRCH)
+		return raise_errno(err);
+	Py_RETURN_NONE;
+}
+
 /** A byte a target: not 0, it stands still. */
 static PyObject *set_stopped(PyObject *object, PyObject *args)
 {
@@ -504,6 +529,7 @@ static PyMethodDef sentinels_methods[] = {
 	{"renew", renew, METH_VARARGS, NULL},
 	{"rescale", rescale, METH_VARARGS, NULL},
 	{"set_stopped", set_stopped, METH_VARARGS, NULL},
+	{"before_clear", before_clear, METH_VARARGS, NULL},
 	{"seen", seen, METH_VARARGS, NULL},
 	{"stats", stats, METH_NOARGS, NULL},
 	{"close", sentinels_close, METH_NOARGS, NULL},

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3")	// a pass over thousands of sentinels ten times a second
+#endif
 #include "sentinels/learn.h"
 #include <errno.h>
 #include <math.h>
@@ -81,6 +84,7 @@ void learner_deinit(struct learner *learner)
 	free(learner->nodes);
 	free(learner->leaves);
 	free(learner->gains);
+	free(learner->voters);
 	learner_init(learner);
 }
 
@@ -100,6 +104,7 @@ static int reserve(struct learner *learner, size_t nr)
 	GROW(leaves, nr);
 	GROW(gains, nr);
 	GROW(segments, nr);
+	GROW(voters, nr);
 #undef GROW
 	learner->room = nr;
 	return 0;
@@ -225,15 +230,17 @@ static size_t pyramid(struct learner *learner, size_t nr, unsigned int ages, dou
 
 // ---- change ----
 
-/** What a sentinel expected to see, hits and all ages in one; it abstains if it has no opinion. */
-static void expect(const struct sentinel *s, const struct segment *segment, struct learn_node *node)
+/** What a sentinel expected to see, hits and all ages in one; false: it abstains, as it has no opinion. */
+static bool expect(const struct sentinel *s, const struct segment *segment, struct learn_node *node)
 {
+	if (!(s->flags & SENTINEL_READ) || s->flags & SENTINEL_BLIND)
+		return false;
 	double hits = evidence_hits(&s->known), risk = evidence_risk(&s->known);
 
-	*node = (struct learn_node){0};
 	// A find in a segment that knows nothing of it must not count as a change: it would be forgotten.
-	if (!(s->flags & SENTINEL_READ) || s->flags & SENTINEL_BLIND || (hits < SURE_HITS && risk < SURE_RISK * s->nr))
-		return;
+	if (hits < SURE_HITS && risk < SURE_RISK * s->nr)
+		return false;
+	*node = (struct learn_node){0};
 	for (unsigned int i = 0; i < NR_AGES; i++) {
 		double prior = hits / (risk + TINY);
 
@@ -252,6 +259,7 @@ static void expect(const struct sentinel *s, const struct segment *segment, stru
 	node->risk[1] = evidence_risk(&s->fresh);
 	node->risk[2] = s->nr;
 	node->best = learn_likelihood(node->hits, node->risk, 1);
+	return true;
 }
 
 static void forget(struct sentinel *s, bool up)
@@ -274,14 +282,15 @@ static void forget(struct sentinel *s, bool up)
 
 static int find_changes(struct learner *learner, struct sentinel *sentinels, size_t nr)
 {
-	size_t at = 0;
+	size_t at = 0, votes = 0;
 
 	for (size_t i = 0; i < nr; i++) {
 		while (at + 1 < learner->nr_segments && learner->segments[at + 1].start <= sentinels[i].place)
 			at++;
-		expect(&sentinels[i], learner->nr_segments ? &learner->segments[at] : NULL, &learner->nodes[i]);
+		if (expect(&sentinels[i], learner->nr_segments ? &learner->segments[at] : NULL, &learner->nodes[votes]))
+			learner->voters[votes++] = i;
 	}
-	size_t nr_leaves = pyramid(learner, nr, 1, CHANGE_PENALTY);
+	size_t nr_leaves = pyramid(learner, votes, 1, CHANGE_PENALTY);
 	double needed = CHANGE_GAIN + learn_log(1.0 + (double)nr_leaves);
 
 	for (size_t i = 0; i < nr_leaves; i++) {
@@ -295,17 +304,19 @@ static int find_changes(struct learner *learner, struct sentinel *sentinels, siz
 
 		if (!(up || down) || learn_gain(hits, expected, learner->leaves[i].sum.hits[1]) <= needed)
 			continue;
+		// Around what is busier may lie memory that expected nothing and saw nothing: it goes on as it is.
+		while (up && learner->nodes[first].hits[0] <= learner->nodes[first].risk[0])
+			first++;
+		while (up && learner->nodes[end - 1].hits[0] <= learner->nodes[end - 1].risk[0])
+			end--;
+		first = learner->voters[first];
+		end = learner->voters[end - 1] + 1;
 		double all_hits = 0, all_risk = 0;
 
 		for (size_t j = first; j < end; j++) {
 			all_hits += evidence_hits(&sentinels[j].known);
 			all_risk += evidence_risk(&sentinels[j].known);
 		}
-		// Around what is busier may lie memory that expected nothing and saw nothing: it goes on as it is.
-		while (up && learner->nodes[first].hits[0] <= learner->nodes[first].risk[0])
-			first++;
-		while (up && learner->nodes[end - 1].hits[0] <= learner->nodes[end - 1].risk[0])
-			end--;
 		for (size_t j = first; j < end; j++) {
 			double own = evidence_hits(&sentinels[j].known);
 

@@ -32,6 +32,7 @@ struct learner {
 	struct learn_node *nodes;
 	struct learn_leaf { size_t first, end; struct evidence sum; } *leaves;
 	double *gains;
+	size_t *voters;
 	size_t room, room_changes;
 };
 

@@ -91,7 +91,9 @@ class _Bpf(BackendKind):
         calm = opening.wish.policy == SENTINELS
         pages = look.page_map(opening.overhead, stall_ns, alone=alone, calm=calm) if maps else None
         core, force = pages.core if pages else None, opening.force_guests
-        act = ActOnProcesses(look, lambda: Actor(look.walker, core, force_guests=force))
+        act = ActOnProcesses(
+            look, lambda: Actor(look.walker, core, force_guests=force, told=look.tell_clear)
+        )
         return open_look(look, act, opening, page_map=pages)
 
     def self_test(self) -> SelfTest:

@@ -232,9 +232,11 @@ class Learner:
 
     def _find_changes(self, sentinels: list[Sentinel]) -> None:
         """Where fresh hits are not what was expected: there, beliefs are forgotten."""
-        votes = []
-        for i, s in enumerate(sentinels):
-            votes.append(Leaf(i, i + 1, *_vote(s, self._segment(s.place))))
+        voters = [i for i, s in enumerate(sentinels) if _has_opinion(s)]
+        votes = [
+            Leaf(at, at + 1, *_vote(sentinels[i], self._segment(sentinels[i].place)))
+            for at, i in enumerate(voters)
+        ]
         leaves = pyramid(votes, 1, _CHANGE_PENALTY)
         needed = _CHANGE_GAIN + log(1.0 + len(leaves))
         for leaf in leaves:
@@ -244,16 +246,16 @@ class Learner:
             down = hits < expected / 2 - 0.5 and quiet >= _QUIET_S * pages
             if not (up or down) or gain(hits, expected, basis) <= needed:
                 continue
-            members = sentinels[leaf.first : leaf.end]
+            own = votes[leaf.first : leaf.end]
+            if up:
+                # Around what is busier may lie memory that expected nothing and saw nothing.
+                busier = [i for i, vote in enumerate(own) if vote.hits[0] > vote.risk[0]]
+                own = own[busier[0] : busier[-1] + 1]
+            members = sentinels[voters[own[0].first] : voters[own[-1].first] + 1]
             all_hits = all_risk = 0.0
             for s in members:
                 all_hits += s.known.all_hits
                 all_risk += s.known.all_risk
-            if up:
-                # Around what is busier may lie memory that expected nothing and saw nothing.
-                voters = enumerate(votes[leaf.first : leaf.end])
-                busier = [i for i, vote in voters if vote.hits[0] > vote.risk[0]]
-                members = members[busier[0] : busier[-1] + 1]
             for s in members:
                 known, risk = s.known.all_hits, s.known.all_risk
                 if up or (known >= 1 and known * (all_risk + _TINY) * 2 > all_hits * risk):
@@ -275,17 +277,17 @@ class Learner:
             segment.rated()
 
 
-def _vote(s: Sentinel, segment: Segment | None) -> tuple[Numbers, Numbers]:
-    """
-    Return fresh hits and those that the expectation rests on; expected ones, fresh risk, pages.
+def _has_opinion(s: Sentinel) -> bool:
+    """A find in a segment that knows nothing of it is no change: it would be forgotten at once."""
+    hits, risk = s.known.all_hits, s.known.all_risk
+    seen = s.flags & READ and not s.flags & BLIND
+    return bool(seen and (hits >= _SURE_HITS or risk >= _SURE_RISK * s.pages))
 
-    All zeros: it abstains.
-    A find in a segment that knows nothing of it is no change: it would be forgotten at once.
-    """
+
+def _vote(s: Sentinel, segment: Segment | None) -> tuple[Numbers, Numbers]:
+    """Return hits and those that the expectation rests on; expected ones, fresh risk, pages."""
     hits, risk = s.known.all_hits, s.known.all_risk
     sure = hits >= _SURE_HITS
-    if not s.flags & READ or s.flags & BLIND or not (sure or risk >= _SURE_RISK * s.pages):
-        return [0.0, 0.0], _zeros()
     expected = 0.0
     for i in range(AGES):
         prior = hits / (risk + _TINY)

@@ -85,6 +85,7 @@ class SentinelPolicy:
             clock=None if isinstance(clock, SystemClock) else clock,
             beside=_core_of(setting.page_map),
         )
+        look.before_clear = self.core.before_clear
         self._mapped = setting.page_map is not None
         self._who = Standstill()
         self._columns = Columns()
