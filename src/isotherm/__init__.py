@@ -80,6 +80,7 @@ __all__ = [
     "Weights",
     "apply",
     "monitor",
+    "name",
     "open",
     "record",
     "register_action",
@@ -88,6 +89,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from isotherm.api import MonitorSession, monitor, open, record  # noqa: A004
+    from isotherm.naming.own import name
     from isotherm.session.applying import apply
 
 
@@ -101,6 +103,10 @@ def __getattr__(name: str) -> Any:
         from isotherm import api
 
         return getattr(api, name)
+    if name == "name":
+        from isotherm.naming import own
+
+        return own.name
     if name == "apply":
         from isotherm.session import applying
 

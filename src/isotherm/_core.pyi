@@ -23,6 +23,11 @@ CHECK_MISSED: Final[int]
 CHECK_UNOBSERVABLE: Final[int]
 CHECK_WAS_YOUNG: Final[int]
 MAPPING_SWEEPABLE: Final[int]
+MAP_PIECE_NONE: Final[int]
+MAP_PIECE_ASKED: Final[int]
+MAP_PIECE_READY: Final[int]
+MAP_PIECE_BEGUN: Final[int]
+MAP_PIECE_ENDED: Final[int]
 AREA_VISIBLE: Final[int]
 AREA_HIDDEN: Final[int]
 MAPPING_LEFT_OUT: Final[int]
@@ -285,6 +290,10 @@ class PageMapStats(TypedDict):
     present_pages: int
     used_pages: int
     turns: int
+    by_frames: bool
+    frame_rounds: int
+    pieces: int
+    aged_ns: int
 
 class PageMap:
     """
@@ -292,7 +301,8 @@ class PageMap:
     (see `core.look.Bulk`) and `now_ns`.
 
     share_ns, first_ns: CPU time per second, once all was looked at and until then; stall_ns: for
-    how long an address map may be held to clear shared memory.
+    how long an address map may be held to clear shared memory; frames: somebody clears frames of
+    physical memory for it, and hears of it from `piece`.
     """
 
     def __new__(
@@ -303,6 +313,7 @@ class PageMap:
         share_ns: int = 10_000_000,
         first_ns: int = 0,
         stall_ns: int = 0,
+        frames: bool = False,
     ) -> Self: ...
     def set_targets(self, ids: Buffer, /) -> None:
         """Replace the targets, u32 ids in the order of the source's."""
@@ -315,6 +326,17 @@ class PageMap:
 
     def step(self, now_ns: int, /) -> int:
         """Do what is due and can be paid; return when to come again."""
+
+    def piece(
+        self, news: int = ..., ended_ns: int = 0, cpu_ns: int = 0, /
+    ) -> tuple[int, array[int]]:
+        """
+        Tell what became of a piece; return its MAP_PIECE state, and the ranges if they are asked.
+
+        news: MAP_PIECE_READY: its ranges, u64 start and end of physical memory, are known to who
+        clears them; MAP_PIECE_ENDED: cleared, by `ended_ns`, for `cpu_ns` of CPU time;
+        MAP_PIECE_NONE: nobody clears frames any more. None of it if it is left out.
+        """
 
     def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None: ...
     def sum(
@@ -750,3 +772,51 @@ class DamoScript:
     @property
     def bad(self) -> tuple[int, int]:
         """How many lines could not be read, and the number of the first."""
+
+class Scan:
+    """
+    The regions of a block of a recording, many windows at a time.
+
+    rows: how many windows; offsets: i32, rows + 1; then u32 target, u64 start, end, u32
+    nr_accesses, u64 unobservable of the regions; u64 sample_us, aggr_us, i64 start_ns, end_ns of
+    the windows. Raises ValueError for columns that are too short, and offsets that do not rise.
+    """
+
+    def __new__(cls, rows: int, /, *columns: Buffer) -> Self: ...
+    def check(self, low: int, high: int, nr_targets: int, /) -> str | None:
+        """Return what is wrong with the regions of rows [low, high); None if nothing is."""
+
+    def check_used(
+        self, low: int, high: int, valid: Buffer, offsets: Buffer, used: Buffer, /
+    ) -> bool:
+        """Tell whether what was used of regions is told of each, and not more than there is."""
+
+    def used(
+        self, low: int, high: int, least_percent: float, shares: bool, /
+    ) -> tuple[bytes, bytes]:
+        """Return used and unobservable bytes of each row, u64; raises OverflowError."""
+
+    def runs(self, low: int, high: int, nr_targets: int, /) -> tuple[list[bytes], bytes]:
+        """
+        Return the runs of rows, u64 (target, start, end), where they change, and f64 byte-samples
+        accessed of each target.
+        """
+
+    def heat(
+        self,
+        low: int,
+        high: int,
+        target: int,
+        gap_starts: Buffer,
+        gap_ends: Buffer,
+        row_starts: Buffer,
+        row_ends: Buffer,
+        hot: Buffer,
+        seen: Buffer,
+        unseen: Buffer,
+        columns: int,
+        start_ns: int,
+        end_ns: int,
+        /,
+    ) -> None:
+        """Add what falls into the cells of a grid, f64 byte-nanoseconds."""

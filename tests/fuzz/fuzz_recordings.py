@@ -29,7 +29,7 @@ from isotherm.cli import main as cli
 from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.page_use import UseRow
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
-from isotherm.model.snapshot import Columns, Cost
+from isotherm.model.snapshot import Columns, Cost, Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import encode, reader, zstd
 from isotherm.recording import format as layout
@@ -39,7 +39,7 @@ from isotherm.recording.writer import RecordingWriter
 from isotherm.report.output import FORMATS
 from support.snapshots import HEAP, MIB, page_use, phases, use_row
 
-VIEWS = ("summary", "regions", "heatmap", "wss", "info")
+VIEWS = ("summary", "regions", "heatmap", "wss", "tree", "info")
 DATA = Path(__file__).parents[1] / "data" / "recordings"
 #: Of inputs that were read, one in so many is reported and written again.
 REPORTED = 64
@@ -328,12 +328,23 @@ def check(data):
         assert before < one.index < 2**64
         before = one.index
         check_snapshot(one)
+    check_blocks(found, read)
     if sum(data) % REPORTED == 0:
         check_use(found.path, read)
     if found.damage is None:
         return "whole"
     assert found.damage.exit_code == 5
     return "damaged" if read else "damaged at once"
+
+
+def check_blocks(found, read):
+    """By the block it is the same, damage included."""
+    damage = found.damage
+    again = []
+    for part in found.by_blocks():
+        again += [part] if isinstance(part, Snapshot) else part
+    assert again == read
+    assert str(found.damage) == str(damage)
 
 
 def check_snapshot(one):

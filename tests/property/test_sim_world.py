@@ -27,12 +27,21 @@ AREAS = (
     (1, BASE + MIB2, BASE + MIB2 + 16 * PAGE, 3584, 0, FOREVER, False, True),
 )
 LAST_FRAME = 3600
+#: Pages, from the base on, and frames where areas begin: what lies near each other meets.
+BEGINNINGS = ((100, 512, 1024, 0, 2560, 3072), (100, 512, 1024, 2048, 2560, 3072, 3584))
+
+
+def near(beginnings, most):
+    """Mostly a place close to where something begins, else anywhere."""
+    close = st.sampled_from(beginnings).flatmap(lambda at: st.integers(at, at + 40))
+    return st.one_of(close, close, close, st.integers(0, most)).map(lambda at: min(at, most))
 
 
 @st.composite
 def patterns(draw):
-    first = draw(st.integers(0, LAST_FRAME - 1))
-    last = draw(st.integers(first + 1, LAST_FRAME))
+    first = draw(near(BEGINNINGS[1], LAST_FRAME - 1))
+    size = draw(st.one_of(st.integers(1, 40), st.integers(1, LAST_FRAME)))
+    last = min(first + size, LAST_FRAME)
     kind = draw(st.integers(0, 1))
     from_ns = draw(st.integers(0, 2 * SECOND))
     until_ns = from_ns + draw(st.integers(1, 8 * SECOND))
@@ -55,11 +64,14 @@ def patterns(draw):
     )  # fmt: skip
 
 
-pages = st.integers(0, 7 * TABLE)
+pages = near(BEGINNINGS[0], 7 * TABLE)
+counts = st.one_of(st.integers(1, 40), st.integers(1, 1200))
 steps = st.one_of(
     st.tuples(st.just("wait"), st.integers(1, 2 * SECOND)),
+    st.tuples(st.just("wait"), st.integers(1, SECOND // 20)),
+    st.tuples(st.just("clear"), st.just(0), pages, counts),
+    st.tuples(st.just("clear"), st.integers(0, 1), pages, counts),
     st.tuples(st.just("read"), st.integers(0, 1), pages, st.integers(1, 200)),
-    st.tuples(st.just("clear"), st.integers(0, 1), pages, st.integers(1, 1200)),
     st.tuples(st.just("sample"), st.integers(0, 1), st.lists(pages, min_size=1, max_size=5)),
     st.tuples(st.just("peek"), st.integers(0, 1), pages, st.integers(1, 64)),
 )
@@ -112,8 +124,8 @@ def peek(world, small, process, first, count):
 STEPS = {"wait": wait, "read": read, "clear": clear, "sample": sample, "peek": peek}
 
 
-@settings(deadline=None)
-@given(st.lists(patterns(), max_size=4), st.lists(steps, max_size=12))
+@settings(deadline=None, max_examples=300)
+@given(st.lists(patterns(), max_size=4), st.lists(steps, max_size=25))
 def test_the_lazy_world_is_the_one_kept_page_by_page(uses, actions):
     world, small = _core.SimWorld(AREAS, uses, FREE), SmallWorld(AREAS, uses)
     world.set_targets(array("I", [0, 1]))

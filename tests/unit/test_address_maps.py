@@ -129,15 +129,19 @@ def test_another_program_is_seen_at_once_however_dear(own):
 
 
 def test_thousands_of_mappings_cost_no_python_each(own, many):
-    """An update where nothing changed, and one where a mapping did: a few hundred calls."""
+    """
+    An update makes a tenth as many calls as there are mappings, whether one changed or not.
+
+    Ours may change at any time: its names are looked for then.
+    """
     maps = AddressMaps(float("inf"))
     ((_, first),) = maps.of([own])
     assert len(first.mappings) > 20_000
     calls = count_calls(lambda: maps.of([own]))
-    assert calls < 500
+    assert calls < 2000
     address = ctypes.c_void_p(many.base + many.size // 2)
     many.libc.mprotect(address, PAGE, mmap.PROT_READ | mmap.PROT_EXEC)
-    assert count_calls(lambda: maps.of([own])) < 1000
+    assert count_calls(lambda: maps.of([own])) < 2000
     ((_, found),) = maps.of([own])
     (mapping,) = mapped_at(found, address.value)
     assert mapping.permissions == "r-xp"

@@ -46,7 +46,7 @@ def test_table_is_plain_and_narrow():
     assert done.returncode in (0, 4), done.stderr
     assert "\x1b" not in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
-    for word in ("backend", "not kdamond", "cannot see", "huge pages"):
+    for word in ("backend", "not kdamond", "cannot see", "huge pages", "shared memory"):
         assert word in done.stdout
 
 

@@ -80,7 +80,7 @@ layouts = st.sampled_from([{"indent": 4}, {"indent": 1}, {}, {"separators": (","
     st.booleans(),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_what_json_says_is_read_in_every_layout(
     tmp_path_factory: pytest.TempPathFactory,
     windows: list[list[Row]],

@@ -75,7 +75,7 @@ def test_a_reader_that_has_enough_is_no_error(here, args, unbuffered):
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("view", ["summary", "regions", "heatmap", "wss", "info"])
+@pytest.mark.parametrize("view", ["summary", "regions", "heatmap", "wss", "tree", "info"])
 @pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}])
 def test_where_blocks_cannot_be_shown_there_is_ascii(here, view, locale):
     done = isotherm(here, ["report", view], stdout=subprocess.PIPE, env=locale)
@@ -86,7 +86,7 @@ def test_where_blocks_cannot_be_shown_there_is_ascii(here, view, locale):
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
-@pytest.mark.parametrize("view", ["summary", "regions", "heatmap", "wss", "info"])
+@pytest.mark.parametrize("view", ["summary", "regions", "heatmap", "wss", "tree", "info"])
 def test_every_view_fits_the_terminal(here, monkeypatch, capsys, view, width):
     monkeypatch.setenv("COLUMNS", str(width))
     assert main(["report", str(here / "run.isotherm"), view]) == 0

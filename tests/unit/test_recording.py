@@ -384,7 +384,12 @@ def process(second):
         ages = {0.05: MIB + changed, 0.7: 40_960 * i, second - 0.5: 20 * MIB - changed}
         shared = {"unseen": 4096 * i, "own": False} if i % 8 == 0 else {}
         rows.append(use_row(ages, watched_ns=watched, what=f"/usr/lib/lib{i}.so", **shared))
-    return page_use(*rows, watched_ns=watched, shared_by="page_idle")
+    why = (
+        {"shared_by": "damon", "shared_cpu_ns": second}
+        if second % 2
+        else {"shared_note": "in use"}
+    )
+    return page_use(*rows, watched_ns=watched, **why)
 
 
 def test_what_pages_were_used_is_small(tmp_path):

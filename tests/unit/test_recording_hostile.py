@@ -418,7 +418,7 @@ def test_control_characters_are_kept_and_escaped_where_shown(tmp_path, capsys):
     info = '{"host": "\\u001b[31m", "\\u001b[32m": {"\\u001b": "\\u001b"}}'
     path = recording(tmp_path / "x.isotherm", block(one), begin=schema(info), rest=ending(1, 1))
     assert list(open_recording(path)) == [one]
-    for view in ("summary", "regions", "heatmap", "wss", "info"):
+    for view in ("summary", "regions", "heatmap", "wss", "tree", "info"):
         assert main(["report", str(path), view]) == 0
         shown = capsys.readouterr()
         assert "\x1b" not in shown.out + shown.err

@@ -59,10 +59,12 @@ def test_a_session_with_schemes():
     assert opened.info["version"] == 1
 
 
-@pytest.mark.parametrize("view", ["summary", "regions", "heatmap", "wss", "info"])
+@pytest.mark.parametrize("view", ["summary", "regions", "heatmap", "wss", "tree", "info"])
 def test_they_are_reported(view, capsys):
     assert main(["report", str(DATA / "version1-phases.isotherm"), view]) == 0
-    assert "60" in capsys.readouterr().out or view in ("heatmap", "regions")
+    out = capsys.readouterr().out
+    assert "60" in out or view in ("heatmap", "regions", "tree")
+    assert ("no map of pages" in out) == (view == "tree")
 
 
 BAD = {

@@ -99,6 +99,18 @@ def test_how_shared_memory_was_seen_and_what_that_cost(run):
     assert "seen by clear_refs; page faults of a target may have waited" in out
     assert "13ms" in out
     assert "--shared" not in run(replace(BLIND, shared_by="page_idle"))
+    damon = replace(USE, shared_by="damon", shared_cpu_ns=USE.watched_ns // 400)
+    out = " ".join(run(damon).split())
+    assert "seen by damon; the kernel's DAMON took 0.25% of one CPU for it" in out
+    assert "waited" not in out
+
+
+def test_why_damon_does_not_show_shared_memory_is_told_where_that_is_missed(run):
+    note = "the kernel's DAMON is in use by somebody else"
+    out = " ".join(run(replace(BLIND, shared_note=note)).split())
+    assert f"cannot be seen: {note}" in out
+    assert note not in run(replace(USE, shared_note=note))
+    assert note not in run(replace(BLIND, shared_by="clear-refs", shared_note=note))
 
 
 def test_that_a_target_stood_still_is_said_before_the_ages(run):

@@ -73,6 +73,30 @@ def test_a_clear_costs_by_range_and_page_and_less_where_nothing_was_young():
     assert look.cleared() == 0
 
 
+def test_what_was_cleared_stays_cleared_around_what_is_cleared_again():
+    look = idle(size=TABLE)
+    for start, end in ((100, 200), (120, 130), (90, 105), (190, 210), (300, 400), (150, 350)):
+        look.world.clear(0, [(BASE + start * PAGE, BASE + end * PAGE)])
+    states = look.world.read(0, BASE, BASE + TABLE)
+    assert states == b"\2" * 90 + b"\1" * 310 + b"\2" * 112
+
+
+def test_a_sweep_uses_each_page_once_and_in_order():
+    """100 pages a second: cleared behind the sweep, a page stays old until the next one."""
+    sweep = Use(start=0, size=100 * PAGE, rate=1.0, order="sweep")
+    look = look_at(Area(size=100 * PAGE, uses=(sweep,)), costs=Costs(*[0.0] * 6))
+    everything = [(BASE, BASE + 100 * PAGE)]
+    look.world.clear(0, everything)
+    for step in range(1, 21):
+        look.clock.sleep_until(step * SECOND // 10 + SECOND // 1000)
+        states = look.world.read(0, BASE, BASE + 100 * PAGE)
+        used = [page for page, state in enumerate(states) if state == 2]
+        # The page at the moment itself is used already, at first those from 0 on.
+        begin = (step - 1) * 10 + (step > 1)
+        assert used == sorted(page % 100 for page in range(begin, step * 10 + 1))
+        look.world.clear(0, everything)
+
+
 def test_the_clock_goes_on_by_what_is_spent():
     look = idle()
     look.clock.sleep_until(5 * SECOND)

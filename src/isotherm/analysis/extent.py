@@ -12,6 +12,7 @@ from isotherm.errors import BadValueError, shown
 from isotherm.model.ranges import Range, total, union
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
+from isotherm.recording.blocks import Rows
 
 #: Targets that an error names.
 _TOLD = 5
@@ -55,6 +56,41 @@ class Extent:
         for known in snapshot.unobservable:
             runs.setdefault(known.target_id, []).append(Range(known.start, known.end))
         self.targets.update((target.id, target) for target in snapshot.targets)
+        self._widen(runs)
+
+    def add_rows(self, rows: Rows) -> None:
+        """Add windows of a block."""
+        starts, ends = rows.numbers("start"), rows.numbers("end")
+        if not self.end_ns:
+            self.start_ns = starts[0]
+        self.start_ns = min(self.start_ns, *starts)
+        self.end_ns = max(self.end_ns, *ends)
+        runs, heat = rows.runs()
+        for target, accessed in zip(rows.targets, heat, strict=True):
+            if accessed:
+                self.heat[target.id] = self.heat.get(target.id, 0.0) + accessed
+        self.targets.update((target.id, target) for target in rows.targets)
+        gaps: dict[int, list[Range]] = {}
+        for known in rows.unobservable:
+            gaps.setdefault(known.target_id, []).append(Range(known.start, known.end))
+        self._widen(gaps)
+        for flat in runs:
+            found: dict[int, list[Range]] = {}
+            for at in range(0, len(flat), 3):
+                index, start, end = flat[at : at + 3]
+                found.setdefault(rows.targets[index].id, []).append(Range(start, end))
+            for id_, ranges in found.items():
+                ranges.extend(gaps.get(id_, ()))
+            self._widen(found)
+
+    def take(self, part: Snapshot | Rows) -> None:
+        """Add a window, or some."""
+        if isinstance(part, Snapshot):
+            self.add(part)
+        else:
+            self.add_rows(part)
+
+    def _widen(self, runs: dict[int, list[Range]]) -> None:
         for id_, ranges in runs.items():
             # Most windows monitor exactly what the one before did.
             if self._last.get(id_) != ranges:
@@ -87,11 +123,11 @@ def _runs(start: array[int], end: array[int]) -> list[Range]:
     return left + right
 
 
-def extent(snapshots: Iterable[Snapshot]) -> Extent:
+def extent(snapshots: Iterable[Snapshot | Rows]) -> Extent:
     """Return where and when there are data."""
     found = Extent()
-    for snapshot in snapshots:
-        found.add(snapshot)
+    for part in snapshots:
+        found.take(part)
     return found
 
 

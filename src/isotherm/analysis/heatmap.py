@@ -19,6 +19,7 @@ from isotherm.errors import BadValueError
 from isotherm.model.ranges import Range, total, union
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
+from isotherm.recording.blocks import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,11 @@ def _apportion(sizes: list[int], rows: int) -> list[int]:
     return [share + 1 for share in shares]
 
 
-class _Accumulator:
+#: As an index of a target: none.
+_NO_TARGET = 2**32 - 1
+
+
+class Accumulator:
     """Sums of byte-nanoseconds for each cell."""
 
     def __init__(self, where: Extent, target_id: int, columns: int, rows: int) -> None:
@@ -109,7 +114,7 @@ class _Accumulator:
         self.columns = columns
         self._starts = [row.start for row in edges]
         self._ends = [row.end for row in edges]
-        self._id = target_id
+        self.target_id = target_id
         self._start, self._end = where.start_ns, max(where.end_ns, where.start_ns + 1)
         zeros = bytes(8 * columns * len(edges))
         self.hot, self.seen, self.unseen = (array("d", zeros) for _ in range(3))
@@ -117,7 +122,7 @@ class _Accumulator:
     def add(self, snapshot: Snapshot) -> None:
         # First by row, then to the columns that the window touches: mostly one.
         rows = tuple([0.0] * len(self._starts) for _ in range(3))
-        index = next((i for i, t in enumerate(snapshot.targets) if t.id == self._id), None)
+        index = next((i for i, t in enumerate(snapshot.targets) if t.id == self.target_id), None)
         columns, most = snapshot.columns, snapshot.max_nr_accesses
         for target, start, end, count, unseen in zip(
             columns.target,
@@ -131,13 +136,31 @@ class _Accumulator:
                 blind = min(1.0, unseen / (end - start)) if unseen else 0.0
                 self._spread(start, end, count / most if count < most else 1.0, blind, rows)
         for known in snapshot.unobservable:
-            if known.target_id == self._id:
+            if known.target_id == self.target_id:
                 self._spread(known.start, known.end, 0.0, 1.0, rows)
         for column, ns in self._columns_of(snapshot):
             for sums, values in zip((self.hot, self.seen, self.unseen), rows, strict=True):
                 for row, value in enumerate(values):
                     if value:
                         sums[row * self.columns + column] += value * ns
+
+    def add_rows(self, rows: Rows) -> None:
+        """Add windows of a block."""
+        index = next((i for i, t in enumerate(rows.targets) if t.id == self.target_id), _NO_TARGET)
+        gaps = [gap for gap in rows.unobservable if gap.target_id == self.target_id]
+        rows.add_heat(
+            index,
+            array("Q", [gap.start for gap in gaps]),
+            array("Q", [gap.end for gap in gaps]),
+            array("Q", self._starts),
+            array("Q", self._ends),
+            self.hot,
+            self.seen,
+            self.unseen,
+            self.columns,
+            self._start,
+            self._end,
+        )
 
     def _columns_of(self, snapshot: Snapshot) -> Iterator[tuple[int, float]]:
         """Yield the columns that the window touches, and for how many ns."""
@@ -165,6 +188,26 @@ class _Accumulator:
                 hot[row] += overlap * (1.0 - blind) * rate
             row += 1
 
+    def take(self, part: Snapshot | Rows) -> None:
+        """Add a window, or some."""
+        if isinstance(part, Snapshot):
+            self.add(part)
+        else:
+            self.add_rows(part)
+
+    def result(self, where: Extent) -> Heatmap:
+        """Return the grid; `where` is the extent that it was made for, or one like it."""
+        heat, unobservable = zip(*self.cells(), strict=True)
+        return Heatmap(
+            target=where.targets[self.target_id],
+            start_ns=where.start_ns,
+            end_ns=where.end_ns,
+            row_ranges=self.row_ranges,
+            segments=self.segments,
+            heat=heat,
+            unobservable=unobservable,
+        )
+
     def cells(self) -> Iterator[tuple[tuple[float | None, ...], tuple[float, ...]]]:
         """Yield each row's heat and unobservable share."""
         for row in range(len(self.row_ranges)):
@@ -179,7 +222,7 @@ class _Accumulator:
 
 
 def heatmap(
-    snapshots: Iterable[Snapshot],
+    snapshots: Iterable[Snapshot | Rows],
     columns: int,
     rows: int,
     *,
@@ -193,24 +236,22 @@ def heatmap(
     are left out); memory depends on the grid only. The target is the busiest unless `target_id`
     names one. Raises `BadValueError` when there are no regions, no such target, or no cells.
     """
+    where = extent(snapshots) if where is None else where
+    sums = accumulator(where, columns, rows, target_id)
+    for part in snapshots:
+        sums.take(part)
+    return sums.result(where)
+
+
+def accumulator(
+    where: Extent, columns: int, rows: int, target_id: int | None = None
+) -> Accumulator:
+    """Return an empty grid; raises as `heatmap`."""
     if columns < 1 or rows < 1:
         raise BadValueError(f"a heatmap of {columns} x {rows} cells is impossible")
-    where = extent(snapshots) if where is None else where
     id_ = where.busiest() if target_id is None else target_id
     if id_ not in where.ranges:
         if id_ in where.targets:
             raise BadValueError(f"no regions were recorded of target {id_}")
         raise no_such_target(id_, where.targets.values())
-    sums = _Accumulator(where, id_, columns, rows)
-    for snapshot in snapshots:
-        sums.add(snapshot)
-    heat, unobservable = zip(*sums.cells(), strict=True)
-    return Heatmap(
-        target=where.targets[id_],
-        start_ns=where.start_ns,
-        end_ns=where.end_ns,
-        row_ranges=sums.row_ranges,
-        segments=sums.segments,
-        heat=heat,
-        unobservable=unobservable,
-    )
+    return Accumulator(where, id_, columns, rows)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast, overload
 
-from isotherm.analysis.heatmap import Heatmap, heatmap
+from isotherm.analysis.extent import Extent, extent
+from isotherm.analysis.heatmap import Heatmap, accumulator, heatmap
 from isotherm.analysis.idleness import ages_of_regions
 from isotherm.analysis.page_use import Ages
 from isotherm.analysis.page_use import idle_ages as ages_of_pages
-from isotherm.analysis.summary import Summary, summarize
+from isotherm.analysis.summary import Summary, SummaryCollector, summarize, summary_of
 from isotherm.analysis.use_windows import EqualWindows, WindowUse, equal_windows, window_use
 from isotherm.analysis.wss import WorkingSets, working_sets
 from isotherm.errors import BadValueError, NotSupportedError, shown
 from isotherm.model.snapshot import Snapshot
+from isotherm.recording.blocks import Rows
 from isotherm.recording.flat import Readable, flat_stream
 from isotherm.recording.reader import Recording
 from isotherm.units import duration_ns, format_duration, format_size
+
+#: Blocks that are looked at for the extent of a recording.
+_SAMPLES = 9
 
 
 class _Readable:
@@ -27,8 +32,8 @@ class _Readable:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
-    def __iter__(self) -> Iterator[Snapshot]:
-        return self._recording.readable()
+    def __iter__(self) -> Iterator[Snapshot | Rows]:
+        return self._recording.by_blocks()
 
 
 class AnalysedRecording(Recording):
@@ -66,7 +71,7 @@ class AnalysedRecording(Recording):
         pages was kept.
         """
         if window is None:
-            return working_sets(self.readable(), min_access_percent)
+            return working_sets(self.by_blocks(), min_access_percent)
         if min_access_percent:
             raise BadValueError("pages have no access rate: window= or min_access_percent=")
         found = self.equal_windows(duration_ns(window))
@@ -92,7 +97,58 @@ class AnalysedRecording(Recording):
         self, columns: int = 60, rows: int = 24, *, target_id: int | None = None
     ) -> Heatmap:
         """Return heat by address and time (`analysis.heatmap`)."""
-        return heatmap(_Readable(self), columns, rows, target_id=target_id)
+        where = Extent()
+        grid = self._grid_in_one_pass(where.take, where, columns, rows, target_id)
+        if grid is not None:
+            return grid
+        return heatmap(_Readable(self), columns, rows, target_id=target_id, where=where)
+
+    def summary_and_heat(self, cells: int) -> tuple[Summary, Heatmap | None]:
+        """
+        Return `summary()`, and a heat map of one column and so many rows of the busiest target.
+
+        None without regions.
+        """
+        seen = SummaryCollector()
+        grid = self._grid_in_one_pass(seen.take, seen.where, 1, cells, None)
+        summary = summary_of(seen, self.info.get("swap_free_bytes"))
+        if grid is None and seen.where.ranges:
+            grid = heatmap(_Readable(self), 1, cells, where=seen.where)
+        return summary, grid
+
+    def _grid_in_one_pass(
+        self,
+        take: Callable[[Snapshot | Rows], None],
+        where: Extent,
+        columns: int,
+        rows: int,
+        target_id: int | None,
+    ) -> Heatmap | None:
+        """
+        Hand all windows to `take`, and return the grid if it could be drawn in the same pass.
+
+        where: is what `take` fills in. The grid is drawn for the extent that some blocks have;
+        mostly that is the extent of all of them, and if not there is no grid.
+        """
+        guess = extent(self.samples(_SAMPLES))
+        try:
+            sums = accumulator(guess, columns, rows, target_id)
+        except BadValueError:
+            sums = None
+        for part in self.by_blocks():
+            take(part)
+            if sums is not None:
+                sums.take(part)
+        if sums is None or not where.ranges:
+            return None
+        wanted = where.busiest() if target_id is None else target_id
+        same = (guess.start_ns, guess.end_ns, sums.target_id, guess.ranges.get(wanted)) == (
+            where.start_ns,
+            where.end_ns,
+            wanted,
+            where.ranges.get(wanted),
+        )
+        return sums.result(where) if same else None
 
     def to_arrow(self) -> Any:
         """
@@ -117,7 +173,7 @@ class AnalysedRecording(Recording):
 
     def summary(self) -> Summary:
         """Return the numbers of `isotherm report`."""
-        return summarize(self.readable(), swap_free_bytes=self.info.get("swap_free_bytes"))
+        return summarize(self.by_blocks(), swap_free_bytes=self.info.get("swap_free_bytes"))
 
     def equal_windows(self, window_ns: int) -> EqualWindows:
         """Return the working sets of windows of one length, by pages (`analysis.use_windows`)."""

@@ -16,6 +16,7 @@ from isotherm.analysis.wss import WorkingSets, WssCollector
 from isotherm.model.page_use import PageUse
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Mapping, Target
+from isotherm.recording.blocks import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,9 @@ def known_sum(values: Iterable[int | None]) -> int | None:
 
 
 @dataclass(slots=True)
-class _Collector:
+class SummaryCollector:
+    """Gathers a summary window by window; memory depends on what is said of it alone."""
+
     snapshots: int = 0
     lost: int = 0
     next_index: int = 0
@@ -151,7 +154,7 @@ class _Collector:
     cpu_ns: int = 0
     checks: int | None = 0
     missed: int = 0
-    last: Snapshot | None = None
+    last: Snapshot | tuple[Rows, int] | None = None
     mappings: dict[int, Sequence[Mapping]] = field(default_factory=dict)
     where: Extent = field(default_factory=Extent)
     wss: WssCollector = field(default_factory=WssCollector)
@@ -184,21 +187,73 @@ class _Collector:
             self.use, self.use_targets = snapshot.page_use, snapshot.targets
             self.uses.add(snapshot)
 
+    def add_rows(self, rows: Rows) -> None:
+        """Add windows of a block."""
+        indices, counts = rows.numbers("index"), rows.counts()
+        self.snapshots += rows.length
+        self.lost += max(0, indices[0] - self.next_index)
+        self.lost += indices[-1] - indices[0] + 1 - rows.length
+        self.next_index = indices[-1] + 1
+        self.max_regions = max(self.max_regions, *counts)
+        self.regions += sum(counts)
+        self.cpu_ns += sum(rows.numbers("cpu_ns"))
+        if rows.has_null("checks"):
+            self.checks = None
+        elif self.checks is not None:
+            self.checks += sum(rows.numbers("checks"))
+        self.missed += sum(rows.numbers("missed"))
+        for value in dict.fromkeys(rows.numbers("sample_us")):
+            self.sample_us = _widened(self.sample_us, value)
+        for value in dict.fromkeys(rows.numbers("aggr_us")):
+            self.aggr_us = _widened(self.aggr_us, value)
+        self.where.add_rows(rows)
+        self.wss.add_rows(rows)
+        if rows.has_more:
+            first = rows.first
+            self.mappings.update(first.mappings or {})
+            if first.page_use is not None:
+                self.use, self.use_targets = first.page_use, first.targets
+                self.uses.add(first)
+        if any(counts):
+            self.last = rows, max(i for i, count in enumerate(counts) if count)
+
+    def take(self, part: Snapshot | Rows) -> None:
+        """Add a window, or some."""
+        if isinstance(part, Snapshot):
+            self.add(part)
+        else:
+            self.add_rows(part)
+
+    @property
+    def last_snapshot(self) -> Snapshot | None:
+        """The last one with regions."""
+        if isinstance(self.last, tuple):
+            rows, i = self.last
+            return rows.snapshot(i)
+        return self.last
+
 
 def _widened(bounds: tuple[int, int], value: int) -> tuple[int, int]:
     low, high = bounds
     return min(low or value, value), max(high, value)
 
 
-def summarize(snapshots: Iterable[Snapshot], *, swap_free_bytes: int | None = None) -> Summary:
+def summarize(
+    snapshots: Iterable[Snapshot | Rows], *, swap_free_bytes: int | None = None
+) -> Summary:
     """
     Return the summary; reads `snapshots` once, keeping only the last with regions.
 
     swap_free_bytes: how much swap space was free, None where it is not known.
     """
-    seen = _Collector()
-    for snapshot in snapshots:
-        seen.add(snapshot)
+    seen = SummaryCollector()
+    for part in snapshots:
+        seen.take(part)
+    return summary_of(seen, swap_free_bytes)
+
+
+def summary_of(seen: SummaryCollector, swap_free_bytes: int | None) -> Summary:
+    """Return the summary of what was gathered; swap_free_bytes: as for `summarize`."""
     wss = seen.wss.result()
     watched = sum(wss.weights)
     idle_after = headline_ns(watched)
@@ -206,7 +261,7 @@ def summarize(snapshots: Iterable[Snapshot], *, swap_free_bytes: int | None = No
     if seen.use is not None:
         idle_after = idle_age_ns(seen.use) or idle_after
         told = told_window_ns(curve(seen.use), TOLD_NS)
-    last = seen.last
+    last = seen.last_snapshot
     what = [] if last is None else by_mapping(last, seen.mappings, long_idle_ns=idle_after)
     return Summary(
         start_ns=seen.where.start_ns,

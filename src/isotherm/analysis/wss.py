@@ -9,6 +9,7 @@ from operator import sub
 
 from isotherm.errors import BadValueError
 from isotherm.model.snapshot import Snapshot, is_blind
+from isotherm.recording.blocks import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +121,40 @@ class WssCollector:
                 )
             )
 
+    def add_rows(self, rows: Rows) -> None:
+        """Add windows of a block."""
+        try:
+            used, unseen = rows.used(self._least)
+        except OverflowError:
+            for snapshot in rows:
+                self.add(snapshot)
+            return
+        known = sum(gap.size for gap in rows.unobservable)
+        columns = (rows.counts(), rows.numbers("start"), rows.numbers("end"), used, unseen)
+        self._rows.extend(
+            (start, size, max(1, end - start), known + blind)
+            for count, start, end, size, blind in zip(*columns, strict=True)
+            if count
+        )
+
     def result(self) -> WorkingSets:
         if not self._rows:
             return WorkingSets((), (), (), ())
         return WorkingSets(*(tuple(column) for column in zip(*self._rows, strict=True)))
 
 
-def working_sets(snapshots: Iterable[Snapshot], min_access_percent: float = 0) -> WorkingSets:
+def working_sets(
+    snapshots: Iterable[Snapshot | Rows], min_access_percent: float = 0
+) -> WorkingSets:
     """
     Return the working set of every window that has regions.
 
     Raises `BadValueError` when `min_access_percent` is outside 0..100.
     """
     collector = WssCollector(min_access_percent)
-    for snapshot in snapshots:
-        collector.add(snapshot)
+    for part in snapshots:
+        if isinstance(part, Snapshot):
+            collector.add(part)
+        else:
+            collector.add_rows(part)
     return collector.result()

@@ -66,7 +66,8 @@ class BackendKind(ABC):
         if self.whole_mappings:
             if shared == CLEAR_REFS:
                 return ""
-            return f"{self.name} clears all memory of a process at once: shared=off has no effect"
+            why = "clears all memory of a process at once"
+            return f"{self.name} {why}: shared={shared} has no effect"
         return f"{self.name} has no map of pages: shared={shared} has no effect"
 
     def warnings(self, kernel: KernelSupport) -> tuple[str, ...]:

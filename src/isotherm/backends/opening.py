@@ -18,7 +18,7 @@ from isotherm.core.policies import MAP, SENTINELS
 from isotherm.core.sentinels import policy as sentinel_policy
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.attrs import Attrs, IntervalsGoal
-from isotherm.model.page_use import CLEAR_REFS, Shared
+from isotherm.model.page_use import CLEAR_REFS, DAMON, Shared
 from isotherm.model.scheme import Scheme
 from isotherm.schemes.engine import Engine, Event
 from isotherm.schemes.goals import Metrics
@@ -87,7 +87,12 @@ def _fitting(attrs: Attrs, within_us: int) -> Attrs:
 
 
 #: For how long an address map may be held, by estimate.
-_STALL_NS: dict[Shared, int] = {"auto": 20_000_000, "off": 0, CLEAR_REFS: 3_600_000_000_000}
+_STALL_NS: dict[Shared, int] = {
+    "auto": 20_000_000,
+    "off": 0,
+    CLEAR_REFS: 3_600_000_000_000,
+    DAMON: 0,
+}
 
 
 def shared_of(text: str) -> Shared:
@@ -107,7 +112,8 @@ class MapWish:
     What was asked of the map of pages.
 
     beside: follow all pages beside the policy's regions, where the backend can; shared: whether a
-    process' address map may be held to see memory that others map too ("auto": for 20 ms at most).
+    process' address map may be held to see memory that others map too ("auto": for 20 ms at most),
+    or the kernel's DAMON may be used for it.
     """
 
     beside: bool = True
@@ -117,6 +123,11 @@ class MapWish:
     def stall_ns(self) -> int:
         """For how long an address map may be held."""
         return _STALL_NS[self.shared]
+
+    @property
+    def by_damon(self) -> bool:
+        """Whether the kernel's DAMON may be used."""
+        return self.shared in ("auto", DAMON)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from isotherm.backends import registry
 from isotherm.backends.choose import AUTO, Choice, choose, try_out
 from isotherm.backends.self_test import SelfTest
 from isotherm.errors import IsothermError
+from isotherm.kernel.damon.running import running
 from isotherm.kernel.features import probe
 from isotherm.targets.target_set import ProcessTargets
 
@@ -66,6 +67,7 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
         tested if choice else None,
         error.message if error else "",
         error.hint if error else "",
+        running(),
     )
     report = report_diagnosis(found, width_of(sys.stdout), style_of(sys.stdout))
     report.write(output)

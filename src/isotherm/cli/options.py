@@ -26,8 +26,8 @@ _SHARED = click.option(
     "--shared",
     default="auto",
     show_default=True,
-    metavar="auto|off|clear-refs",
-    help="May a process be held up to see memory that others map too?",
+    metavar="auto|off|clear-refs|damon",
+    help="How to see memory that others map too: hold a process up for it, or use DAMON?",
 )
 _OVERHEAD = click.option(
     "--overhead", default="1%", show_default=True, help="Share of one CPU to keep to."

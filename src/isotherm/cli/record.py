@@ -24,8 +24,10 @@ from isotherm.cli.options import (
 )
 from isotherm.cli.output_file import STDOUT, check_output
 from isotherm.errors import CommandEndedError
+from isotherm.model.page_use import PageUse
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording.sink import RecordingSink
+from isotherm.report import pages
 from isotherm.session.options import Options
 from isotherm.session.run import run
 from isotherm.session.session import MonitorSession
@@ -42,6 +44,8 @@ class ProgressSink:
         self._progress = Progress(sys.stderr, duration_ns)
         self._cpu = time.process_time()
         self._session: MonitorSession | None = None
+        #: What is known last of memory page by page.
+        self.use: PageUse | None = None
 
     def open(self, session: MonitorSession) -> None:
         """Take note of whom to ask for news."""
@@ -49,6 +53,7 @@ class ProgressSink:
 
     def take(self, snapshot: Snapshot) -> None:
         """Tell the news; show regions, working set and our own cost, when it is time."""
+        self.use = snapshot.page_use or self.use
         for text in self._session.news() if self._session is not None else ():
             self._progress.end()
             tell(f"warning: {text}")
@@ -101,12 +106,20 @@ Then: isotherm report""",
     help="File, or - for standard output [NAME.PID.isotherm here].",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option(
+    "--attach",
+    is_flag=False,
+    flag_value="",
+    metavar="[KDAMOND]",
+    help="Look at a kdamond that somebody else runs, and change nothing: as listed by doctor.",
+)
 @click.argument("command_line", metavar="[-- CMD...]", nargs=-1, type=click.UNPROCESSED)
 def command(
     *,
     output: Path | None,
     duration: str | None,
     force: bool,
+    attach: str | None,
     command_line: tuple[str, ...],
     **options: Any,
 ) -> int:
@@ -121,6 +134,7 @@ def command(
     check_output(output, force=force)
     asked = keywords(options)
     asked["command"] = command_line
+    asked["attach"] = attach
     wanted = Options.of(**asked)
     with Foreground() as foreground, ExitStack() as opened:
         try:
@@ -133,10 +147,13 @@ def command(
         path = output or recording_path(session, Path())
         announce(session, endless=length is None)
         target = sys.stdout.buffer if path == STDOUT else path
-        sinks = RecordingSink(target, force=force), ProgressSink(length)
+        progress = ProgressSink(length)
+        sinks = RecordingSink(target, force=force), progress
         count = run(session, sinks, duration=None if length is None else length / 1e9)
         nothing = None if count else why_nothing(session, foreground, "recorded")
         session.close()
+        if progress.use is not None and (shared := pages.shared_text(progress.use)):
+            tell(f"shared memory {shared}")
         if count and path != STDOUT:
             tell(
                 f"saved {path} ({format_size(path.stat().st_size)}, {count} snapshots)."

@@ -64,12 +64,23 @@ class Samples(Sequence[int]):
 
 @dataclass(frozen=True, slots=True)
 class TargetRanges:
-    """A target as the look sees it now: who, which ranges to monitor, what is known of them."""
+    """
+    A target as the look sees it now: who, which ranges to monitor, what is known of them.
+
+    mappings: its address map; named: the same, cut where parts of mappings have names of their
+    own, () if none has.
+    """
 
     target: Target
     ranges: tuple[Range, ...]
     mappings: Sequence[Mapping] = ()
     unobservable: tuple[Unobservable, ...] = ()
+    named: Sequence[Mapping] = ()
+
+    @property
+    def told(self) -> Sequence[Mapping]:
+        """The address map for whoever tells of it."""
+        return self.named or self.mappings
 
 
 class PageState(IntEnum):

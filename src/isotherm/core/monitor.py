@@ -400,7 +400,7 @@ class Monitor:
         """Take the living targets and their address maps from the look, by target id."""
         self._targets = {found.target.id: found for found in self.look.targets()}
         before = self._mappings
-        self._mappings = {key: found.mappings for key, found in self._targets.items()}
+        self._mappings = {key: found.told for key, found in self._targets.items()}
         self._fresh_mappings |= {
             key: mappings
             for key, mappings in self._mappings.items()

@@ -6,16 +6,25 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from operator import sub
+from typing import Protocol
 
 from isotherm import _core
+from isotherm._core import (
+    MAP_PIECE_ASKED,
+    MAP_PIECE_BEGUN,
+    MAP_PIECE_ENDED,
+    MAP_PIECE_NONE,
+    MAP_PIECE_READY,
+)
 from isotherm.clock import Clock
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
 from isotherm.core.running_time import RunningTime
-from isotherm.errors import TargetGoneError
+from isotherm.errors import IsothermError, TargetGoneError
+from isotherm.kernel.damon.background import Cleared, Ready
 from isotherm.kernel.pages.pagemap import next_populated, opened
 from isotherm.model.mappings import Mappings
-from isotherm.model.page_use import CLEAR_REFS, WINDOWS_NS, Kind, PageUse, UseRow
+from isotherm.model.page_use import CLEAR_REFS, DAMON, WINDOWS_NS, Kind, PageUse, UseRow
 from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping
@@ -58,6 +67,21 @@ class _TimedBulk:
         self.now_ns = clock.now_ns
 
 
+class FrameClearer(Protocol):
+    """
+    Clears frames of physical memory in whoever maps them, and never keeps its user waiting.
+
+    It is told ranges, then to begin; of either it tells when that is done.
+    """
+
+    def prepare(self, ranges: Sequence[Range]) -> None: ...
+    def begin(self) -> None: ...
+    def take(self) -> Ready | Cleared | None:
+        """Return the news, None while there are none; raises `IsothermError` when it gave up."""
+
+    def close(self) -> None: ...
+
+
 class NativePageMap:
     """
     Follows all pages of the targets of a look; a `core.page_map.PageMap`.
@@ -67,7 +91,8 @@ class NativePageMap:
     stall_ns: an address map may be held for so long, by estimate, to see shared memory, 0 is
     never. nodes: (first frame, end, node) of each NUMA node's memory, () for a machine with one.
     scope: keep to these addresses. shared_by: how shared memory is seen if not by holding address
-    maps.
+    maps or by frames. by_frames: clears it where an address map would be held for longer, closed
+    with the map; shared_note: why there is nobody who does.
     """
 
     def __init__(
@@ -81,6 +106,8 @@ class NativePageMap:
         nodes: Sequence[tuple[int, int, int]] = (),
         scope: Sequence[Range] = (),
         shared_by: str = "",
+        by_frames: FrameClearer | None = None,
+        shared_note: str = "",
     ) -> None:
         self._clock = clock
         self._share = share
@@ -88,6 +115,9 @@ class NativePageMap:
         self._nodes = array("Q", [word for node in nodes for word in node])
         self._scope = union(scope)
         self._shared_by = shared_by
+        self._by_frames = by_frames
+        self._shared_note = shared_note
+        self._piece = MAP_PIECE_NONE
         self._ids: list[int] = []
         self._rows = _Rows()
         self._sum_due_ns = 0
@@ -98,6 +128,7 @@ class NativePageMap:
             share_ns=int(share * 1e9),
             first_ns=int(first * 1e9),
             stall_ns=stall_ns,
+            frames=by_frames is not None,
         )
         self._running = RunningTime(share, self._core.set_stopped)
         self._core_due_ns = 0
@@ -109,7 +140,7 @@ class NativePageMap:
         if ids != self._ids or self._rows.crowded:
             self._ids, self._rows, self._told = ids, _Rows(), {}
         for index, known in enumerate(targets):
-            mappings = known.mappings or _standing_for(known.ranges)
+            mappings = known.told or _standing_for(known.ranges)
             before, vast = self._told.get(index, (None, False))
             if before == mappings and not vast:
                 continue
@@ -119,12 +150,45 @@ class NativePageMap:
 
     def step(self) -> int:
         now_ns = self._clock.now_ns()
+        news = self._hear()
         if looks := now_ns >= self._running.due_ns:
             self._running.look(now_ns)
-        if not looks or now_ns >= self._core_due_ns:
+        if news or not looks or now_ns >= self._core_due_ns:
             self._core_due_ns = self._core.step(now_ns)
             self._running.settle(self._clock.now_ns())
+            self._tell()
         return min(self._core_due_ns, self._running.due_ns)
+
+    def _hear(self) -> bool:
+        """Let the map know what became of the frames that it asked for; True if there was news."""
+        if self._by_frames is None:
+            return False
+        try:
+            news = self._by_frames.take()
+        except IsothermError as err:
+            self._core.piece(MAP_PIECE_NONE)
+            self._by_frames.close()
+            self._by_frames, self._shared_note = None, err.message
+            return True
+        if isinstance(news, Ready):
+            self._core.piece(MAP_PIECE_READY)
+        elif news is not None:
+            self._core.piece(MAP_PIECE_ENDED, news.ended_ns, news.cpu_ns)
+        return news is not None
+
+    def _tell(self) -> None:
+        """Pass on what the map asks for."""
+        if self._by_frames is None:
+            return
+        state, words = self._core.piece()
+        if state == self._piece:
+            return
+        self._piece = state
+        if state == MAP_PIECE_ASKED:
+            pairs = zip(words[::2], words[1::2], strict=True)
+            self._by_frames.prepare([Range(start, end) for start, end in pairs])
+        elif state == MAP_PIECE_BEGUN:
+            self._by_frames.begin()
 
     def covered(self) -> bool:
         return self._core.covered()
@@ -144,16 +208,17 @@ class NativePageMap:
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         stats = self._core.stats()
+        ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]
         return PageUse(
             monotonic_ns=now_ns,
             watched_ns=watched_ns,
             windows_ns=windows,
             rows=tuple(self._row(row, kind, node, words) for row, kind, node, words in found),
-            shared_by=CLEAR_REFS
-            if stats["by_rounds"] and not self._shared_by
-            else self._shared_by,
+            shared_by=self._shared_by or " and ".join(ways),
             held_ns=stats["held_ns"],
             stopped_ns=self._running.stopped_ns,
+            shared_cpu_ns=stats["aged_ns"],
+            shared_note="" if ways or self._shared_by else self._shared_note,
         )
 
     def ages(self, target: int, start: int, end: int) -> bytes:
@@ -197,6 +262,8 @@ class NativePageMap:
 
     def close(self) -> None:
         self._core.close()
+        if self._by_frames is not None:
+            self._by_frames.close()
 
     def _areas(self, index: int, pid: int | None, mappings: Mappings) -> tuple[array[int], bool]:
         """Return what of a map may have pages, and whether parts of it are vast."""
@@ -204,8 +271,10 @@ class NativePageMap:
         words = _core.mapping_words(mappings.bounds, mappings.kinds, by_kind)
         largest = max(map(sub, words[1::3], words[::3]), default=0)
         if largest <= _MOST_RESERVED and not self._scope:
-            words[2::3] = array("Q", [word & ~_RESERVED for word in words[2::3]])
-            return words, False
+            plain = [word if word == _NO_PAGES else word & ~_RESERVED for word in by_kind]
+            del words  # thousands of mappings need room
+            told = _core.mapping_words(mappings.bounds, mappings.kinds, array("Q", plain))
+            return told, False
         areas, vast = array("Q"), False
         for start, end, word in zip(words[::3], words[1::3], words[2::3], strict=True):
             size = end - start

@@ -16,6 +16,8 @@ _SHARE = 0.05
 _WAKING_NS = 30_000
 _NEVER_NS = 1 << 62
 _OFTEN_NS, _RARE_NS = 100_000_000, 1_000_000_000
+#: Of so many targets at most; more of them are looked at in proportion more seldom.
+_RARE_TARGETS = 50
 
 
 class WhoStands(Protocol):
@@ -85,7 +87,8 @@ class RunningTime:
                 self._tell(index, known.stopped_ns, still, now_ns)
         cost_ns = time.thread_time_ns() - began_ns + _WAKING_NS
         rest_ns = int(cost_ns / self._share)
-        self.due_ns = now_ns + min(max(_OFTEN_NS, rest_ns), _RARE_NS)
+        rare_ns = _RARE_NS * max(1, len(self._known) // _RARE_TARGETS)
+        self.due_ns = now_ns + min(max(_OFTEN_NS, rest_ns), rare_ns)
         self._looked_ns = now_ns
 
     def settle(self, now_ns: int) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from isotherm.kernel import procfs
 
 _STOPPED, _TRACED, _ENDED = b"T", b"t", b"ZXx"
+#: Of more processes than that the cgroup of each is read in one call of so many.
+_FEW, _SELDOM = 32, 16
 
 
 class Standstill:
@@ -23,11 +25,22 @@ class Standstill:
     def __init__(self) -> None:
         self._pids: tuple[int | None, ...] = ()
         self._switches: dict[int, list[str]] = {}
+        self._turn = 0
 
     def follow(self, pids: Sequence[int | None]) -> None:
         """Take who is meant; None stands for what is no process, and never stands still."""
         self._pids = tuple(pids)
-        self._switches = {pid: _switches(pid) for pid in pids if pid is not None}
+        self._turn += 1
+        known = self._switches
+        few = len(self._pids) <= _FEW
+        # Of many the cgroups are asked in turns: hardly any process changes them.
+        self._switches = {
+            pid: _switches(pid)
+            if few or pid not in known or (pid + self._turn) % _SELDOM == 0
+            else known[pid]
+            for pid in pids
+            if pid is not None
+        }
 
     def now(self) -> list[bool]:
         """Tell of each process whether it stands still."""

@@ -71,9 +71,12 @@ class Mappings(Sequence[Mapping]):
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        if isinstance(other, Mappings) and self.texts is other.texts:
-            return self.bounds == other.bounds and self.kinds == other.kinds
-        if not isinstance(other, Sequence) or len(self) != len(other):
+        if isinstance(other, Mappings):
+            if self.bounds != other.bounds:
+                return False
+            if self.texts is other.texts or self.texts == other.texts:
+                return self.kinds == other.kinds
+        elif not isinstance(other, Sequence) or len(self) != len(other):
             return False
         return all(mine == its for mine, its in zip(self, other, strict=True))
 

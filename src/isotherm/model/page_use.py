@@ -17,10 +17,12 @@ WINDOWS_NS: tuple[int, ...] = (
 
 Kind = Literal["anon", "file", "shmem"]
 
-#: Whether accesses of memory that several processes map may be looked at by holding their address
-#: maps for a moment (/proc/PID/clear_refs): if it is short, not at all, whatever it takes.
-Shared = Literal["auto", "off", "clear-refs"]
+#: How accesses of memory that several processes map may be looked at: by holding their address
+#: maps for a moment (/proc/PID/clear_refs) if it is short, else by the kernel's DAMON; not at all;
+#: by holding address maps, whatever it takes; by DAMON only.
+Shared = Literal["auto", "off", "clear-refs", "damon"]
 CLEAR_REFS: Shared = "clear-refs"
+DAMON: Shared = "damon"
 
 
 class UseRow(NamedTuple):
@@ -82,6 +84,8 @@ class PageUse:
     that a target's address map was held for that, so that page faults of it may have waited.
     stopped_ns: for so much of `watched_ns` the target that did so longest stood still, stopped or
     frozen; the ages and windows of a target are of the time in which it ran. None: nobody looked.
+    shared_cpu_ns: CPU time that the kernel's DAMON took to see what is shared; shared_note: why it
+    was not asked, or is not any more, "" where that is no loss.
     """
 
     monotonic_ns: int
@@ -92,6 +96,8 @@ class PageUse:
     shared_by: str = ""
     held_ns: int = 0
     stopped_ns: int | None = None
+    shared_cpu_ns: int = 0
+    shared_note: str = ""
 
     @property
     def running_ns(self) -> int | None:

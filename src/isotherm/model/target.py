@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple, Self
+
+#: How the kernel spells memory that several processes share without a file, and what it is.
+_SHARED = (
+    (re.compile(r"/memfd:(.*) \(deleted\)", re.DOTALL), "memfd {}"),
+    (re.compile(r"/SYSV([0-9a-f]{8}) \(deleted\)"), "SysV shared memory 0x{}"),
+    (re.compile(r"/dev/zero \[(.*)\]"), "{}"),
+    (re.compile(r"/dev/zero(?: \(deleted\))?"), "shared anonymous"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """One mapping of an address space: a line of /proc/PID/maps, or of /proc/iomem."""
+    """
+    One mapping of an address space: a line of /proc/PID/maps, or of /proc/iomem.
+
+    name: the kernel's, or, where it has none, what `naming` found: "[stack:THREAD]", "[anon:...]".
+    """
 
     start: int
     end: int
@@ -22,11 +35,17 @@ class Mapping:
     @property
     def is_anonymous(self) -> bool:
         """Whether it has no file, by its name; shared memory has one, even without a path."""
-        return self.name in ("", "[heap]", "[stack]") or self.name.startswith("[anon:")
+        return self.name in ("", "[heap]", "[stack]") or self.name.startswith(
+            ("[anon:", "[stack:")
+        )
 
     @property
     def title(self) -> str:
         """Return what people call it: its path, [heap], [anon:NAME], or "anonymous"."""
+        if self.name.startswith(("/memfd:", "/SYSV", "/dev/zero")):
+            for spelled, called in _SHARED:
+                if found := spelled.fullmatch(self.name):
+                    return called.format(*found.groups())
         return self.name or "anonymous"
 
 

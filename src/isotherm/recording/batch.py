@@ -189,7 +189,7 @@ class Batch:
             items = self._read(part.items, 0)
             vector.offsets = _offsets(offsets, length, items.length)
             vector.values, vector.children = items.values, items.children
-        elif length:
+        elif nulls < length:  # of what is null nothing is read
             vector.children = dict(self._read_all(part.members, length))
         else:
             vector.children = part.empty

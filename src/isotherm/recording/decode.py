@@ -86,6 +86,30 @@ def rows(batch: Batch, context: Context) -> Iterator[Snapshot]:
         )
 
 
+def snapshot_of(
+    columns: dict[str, Vector], i: int, nested: dict[str, Any], *, shares: bool
+) -> Snapshot:
+    """Return the snapshot in row `i`, whose nested fields are known; raises `BadMessageError`."""
+    index, start, end, sample, aggr, *cost = (
+        columns[name].number(i) for name in layout.SCALAR_CODES
+    )
+    regions = columns["regions"]
+    members = [(code, regions.children[name].values) for name, code in layout.REGION_CODES.items()]
+    low, high = regions.offsets[i : i + 2]
+    made = _regions(members, low, high, len(nested["targets"]))
+    return Snapshot(
+        index=index,
+        start_ns=start,
+        end_ns=end,
+        sample_us=sample,
+        aggr_us=aggr,
+        columns=_with_used(made, columns.get("region_used"), i),
+        cost=Cost(*cost),
+        shares=shares,
+        **nested,
+    )
+
+
 def _regions(
     members: list[tuple[str, memoryview]], low: int, high: int, nr_targets: int
 ) -> Columns:
@@ -182,6 +206,12 @@ class Context2:
     def __init__(self) -> None:
         self._targets: tuple[Target, ...] = ()
         self._unobservable: tuple[Unobservable, ...] = ()
+
+    def copy(self) -> Context2:
+        """Return another one that knows the same."""
+        made = Context2()
+        made._targets, made._unobservable = self._targets, self._unobservable
+        return made
 
     def read(self, columns: dict[str, Vector], i: int) -> dict[str, Any]:
         """Return the nested fields of the snapshot in row `i`."""

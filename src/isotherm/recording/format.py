@@ -142,6 +142,8 @@ _PAGE_USE: Final = Column(
             numbers("idle", "uint64"),
             numbers("idle_own", "uint64", nullable=True),
         ),
+        *_u64("shared_cpu_ns", nullable=True),
+        Column("shared_note", "utf8", nullable=True),
     ),
 )
 

@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from isotherm.recording import format as layout
-from isotherm.recording.zstd import HEADER_BYTES, FrameError, content_size, inflate
+from isotherm.recording.zstd import (
+    HEADER_BYTES,
+    FrameError,
+    content_size,
+    frame_end,
+    inflate,
+)
 
 _SEARCH_BYTES: Final = 1 << 18
 
@@ -31,7 +37,7 @@ class Frames:
         self.damage = ""
         self.end: dict[str, int] | None = None
 
-    def __iter__(self) -> Iterator[bytearray]:
+    def __iter__(self) -> Iterator[bytes]:
         try:
             yield from self._frames(os.fstat(self._fd).st_size)
         except OSError as err:
@@ -41,7 +47,7 @@ class Frames:
         """Take down what is wrong; only the first counts."""
         self.damage = self.damage or what
 
-    def _frames(self, size: int) -> Iterator[bytearray]:
+    def _frames(self, size: int) -> Iterator[bytes]:
         begin = self._at
         while self._at < size and self.end is None:
             at = self._at
@@ -70,11 +76,11 @@ class Frames:
     def _read(self, at: int, count: int) -> bytes:
         return os.pread(self._fd, count, at)
 
-    def _frame(self, at: int) -> tuple[bytearray, int]:
+    def _frame(self, at: int) -> tuple[bytes, int]:
         """Return the content of the frame at `at` and where the next one begins."""
         head = self._read(at, HEADER_BYTES)
         if head.startswith(layout.SKIPPABLE_MAGIC):
-            return bytearray(), self._end_marker(at, head)
+            return b"", self._end_marker(at, head)
         if not head.startswith(layout.ZSTD_MAGIC):
             raise FrameError("unreadable frame")
         size = content_size(head)
@@ -96,6 +102,30 @@ class Frames:
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise FrameError("unreadable end marker") from None
         return at + 8 + length
+
+    def begins(self) -> list[int]:
+        """
+        Return where frames begin, as far as they follow each other, without inflating them.
+
+        What stands in them is not looked at.
+        """
+        found, at, size = [], self._at, os.fstat(self._fd).st_size
+        window, window_at = b"", 0
+
+        def read(place: int, count: int) -> bytes:
+            nonlocal window, window_at
+            if not window_at <= place <= window_at + len(window) - count:
+                window, window_at = self._read(place, _SEARCH_BYTES), place
+            return window[place - window_at : place - window_at + count]
+
+        while at < size and read(at, 4) == layout.ZSTD_MAGIC:
+            try:
+                after = frame_end(read, at)
+            except FrameError:
+                break
+            found.append(at)
+            at = after
+        return found
 
     def stated(self) -> dict[str, int] | None:
         """Return the content of the end marker that the file ends with, None without one."""

@@ -65,6 +65,8 @@ def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
             )
             for row in use.rows
         ],
+        use.shared_cpu_ns,
+        use.shared_note,
     )
 
 
@@ -87,6 +89,8 @@ def read_use(vector: Vector, i: int, nr_targets: int) -> PageUse | None:
         shared_by=text_of(of["shared_by"], i),
         held_ns=of["held_ns"].values[i],
         stopped_ns=of["stopped_ns"].number(i),
+        shared_cpu_ns=of["shared_cpu_ns"].number(i) or 0,
+        shared_note=text_of(of["shared_note"], i) if of["shared_note"].has(i) else "",
     )
     if problem := _problem(use, nr_targets):
         raise BadMessageError(problem)

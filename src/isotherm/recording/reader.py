@@ -13,7 +13,7 @@ import stat
 import struct
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, overload
@@ -22,6 +22,7 @@ from isotherm.errors import BadValueError, DamagedRecordingError
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording import format as layout
 from isotherm.recording.batch import Batch, Layout
+from isotherm.recording.blocks import Rows, rows_of
 from isotherm.recording.columns import Column
 from isotherm.recording.decode import Context2, check_order, checked_info, rows
 from isotherm.recording.flatbuffer import BadMessageError
@@ -46,7 +47,7 @@ class _Schema:
     content: of its first frame; version: of the recording. Raises `BadMessageError`.
     """
 
-    def __init__(self, content: bytearray, version: int) -> None:
+    def __init__(self, content: bytes, version: int) -> None:
         self.content = content
         self.version = version
         if len(content) > layout.MAX_SCHEMA_BYTES:
@@ -95,7 +96,45 @@ def _decoded(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
                 yield replace(snapshot, shares=True) if shares else snapshot
 
 
-def _lengths(content: bytearray) -> Iterator[int]:
+def _by_blocks(schema: _Schema, frames: Frames) -> Iterator[Rows | Snapshot]:
+    """Yield the same by the block, where a block can be believed as a whole."""
+    if schema.version == 1:
+        yield from _snapshots(schema, frames)
+        return
+    context, before = Context2(), None
+    shares = schema.info.get("whole_mappings") is True
+    contents = iter(frames)
+    if next(contents, None) != schema.content:
+        raise BadMessageError("its beginning has changed")
+    ended = False
+    for content in contents:
+        if ended:
+            frames.note("data follow the end of its Arrow stream")
+            continue
+        for message in messages(memoryview(content)):
+            if message is None:
+                ended = True
+                continue
+            if ended or message.is_schema:
+                raise BadMessageError("a message where none can be")
+            batch = Batch(message, schema.layout)
+            tried = context.copy()
+            try:
+                parts, last = rows_of(batch, tried, before, shares=shares)
+            except (ValueError, BadMessageError):
+                pass
+            else:
+                context, before = tried, last
+                yield from parts
+                continue
+            if not 0 < batch.length <= layout.MAX_BLOCK_ROWS:
+                raise BadMessageError("a block has an impossible number of snapshots")
+            for snapshot in rows(batch, context):
+                before = check_order(before, snapshot)
+                yield replace(snapshot, shares=True) if shares else snapshot
+
+
+def _lengths(content: bytes) -> Iterator[int]:
     """Yield how many rows blocks say to have; raises `BadMessageError`."""
     for message in messages(memoryview(content)):
         if message is not None and not message.is_schema:
@@ -129,7 +168,7 @@ class Recording:
             self.nbytes = os.fstat(file.fileno()).st_size
             frames = Frames(file.fileno(), at)
             try:
-                self._schema = _Schema(next(iter(frames), bytearray()), version)
+                self._schema = _Schema(next(iter(frames), b""), version)
             except BadMessageError as err:
                 raise self._damaged(frames.damage or f"{err}", 0) from None
 
@@ -227,16 +266,58 @@ class Recording:
 
     def readable(self) -> Iterator[Snapshot]:
         """Yield what can be read and believed; `damage` says afterwards what could not."""
+        for part in self._readable(_snapshots):
+            if isinstance(part, Snapshot):
+                yield part
+
+    def samples(self, count: int) -> Iterator[Rows | Snapshot]:
+        """
+        Yield what stands in so many blocks: the first, the last, and some between.
+
+        Nothing where that cannot be told quickly; `damage` stays as it is.
+        """
+        if self._schema.version == 1:
+            return
+        file, at, _ = self._open()
+        with file:
+            places = Frames(file.fileno(), at).begins()[1:-1]  # schema and end stand around them
+            last = len(places) - 1
+            chosen = dict.fromkeys(round(last * i / max(1, count - 1)) for i in range(count))
+            for i in chosen if places else ():
+                try:
+                    content = next(iter(Frames(file.fileno(), places[i])), b"")
+                    for message in messages(memoryview(content)):
+                        if message is not None and not message.is_schema:
+                            batch = Batch(message, self._schema.layout)
+                            yield from rows_of(batch, Context2(), None, shares=False)[0]
+                except (ValueError, BadMessageError):
+                    return
+
+    def by_blocks(self) -> Iterator[Rows | Snapshot]:
+        """
+        Yield the same, many windows at a time wherever that can be: for passes over all of it.
+
+        `damage` likewise.
+        """
+        return self._readable(_by_blocks)
+
+    def _readable(
+        self, decode: Callable[[_Schema, Frames], Iterator[Rows | Snapshot]]
+    ) -> Iterator[Rows | Snapshot]:
         self.damage = None
         count = regions = 0
         file, at, _ = self._open()
         with file:
             frames = Frames(file.fileno(), at)
             try:
-                for snapshot in _snapshots(self._schema, frames):
-                    count += 1
-                    regions += len(snapshot.columns)
-                    yield snapshot
+                for part in decode(self._schema, frames):
+                    if isinstance(part, Snapshot):
+                        count += 1
+                        regions += len(part.columns)
+                    else:
+                        count += part.length
+                        regions += sum(part.counts())
+                    yield part
             except BadMessageError as err:
                 self.damage = self._damaged(f"a part of it makes no sense: {err}", count)
                 return

@@ -35,7 +35,7 @@ _SMALL_LEVEL: Final = 6
 _SMALL_BYTES: Final = 1 << 14
 #: The longest header of a frame.
 HEADER_BYTES: Final = 18
-_READ_BYTES: Final = 1 << 16
+_READ_BYTES: Final = 1 << 15
 _INFLATE_BYTES: Final = 1 << 20
 
 
@@ -84,7 +84,7 @@ def content_size(head: bytes) -> int:
 
 def inflate(
     read: Callable[[int, int], bytes], at: int, size: int, limit: int
-) -> tuple[bytearray, int]:
+) -> tuple[bytes, int]:
     """
     Inflate the frame at `at`.
 
@@ -94,20 +94,50 @@ def inflate(
     """
     window: dict[int, int] = {DecompressionParameter.window_log_max: limit.bit_length() - 1}
     inflater = ZstdDecompressor(options=window)
-    content = bytearray()
-    data = b""
+    parts: list[bytes] = []
+    left = size
     while not inflater.eof:
+        data = b""
         if inflater.needs_input:
             data = read(at, _READ_BYTES)
             at += len(data)
             if not data:
                 raise FrameError("unfinished frame")
-        else:
-            data = b""
         try:
-            content += inflater.decompress(data, _INFLATE_BYTES)
+            # One byte more, to see whether there is more than was said.
+            part = inflater.decompress(data, min(left, _INFLATE_BYTES) + 1)
         except ZstdError:
             raise FrameError("frame with a wrong checksum") from None
-        if len(content) > size:
+        left -= len(part)
+        if left < 0:
             raise FrameError("frame with more in it than it says")
+        if part:
+            parts.append(part)
+    content = parts[0] if len(parts) == 1 else b"".join(parts)
     return content, at - len(inflater.unused_data)
+
+
+def frame_end(read: Callable[[int, int], bytes], at: int) -> int:
+    """
+    Return where the frame at `at` ends, without inflating it: by the sizes of its blocks.
+
+    read: as for `inflate`. Raises `FrameError` where it does not add up.
+    """
+    head = read(at, HEADER_BYTES)
+    content_size(head)
+    flags = head[4]
+    single = flags >> 5 & 1
+    at += 5 + (not single) + (0, 1, 2, 4)[flags & 3] + ((1, 2, 4, 8)[flags >> 6])
+    last = False
+    while not last:
+        block = read(at, 3)
+        if len(block) < 3:
+            raise FrameError("unfinished frame")
+        number = int.from_bytes(block, "little")
+        last, kind, size = bool(number & 1), number >> 1 & 3, number >> 3
+        at += 3 + (1 if kind == _REPEATED else size)
+    return at + 4  # the checksum
+
+
+#: A block of one byte that is repeated (RFC 8878, 3.1.1.2.2).
+_REPEATED: Final = 1

@@ -9,6 +9,8 @@ from typing import Any
 
 from isotherm.backends.choose import Choice
 from isotherm.backends.self_test import SelfTest
+from isotherm.kernel.damon.ager import hindrance
+from isotherm.kernel.damon.running import Running
 from isotherm.kernel.damon.sysfs import KernelDamon
 from isotherm.kernel.features import KernelSupport
 from isotherm.report.output import Report
@@ -22,13 +24,19 @@ SCHEMA = "isotherm.doctor/1"
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """Everything found; `choice` is None where no backend can be used, `error` says why."""
+    """
+    Everything found.
+
+    choice: None where no backend can be used, error says why; attachable: kdamonds that run,
+    whoever runs them.
+    """
 
     support: KernelSupport
     choice: Choice | None
     self_test: SelfTest | None
     error: str = ""
     hint: str = ""
+    attachable: tuple[Running, ...] = ()
 
 
 def report_diagnosis(found: Diagnosis, width: int, style: Style) -> Report:
@@ -47,11 +55,12 @@ def as_json(found: Diagnosis) -> dict[str, Any]:
         "self_test": asdict(found.self_test) if found.self_test else None,
         "error": found.error or None,
         "hint": found.hint or None,
+        "attachable": [asdict(one) for one in found.attachable],
     }
 
 
 def _text(found: Diagnosis, width: int, style: Style) -> list[str]:
-    facts, choice = [*_facts(found.support)], [*_choice(found)]
+    facts, choice = [*_facts(found.support), *_attachable(found)], [*_choice(found)]
     indent = max(len(name) for name, _ in (*facts, *choice)) + 3
     machine = labelled("", _machine(found.support), width, indent=0)
     lines: list[str] = [paint(line, "1", style) for line in machine]
@@ -60,6 +69,12 @@ def _text(found: Diagnosis, width: int, style: Style) -> list[str]:
         for name, text in rows:
             lines += labelled(name, text, width, indent, "36", style=style)
     return lines
+
+
+def _attachable(found: Diagnosis) -> Iterator[tuple[str, str]]:
+    if found.attachable:
+        whom = ", ".join(f"{one.name} ({one.operations})" for one in found.attachable)
+        yield "can attach to", f"{whom}: isotherm record --attach {found.attachable[0].name}"
 
 
 def _machine(support: KernelSupport) -> str:
@@ -91,6 +106,7 @@ def _facts(support: KernelSupport) -> Iterator[tuple[str, str]]:
     yield "pressure", "PSI" if support.psi else "no PSI"
     yield "cgroup", support.cgroup or "none"
     yield "kernel's DAMON", _damon(support)
+    yield "shared memory", _shared(support)
 
 
 def _walker(support: KernelSupport) -> str:
@@ -116,6 +132,23 @@ def _huge_pages(support: KernelSupport) -> str:
         if setting not in ("never", "inherit")
     ]
     return ", ".join([huge.enabled, *further])
+
+
+def _shared(support: KernelSupport) -> str:
+    """Say how a map of pages sees memory that several processes map, and what that costs."""
+    if not support.root:
+        return "without root only that of own processes, by clear_refs"
+    if support.page_idle:
+        return "seen through page_idle"
+    ways = []
+    if support.clear_refs:
+        ways.append("seen by clear_refs, which holds a process up for 25 ms a GiB, up to 20 ms")
+    why = hindrance()
+    if support.damon is not None and not why:
+        ways.append("beyond that by the kernel's DAMON (Linux 6.10), for 5 times the CPU time")
+    else:
+        ways.append(f"beyond that unknown: {why or 'this kernel has no DAMON'}")
+    return "; ".join(ways)
 
 
 def _damon(support: KernelSupport) -> str:

@@ -131,9 +131,26 @@ def headlines(use: PageUse, points: Sequence[Used]) -> Iterator[tuple[str, str]]
         hint = "" if use.shared_by else "; to see what is shared, record with --shared=clear-refs"
         where = f"within {format_duration(told_ns)}: {' and '.join(kinds)} cannot be seen here"
         yield "working set", f"{sizes} {where}{hint}"
-    if use.shared_by:
-        held = f"; page faults of a target may have waited {format_duration(use.held_ns)} for it"
-        yield "shared memory", f"seen by {use.shared_by}{held if use.held_ns else ''}"
+    if shared := shared_text(use):
+        yield "shared memory", shared
+
+
+def shared_text(use: PageUse) -> str:
+    """
+    Return how memory that several processes map is seen, and what that costs.
+
+    Where much is not seen, why the kernel's DAMON does not help; "" where nothing is to be told.
+    """
+    if not use.shared_by and use.shared_note and use.unseen > _WORTH_SHARE * use.resident:
+        return f"cannot be seen: {use.shared_note}"
+    parts = [f"seen by {use.shared_by}"] if use.shared_by else []
+    if use.shared_by and use.held_ns:
+        held = format_duration(use.held_ns)
+        parts.append(f"page faults of a target may have waited {held} for it")
+    if use.shared_cpu_ns:
+        share = use.shared_cpu_ns / max(1, use.watched_ns)
+        parts.append(f"the kernel's DAMON took {share:.2%} of one CPU for it")
+    return "; ".join(parts)
 
 
 def unknown_text(use: PageUse) -> str:
@@ -314,6 +331,8 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
         "shared_by": use.shared_by,
         "held_ns": use.held_ns,
         "stopped_ns": use.stopped_ns,
+        "shared_cpu_ns": use.shared_cpu_ns,
+        "shared_note": use.shared_note,
         "curve": curve_document(curve(use)),
         "resident_bytes": use.resident,
         "idle": [

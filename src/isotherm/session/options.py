@@ -46,6 +46,8 @@ class MonitorKeywords(TypedDict, total=False):
     fine), by name, user, cgroup, systemd unit, container, Kubernetes pod ("namespace/name"), as
     members come and go; one or several each, and mixed.
     all: every process of the machine.
+    attach: a kdamond of the kernel that somebody else runs, to be looked at and left as it is:
+    "kdamond.0", "damon_stat", or "" for the only one.
     sources: further ones, of any registered kind (`targets.sources`).
     command: a program to start, and its arguments.
     ops: an own operations set, or any `core.look.Look`.
@@ -64,8 +66,9 @@ class MonitorKeywords(TypedDict, total=False):
     by default the newest; not for the kernel's own DAMON.
     policy: what decides where to look next, a registered name: "damon", "sentinels", which watches
     armed clumps of pages, or "map", which draws no samples and has the map of pages alone.
-    shared: whether the address map of a process may be held to see memory that others map too:
-    "auto" if that is short, "off", or "clear-refs", however long it takes.
+    shared: how memory that others map too may be seen: "auto", by holding the address map of a
+    process if that is short, else by the kernel's DAMON; "off"; "clear-refs", by holding it for as
+    long as it takes; "damon", never by holding it.
     backend: a name that `isotherm doctor` lists, or "auto".
     seed: of the sampling; the same seed gives the same choices.
     overhead: share of one CPU to keep to, 0.01 or "1%": fewer accessed bits are cleared, and
@@ -82,6 +85,7 @@ class MonitorKeywords(TypedDict, total=False):
     container: str | Sequence[str] | None
     pod: str | Sequence[str] | None
     all: bool
+    attach: str | None
     sources: Sequence[TargetSource]
     command: Sequence[str] | None
     ops: Look | None
@@ -134,6 +138,7 @@ class Options:
     look: Look | None = None
     children: bool = True
     wait: bool = False
+    attach: str | None = None
     scope: Scope = field(default_factory=Scope)
     wish: Wish = field(default_factory=Wish)
     pages: MapWish = field(default_factory=MapWish)
@@ -172,7 +177,8 @@ class Options:
             raise BadValueError("processes run in the machine's own time; leave out clock")
 
     def _check_who(self) -> None:
-        ways = [bool(self.sources), bool(self.command), self.look is not None]
+        attached = self.attach is not None
+        ways = [bool(self.sources), bool(self.command), self.look is not None, attached]
         if sum(ways) > 1:
             raise BadValueError(
                 "only one of processes (pid, name, cgroup), command and ops can be monitored"
@@ -180,6 +186,11 @@ class Options:
         if self.look is not None and self.scope != Scope():
             raise BadValueError(
                 "an own operations set has its own addresses; leave out operations"
+            )
+        if attached and (self.scope != Scope() or self.schemes or self._wishes()):
+            raise BadValueError(
+                "a kdamond of somebody else has its own targets, intervals and schemes",
+                hint="leave out all that would change them",
             )
         physical = self.scope.operations == "paddr"
         if physical and any(ways):
@@ -199,6 +210,10 @@ class Options:
                 "nobody can be waited for: a process that ended does not come again",
                 hint="say who by name, cgroup, unit, container, pod or user",
             )
+
+    def _wishes(self) -> bool:
+        """Tell whether anything was asked of how to monitor."""
+        return replace(self.wish, within_us=None) != Wish()
 
     def _check_ranges(self) -> None:
         numbered = [source.pids() for source in self.sources if isinstance(source, PidSource)]
@@ -228,6 +243,7 @@ class Options:
             look=asked.get("ops"),
             children=asked.get("children", True),
             wait=asked.get("wait", False),
+            attach=asked.get("attach"),
             scope=scope,
             wish=Wish(
                 sample=asked.get("sample"),

@@ -27,6 +27,7 @@ from isotherm.errors import (
     shown,
 )
 from isotherm.kernel.features import probe
+from isotherm.model.scope import OPERATIONS
 from isotherm.model.target import Target
 from isotherm.session.guard import guard_of
 from isotherm.session.metrics import SystemMetrics
@@ -52,6 +53,8 @@ def start(options: Options) -> MonitorSession:
     """Start the session that `options` describe; raises as `monitor`."""
     if options.look is not None:
         return _start_own(options)
+    if options.attach is not None:
+        return _attach(options.attach)
     if not options.command:
         return _start(options, None)
     process = start_command(options.command)
@@ -91,6 +94,18 @@ def _start_own(options: Options) -> MonitorSession:
         guard=guard_of(options.guard),
         schemes=options.schemes,
         operations=None,
+    )
+
+
+def _attach(wish: str) -> MonitorSession:
+    """Look at a kdamond that somebody else runs."""
+    from isotherm.backends.kdamond.attached import Attached, chosen
+
+    backend = Attached(chosen(wish))
+    return MonitorSession(
+        backend,
+        targets=[found.target for found in backend.targets],
+        operations=next((one for one in OPERATIONS if one == backend.kdamond.operations), None),
     )
 
 

@@ -17,6 +17,7 @@ from isotherm.kernel import procfs
 from isotherm.model.mappings import Mappings
 from isotherm.model.ranges import Range
 from isotherm.model.target import Mapping, Target, Unobservable
+from isotherm.naming.process import ProcessNames
 from isotherm.targets.processes import Process
 from isotherm.targets.ranges import SPECIAL_NAMES, why_unobservable
 
@@ -42,14 +43,19 @@ class _Known:
 
     Of each kind of mapping that `lines` knows: texts: rights and name; areas: whether it is to be
     monitored, an AREA_ constant; reasons: why it cannot be observed, of those that cannot.
-    due_ns: when to look again; told: what is told until then.
+    read: the map as the kernel has it; mappings: with names where it has none; apart: cut where
+    the program calls parts of its memory by names. root: the square root of what reading it again
+    costs; due_ns: when to look again; told: what is told until then.
     """
 
     lines: _core.AddressMap = field(default_factory=_core.AddressMap)
     texts: list[tuple[str, str]] = field(default_factory=list)
     areas: array[int] = field(default_factory=lambda: array("Q"))
     reasons: dict[int, str] = field(default_factory=dict)
+    read: Mappings = field(default_factory=lambda: Mappings.of(()))
+    names: ProcessNames | None = None
     mappings: Mappings = field(default_factory=lambda: Mappings.of(()))
+    apart: Mappings = field(default_factory=lambda: Mappings.of(()))
     max_ranges: int = 0
     ranges: tuple[Range, ...] = ()
     unobservable: tuple[Unobservable, ...] = ()
@@ -59,6 +65,7 @@ class _Known:
     read_ns: int = 0
     reading_cost_ns: int = 0
     change_cost_ns: float = 0.0
+    root: float = 0.0
     due_ns: float = 0.0
     told: TargetRanges | None = None
 
@@ -112,7 +119,7 @@ class AddressMaps:
         for process in members:
             known = _known(process) or _Known()
             if known.told is None or now_ns >= known.due_ns or known.max_ranges != max_ranges:
-                roots = roots or sum(math.sqrt(one.cost_ns) for one in map(_known, members) if one)
+                roots = roots or sum(one.root for one in map(_known, members) if one)
                 try:
                     self._look(process, known, max_ranges, roots, len(members))
                 except TargetGoneError:
@@ -129,7 +136,7 @@ class AddressMaps:
         now_ns, sizes_wait_ns = self._now_ns(), 3 * nr * _SIZES_NS / self._share
         if not known.read_ns or now_ns - known.sized_ns >= sizes_wait_ns:
             known.sizes, known.sized_ns = _sizes(process), now_ns
-        wait_ns = math.sqrt(known.cost_ns) * roots / self._share
+        wait_ns = known.root * roots / self._share
         if known.sizes.same_space(known.sizes_when_read):
             wait_ns *= _SAME_SIZES
         elif _another(known.sizes, known.sizes_when_read):
@@ -140,10 +147,12 @@ class AddressMaps:
             known.max_ranges = max_ranges
             _conclude(process, known)
         known.due_ns = min(known.sized_ns + sizes_wait_ns, known.read_ns + wait_ns)
+        known.names = known.names or ProcessNames(process.pid, process.start_ticks)
+        known.mappings, known.apart = known.names.of(known.read, now_ns, nr)
 
     def _read(self, process: Process, known: _Known, now_ns: int) -> None:
         begun_ns = self._cpu_ns()
-        if len(known.texts) > 2 * len(known.mappings) + _MOST_UNUSED:
+        if len(known.texts) > 2 * len(known.read) + _MOST_UNUSED:
             known.forget()
         with procfs.reading(process.tid, "maps"):
             changed = known.lines.read(process.tid)
@@ -156,9 +165,10 @@ class AddressMaps:
             with suppress(TargetGoneError):  # an exec changes the name
                 name = procfs.read(process.pid, "comm").decode(errors="replace")
                 process.name = name.rstrip("\n")
-            spent_ns = self._cpu_ns() - read_ns + _CHANGED_NS * len(known.mappings)
+            spent_ns = self._cpu_ns() - read_ns + _CHANGED_NS * len(known.read)
         if known.read_ns:
             known.change_cost_ns += _NEWEST * (spent_ns - known.change_cost_ns)
+        known.root = math.sqrt(known.cost_ns)
         known.read_ns, known.sizes_when_read = now_ns, known.sizes
 
 
@@ -186,8 +196,8 @@ def _told(process: Process, known: _Known, fixed: tuple[Range, ...]) -> TargetRa
         process.target_id, process.name, process.pid, sizes.mapped_bytes, sizes.resident_bytes
     )
     if fixed:
-        return TargetRanges(target, fixed, known.mappings)
-    return TargetRanges(target, known.ranges, known.mappings, known.unobservable)
+        return TargetRanges(target, fixed, known.mappings, named=known.apart)
+    return TargetRanges(target, known.ranges, known.mappings, known.unobservable, known.apart)
 
 
 def _sizes(process: Process) -> procfs.Statm:
@@ -209,7 +219,7 @@ def _take(known: _Known) -> None:
             known.reasons[len(known.texts)] = reason
         known.texts.append((rights, name))
         known.areas.append(area)
-    known.mappings = Mappings(*known.lines.columns(), known.texts)
+    known.read = Mappings(*known.lines.columns(), known.texts)
 
 
 def _judged(mapping: Mapping, device: str) -> tuple[int, str | None]:
@@ -221,7 +231,7 @@ def _judged(mapping: Mapping, device: str) -> tuple[int, str | None]:
 
 def _conclude(process: Process, known: _Known) -> None:
     """Find the ranges, and what cannot be observed outside of them."""
-    bounds, kinds = known.mappings.bounds, known.mappings.kinds
+    bounds, kinds = known.read.bounds, known.read.kinds
     areas = _core.mapping_words(bounds, kinds, known.areas)
     ends = _core.coalesce(areas, known.max_ranges or 1)
     known.ranges = tuple(map(Range, ends[::2], ends[1::2]))

@@ -94,8 +94,11 @@ def test_it_stays_ours_and_is_given_back(files, folder):
     assert not list(folder.glob("*.json"))
 
 
-def test_one_that_was_killed_amid_a_call_is_stopped_by_the_next(files, folder, monkeypatch):
+@pytest.mark.parametrize("calls", [0, 2])
+def test_one_that_was_killed_amid_a_call_is_stopped_by_the_next(files, folder, monkeypatch, calls):
     lost = FolioAger(files, folder)
+    for _ in range(calls):
+        lost.clear(RANGES)
     with monkeypatch.context() as patch:
         patch.setattr(FolioAger, "_run_once", lambda _: None)
         lost.clear(RANGES)

@@ -334,6 +334,20 @@ static void anonymous(void *ctx, const uint64_t *frames, size_t nr, bool *found)
 		found[i] = kpage_is_anonymous(words[i]);
 }
 
+static void aged(void *ctx, const uint64_t *frames, size_t nr, bool *found)
+{
+	uint64_t words[BLOCK_PAGES];
+
+	read_words(((struct access_bpf *)ctx)->kpage.flags_fd, frames, nr, words);
+	for (size_t i = 0; i < nr; i++)
+		found[i] = kpage_is_aged(words[i]);
+}
+
+static void whole(void *ctx, uint64_t *start, uint64_t *end)
+{
+	kpage_whole(&((struct access_bpf *)ctx)->kpage, start, end);
+}
+
 struct bulk_ops access_bulk_ops(struct access_bpf *access)
 {
 	const struct page_format *format = walker_format(access->walker);
@@ -362,6 +376,8 @@ struct bulk_ops access_bulk_ops(struct access_bpf *access)
 		.clear_all = access->idle_fd < 0 ? clear_all : NULL,
 		.judge = judge,
 		.mappers = mappers,
+		.aged = aged,
+		.whole = whole,
 		.anonymous = anonymous,
 	};
 }

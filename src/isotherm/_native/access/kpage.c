@@ -10,6 +10,7 @@
 #define KPF_HEAD (1ULL << 15)
 #define KPF_TAIL (1ULL << 16)
 #define KPF_UNEVICTABLE (1ULL << 18)
+#define KPF_IDLE (1ULL << 25)
 #define MAX_FOLIO 512		// pages; larger folios are left unknown
 #define TABLE 512
 
@@ -72,6 +73,34 @@ static void large_folio(const struct kpage *kpage, struct leaf *leaf, uint64_t f
 bool kpage_is_anonymous(uint64_t flags)
 {
 	return flags & KPF_ANON;
+}
+
+bool kpage_is_aged(uint64_t flags)
+{
+	return flags & KPF_IDLE;
+}
+
+void kpage_whole(const struct kpage *kpage, uint64_t *start, uint64_t *end)
+{
+	uint64_t flags[MAX_FOLIO], base = *start & ~(uint64_t)(MAX_FOLIO - 1);
+	size_t at = *start - base;
+
+	if (kpage->flags_fd < 0)
+		return;
+	if (read_words(kpage->flags_fd, *start, flags, 1) && flags[0] & KPF_TAIL &&
+	    read_words(kpage->flags_fd, base, flags, at + 1)) {
+		while (at && flags[at] & KPF_TAIL)
+			at--;
+		if (flags[at] & KPF_HEAD)
+			*start = base + at;
+	}
+	base = *end & ~(uint64_t)(MAX_FOLIO - 1);
+	at = *end - base;
+	if (!read_words(kpage->flags_fd, *end, flags, 1) || !(flags[0] & KPF_TAIL) ||
+	    !read_words(kpage->flags_fd, *end, flags, MAX_FOLIO - at))
+		return;
+	for (size_t i = 0; i < MAX_FOLIO - at && flags[i] & KPF_TAIL; i++)
+		++*end;
 }
 
 void kpage_folio(const struct kpage *kpage, struct leaf *leaf)

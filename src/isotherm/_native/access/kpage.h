@@ -21,6 +21,12 @@ static inline bool kpage_available(const struct kpage *kpage)
 /** Whether a word of /proc/kpageflags is of anonymous memory. */
 bool kpage_is_anonymous(uint64_t flags);
 
+/** Whether one is of memory that nobody was noted to use since DAMON, or page_idle, cleared it. */
+bool kpage_is_aged(uint64_t flags);
+
+/** Have [@start, @end) begin and end with whole folios, as far as can be told. */
+void kpage_whole(const struct kpage *kpage, uint64_t *start, uint64_t *end);
+
 /** Fill the folio fields of a present @leaf; FOLIO_KNOWN stays missing if they cannot be told. */
 void kpage_folio(const struct kpage *kpage, struct leaf *leaf);
 

@@ -92,6 +92,10 @@ struct bulk_ops {
 	void (*judge)(void *ctx, const uint64_t *entries, size_t nr, bool huge, uint8_t *why);
 	/** Tell how many map each of @nr frames, in ascending order; 0: not known. NULL: nobody knows. */
 	void (*mappers)(void *ctx, const uint64_t *frames, size_t nr, uint32_t *mappers);
+	/** Make frames [@start, @end) whole folios. NULL: nobody knows. */
+	void (*whole)(void *ctx, uint64_t *start, uint64_t *end);
+	/** Tell which of @nr frames were cleared by who clears frames, as far as the kernel notes it. */
+	void (*aged)(void *ctx, const uint64_t *frames, size_t nr, bool *aged);
 	/** Tell which of @nr frames, in ascending order, hold anonymous memory. NULL: nobody knows. */
 	void (*anonymous)(void *ctx, const uint64_t *frames, size_t nr, bool *anonymous);
 };

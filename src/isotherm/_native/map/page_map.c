@@ -8,6 +8,7 @@
 
 #define CHUNK (MAP_CHUNK_BLOCKS * BLOCK)
 #define FIRST_PAGE_NS 100
+#define FIRST_ENTRY_NS 150
 
 void page_map_init(struct page_map *map, const struct bulk_ops *ops, const struct map_settings *settings,
 		   uint64_t now_ns)
@@ -15,6 +16,7 @@ void page_map_init(struct page_map *map, const struct bulk_ops *ops, const struc
 	*map = (struct page_map){.ops = *ops, .settings = *settings, .began_ns = now_ns,
 				 .random = now_ns | 1};
 	map->rounds.page_ns = FIRST_PAGE_NS;
+	map->piece.entry_ns = FIRST_ENTRY_NS;
 }
 
 struct map_totals map_totals_of(const struct map_table *table)
@@ -70,7 +72,9 @@ void page_map_deinit(struct page_map *map)
 	for (size_t i = 0; i < map->nr_targets; i++)
 		forget_target(map, &map->targets[i]);
 	free(map->targets);
+	free(map->piece.ranges);
 	map->targets = NULL;
+	map->piece.ranges = NULL;
 	map->nr_targets = 0;
 }
 

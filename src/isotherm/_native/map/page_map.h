@@ -43,8 +43,9 @@ struct map_target {
 	size_t nr_chunks;
 	uint64_t present[NR_MAP_KINDS];	// pages, as last read
 	uint64_t shared[NR_MAP_KINDS];	// of them those whose use is not seen as others map them too
-	bool all_at_once[NR_MAP_KINDS];	// cleared by ops.clear_all()
-	bool never_all[NR_MAP_KINDS];	// which was tried, and cannot be
+	bool all_at_once[NR_MAP_KINDS];	// cleared together: by ops.clear_all(), or...
+	bool by_frames[NR_MAP_KINDS];	// ...a piece after the other by who clears frames
+	bool never_all[NR_MAP_KINDS];	// ops.clear_all() was tried, and cannot do it
 	uint64_t stopped_ns;		// for so long in all it stood still, and its clock with it
 	uint64_t stopped_at_ns;		// it does so since this time or before; 0: it runs
 };
@@ -63,10 +64,41 @@ struct map_rounds {
 	uint64_t rounds;
 };
 
+/**
+ * What is cleared in the background, by somebody who clears frames in all who map them: a piece of all
+ * targets at a time. Its frames are asked for; once whoever clears them is ready, all that is cleared
+ * so is read, and it begins; when it has ended, the piece is armed.
+ */
+enum map_piece_state {
+	MAP_PIECE_NONE,
+	MAP_PIECE_ASKED,	// ranges[] tell what
+	MAP_PIECE_READY,	// they are known to who clears them, and nothing is cleared yet
+	MAP_PIECE_BEGUN,	// to be cleared now
+	MAP_PIECE_ENDED,
+};
+struct map_piece {
+	enum map_piece_state state;
+	uint64_t at;			// addresses from here on are for the pieces to come
+	uint64_t start, end;		// addresses, of whole blocks
+	uint64_t (*ranges)[2];		// bytes of physical memory, in order
+	size_t nr, room;
+	uint64_t begun_ns, ended_ns;	// between the last read before the clear and its end
+	int64_t cpu_ns;			// what it cost whoever cleared
+	uint64_t weight;		// entries to look at
+	double entry_ns;		// time that it takes to clear an entry, as measured
+	map_time round_began, due;
+	bool any, armed;		// something is cleared so; all of it was once
+	uint8_t calm;
+	struct map_change change;
+	uint64_t rounds, pieces;
+	int64_t spent_ns;		// of CPU time, by whoever cleared
+};
+
 struct map_settings {
 	int64_t share_ns;	// CPU time per second
 	int64_t first_ns;	// CPU time per second until all was covered once
 	uint64_t stall_ns;	// an address map may be held so long to clear shared memory; 0: never
+	bool frames;		// there is somebody who clears frames: see struct map_piece
 };
 
 struct map_stats {
@@ -83,8 +115,9 @@ struct page_map {
 	struct map_settings settings;
 	struct map_target *targets;
 	size_t nr_targets;
-	struct bucket clears, reads, all_at_once;	// what each may cost
+	struct bucket clears, reads, all_at_once, by_frames;	// what each may cost
 	struct map_rounds rounds;
+	struct map_piece piece;
 	uint64_t began_ns;
 	bool covered;
 	size_t at_target, at_chunk;	// where to go on
@@ -114,6 +147,9 @@ int page_map_set_areas(struct page_map *map, size_t target, const struct map_are
  * @next_ns. 0 or -errno.
  */
 int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t *next_ns);
+
+/** Who clears frames does so no more: what only it could clear is not seen from here on. */
+void page_map_lose_frames(struct page_map *map);
 
 /** Read what is known of [start, end) of a target now. 0; -ESRCH. */
 int page_map_look(struct page_map *map, size_t target, uint64_t start, uint64_t end);
@@ -156,6 +192,14 @@ int map_arm_all(struct page_map *map, size_t target, struct map_chunk *chunk, en
 		struct map_change *change);
 /** Clear ranges, which sentinels look at before. As ops.clear(). */
 int map_clear(struct page_map *map, size_t target, struct bulk_range *ranges, size_t nr);
+/** Clear what is young and mapped once of the areas in a piece, and arm all of it: it was cleared just now. */
+int map_arm_piece(struct page_map *map, size_t target, struct map_chunk *chunk, struct map_change *change);
+/** Whether anything in a chunk is cleared by frames. */
+bool map_has_frames(const struct map_target *target, const struct map_chunk *chunk);
+/** Go on with the piece that is cleared in the background, or ask for one. */
+void map_piece_step(struct page_map *map, uint64_t now_ns);
+/** When to come again for it, at the latest. */
+uint64_t map_piece_rest(const struct page_map *map, uint64_t now_ns);
 /**
  * Decide how the areas of targets are cleared: of those that were read once by now and, at the @end of
  * a pass, of all. True if some are cleared in another way: what waits for it is not known before they

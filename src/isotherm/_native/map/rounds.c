@@ -11,11 +11,25 @@
 #define CALMEST_ROUND 4
 #define ROUND_READS 5		// a round pays for so many reads of all that it cleared: those of its first seconds
 
+static bool in_rounds(const struct map_target *target, enum map_kind kind)
+{
+	return target->all_at_once[kind] && !target->by_frames[kind];
+}
+
 static bool has_rounds(const struct page_map *map)
 {
 	for (size_t i = 0; i < map->nr_targets; i++)
 		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
-			if (map->targets[i].all_at_once[kind])
+			if (in_rounds(&map->targets[i], kind))
+				return true;
+	return false;
+}
+
+static bool has_frames(const struct page_map *map)
+{
+	for (size_t i = 0; i < map->nr_targets; i++)
+		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
+			if (map->targets[i].by_frames[kind])
 				return true;
 	return false;
 }
@@ -26,17 +40,31 @@ static void come_soon(struct page_map *map, struct map_target *target, uint64_t 
 		target->chunks[j].due = map_now(map, target, now_ns);
 }
 
+static bool is_much_shared(const struct map_target *target, enum map_kind kind)
+{
+	return target->shared[kind] > SHARED_PAGES &&
+	       target->shared[kind] > target->present[kind] / SHARED_SHARE;
+}
+
+/** Whether a kind of a target's areas is left to who clears frames. */
+static bool wants_frames(const struct page_map *map, const struct map_target *target, enum map_kind kind)
+{
+	if (!map->settings.frames || !map->ops.format.frame_mask || map->ops.frames_cleared)
+		return false;
+	return target->present[kind] && (target->by_frames[kind] || is_much_shared(target, kind));
+}
+
 /** Whether a kind of a target's areas is to be cleared all at once: shared ones, if nobody waits long for it. */
 static bool wants_all(const struct page_map *map, const struct map_target *target, enum map_kind kind)
 {
-	uint64_t shared = target->shared[kind], present = target->present[kind];
+	uint64_t present = target->present[kind];
 
 	if (map->ops.frames_cleared)
 		return present && map->nr_targets >= 2;
 	if (!map->ops.clear_all || target->never_all[kind] || !present)
 		return false;
 	bool worth = kind == MAP_FILE || target->all_at_once[kind] ||
-		     (shared > SHARED_PAGES && shared > present / SHARED_SHARE);
+		     is_much_shared(target, kind);
 
 	return worth && map->settings.stall_ns &&
 	       (uint64_t)((double)present * map->rounds.page_ns) <= map->settings.stall_ns;
@@ -48,10 +76,11 @@ static bool choose_way(struct page_map *map, struct map_target *target, uint64_t
 	bool changed = !target->sized;
 
 	for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
-		bool wants = wants_all(map, target, kind);
+		bool all = wants_all(map, target, kind), frames = !all && wants_frames(map, target, kind);
 
-		changed |= wants != target->all_at_once[kind];
-		target->all_at_once[kind] = wants;
+		changed |= (all || frames) != target->all_at_once[kind] || frames != target->by_frames[kind];
+		target->all_at_once[kind] = all || frames;
+		target->by_frames[kind] = frames;
 	}
 	if (changed)
 		come_soon(map, target, now_ns);
@@ -78,6 +107,7 @@ bool map_rounds_choose(struct page_map *map, uint64_t now_ns, bool end)
 			any_changed |= choose_way(map, target, now_ns);
 	}
 	map->rounds.any = has_rounds(map);
+	map->piece.any = has_frames(map);
 	return any_changed;
 }
 
@@ -137,7 +167,7 @@ static void clear_processes(struct page_map *map, struct map_change *change)
 		const struct map_target *target = &map->targets[i];
 
 		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
-			if (target->gone || !target->all_at_once[kind])
+			if (target->gone || !in_rounds(target, kind))
 				continue;
 			for_chunks(map, i, kind, NULL);
 			if (!target->gone && !clear_kind(map, i, kind))
@@ -156,7 +186,7 @@ static void clear_frames(struct page_map *map, struct map_change *change)
 			const struct map_target *target = &map->targets[i];
 
 			for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
-				if (target->gone || !target->all_at_once[kind])
+				if (target->gone || !in_rounds(target, kind))
 					continue;
 				if (what == CLEAR)
 					clear_kind(map, i, kind);
@@ -172,7 +202,7 @@ int64_t map_reads_of_round(const struct page_map *map)
 
 	for (size_t i = 0; i < map->nr_targets; i++)
 		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
-			if (map->targets[i].all_at_once[kind])
+			if (in_rounds(&map->targets[i], kind))
 				pages += map->targets[i].present[kind];
 	return (int64_t)(pages / MAP_PAGES * MAP_LOOK_NS * ROUND_READS);
 }

@@ -34,16 +34,19 @@ static void set_rate(struct bucket *bucket, int64_t rate, int64_t depth, uint64_
 /** A part is kept for reads: what is cleared and not read in time teaches little. */
 static void share_out(struct page_map *map, uint64_t now_ns)
 {
-	int64_t share = map->settings.share_ns, rounds, reads;
+	int64_t share = map->settings.share_ns, rounds, frames, reads;
 
 	if (!map->covered && map->settings.first_ns > share)
 		share = map->settings.first_ns;
-	rounds = map->rounds.any ? share / 2 : 0;
+	rounds = map->rounds.any ? share / (map->piece.any ? 4 : 2) : 0;
+	frames = map->piece.any ? share / (map->piece.armed ? 4 : 2) : 0;
 	reads = map->covered ? share / 4 : share / 20;
 	// A round may begin whenever the last one is paid. The reads after a clear come in a burst.
 	set_rate(&map->all_at_once, rounds, 0, now_ns);
+	set_rate(&map->by_frames, frames, 0, now_ns);
 	set_rate(&map->reads, reads, READS_SAVED_S * reads + map_reads_of_round(map), now_ns);
-	set_rate(&map->clears, share - reads - rounds, (share - reads - rounds) / CLEARS_SAVED, now_ns);
+	share -= reads + rounds + frames;
+	set_rate(&map->clears, share, share / CLEARS_SAVED, now_ns);
 }
 
 static int64_t spent(struct page_map *map, int64_t *mark)
@@ -74,8 +77,11 @@ static void wake(struct page_map *map, map_time now)
 				}
 			}
 		map->turn_calm = map->rounds.calm = 0;
+		map->piece.calm = 0;
 		if ((int32_t)(map->rounds.due - now) > 0)
 			map->rounds.due = now;
+		if ((int32_t)(map->piece.due - now) > 0)
+			map->piece.due = now;
 	}
 	map->woken = now;
 	map->fresh = 0;
@@ -213,6 +219,7 @@ static uint64_t next_due(const struct page_map *map, uint64_t now_ns)
 
 		rest = least(rest, most(until(&map->all_at_once), left <= 0 ? 0 : map_time_ns((map_time)left)));
 	}
+	rest = least(rest, map_piece_rest(map, now_ns));
 	return now_ns + most(rest, SHORTEST_REST_NS);
 }
 
@@ -235,10 +242,13 @@ int page_map_step(struct page_map *map, uint64_t now_ns, uint64_t *next_ns)
 	if (map_rounds_choose(map, now_ns, ended))
 		ended = false;
 	pay_for_going_through(map, &mark);
-	if (!err)
+	if (!err) {
 		map_rounds_clear(map, now_ns);
+		map_piece_step(map, now_ns);
+	}
 	mark = bulk_cpu_ns(&map->ops);
-	if (ended && !map->covered && !anything_waits(map) && (map->rounds.armed || !map->rounds.any))
+	if (ended && !map->covered && !anything_waits(map) && (map->rounds.armed || !map->rounds.any) &&
+	    (map->piece.armed || !map->piece.any))
 		map->covered = true;
 	if (ended)
 		turn_over(map, now_ns);

@@ -362,6 +362,14 @@ void map_table_unseen(struct map_table *table, size_t page, enum map_unseen why)
 		table->pages[page] = MAP_BYTE(MAP_UNSEEN, why);
 }
 
+void map_table_doubt(struct map_table *table, size_t page)
+{
+	unsigned int epoch = map_epoch_of(table->pages[page]);
+
+	if (table->nr_epochs && epoch && epoch <= MAP_UNTOUCHED)
+		table->pages[page] = MAP_BYTE(0, MAP_PERHAPS);
+}
+
 bool map_table_due(const struct map_table *table, map_time now)
 {
 	uint64_t passed = table->nr_epochs ? since(now, table->began[0]) : 0;

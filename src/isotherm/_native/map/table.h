@@ -59,6 +59,7 @@ struct map_table {
 	uint32_t shared : 10;		// of them: as others map them too
 	uint32_t nr_epochs : 4;		// 0: never armed
 	uint32_t calm : 4;		// epochs get twice as long so many times
+	uint32_t suspect : 1;		// pages that always are in use may not be cleared any more
 	struct map_reads reads, reads_before;	// of this epoch, of the one before
 	uint8_t pages[];		// MAP_PAGES, or MAP_HUGE_BYTES of which the first one counts
 };
@@ -104,6 +105,8 @@ void map_table_arm(struct map_table *table, map_time now);
 void map_table_seen(struct map_table *table, size_t page, map_time now);
 /** The use of a page cannot be seen. */
 void map_table_unseen(struct map_table *table, size_t page, enum map_unseen why);
+/** A page that was not used in this epoch, as far as was seen, may have been all the same. */
+void map_table_doubt(struct map_table *table, size_t page);
 /** Whether pages wait to be armed for the first time. */
 static inline bool map_table_waits(const struct map_table *table)
 {

@@ -49,19 +49,32 @@ static uint8_t armed_late(const struct map_table *table)
 	return table->nr_epochs > 1 ? MAP_BYTE(1, MAP_PERHAPS) : MAP_BYTE(MAP_UNTOUCHED, 0);
 }
 
+static void were_aged(struct page_map *map, const uint64_t *entries, size_t nr, bool *aged)
+{
+	uint64_t frames[MAP_PAGES];
+
+	for (size_t i = 0; i < nr; i++)
+		frames[i] = bulk_frame(&map->ops.format, entries[i]);
+	map->ops.aged(map->ops.ctx, frames, nr, aged);
+}
+
 /**
  * Of pages that are young right after the clear: those that cannot be cleared, unlike those just in
- * use, are not seen. @together: the clear was one that reaches shared and locked pages as well.
+ * use, are not seen. @together: the clear was one that reaches shared and locked pages as well;
+ * @by_frames: unless they were passed by, as they were moving between the kernel's lists.
  */
-static void judge(struct page_map *map, struct map_table *table, const struct map_block *block, bool together)
+static void judge(struct page_map *map, struct map_table *table, const struct map_block *block, bool together,
+		  bool by_frames)
 {
 	const struct entry_format *format = &map->ops.format;
 	uint64_t entries[MAP_PAGES];
 	uint16_t which[MAP_PAGES];
 	uint8_t why[MAP_PAGES];
+	bool aged[MAP_PAGES];
 	size_t nr = 0, pages = map_table_pages(table);
-	bool again = map->random % JUDGE_AGAIN == 0;
+	bool again = table->suspect || map->random % JUDGE_AGAIN == 0;
 
+	table->suspect = false;
 	map->random = map->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
 	map->random ^= map->random >> 33;
 	for (size_t i = 0; i < pages; i++) {
@@ -82,9 +95,13 @@ static void judge(struct page_map *map, struct map_table *table, const struct ma
 	if (!nr || !map->ops.judge)
 		return;
 	map->ops.judge(map->ops.ctx, entries, nr, table->huge, why);
+	if (by_frames && map->ops.aged)
+		were_aged(map, entries, nr, aged);
+	else
+		memset(aged, true, sizeof(aged));
 	map->stats.judged += nr;
 	for (size_t i = 0; i < nr; i++) {
-		bool seen = why[i] == MAP_SEEN || (together && why[i] != MAP_OTHER);
+		bool seen = why[i] == MAP_SEEN || (together && why[i] != MAP_OTHER && aged[i]);
 		uint8_t *byte = &table->pages[which[i]];
 
 		if (!seen)
@@ -128,7 +145,7 @@ static void arm_table(struct page_map *map, struct map_target *target, enum map_
 	if (table->huge != block->huge)
 		return;	// its next read will find out
 	map_table_arm(table, now);
-	judge(map, table, block, !ranges);
+	judge(map, table, block, !ranges, target->by_frames[kind]);
 	if (ranges)
 		refuse(table, block, ranges);
 	map_table_read(table, &map->ops.format, block->entries, block->mask, NULL, now);
@@ -331,5 +348,60 @@ int map_arm_all(struct page_map *map, size_t index, struct map_chunk *chunk, enu
 	}
 	if (!err)
 		plan(map, target, chunk, now);
+	return err;
+}
+
+/** Clear what one process alone maps of a kind in the piece. */
+static int clear_rest(struct page_map *map, size_t index, struct map_chunk *chunk, enum map_kind kind,
+		      const struct bulk_view *view)
+{
+	struct map_ranges ranges;
+	struct map_block block;
+
+	ranges.nr = 0;
+	for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
+		uint64_t address = chunk->base + i * BLOCK;
+
+		if (address >= map->piece.start && address < map->piece.end &&
+		    map_block_at(map, &map->targets[index], chunk, kind, view, i, &block) &&
+		    !map_ranges_add(&ranges, map, &map->targets[index], kind, &block))
+			break;	// what is left is judged, and waits for the next round
+	}
+	return clear_ranges(map, index, &ranges);
+}
+
+int map_arm_piece(struct page_map *map, size_t index, struct map_chunk *chunk, struct map_change *change)
+{
+	struct map_target *target = &map->targets[index];
+	map_time now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
+	struct bulk_view view;
+	int err = map_look(map, index, chunk, now, &view);
+
+	for (size_t kind = 0; kind < NR_MAP_KINDS && !err; kind++)
+		if (target->by_frames[kind])
+			err = clear_rest(map, index, chunk, kind, &view);
+	if (!err)
+		err = view_chunk(map, index, chunk, &view);
+	now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
+	for (size_t k = 0; k < NR_MAP_KINDS * MAP_CHUNK_BLOCKS && !err; k++) {
+		enum map_kind kind = k / MAP_CHUNK_BLOCKS;
+		size_t i = k % MAP_CHUNK_BLOCKS;
+		uint64_t address = chunk->base + i * BLOCK;
+		struct map_table *table = map_chunk_table(chunk, kind, i);
+		struct map_block block;
+
+		if (!table || !target->by_frames[kind] || address < map->piece.start || address >= map->piece.end ||
+		    !map_block_at(map, target, chunk, kind, &view, i, &block))
+			continue;
+		uint16_t used = table->used;
+
+		arm_table(map, target, kind, &block, NULL, now);
+		change->used += used;
+		change->calm += table->calm ? used : 0;
+	}
+	if (!err) {
+		chunk->turn = (struct map_turn){.began = now};
+		plan(map, target, chunk, now);
+	}
 	return err;
 }

@@ -51,22 +51,25 @@ void map_leave(struct map_object *self)
 
 static PyObject *map_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"source", "now_ns", "share_ns", "first_ns", "stall_ns", NULL};
+	static char *names[] = {"source", "now_ns", "share_ns", "first_ns", "stall_ns", "frames", NULL};
 	unsigned long long now = 0, stall = 0;
 	long long share = 10000000, first = 0;
 	struct map_settings settings;
 	struct map_object *self;
 	struct bulk_ops ops;
 	PyObject *source;
+	int frames = 0;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|$LLK", names, &source, &now, &share, &first, &stall))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OK|$LLKp", names, &source, &now, &share, &first, &stall,
+					 &frames))
 		return NULL;
 	self = (struct map_object *)PyType_GenericAlloc(type, 0);
 	if (!self)
 		return NULL;
 	self->closed = true;	// until it is whole
 	self->source = Py_NewRef(source);
-	settings = (struct map_settings){.share_ns = share > 1000 ? share : 1000, .first_ns = first, .stall_ns = stall};
+	settings = (struct map_settings){.share_ns = share > 1000 ? share : 1000, .first_ns = first, .stall_ns = stall,
+					 .frames = frames};
 	self->access = access_of(source);
 	if (self->access) {
 		if (enter_gate(walker_gate(self->access->walker), "walker") < 0)
@@ -281,6 +284,39 @@ static PyObject *seen(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+/** Hear from who clears frames, and tell what is to be done: state, and ranges where that is new. */
+static PyObject *piece(PyObject *object, PyObject *args)
+{
+	unsigned long long ended_ns = 0;
+	struct map_object *self;
+	long long cpu_ns = 0;
+	int news = 0;
+
+	if (!PyArg_ParseTuple(args, "|iKL", &news, &ended_ns, &cpu_ns))
+		return NULL;
+	self = map_enter(object);
+	if (!self)
+		return NULL;
+	struct map_piece *piece = &self->map.piece;
+
+	if (news == MAP_PIECE_READY && piece->state == MAP_PIECE_ASKED) {
+		piece->state = MAP_PIECE_READY;
+	} else if (news == MAP_PIECE_ENDED && piece->state == MAP_PIECE_BEGUN) {
+		piece->state = MAP_PIECE_ENDED;
+		piece->ended_ns = ended_ns;
+		piece->cpu_ns = cpu_ns;
+	} else if (news == MAP_PIECE_NONE && PyTuple_Size(args)) {
+		page_map_lose_frames(&self->map);
+	}
+	size_t nr = piece->state == MAP_PIECE_ASKED ? piece->nr : 0;
+	PyObject *ranges = PyBytes_FromStringAndSize((const char *)piece->ranges,
+						     (Py_ssize_t)(nr * sizeof(*piece->ranges)));
+	int state = piece->state;
+
+	map_leave(self);
+	return Py_BuildValue("(iN)", state, new_array("Q", ranges));
+}
+
 static PyMethodDef map_methods[] = {
 	{"set_targets", set_targets, METH_VARARGS, NULL},
 	{"set_areas", set_areas, METH_VARARGS, NULL},
@@ -292,6 +328,7 @@ static PyMethodDef map_methods[] = {
 	{"ages", map_ages, METH_VARARGS, NULL},
 	{"runs", map_runs_of, METH_VARARGS, NULL},
 	{"used", map_used_in, METH_VARARGS, NULL},
+	{"piece", piece, METH_VARARGS, NULL},
 	{"covered", map_covered, METH_NOARGS, NULL},
 	{"stats", map_stats_of, METH_NOARGS, NULL},
 	{"close", map_close, METH_NOARGS, NULL},

@@ -238,6 +238,7 @@ PyObject *map_stats_of(PyObject *object, PyObject *unused)
 		return NULL;
 	struct map_stats stats = self->map.stats;
 	struct map_rounds rounds = self->map.rounds;
+	struct map_piece piece = self->map.piece;
 	uint32_t turns = self->map.turn_number;
 	bool covered = self->map.covered;
 	uint64_t bytes = page_map_bytes(&self->map), shared = 0, present = 0, used = self->map.used;
@@ -248,10 +249,12 @@ PyObject *map_stats_of(PyObject *object, PyObject *unused)
 			present += self->map.targets[i].present[kind];
 		}
 	map_leave(self);
-	return Py_BuildValue("{sK sK sK sK sK sK sK sL sK sK sO sO sK sK sK sI}", "tables", stats.tables, "bytes", bytes, "visits",
+	return Py_BuildValue("{sK sK sK sK sK sK sK sL sK sK sO sO sK sK sK sI sO sK sK sL}", "tables", stats.tables, "bytes", bytes, "visits",
 			     stats.visits, "reads", stats.reads, "clears", stats.clears, "ranges", stats.ranges,
 			     "judged", stats.judged, "cpu_ns", (long long)stats.cpu_ns, "rounds", rounds.rounds,
 			     "held_ns", rounds.held_ns, "covered", covered ? Py_True : Py_False, "by_rounds",
 			     rounds.any ? Py_True : Py_False, "shared_pages", shared,
-			     "present_pages", present, "used_pages", used, "turns", turns);
+			     "present_pages", present, "used_pages", used, "turns", turns,
+			     "by_frames", piece.any ? Py_True : Py_False, "frame_rounds", piece.rounds,
+			     "pieces", piece.pieces, "aged_ns", (long long)piece.spent_ns);
 }

@@ -21,6 +21,7 @@ static int module_exec(PyObject *module)
 		bind_survey,
 		bind_sentinels,
 		bind_damo,
+		bind_scan,
 		bind_sim,
 	};
 

@@ -11,7 +11,10 @@ from isotherm.backends.opening import Opening, open_look
 from isotherm.backends.self_test import SelfTest
 from isotherm.core.backend import Backend
 from isotherm.core.policies import MAP, SENTINELS
+from isotherm.kernel.damon.ager import hindrance
 from isotherm.kernel.features import KernelSupport
+from isotherm.kernel.pages.page_frames import IDLE_BITMAP
+from isotherm.model.page_use import DAMON
 from isotherm.targets.target_set import TargetFacts
 
 Clearing = Literal["page-idle", "cold"]
@@ -75,6 +78,14 @@ class _Bpf(BackendKind):
             )
         return ""
 
+    def shared_note(self, opening: Opening) -> str:
+        if opening.pages.shared != DAMON:
+            return super().shared_note(opening)
+        if IDLE_BITMAP.exists():
+            return "shared memory is seen through page_idle: shared=damon has no effect"
+        why = hindrance()
+        return f"{why}: shared=damon has no effect" if why else ""
+
     def open(self, opening: Opening) -> Backend:
         # Only here: the C core is not needed to decide, nor by the other backends.
         from isotherm.backends.bpf.look import BpfLook
@@ -87,9 +98,11 @@ class _Bpf(BackendKind):
         calm = opening.wish.policy == SENTINELS
         maps = alone or idle or (opening.pages.beside and not calm)
         look = BpfLook(opening.processes, overhead=opening.overhead, sweep=not maps)
-        stall_ns = opening.pages.stall_ns
-        calm = opening.wish.policy == SENTINELS
-        pages = look.page_map(opening.overhead, stall_ns, alone=alone, calm=calm) if maps else None
+        wish, pages = opening.pages, None
+        if maps:
+            pages = look.page_map(
+                opening.overhead, wish.stall_ns, alone=alone, calm=calm, by_damon=wish.by_damon
+            )
         core, force = pages.core if pages else None, opening.force_guests
         act = ActOnProcesses(
             look, lambda: Actor(look.walker, core, force_guests=force, told=look.tell_clear)

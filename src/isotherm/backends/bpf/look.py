@@ -32,6 +32,8 @@ from isotherm.core.look import Check, Samples, TargetRanges
 from isotherm.core.native_map import NativePageMap
 from isotherm.errors import BadValueError, NotPermittedError, NotSupportedError
 from isotherm.kernel.bpf import open_walker
+from isotherm.kernel.damon.ager import hindrance
+from isotherm.kernel.damon.background import BackgroundAger
 from isotherm.kernel.numa import frames_by_node
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.mappings import Mappings
@@ -186,7 +188,13 @@ class BpfLook(ProcessLook):
         return self._page_idle
 
     def page_map(
-        self, overhead: float, stall_ns: int, *, alone: bool = False, calm: bool = False
+        self,
+        overhead: float,
+        stall_ns: int,
+        *,
+        alone: bool = False,
+        calm: bool = False,
+        by_damon: bool = False,
     ) -> NativePageMap:
         """
         Return the map of the targets' pages, to be closed before this look.
@@ -194,8 +202,11 @@ class BpfLook(ProcessLook):
         overhead: share of one CPU of it and this look together; stall_ns: how long an address map
         may be held to see shared memory; alone: nothing is sampled beside it, and it keeps to its
         share from the beginning; calm: it is a guest of a policy that keeps to the share, from
-        the beginning too.
+        the beginning too; by_damon: where a map would be held for longer, the kernel's DAMON
+        clears shared memory, if it can be used here.
         """
+        wanted = by_damon and not self._page_idle
+        note = hindrance() if wanted else ""
         return NativePageMap(
             self._access,
             SystemClock(),
@@ -205,6 +216,8 @@ class BpfLook(ProcessLook):
             nodes=frames_by_node(),
             scope=self._ranges,
             shared_by="page_idle" if self._page_idle else "",
+            by_frames=BackgroundAger() if wanted and not note else None,
+            shared_note=note,
         )
 
     def refused(self, index: int) -> list[Range]:

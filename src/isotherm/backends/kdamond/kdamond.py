@@ -399,7 +399,7 @@ class Kdamond:
         before, self._cpu_ns = self._cpu_ns, self._cpu_used_ns()
         end_ns = self._clock.wall_ns() - (time.monotonic_ns() - window.end_ns)
         attrs = self._attrs
-        mappings = {target_id: found.mappings for target_id, found in self._now.items()}
+        mappings = {target_id: found.told for target_id, found in self._now.items()}
         changed, self._mappings = mappings != self._mappings, mappings
         snapshot = Snapshot(
             index=self._index,

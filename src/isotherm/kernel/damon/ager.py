@@ -16,7 +16,7 @@ from typing import Self
 
 from isotherm.errors import BadValueError, IsothermError, NotSupportedError, TargetGoneError
 from isotherm.kernel import procfs
-from isotherm.kernel.damon.claim import Claim
+from isotherm.kernel.damon.claim import Claim, refuse_modules
 from isotherm.kernel.damon.context import Context, DamonTarget
 from isotherm.kernel.damon.files import DamonFiles
 from isotherm.kernel.damon.sysfs import left_alone
@@ -62,10 +62,8 @@ class FolioAger:
         modules: Path | None = None,
     ) -> None:
         files = files or DamonFiles()
-        if refused := left_alone():
+        if refused := hindrance(files, modules=modules):
             raise NotSupportedError(refused)
-        if not files.has("nr_kdamonds"):
-            raise NotSupportedError("this kernel has no DAMON")
         self._ranges: tuple[Range, ...] = ()
         self._claim = Claim(files, folder, modules=modules)
         self._kdamond = self._claim.kdamond
@@ -108,15 +106,23 @@ class FolioAger:
         """
         if not ranges:
             return 0
-        wanted = tuple(ranges)
-        if wanted != self._ranges:
-            self._ranges = ()
-            self._kdamond.put_targets((DamonTarget(None, wanted),))
-            self._ranges = wanted
+        self.prepare(ranges)
+        # Killed before the new thread is noted, the one before must not stand for it.
+        self._claim.runs_as(None)
         begun = time.monotonic_ns()
         self._kdamond.command("on")
         self._run_once()
         return time.monotonic_ns() - begun
+
+    def prepare(self, ranges: Sequence[Range]) -> None:
+        """Tell the kernel the ranges of the next `clear`, to save time then; clears nothing."""
+        wanted = tuple(ranges)
+        if not self._kdamond.files.has(f"{self._kdamond.index}/contexts/0"):
+            raise IsothermError("somebody else took the kernel's DAMON away")
+        if wanted and wanted != self._ranges:
+            self._ranges = ()
+            self._kdamond.put_targets((DamonTarget(None, wanted),))
+            self._ranges = wanted
 
     def _run_once(self) -> None:
         thread = self._kdamond.pid
@@ -131,6 +137,24 @@ class FolioAger:
     def close(self) -> None:
         """Give the kdamond back; again does nothing."""
         self._claim.release()
+
+
+def hindrance(files: DamonFiles | None = None, *, modules: Path | None = None) -> str:
+    """
+    Return what speaks against a `FolioAger` here, "" if nothing does; changes nothing.
+
+    Somebody else's use, a filter that is lacking, and rights only show when one is made.
+    """
+    files = files or DamonFiles()
+    if refused := left_alone():
+        return refused
+    if not files.has("nr_kdamonds"):
+        return "this kernel has no DAMON"
+    try:
+        refuse_modules(modules)
+    except IsothermError as err:
+        return err.message
+    return ""
 
 
 def obstacle() -> str:

@@ -26,7 +26,7 @@ class Kdamond:
     One context of the kernel's DAMON.
 
     operations: "vaddr", "fvaddr" or "paddr"; pids: what vaddr watches; regions: the given
-    addresses, physical ones for paddr; sample_us: its sampling interval.
+    addresses, physical ones for paddr; sample_us, aggr_us: its sampling and aggregation interval.
     """
 
     index: int
@@ -36,6 +36,7 @@ class Kdamond:
     pids: tuple[int, ...]
     regions: tuple[tuple[int, int], ...]
     sample_us: int
+    aggr_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def _kdamond(folder: Path, context: Path) -> Kdamond:
         pids=tuple(pids),
         regions=tuple(regions),
         sample_us=_number(context / "monitoring_attrs/intervals/sample_us"),
+        aggr_us=_number(context / "monitoring_attrs/intervals/aggr_us"),
     )
 
 

@@ -17,7 +17,7 @@ from isotherm.errors import IsothermError, NotPermittedError, NotSupportedError,
 from isotherm.kernel.privilege import root_hint
 from isotherm.kernel.procfs import PAGE_SIZE
 
-_BITMAP = Path("/sys/kernel/mm/page_idle/bitmap")
+IDLE_BITMAP = Path("/sys/kernel/mm/page_idle/bitmap")
 _WORD_BYTES, _WORD_BITS = 8, 64
 _PRESENT = 1 << 63
 _FRAME = (1 << 55) - 1
@@ -39,7 +39,7 @@ class PageFrames:
         self._maps: dict[int, int] = {}
         self._bitmap = self._flags = -1
         try:
-            self._bitmap = os.open(_BITMAP, os.O_RDWR | os.O_CLOEXEC)
+            self._bitmap = os.open(IDLE_BITMAP, os.O_RDWR | os.O_CLOEXEC)
             self._flags = os.open("/proc/kpageflags", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as err:
             self.close()

@@ -15,6 +15,7 @@ from isotherm.report.views.heatmap import HeatmapView
 from isotherm.report.views.info import InfoView
 from isotherm.report.views.regions import RegionsView
 from isotherm.report.views.summary import SummaryView
+from isotherm.report.views.tree import TreeView
 from isotherm.report.views.wss import WssView
 
 #: What is shown where no view is named.
@@ -49,5 +50,5 @@ def views() -> dict[str, View[Any]]:
     return dict(_VIEWS)
 
 
-for _view in (SummaryView(), RegionsView(), HeatmapView(), WssView(), InfoView()):
+for _view in (SummaryView(), RegionsView(), HeatmapView(), WssView(), TreeView(), InfoView()):
     register(_view)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from isotherm.analysis.heatmap import Heatmap, heatmap
+from isotherm.analysis.heatmap import Heatmap
 from isotherm.analysis.hotness import UNKNOWN, Heat, total
 from isotherm.analysis.idleness import is_reached
 from isotherm.analysis.page_use import by_mapping, curve, idle_ages
@@ -48,12 +48,9 @@ class SummaryView(View[Overview]):
     schema = "isotherm.report.summary/2"
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> Overview:
-        summary = recording.summary()
-        heat = None
-        if summary.last is not None:
-            cells = min(_HEAT_CELLS, max(10, options.page.width - _INDENT - 3))
-            heat = heatmap(recording.readable(), 1, cells, where=summary.where)
-        return Overview(summary, heat, suggest(summary))
+        cells = min(_HEAT_CELLS, max(10, options.page.width - _INDENT - 3))
+        summary, heat = recording.summary_and_heat(cells)
+        return Overview(summary, None if summary.last is None else heat, suggest(summary))
 
     def rows(self, value: Overview) -> list[dict[str, Any]]:
         if (use := value.summary.use) is not None:

@@ -69,7 +69,6 @@ class WssView(View[Distribution]):
     def analyse(self, recording: AnalysedRecording, options: Options) -> Distribution:
         least: float = options["--min-access"]
         window_ns: int | None = options["--window"]
-        found = recording.wss(min_access_percent=least)
         summary = recording.summary()
         use, equal = summary.use, summary.equal_use
         if use is None or equal is None or least:
@@ -79,6 +78,7 @@ class WssView(View[Distribution]):
                     + ("not with --min-access" if least else "which nobody did here"),
                     hint="without --window it is the windows that were recorded",
                 )
+            found = recording.wss(min_access_percent=least) if least else summary.wss
             alike = found.alike()
             return Distribution(summary, ByRegions(alike, least, alike.percentiles(*PERCENTS)))
         if window_ns is not None:

@@ -1,0 +1,139 @@
+"""
+Long recordings, and damo's: CPU time and memory of reading them.
+
+`benchmarks/recordings.py [--rows 20000000] [--per-window 1000]` makes a recording of
+so many region rows, and a record of damo of a million regions as `json.dumps(indent=4)` writes it,
+and reads each by the command line, start of the interpreter included. A table, and JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import zlib
+from array import array
+from pathlib import Path
+
+from isotherm.model.snapshot import Columns, Cost, Snapshot
+from isotherm.model.target import Mapping, Target
+from isotherm.recording.writer import RecordingWriter
+
+BASE = 0x7F00_0000_0000
+PAGE = 4096
+T0 = 1_700_000_000_000_000_000
+WINDOW_NS = 100_000_000
+
+
+def make_recording(path: Path, rows: int, per_window: int) -> None:
+    """One process whose heap is used here and there; a twentieth changes in each window."""
+    rng = random.Random(1)
+    start, end, at = array("Q"), array("Q"), BASE
+    for _ in range(per_window):
+        start.append(at)
+        at += rng.randrange(1, 200) * PAGE
+        end.append(at)
+    target = array("I", bytes(4 * per_window))
+    unseen = array("Q", bytes(8 * per_window))
+    counts = array("I", [rng.choice((0, 0, 0, 0, 1, 5, 20)) for _ in range(per_window)])
+    ages = array("I", bytes(4 * per_window))
+    targets = (Target(0, "app", 42, at - BASE, at - BASE),)
+    maps = {0: (Mapping(BASE, at, "rw-p", "[heap]"),)}
+    with RecordingWriter(path, {"backend": "made up"}) as writer:
+        for n in range(rows // per_window):
+            for _ in range(per_window // 20):
+                changed = rng.randrange(per_window)
+                counts[changed], ages[changed] = rng.choice((0, 0, 0, 1, 5, 20)), 0
+            writer.write(
+                Snapshot(
+                    index=n,
+                    start_ns=T0 + n * WINDOW_NS,
+                    end_ns=T0 + (n + 1) * WINDOW_NS,
+                    sample_us=5_000,
+                    aggr_us=100_000,
+                    targets=targets,
+                    columns=Columns(
+                        target, start, end, array("I", counts), array("I", ages), unseen
+                    ),
+                    cost=Cost(cpu_ns=1_000, ticks=20, checks=100),
+                    mappings=None if n else maps,
+                )
+            )
+
+
+def make_record_of_damo(path: Path, windows: int = 2_500, per_window: int = 400) -> None:
+    rng = random.Random(1)
+    packer = zlib.compressobj()
+    intervals = {"sample_us": "5 ms", "aggr_us": "100 ms", "ops_update_us": "1 s"}
+    head = {"kdamond_idx": 0, "context_idx": 0, "intervals": intervals, "target_id": 0}
+    text = json.dumps([{**head, "snapshots": []}], indent=4)
+    before, after = text.split('"snapshots": []')
+    with path.open("wb") as file:
+        file.write(packer.compress(f'{before}"snapshots": [\n'.encode()))
+        for n in range(windows):
+            at, regions = BASE, []
+            for _ in range(per_window):
+                size = rng.randrange(1, 500) * PAGE
+                regions.append(
+                    {
+                        "start": f"{at:,}",
+                        "end": f"{at + size:,}",
+                        "nr_accesses": {"samples": rng.randrange(21), "percent": None},
+                        "age": {"usec": None, "aggr_intervals": f"{rng.randrange(300):,}"},
+                        "probe_hits": [],
+                        "sz_filter_passed": "0 B",
+                    }
+                )
+                at += size
+            times = {
+                "start_time": str(T0 + n * WINDOW_NS),
+                "end_time": str(T0 + (n + 1) * WINDOW_NS),
+            }
+            body = json.dumps({**times, "regions": regions, "total_bytes": "0"}, indent=4)
+            body = "\n".join(" " * 12 + line for line in body.split("\n"))
+            file.write(packer.compress(f"{',' * (n > 0)}\n{body}".encode()))
+        file.write(packer.compress(f"\n        ]{after}".encode()) + packer.flush())
+
+
+def measure(*words: str) -> dict[str, float]:
+    """Run the command; CPU seconds and peak memory in MiB of it alone."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "isotherm", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as child:
+        said = child.stderr.read() if child.stderr else b""
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(said.decode())
+    return {"cpu_s": round(used.ru_utime + used.ru_stime, 2), "mib": used.ru_maxrss >> 10}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=20_000_000)
+    parser.add_argument("--per-window", type=int, default=1_000)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        long, damo = Path(folder, "long.isotherm"), Path(folder, "damon.data")
+        make_recording(long, asked.rows, asked.per_window)
+        make_record_of_damo(damo)
+        found = {
+            f"report {view}": measure("report", str(long), view)
+            for view in ("summary", "heatmap", "wss")
+        }
+        found["import"] = measure("import", str(damo), "-o", str(Path(folder, "x.isotherm")))
+        size = long.stat().st_size
+    print(f"{asked.rows:,} region rows, {asked.per_window} a window, {size >> 20} MiB")
+    for name, figures in found.items():
+        print(f"{name:<16} {figures['cpu_s']:5.2f} s of CPU {figures['mib']:5.0f} MiB")
+    print(json.dumps({"rows": asked.rows, "per_window": asked.per_window, "bytes": size, **found}))
+
+
+if __name__ == "__main__":
+    main()

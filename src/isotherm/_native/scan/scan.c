@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scan/scan.h"
+#include <string.h>
+
+typedef unsigned __int128 u128;
+
+bool scan_offsets(const int32_t *offsets, size_t rows, size_t regions)
+{
+	if (offsets[0] < 0 || (size_t)offsets[rows] > regions)
+		return false;
+	for (size_t i = 0; i < rows; i++)
+		if (offsets[i] > offsets[i + 1])
+			return false;
+	return true;
+}
+
+static size_t first_of(const struct scan *scan, size_t row)
+{
+	return (size_t)scan->offsets[row];
+}
+
+static uint64_t most_of(const struct scan *scan, size_t row)
+{
+	uint64_t sample = scan->sample_us[row] ? scan->sample_us[row] : 1;
+	uint64_t most = scan->aggr_us[row] / sample;
+
+	return most ? most : 1;
+}
+
+/** Of most of the region nothing is known: model/snapshot.py, is_blind(). */
+static bool is_blind(uint64_t size, uint64_t unseen)
+{
+	return unseen > size - unseen || unseen > size || !size;
+}
+
+const char *scan_check(const struct scan *scan, size_t low, size_t high, uint32_t nr_targets)
+{
+	for (size_t row = low; row < high; row++)
+		for (size_t i = first_of(scan, row), from = i; i < first_of(scan, row + 1); i++) {
+			bool same = i > from && scan->target[i] == scan->target[i - 1];
+
+			if (scan->target[i] >= nr_targets || (i > from && scan->target[i] < scan->target[i - 1]))
+				return "a region is of a target that is not there";
+			if (scan->start[i] >= scan->end[i])
+				return "a region ends before it begins";
+			if (same && scan->end[i - 1] > scan->start[i])
+				return "regions overlap, or are not in the order of their addresses";
+		}
+	return NULL;
+}
+
+bool scan_check_used(const struct scan *scan, size_t low, size_t high, const uint8_t *valid, const int32_t *offsets,
+		     const uint64_t *used)
+{
+	for (size_t row = low; row < high; row++) {
+		size_t from = first_of(scan, row), count = first_of(scan, row + 1) - from;
+
+		if (valid && !(valid[row / 8] >> row % 8 & 1))
+			continue;
+		if ((size_t)(offsets[row + 1] - offsets[row]) != count)
+			return false;
+		for (size_t i = 0; i < count; i++)
+			if (used[(size_t)offsets[row] + i] > scan->end[from + i] - scan->start[from + i])
+				return false;
+	}
+	return true;
+}
+
+bool scan_used(const struct scan *scan, size_t low, size_t high, double least_percent, bool shares, uint64_t *used,
+	       uint64_t *unseen)
+{
+	for (size_t row = low; row < high; row++) {
+		uint64_t most = most_of(scan, row), bytes = 0, blind = 0;
+		double share = (double)most * least_percent / 100;
+		uint64_t least = share > UINT32_MAX ? UINT64_MAX : share > 1 ? (uint64_t)share : 1;
+
+		least += least < UINT64_MAX && share > (double)least;	// rounded up
+		for (size_t i = first_of(scan, row); i < first_of(scan, row + 1); i++) {
+			uint64_t size = scan->end[i] - scan->start[i], hidden = scan->unobservable[i], part;
+
+			if (__builtin_add_overflow(blind, hidden, &blind))
+				return false;
+			if (scan->nr_accesses[i] < least || is_blind(size, hidden))
+				continue;
+			part = size - hidden;
+			if (shares) {
+				u128 bytes_of = (u128)part * scan->nr_accesses[i] / most;
+
+				if (bytes_of > UINT64_MAX)
+					return false;
+				part = (uint64_t)bytes_of;
+			}
+			if (__builtin_add_overflow(bytes, part, &bytes))
+				return false;
+		}
+		used[row - low] = bytes;
+		unseen[row - low] = blind;
+	}
+	return true;
+}
+
+size_t scan_runs(const struct scan *scan, size_t row, struct scan_run *runs, double *heat)
+{
+	size_t count = 0, end = first_of(scan, row + 1);
+	u128 accessed = 0;
+
+	for (size_t i = first_of(scan, row); i < end; i++) {
+		uint64_t size = scan->end[i] - scan->start[i];
+		uint32_t target = scan->target[i];
+
+		if (count && runs[count - 1].target == target && runs[count - 1].end == scan->start[i]) {
+			runs[count - 1].end = scan->end[i];
+		} else {
+			runs[count++] = (struct scan_run){target, scan->start[i], scan->end[i]};
+		}
+		accessed += (u128)size * scan->nr_accesses[i];
+		if (i + 1 == end || scan->target[i + 1] != target) {
+			heat[target] += (double)accessed;
+			accessed = 0;
+		}
+	}
+	return count;
+}
+
+/** The row of the grid that @address is in, or the one before it; 0 before all. */
+static size_t row_at(const struct scan_grid *grid, uint64_t address)
+{
+	size_t low = 0, high = grid->rows;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (grid->starts[middle] <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low ? low - 1 : 0;
+}
+
+/** @first: the row that @start is in. */
+static void spread(struct scan_grid *grid, size_t first, uint64_t start, uint64_t end, double rate, double blind)
+{
+	double *hot = grid->sums, *seen = hot + grid->rows, *unseen = seen + grid->rows;
+
+	for (size_t row = first; row < grid->rows && grid->starts[row] < end; row++) {
+		uint64_t from = start > grid->starts[row] ? start : grid->starts[row];
+		uint64_t to = end < grid->ends[row] ? end : grid->ends[row];
+
+		if (from < to) {
+			double bytes = (double)(to - from);
+
+			seen[row] += bytes * (1 - blind);
+			unseen[row] += bytes * blind;
+			hot[row] += bytes * (1 - blind) * rate;
+		}
+	}
+}
+
+/** Add what was summed up of a window to the columns of time that it touches. */
+static void add_window(struct scan_grid *grid, int64_t start_ns, int64_t end_ns)
+{
+	double *into[] = {grid->hot, grid->seen, grid->unseen};
+	double width = ((double)grid->end_ns - (double)grid->start_ns) / (double)grid->columns;
+	double begin = (double)((__int128)start_ns - grid->start_ns);
+	double finish = (double)((__int128)end_ns - grid->start_ns);
+	double first = begin / width;
+
+	if (finish < begin + 1)
+		finish = begin + 1;
+	if (!(first < (double)grid->columns))
+		return;
+	for (size_t column = first > 0 ? (size_t)first : 0; column < grid->columns; column++) {
+		double low = (double)column * width, high = (double)(column + 1) * width;
+		double from = begin > low ? begin : low, to = finish < high ? finish : high;
+
+		if (to > from)
+			for (size_t k = 0; k < 3; k++)
+				for (size_t row = 0; row < grid->rows; row++)
+					into[k][row * grid->columns + column] += grid->sums[k * grid->rows + row] * (to - from);
+		if (high >= finish)
+			return;
+	}
+}
+
+void scan_heat(const struct scan *scan, size_t low, size_t high, uint32_t target, const uint64_t *gap_starts,
+	       const uint64_t *gap_ends, size_t nr_gaps, struct scan_grid *grid)
+{
+	for (size_t row = low; row < high; row++) {
+		uint64_t most = most_of(scan, row);
+		size_t at = 0;	// regions of a target ascend, and so do the rows that they are in
+
+		memset(grid->sums, 0, 3 * grid->rows * sizeof(*grid->sums));
+		for (size_t i = first_of(scan, row); i < first_of(scan, row + 1); i++) {
+			uint64_t size = scan->end[i] - scan->start[i], hidden = scan->unobservable[i];
+			uint32_t count = scan->nr_accesses[i];
+			double blind = 0, rate = 0;
+
+			if (scan->target[i] != target)
+				continue;
+			if (hidden)
+				blind = hidden >= size ? 1 : (double)hidden / (double)size;
+			if (count)
+				rate = count < most ? (double)count / (double)most : 1;
+			while (at + 1 < grid->rows && grid->starts[at + 1] <= scan->start[i])
+				at++;
+			spread(grid, at, scan->start[i], scan->end[i], rate, blind);
+		}
+		for (size_t i = 0; i < nr_gaps; i++)
+			spread(grid, row_at(grid, gap_starts[i]), gap_starts[i], gap_ends[i], 0, 1);
+		add_window(grid, scan->start_ns[row], scan->end_ns[row]);
+	}
+}
