@@ -449,6 +449,126 @@ class SimWorld:
 
     def stats(self) -> SimStats: ...
 
+class SentinelStats(TypedDict):
+    sentinels: int
+    armed: int
+    blind: int
+    segments: int
+    rounds: int
+    wakes: int
+    reads: int
+    clears: int
+    arms: int
+    learned: int
+    explored: int
+    dropped: int
+    cpu_ns: int
+    read_ns: float
+    clear_ns: float
+    wake_ns: float
+    learn_ns: float
+
+class Sentinels:
+    """
+    A panel of sentinels, struct panel: over an access check, a simulated world, or an object with
+    `read` and `clear` (see `core.look.Bulk`) and `now_ns`, whose costs are counted.
+
+    share_ns: CPU time per second, with all that the thread does; clump: pages of a sentinel, a
+    power of two up to 16; clock: the time that `run` sleeps in, None is the machine's; beside: a
+    map that is told of what is cleared, and tells.
+    """
+
+    def __new__(
+        cls,
+        source: object,
+        *,
+        now_ns: int,
+        share_ns: int = 3_000_000,
+        seed: int = 0,
+        clump: int = 16,
+        clock: Clock | None = None,
+        beside: PageMap | None = None,
+    ) -> Self: ...
+    def set_space(self, ids: Buffer, words: Buffer, /) -> None:
+        """Replace targets, u32 ids, and their areas in order: u64 target, start, end."""
+
+    def run(self, until_ns: int, /) -> tuple[bool, int]:
+        """
+        Step and sleep until a time; return whether that was reached, and by how much it was late.
+
+        Raises `TargetGoneError` when every target is gone.
+        """
+
+    def step(self, now_ns: int, /) -> int:
+        """Do what is due; return when to come again."""
+
+    def stop(self) -> None:
+        """Have `run` return early: the running one, or the next. From any thread."""
+
+    def cut(
+        self, sample_us: int, samples: int, used_us: int, least: int, most: int, /
+    ) -> tuple[
+        array[int],
+        array[int],
+        array[int],
+        array[int],
+        array[int],
+        array[int],
+        array[int],
+        array[float],
+        array[float],
+        array[float],
+        array[float],
+    ]:
+        """
+        Conclude from a window of so many samples, and return at least and at most so many regions.
+
+        As columns: target u32, start and end u64, nr_accesses and age u32, unobservable bytes and
+        those used within used_us u64; accesses of a page a second, its credible interval's ends,
+        and accesses of a window before what is less than one was carried over, float.
+        """
+
+    def renew(self, target: int, start: int, end: int, /) -> None:
+        """Set the age of regions to 0: something was done to them."""
+
+    def rescale(self, old_us: int, new_us: int, /) -> None:
+        """Count ages in windows of another length."""
+
+    def before_clear(self, target: int, runs: Buffer, /) -> None:
+        """Take note of accesses in runs, u64 start and size each: they will be cleared."""
+
+    def set_stopped(self, still: Buffer, /) -> None:
+        """Tell of each target, a byte, whether it stands still."""
+
+    def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None:
+        """Note that somebody found pages of [start, end) young, and clears them."""
+
+    def stats(self) -> SentinelStats: ...
+    def close(self) -> None: ...
+
+class Learner:
+    """
+    The learn pass alone, see `core.reference.sentinels.Learner`.
+
+    A sentinel is 18 numbers: place, pages, flags, pool, touched, waited_s, and what is known and
+    what is fresh of it, each three hits and three risks.
+    """
+
+    def learn(self, rows: Buffer, weight: float, memory: float, /) -> array[float]:
+        """Learn from sentinels in order, and return them as they are then."""
+
+    def found(
+        self,
+    ) -> tuple[
+        list[tuple[int, int, float, float, float]],
+        list[tuple[int, int]],
+        tuple[float, float, float, float],
+    ]:
+        """Return segments (first, end, rate, low, high), changes since last asked, surprises."""
+
+    def share(self, segment: int, window_s: float, /) -> float:
+        """Return the share of a segment's pages that are accessed within a time."""
+
 class AccessBpf:
     """
     The access check of the backend bpf: struct access_bpf.

@@ -22,7 +22,7 @@ def columns(rows: Iterable[tuple[int, int, int, int, int, int]]) -> Columns:
     """Columns of (target, start, end, nr_accesses, age, unobservable)."""
     made = Columns()
     for row in rows:
-        for name, value in zip(Columns.__slots__[:-1], row, strict=True):
+        for name, value in zip(Columns.__slots__[:6], row, strict=True):
             getattr(made, name).append(value)
     return made
 

@@ -447,3 +447,30 @@ def test_what_was_used_of_regions_is_kept(tmp_path):
     wrong = replace(plain[0], columns=replace(plain[0].columns, used=array("Q", [1])))
     with pytest.raises(ValueError, match="column used"):
         write(tmp_path / "y.isotherm", [wrong])
+
+
+def rated(one, *, rate=2.5, low=1.0, high=4.0):
+    """The snapshot with rates of its regions."""
+    nr = len(one.columns)
+    columns = {"rate": rate, "low": low, "high": high}
+    told = {name: array("d", [value] * nr) for name, value in columns.items()}
+    return replace(one, columns=replace(one.columns, **told))
+
+
+def test_rates_of_regions_are_kept(tmp_path):
+    made = [rated(one) if one.index % 2 else one for one in phases(6)]
+    path = write(tmp_path / "x.isotherm", made)
+    assert [one.columns for one in open_recording(path)] == [one.columns for one in made]
+    assert made[1].regions[0][-3:] == (2.5, 1.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"rate": array("d", [1.0])}, {"rate": None, "low": array("d", [1.0] * 9)}],
+    ids=["too few", "alone"],
+)
+def test_rates_are_told_of_all_regions_or_none(tmp_path, told):
+    one = rated(phases(1)[0])
+    wrong = replace(one, columns=replace(one.columns, **told))
+    with pytest.raises(ValueError, match="rates of regions"):
+        write(tmp_path / "x.isotherm", [wrong])

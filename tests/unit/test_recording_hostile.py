@@ -302,10 +302,12 @@ def test_use_that_makes_no_sense_is_neither_written_nor_read(tmp_path, monkeypat
 
 def test_a_member_that_is_missing_in_nested_columns_is_damage(tmp_path):
     """A struct that is there has all of its members; only whole columns come later."""
-    *others, use = layout.COLUMNS
-    short = replace(use, children=use.children[:-1])
+    columns = [
+        replace(column, children=column.children[:-1]) if column.name == "page_use" else column
+        for column in layout.COLUMNS
+    ]
     with pytest.raises(DamagedRecordingError, match="columns"):
-        open_recording(recording(tmp_path / "x.isotherm", begin=schema(columns=(*others, short))))
+        open_recording(recording(tmp_path / "x.isotherm", begin=schema(columns=tuple(columns))))
 
 
 @pytest.mark.parametrize("made", NONSENSE.values(), ids=NONSENSE.keys())
@@ -359,7 +361,7 @@ def test_text_that_is_no_utf8(tmp_path):
 
 @pytest.mark.parametrize("escape", [b"\0", b"\0dcf", b"\0zzzz", b"\0 fff", b"\0+123", b"\0abcd"])
 def test_escapes_that_nobody_writes(tmp_path, escape):
-    name = "n" * len(escape)
+    name = "~" * len(escape)
     message = patched(block(plain(targets=(Target(7, name),), rows=())), name.encode(), escape)
     opened = open_recording(recording(tmp_path / "x.isotherm", message))
     assert list(opened.readable()) == []
@@ -469,7 +471,7 @@ def with_columns(message, rows, nodes, buffers):
 def test_columns_that_may_be_null_may_be_missing(tmp_path):
     """As in a recording from before they were thought of."""
     one = plain(index=0, monotonic_ns=7, page_use=USE)
-    known, later = layout.COLUMNS[:-4], Layout(layout.COLUMNS[-4:], ())
+    known, later = layout.COLUMNS[:-7], Layout(layout.COLUMNS[-7:], ())
     message = without_columns(block(one), later.nodes, later.buffers)
     older = schema(columns=known)
     path = recording(tmp_path / "x.isotherm", message, begin=older, rest=ending(1, 3))
@@ -571,6 +573,29 @@ def test_any_bit_of_a_schema_may_be_wrong(tmp_path):
 def test_what_was_used_of_regions_makes_sense(tmp_path, monkeypatch, used, phrase):
     one = snapshot(0, [(0, HEAP, HEAP + MIB, 1, 1, 0)])
     monkeypatch.setattr(encode, "_region_used", lambda _: array("Q", used))
+    path = tmp_path / "x.isotherm"
+    with RecordingWriter(path, {}) as writer:
+        writer.write(one)
+    opened = open_recording(path)
+    assert list(opened.readable()) == []
+    assert phrase in str(opened.damage)
+
+
+@pytest.mark.parametrize(
+    ("rates", "phrase"),
+    [
+        ([[1.0], [], [2.0]], "not told of each"),
+        ([[1.0], [1.0], None], "not told of each"),
+        ([[1.0], [2.0], [3.0]], "not within their bounds"),
+        ([[1.0], [-1.0], [3.0]], "not within their bounds"),
+        ([[1.0], [0.0], [float("inf")]], "not within their bounds"),
+        ([[float("nan")], [0.0], [3.0]], "not within their bounds"),
+    ],
+)
+def test_rates_of_regions_make_sense(tmp_path, monkeypatch, rates, phrase):
+    one = snapshot(0, [(0, HEAP, HEAP + MIB, 1, 1, 0)])
+    told = [None if values is None else array("d", values) for values in rates]
+    monkeypatch.setattr(encode, "_region_rates", lambda _: told)
     path = tmp_path / "x.isotherm"
     with RecordingWriter(path, {}) as writer:
         writer.write(one)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from isotherm._core import RUN_BYTES, PageMap, Survey, Walker, advise
@@ -97,7 +97,8 @@ class Actor:
     walker: reads accessed bits, None where that is not possible; page_map: the map of the same
     targets, which alone clears bits then and is asked what was used; look_again: leave out what
     turns out to be in use (pageout, migrate_cold) or not (collapse, hugepage, migrate_hot) by a
-    look just before; force_guests: act even on processes that run a virtual machine.
+    look just before; force_guests: act even on processes that run a virtual machine; told: is told
+    of the index of a target and of runs of its memory before their accessed bits are cleared.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class Actor:
         *,
         look_again: bool = True,
         force_guests: bool = False,
+        told: Callable[[int, bytes], None] | None = None,
     ) -> None:
         self._survey = Survey(walker, page_map)
+        self._told = told
         self._mapped = page_map is not None
         self._sources = self._survey.sources()
         self._look_again = look_again
@@ -202,7 +205,7 @@ class Actor:
         with pagemap.opened(process.pid) as descriptor:
             if not is_held(process):
                 return
-            place = Place(self._survey, descriptor, target, process)
+            place = Place(self._survey, descriptor, target, process, told=self._told)
             pieces = self._maps.pieces(process, *_around(*region), avoid, files=job.takes_files)
             steps = _steps(pieces, descriptor)
             for piece in self._idle(job, place, steps, total) if job.idle_ns else steps:

@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from isotherm._core import SURVEY_ENTRIES, SURVEY_FOLIOS, Survey, advise, fault_in
@@ -37,6 +38,7 @@ class Place:
     process: Process
     start: int = 0
     end: int = 0
+    told: Callable[[int, bytes], None] | None = None
 
     def read(self, start: int, end: int, detail: int) -> None:
         """Survey [start, end); `ProcessLookupError` if the memory is gone."""
@@ -44,8 +46,10 @@ class Place:
         self.survey.read(self.pagemap_fd, self.target, start, end, detail)
 
     def tell(self, runs: bytes) -> None:
-        """Tell the map of pages that the accessed bits of `runs` are about to be cleared."""
+        """Tell who watches that the accessed bits of `runs` are about to be cleared."""
         self.survey.tell(self.target, runs)
+        if self.told is not None:
+            self.told(self.target, runs)
 
     def recount(
         self, runs: bytes, need: Fact, avoid: Fact, *, detail: int = SURVEY_ENTRIES

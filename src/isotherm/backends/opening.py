@@ -14,7 +14,8 @@ from isotherm.core.look import Look
 from isotherm.core.monitor import Monitor
 from isotherm.core.overhead import Governor
 from isotherm.core.page_map import PageMap
-from isotherm.core.policies import MAP
+from isotherm.core.policies import MAP, SENTINELS
+from isotherm.core.sentinels import policy as sentinel_policy
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.page_use import CLEAR_REFS, DAMON, Shared
@@ -169,6 +170,7 @@ def open_monitor(
     seed: int | None = None,
     clock: Clock | None = None,
     overhead: float | None = None,
+    share: float = 0.01,
     schemes: tuple[Scheme, ...] = (),
     dry_run: bool = False,
     observe: Observer | None = None,
@@ -181,11 +183,12 @@ def open_monitor(
 
     Attributes that nothing was asked for are those that the look recommends. act: does what the
     schemes want; page_map: follows all pages beside the regions; overhead: share of one CPU to
-    stretch intervals for that were not asked for, None leaves them alone; everything else is as
-    in `Opening`. Raises `NotSupportedError` for a scheme that cannot be done here.
+    stretch intervals for that were not asked for, None leaves them alone; share: the one that a
+    policy keeps to by itself; everything else is as in `Opening`. Raises `NotSupportedError` for a
+    scheme that cannot be done here.
     """
     try:
-        attrs = wish.over(_defaults(look, wish))
+        attrs = wish.over(_defaults(look, wish, share))
         engine = None
         if schemes:
             engine = Engine(
@@ -198,8 +201,9 @@ def open_monitor(
                 profile=wish.rules,
             )
             engine.check(act, schemes)
-        # A map alone costs the same whatever the intervals: it keeps to its share by itself.
-        stretch = overhead is not None and not wish.fixes_intervals and wish.policy != MAP
+        # These cost the same whatever the intervals: they keep to their share by themselves.
+        alone = wish.policy in (MAP, SENTINELS)
+        stretch = overhead is not None and not wish.fixes_intervals and not alone
         return Monitor(
             look,
             attrs,
@@ -211,6 +215,7 @@ def open_monitor(
             schemes=engine,
             governor=Governor(overhead, attrs) if stretch and overhead is not None else None,
             page_map=page_map,
+            overhead=share,
         )
     except BaseException:
         act.close()
@@ -220,8 +225,10 @@ def open_monitor(
         raise
 
 
-def _defaults(look: Look, wish: Wish) -> Attrs:
+def _defaults(look: Look, wish: Wish, share: float) -> Attrs:
     attrs = look.recommended_attrs
+    if wish.policy == SENTINELS:
+        return sentinel_policy.recommended(attrs, share)
     return map_policy.recommended(attrs) if wish.policy == MAP else attrs
 
 
@@ -236,6 +243,7 @@ def open_look(
         metrics=opening.metrics,
         seed=opening.seed,
         overhead=opening.overhead,
+        share=opening.overhead,
         schemes=opening.schemes,
         dry_run=opening.dry_run,
         observe=opening.observe,

@@ -18,10 +18,14 @@ typedef __INT32_TYPE__ s32w;
 #define WALK_BASE_TARGETS 32
 #define WALK_BASE_PAGES 32
 #define WALK_BASE_TABLES 64
+#define WALK_BASE_CLUMPS 64
 #define WALK_FAST_SLOTS 4096
 #define WALK_FAST_TARGETS 4096
 #define WALK_FAST_PAGES 1024
 #define WALK_FAST_TABLES 2048
+#define WALK_FAST_CLUMPS WALK_FAST_SLOTS
+/* Entries that are copied around one address: two lines of a cache. */
+#define WALK_CLUMP 16
 /* Words of mm_cpumask() that are looked at: 1024 CPUs. */
 #define WALK_CPU_WORDS 16
 

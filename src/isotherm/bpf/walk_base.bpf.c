@@ -30,6 +30,7 @@ static inline __attribute__((always_inline)) w64 probe_word(w64 address)
 #define MAX_TARGETS WALK_BASE_TARGETS
 #define MAX_PAGES WALK_BASE_PAGES
 #define MAX_TABLES WALK_BASE_TABLES
+#define MAX_CLUMPS WALK_BASE_CLUMPS
 #define CPU_WORDS 1
 #define PROGRAM_TYPE "raw_tp"
 #include "walk_programs.h"

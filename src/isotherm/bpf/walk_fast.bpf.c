@@ -43,6 +43,7 @@ static long (*bpf_probe_read_kernel)(void *to, w32 size, const void *from) = (vo
 #define MAX_TARGETS WALK_FAST_TARGETS
 #define MAX_PAGES WALK_FAST_PAGES
 #define MAX_TABLES WALK_FAST_TABLES
+#define MAX_CLUMPS WALK_FAST_CLUMPS
 #define CPU_WORDS WALK_CPU_WORDS
 #define PROGRAM_TYPE "syscall"
 #include "walk_programs.h"

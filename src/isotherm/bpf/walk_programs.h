@@ -4,7 +4,7 @@
  *   WALK_READ(address)          8 bytes of kernel memory, 0 if unreadable
  *   FOR_EACH(i, nr, max) {...}  a loop the verifier accepts, ended by END_EACH
  *   RCU_LOCK(), RCU_UNLOCK()
- *   MAX_SLOTS, MAX_TARGETS, MAX_PAGES, MAX_TABLES, CPU_WORDS
+ *   MAX_SLOTS, MAX_TARGETS, MAX_PAGES, MAX_TABLES, MAX_CLUMPS, CPU_WORDS
  *   PROGRAM_TYPE                section prefix, which the loader knows
  *
  * A target's task is kept as a plain address and may be stale. It is believed only if the task there
@@ -145,6 +145,42 @@ SEC(PROGRAM_TYPE "/tables") int copy_tables(void *ctx)
 		}
 		out->pmd[i] = pmd | leaf;
 		out->level[i] = 1 + (walk_nonzero_mask(leaf) & 1);
+	END_EACH
+	recheck_target(&a->config, &a->targets[0]);
+	RCU_UNLOCK();
+	return 0;
+}
+
+/* Copy the entries around each slots[].addr of targets[0], side by side from the first table on. */
+SEC(PROGRAM_TYPE "/clumps") int copy_clumps(void *ctx)
+{
+	struct walk_area *a = the_area();
+	w32 zero = 0;
+	struct walk_tables *out = bpf_map_lookup_elem(&tables, &zero);
+
+	if (!a || !out)
+		return 1;
+	RCU_LOCK();
+	load_target(&a->config, &a->targets[0]);
+	FOR_EACH(i, a->config.nr_slots, MAX_CLUMPS)
+		const struct walk_format *f = &a->config.format;
+		struct walk_slot *s = &a->slots[i];
+		w64 leaf, at, pmd, go, again, first;
+
+		at = walk_pmd_address(f, a->targets[0].root, s->addr, &leaf);
+		pmd = WALK_READ(at) & walk_nonzero_mask(at);
+		go = walk_points_mask(f, pmd);
+		pmd &= ~go | walk_inside_mask(f, pmd);
+		go = walk_points_mask(f, pmd);
+		if (go) {
+			first = s->addr & ~((w64)WALK_CLUMP * 4096 - 1);
+			probe_read_kernel((w64 *)out->entry + i * WALK_CLUMP, WALK_CLUMP * sizeof(w64),
+					  (void *)walk_slot_address(walk_down(f, 0, pmd, go), first, 12, 511));
+			again = WALK_READ(at);
+			pmd &= ~walk_nonzero_mask((pmd ^ again) & (f->pfn_mask | 1));
+		}
+		s->entry = pmd | leaf;
+		s->meta = 1 + (walk_nonzero_mask(leaf) & 1);
 	END_EACH
 	recheck_target(&a->config, &a->targets[0]);
 	RCU_UNLOCK();

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Protocol
@@ -140,6 +140,9 @@ class Look(ABC):
     name: ClassVar[str] = "custom"
     #: Regions are multiples of this many bytes.
     min_region_bytes: ClassVar[int] = PAGE
+    #: Is told of a target, and of runs of its memory (u64 start and size each), before they are
+    #: cleared by who does not look: an action.
+    before_clear: Callable[[int, bytes], None] | None = None
     #: No pages are seen, only which share of a mapping was used (`Snapshot.shares`).
     whole_mappings: ClassVar[bool] = False
 
@@ -203,6 +206,20 @@ class Look(ABC):
     def bulk(self) -> Bulk | None:
         """Return the face that reads and clears whole stretches; None if it has none."""
         return None
+
+    def tell_clear(self, target: int, runs: bytes) -> None:
+        """Tell who watches that runs of a target's memory are about to be cleared."""
+        if self.before_clear is not None:
+            self.before_clear(target, runs)
+
+    def bulk_source(self) -> object | None:
+        """Return what the C core reads and clears stretches with: `bulk()`, or what it knows."""
+        return self.bulk()
+
+    @property
+    def clears_one_by_one(self) -> bool:
+        """Tell whether a clear costs by the page, and not by the range."""
+        return False
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Give back what is held; called once, whatever happened before."""

@@ -46,7 +46,8 @@ class Monitor:
     hold, a key of `core.damon.profile.PROFILES`. native, prng: see `core.policy.Setting`.
     schemes: what is done to the regions found, by an engine of the same profile; act: does it to
     memory, by default the look itself if it can. governor: keeps the cost that `charge` is told.
-    page_map: follows all pages between the samples, and is closed with the monitor.
+    page_map: follows all pages between the samples, and is closed with the monitor. overhead: the
+    share of one CPU for a policy that keeps to it by itself.
 
     Iterate `snapshots()` in one thread. `commit`, `throttle` and `stop` may be called from
     anywhere, signal handlers included. Use as a context manager, or `close` it.
@@ -67,6 +68,7 @@ class Monitor:
         act: Act | None = None,
         governor: Governor | None = None,
         page_map: PageMap | None = None,
+        overhead: float = 0.01,
     ) -> None:
         self._profile = profile_of(profile)
         self.look = look
@@ -84,6 +86,7 @@ class Monitor:
                 native=native is None or native,
                 profile=self._profile,
                 page_map=page_map,
+                overhead=overhead,
             )
         )
         self._schedule = Schedule(self._attrs)

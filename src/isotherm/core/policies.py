@@ -5,11 +5,14 @@ from __future__ import annotations
 from isotherm.core import map_policy
 from isotherm.core.damon.policy import DamonPolicy
 from isotherm.core.policy import PolicyFactory
+from isotherm.core.sentinels import policy as sentinel_policy
 from isotherm.errors import BadValueError
 
 DEFAULT = "damon"
 #: The policy that draws no samples.
 MAP = map_policy.NAME
+#: The one that watches armed clumps of pages.
+SENTINELS = sentinel_policy.NAME
 _factories: dict[str, PolicyFactory] = {}
 
 
@@ -37,3 +40,4 @@ def policy_named(name: str) -> PolicyFactory:
 
 register(DEFAULT, DamonPolicy)
 register(MAP, map_policy.MapPolicy)
+register(SENTINELS, sentinel_policy.SentinelPolicy)

@@ -33,7 +33,8 @@ class Setting:
     of the random numbers, the same seed gives the same regions. prng: their kind (see
     `core.reference.rng.Rng`); native: run on the C core, if the policy has one; profile: the rules
     of which Linux release hold, if it follows any; page_map: a map of all pages, where there is
-    one, which the monitor steps and closes.
+    one, which the monitor steps and closes; overhead: share of one CPU, for policies that keep to
+    it by themselves.
     """
 
     look: Look
@@ -44,6 +45,7 @@ class Setting:
     native: bool
     profile: Profile
     page_map: PageMap | None = None
+    overhead: float = 0.01
 
 
 class Policy(Protocol):

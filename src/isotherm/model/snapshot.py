@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import repeat
 from typing import NamedTuple
 
 from isotherm.model.page_use import PageUse
@@ -34,7 +33,9 @@ class Region(NamedTuple):
     nr_accesses: samples of the window that found an access, 0..`Snapshot.max_nr_accesses`, or
     None where most of the region could not be observed; age: windows since its rate last changed;
     unobservable: estimated bytes of it that could not be observed; used: bytes of its pages that
-    were used within the last window, or second if that is longer; None where nobody knows.
+    were used within the last window, or second if that is longer; None where nobody knows. rate,
+    low, high: accesses of one of its pages per second, and the ends of the 95 % credible interval
+    of that; None where nobody tells.
     """
 
     target: int
@@ -44,6 +45,9 @@ class Region(NamedTuple):
     age: int
     unobservable: int = 0
     used: int | None = None
+    rate: float | None = None
+    low: float | None = None
+    high: float | None = None
 
     @property
     def size(self) -> int:
@@ -56,7 +60,8 @@ class Columns:
     Regions as columns of equal length, in target and address order.
 
     target u32, start u64, end u64, nr_accesses u32, age u32, unobservable u64 (bytes); used u64
-    (bytes), None where no map of pages was asked. Readers must not change them.
+    (bytes), None where no map of pages was asked; rate, low, high float64 (per second), all or
+    none of them None. Readers must not change them.
     """
 
     target: array[int] = field(default_factory=lambda: array("I"))
@@ -66,23 +71,30 @@ class Columns:
     age: array[int] = field(default_factory=lambda: array("I"))
     unobservable: array[int] = field(default_factory=lambda: array("Q"))
     used: array[int] | None = None
+    rate: array[float] | None = None
+    low: array[float] | None = None
+    high: array[float] | None = None
 
     def __len__(self) -> int:
         return len(self.start)
 
     def __iter__(self) -> Iterator[Region]:
-        for target, start, end, count, age, unseen, used in zip(
+        nobody = [None] * len(self)
+        for target, start, end, count, age, unseen, *known in zip(
             self.target,
             self.start,
             self.end,
             self.nr_accesses,
             self.age,
             self.unobservable,
-            repeat(None, len(self)) if self.used is None else self.used,
+            *(
+                nobody if told is None else told
+                for told in (self.used, self.rate, self.low, self.high)
+            ),
             strict=True,
         ):
             blind = is_blind(end - start, unseen)
-            yield Region(target, start, end, None if blind else count, age, unseen, used)
+            yield Region(target, start, end, None if blind else count, age, unseen, *known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,13 @@ def rows(batch: Batch, context: Context) -> Iterator[Snapshot]:
             end_ns=end,
             sample_us=sample,
             aggr_us=aggr,
-            columns=_with_used(
-                _regions(members, low, high, len(nested["targets"])),
-                columns.get("region_used"),
+            columns=_with_rates(
+                _with_used(
+                    _regions(members, low, high, len(nested["targets"])),
+                    columns.get("region_used"),
+                    i,
+                ),
+                [columns.get(name) for name in layout.RATES],
                 i,
             ),
             cost=Cost(*cost),
@@ -114,7 +118,8 @@ def _regions(
         items = array(code)
         items.frombytes(values[low:high].tobytes())
         made.append(items)
-    columns = Columns(*made)
+    target, start, end, count, age, unseen = made
+    columns = Columns(target, start, end, count, age, unseen)
     check_regions(columns, nr_targets)
     return columns
 
@@ -131,6 +136,28 @@ def _with_used(columns: Columns, used: Vector | None, i: int) -> Columns:
     if not all(map(le, items, map(sub, columns.end, columns.start))):
         raise BadMessageError("more was used of a region than there is")
     return replace(columns, used=items)
+
+
+def _with_rates(columns: Columns, told: list[Vector | None], i: int) -> Columns:
+    """Add the rates of the regions and their bounds, where they are told."""
+    found = []
+    for vector in told:
+        if vector is None or not vector.has(i):
+            continue
+        low, high = vector.offsets[i : i + 2]
+        items = array("d")
+        items.frombytes(vector.values[low:high].tobytes())
+        found.append(items)
+    if not found:
+        return columns
+    if len(found) != len(told) or any(len(items) != len(columns) for items in found):
+        raise BadMessageError("rates of regions are not told of each of them")
+    if not all(
+        0 <= low <= rate <= high < math.inf for rate, low, high in zip(*found, strict=True)
+    ):
+        raise BadMessageError("rates of regions are not within their bounds")
+    rate, lowest, highest = found
+    return replace(columns, rate=rate, low=lowest, high=highest)
 
 
 def check_regions(columns: Columns, nr_targets: int) -> None:

@@ -298,6 +298,16 @@ def _region_used(columns: Columns) -> array[int] | None:
     return used
 
 
+def _region_rates(columns: Columns) -> list[array[float] | None]:
+    rates = [columns.rate, columns.low, columns.high]
+    for told in rates:
+        if (told is None) != (columns.rate is None):
+            raise ValueError("rates of regions are told without their bounds, or the other way")
+        if told is not None and (told.typecode != "d" or len(told) != len(columns)):
+            raise ValueError(f"rates of regions are not {len(columns)} items of type d")
+    return rates
+
+
 _COST = tuple(Cost.__slots__)
 
 
@@ -353,6 +363,7 @@ class Block:
             snapshot.running_ns,
             _region_used(snapshot.columns),
             None if use is None else use_values(use, len(snapshot.targets)),
+            *_region_rates(snapshot.columns),
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)

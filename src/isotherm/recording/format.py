@@ -68,6 +68,8 @@ REGION_CODES: Final = {
     "age": "I",
     "unobservable": "Q",
 }
+#: Columns of what is told of the rates of regions, in the order of `model.snapshot.Columns`.
+RATES: Final = ("region_rate", "region_low", "region_high")
 #: Columns of numbers of a snapshot itself, and their struct format.
 SCALAR_CODES: Final = {
     "index": "Q",
@@ -186,6 +188,7 @@ COLUMNS: Final = (
     *_u64("monotonic_ns", "running_ns", nullable=True),
     numbers("region_used", "uint64", nullable=True),
     _PAGE_USE,
+    *[numbers(name, "float64", nullable=True) for name in RATES],
 )
 
 

@@ -64,8 +64,8 @@ class MonitorKeywords(TypedDict, total=False):
     goal: tune the intervals to this share of observed accesses.
     profile: the Linux release whose rules are followed, one of `core.damon.profile.PROFILES` and
     by default the newest; not for the kernel's own DAMON.
-    policy: what decides where to look next, a registered name: "damon", or "map", which draws no
-    samples and has the map of pages alone.
+    policy: what decides where to look next, a registered name: "damon", "sentinels", which watches
+    armed clumps of pages, or "map", which draws no samples and has the map of pages alone.
     shared: how memory that others map too may be seen: "auto", by holding the address map of a
     process if that is short, else by the kernel's DAMON; "off"; "clear-refs", by holding it for as
     long as it takes; "damon", never by holding it.

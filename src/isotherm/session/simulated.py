@@ -9,7 +9,7 @@ from isotherm.backends.sim.charged import ChargedLook
 from isotherm.backends.sim.costs import PROFILES, Costs
 from isotherm.backends.sim.workload import Workload
 from isotherm.core.act import CountOnly
-from isotherm.core.policies import MAP, policy_named
+from isotherm.core.policies import MAP, SENTINELS, policy_named
 from isotherm.session.metrics import SystemMetrics
 from isotherm.session.session import MonitorSession
 
@@ -40,6 +40,7 @@ class Simulation:
         policy_named(self.wish.policy)
         look = ChargedLook(self.workload, self.costs, seed=self.seed, overhead=self.overhead)
         alone = self.wish.policy == MAP
+        beside = self.beside and self.wish.policy != SENTINELS
         monitor = open_monitor(
             look,
             CountOnly(look.name),
@@ -48,7 +49,8 @@ class Simulation:
             seed=self.seed,
             clock=look.clock,
             overhead=self.overhead or None,
-            page_map=look.page_map(self.overhead, alone=alone) if alone or self.beside else None,
+            share=self.overhead or 1.0,
+            page_map=look.page_map(self.overhead, alone=alone) if alone or beside else None,
         )
         targets = [found.target for found in look.targets()]
         return (

@@ -82,6 +82,7 @@ def _start_own(options: Options) -> MonitorSession:
         metrics=SystemMetrics(),
         seed=options.seed,
         clock=options.clock,
+        share=options.overhead,
         schemes=options.schemes,
         dry_run=options.dry_run,
         observe=options.observe,

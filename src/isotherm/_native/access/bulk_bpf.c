@@ -17,12 +17,26 @@
 #include "walker/page_table.h"
 
 #define MAX_PIECES 1024
+#define MOST_CLUMPS 256
 #define FRAME_GAP 32	// frames apart that are still read at once
 
 static uint64_t now_ns(void *ctx)
 {
 	(void)ctx;
 	return monotonic_ns();
+}
+
+static int64_t ran_ns(void *ctx, size_t target)
+{
+	const struct access_bpf *access = ctx;
+	struct timespec t;
+
+	if (target >= access->nr_memories)
+		return -1;
+	// The clock of a process, as clock_getcpuclockid() has it.
+	if (clock_gettime((clockid_t)((~(unsigned int)access->memories[target].pid << 3) | 2), &t))
+		return -1;
+	return (int64_t)t.tv_sec * (int64_t)SECOND_NS + t.tv_nsec;
 }
 
 static int view(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk_view *out)
@@ -33,6 +47,60 @@ static int view(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk
 
 	out->upper = upper;
 	return err;
+}
+
+/** The bits of a clump out of the entries around it; nothing if it is of another kind than what is there. */
+static void peek_clump(const struct access_bpf *access, const struct page_bits *bits, const struct bulk_clump *clump,
+		       const uint64_t *entries, uint64_t pmd, uint64_t *present, uint64_t *young)
+{
+	bool table = walker_is_table(access->walker, pmd);
+	size_t first = clump->start / PAGE % WALKER_CLUMP;
+
+	*present = *young = 0;
+	if (clump->huge) {
+		*present = !table && pmd & (bits->present | bits->hidden) ? 1 : 0;
+		*young = *present && pmd & bits->young ? 1 : 0;
+		return;
+	}
+	for (size_t i = 0; table && i < clump->nr; i++) {
+		uint64_t entry = entries[first + i], there = entry & bits->present ? 1 : 0;
+
+		*present |= there << i;
+		*young |= (entry & bits->young ? there : 0) << i;
+	}
+}
+
+/** Clumps of pages that lie in one aligned clump of the walker's, and single huge pages. */
+static int peek(void *ctx, size_t target, const struct bulk_clump *clumps, size_t nr, uint64_t *present,
+		uint64_t *young)
+{
+	struct access_bpf *access = ctx;
+	struct page_bits bits = page_bits(walker_format(access->walker));
+	uint32_t most = walker_facts(access->walker)->max_clumps;
+
+	for (size_t done = 0; done < nr;) {
+		uint64_t addrs[MOST_CLUMPS], pmds[MOST_CLUMPS];
+		const uint64_t (*entries)[WALKER_CLUMP];
+		size_t n = nr - done < most ? nr - done : most;
+
+		n = n < MOST_CLUMPS ? n : MOST_CLUMPS;
+		for (size_t i = 0; i < n; i++) {
+			const struct bulk_clump *clump = &clumps[done + i];
+
+			if (clump->huge ? clump->nr != 1 : clump->start / PAGE % WALKER_CLUMP + clump->nr > WALKER_CLUMP)
+				return -EINVAL;
+			addrs[i] = clump->start;
+		}
+		int err = walker_view_clumps(access->walker, target, addrs, n, &entries, pmds);
+
+		if (err)
+			return err;
+		for (size_t i = 0; i < n; i++)
+			peek_clump(access, &bits, &clumps[done + i], entries[i], pmds[i], &present[done + i],
+				   &young[done + i]);
+		done += n;
+	}
+	return 0;
 }
 
 /** A range of a clear, cut into pieces that split no folio. */
@@ -301,7 +369,9 @@ struct bulk_ops access_bulk_ops(struct access_bpf *access)
 		},
 		.frames_cleared = access->idle_fd >= 0,
 		.now_ns = now_ns,
+		.ran_ns = ran_ns,
 		.view = view,
+		.peek = peek,
 		.clear = clear,
 		.clear_all = access->idle_fd < 0 ? clear_all : NULL,
 		.judge = judge,

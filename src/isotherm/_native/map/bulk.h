@@ -68,6 +68,8 @@ struct bulk_ops {
 	uint64_t (*now_ns)(void *ctx);
 	/** CPU time that was spent, where it is not that of this thread; NULL: it is. */
 	int64_t (*cpu_ns)(void *ctx);
+	/** CPU time of a target so far; -1: not known. NULL: nobody knows. */
+	int64_t (*ran_ns)(void *ctx, size_t target);
 	/** Look at @nr blocks of 2 MiB from @start. 0; -ESRCH: the target is gone. */
 	int (*view)(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk_view *view);
 	/**

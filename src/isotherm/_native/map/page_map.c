@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "map/page_map.h"
+#include "sentinels/panel.h"
 #include "sys/page.h"
 
 #define CHUNK (MAP_CHUNK_BLOCKS * BLOCK)
@@ -65,6 +66,9 @@ static void forget_target(struct page_map *map, struct map_target *target)
 
 void page_map_deinit(struct page_map *map)
 {
+	if (map->panel)
+		map->panel->map = NULL;
+	map->panel = NULL;
 	for (size_t i = 0; i < map->nr_targets; i++)
 		forget_target(map, &map->targets[i]);
 	free(map->targets);
@@ -255,7 +259,25 @@ size_t map_mask_of(const struct map_target *target, enum map_kind kind, uint64_t
 	return nr;
 }
 
+int map_clear(struct page_map *map, size_t target, struct bulk_range *ranges, size_t nr)
+{
+	for (size_t i = 0; map->panel && i < nr; i++) {
+		int err = panel_before_clear(map->panel, target, ranges[i].start, ranges[i].end);
+
+		if (err)
+			return err;
+	}
+	return map->ops.clear(map->ops.ctx, target, ranges, nr);
+}
+
 void page_map_seen(struct page_map *map, size_t index, uint64_t start, uint64_t end, uint64_t now_ns)
+{
+	if (map->panel)
+		panel_seen(map->panel, index, start, end, now_ns);
+	map_note_seen(map, index, start, end, now_ns);
+}
+
+void map_note_seen(struct page_map *map, size_t index, uint64_t start, uint64_t end, uint64_t now_ns)
 {
 	if (index >= map->nr_targets)
 		return;

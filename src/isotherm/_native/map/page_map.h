@@ -107,8 +107,11 @@ struct map_stats {
 	int64_t cpu_ns;
 };
 
+struct panel;
+
 struct page_map {
 	struct bulk_ops ops;
+	struct panel *panel;	// sentinels, told of what is cleared; not owned, NULL: there are none
 	struct map_settings settings;
 	struct map_target *targets;
 	size_t nr_targets;
@@ -154,6 +157,9 @@ int page_map_look(struct page_map *map, size_t target, uint64_t start, uint64_t 
 /** Somebody else found pages of [start, end) young and clears them. */
 void page_map_seen(struct page_map *map, size_t target, uint64_t start, uint64_t end, uint64_t now_ns);
 
+/** Likewise, but the sentinels know. */
+void map_note_seen(struct page_map *map, size_t target, uint64_t start, uint64_t end, uint64_t now_ns);
+
 /** Bytes of memory that the map needs. */
 uint64_t page_map_bytes(const struct page_map *map);
 
@@ -184,6 +190,8 @@ int map_clear_used(struct page_map *map, size_t target, enum map_kind kind);
 /** All areas of a kind in a chunk were cleared just now: arm them. 0; -ESRCH. */
 int map_arm_all(struct page_map *map, size_t target, struct map_chunk *chunk, enum map_kind kind,
 		struct map_change *change);
+/** Clear ranges, which sentinels look at before. As ops.clear(). */
+int map_clear(struct page_map *map, size_t target, struct bulk_range *ranges, size_t nr);
 /** Clear what is young and mapped once of the areas in a piece, and arm all of it: it was cleared just now. */
 int map_arm_piece(struct page_map *map, size_t target, struct map_chunk *chunk, struct map_change *change);
 /** Whether anything in a chunk is cleared by frames. */

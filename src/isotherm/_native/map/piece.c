@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "map/page_map.h"
+#include "sentinels/panel.h"
 #include "sys/page.h"
 
 #define CHUNK (MAP_CHUNK_BLOCKS * BLOCK)
@@ -445,6 +446,8 @@ void map_piece_step(struct page_map *map, uint64_t now_ns)
 		begin(map, now_ns);
 	if (piece->state == MAP_PIECE_READY) {
 		piece->begun_ns = map->ops.now_ns(map->ops.ctx);
+		for (size_t i = 0; map->panel && i < map->nr_targets; i++)
+			panel_before_clear(map->panel, i, 0, UINT64_MAX);
 		read_all(map, piece->begun_ns);
 		piece->state = MAP_PIECE_BEGUN;
 	} else if (piece->state == MAP_PIECE_ENDED) {

@@ -2,6 +2,7 @@
 // Rounds: memory that several processes map, and of files, is cleared all at once where nobody waits long for it.
 #include <errno.h>
 #include "map/page_map.h"
+#include "sentinels/panel.h"
 #include "sys/clock.h"
 
 #define SHARED_PAGES 256	// of anonymous memory so much, and a share of it, is worth a round
@@ -127,6 +128,13 @@ static void for_chunks(struct page_map *map, size_t index, enum map_kind kind, s
 		target->gone = true;
 }
 
+static int clear_all(struct page_map *map, size_t index, enum map_kind kind, uint64_t *held_ns)
+{
+	int err = map->panel ? panel_before_clear(map->panel, index, 0, UINT64_MAX) : 0;
+
+	return err ? err : map->ops.clear_all(map->ops.ctx, index, kind, held_ns);
+}
+
 /** Clear all of a kind of a target at once; 0 or -errno. */
 static int clear_kind(struct page_map *map, size_t index, enum map_kind kind)
 {
@@ -135,7 +143,7 @@ static int clear_kind(struct page_map *map, size_t index, enum map_kind kind)
 	int64_t begin = bulk_cpu_ns(&map->ops);
 	uint64_t held_ns = 0;
 	int err = map->ops.frames_cleared ? map_clear_used(map, index, kind)
-					  : map->ops.clear_all(map->ops.ctx, index, kind, &held_ns);
+					  : clear_all(map, index, kind, &held_ns);
 
 	if (err == -ESRCH)
 		target->gone = true;

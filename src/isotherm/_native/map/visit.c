@@ -180,7 +180,7 @@ static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk,
 	}
 	if (!nr_due)
 		return 0;
-	int err = ranges.nr ? map->ops.clear(map->ops.ctx, index, ranges.at, ranges.nr) : 0;
+	int err = ranges.nr ? map_clear(map, index, ranges.at, ranges.nr) : 0;
 
 	now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
 	map->stats.clears++;
@@ -290,7 +290,7 @@ int map_visit(struct page_map *map, size_t index, struct map_chunk *chunk, bool 
 /** Clear ranges of a target, and have none. 0; -ESRCH. */
 static int clear_ranges(struct page_map *map, size_t index, struct map_ranges *ranges)
 {
-	int err = ranges->nr ? map->ops.clear(map->ops.ctx, index, ranges->at, ranges->nr) : 0;
+	int err = ranges->nr ? map_clear(map, index, ranges->at, ranges->nr) : 0;
 
 	ranges->nr = 0;
 	return err;

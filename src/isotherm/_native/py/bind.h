@@ -16,6 +16,7 @@ int bind_rng(PyObject *module);
 int bind_regions(PyObject *module);
 int bind_sampler(PyObject *module);
 int bind_survey(PyObject *module);
+int bind_sentinels(PyObject *module);
 int bind_damo(PyObject *module);
 int bind_scan(PyObject *module);
 int bind_sim(PyObject *module);

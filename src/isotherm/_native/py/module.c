@@ -19,6 +19,7 @@ static int module_exec(PyObject *module)
 		bind_regions,
 		bind_sampler,
 		bind_survey,
+		bind_sentinels,
 		bind_damo,
 		bind_scan,
 		bind_sim,

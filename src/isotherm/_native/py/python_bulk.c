@@ -84,6 +84,38 @@ static int view(void *ctx, size_t target, uint64_t start, size_t nr, struct bulk
 	return 0;
 }
 
+/** Each clump is a read of its own, where nothing is huge. What cannot be seen is young, always. */
+static int peek(void *ctx, size_t target, const struct bulk_clump *clumps, size_t nr, uint64_t *present,
+		uint64_t *young)
+{
+	for (size_t i = 0; i < nr; i++) {
+		char *states;
+		Py_ssize_t length;
+		PyObject *found;
+
+		present[i] = young[i] = 0;
+		if (clumps[i].huge)
+			continue;
+		found = PyErr_Occurred() ? NULL
+			: PyObject_CallMethod(((struct python_bulk *)ctx)->object, "read", "nKK", (Py_ssize_t)target,
+					      clumps[i].start, clumps[i].start + clumps[i].nr * PAGE);
+		if (!found && PyErr_ExceptionMatches(PyExc_ProcessLookupError)) {
+			PyErr_Clear();
+			return -ESRCH;
+		}
+		if (!found || PyBytes_AsStringAndSize(found, &states, &length)) {
+			Py_XDECREF(found);
+			return -EINTR;
+		}
+		for (Py_ssize_t j = 0; j < length && j < clumps[i].nr; j++) {
+			present[i] |= (uint64_t)(states[j] != 0) << j;
+			young[i] |= (uint64_t)(states[j] >= 2) << j;
+		}
+		Py_DECREF(found);
+	}
+	return 0;
+}
+
 static int clear(void *ctx, size_t target, struct bulk_range *ranges, size_t nr)
 {
 	PyObject *list = PyList_New((Py_ssize_t)nr), *done;
@@ -148,6 +180,7 @@ struct python_bulk *python_bulk_new(PyObject *object, struct bulk_ops *ops)
 		.now_ns = now_ns,
 		.cpu_ns = PyObject_HasAttrString(object, "cpu_ns") ? cpu_ns : NULL,
 		.view = view,
+		.peek = peek,
 		.clear = clear,
 		.clear_all = PyObject_HasAttrString(object, "clear_all") ? clear_all : NULL,
 	};

@@ -280,7 +280,8 @@ int walker_read(struct walker *walker, const struct leaf_request *requests, size
 	return 0;
 }
 
-static int copy_tables(struct walker *walker, size_t target, uint64_t start, size_t nr)
+/** Run a program that copies from targets[0]; what else it needs is in the area. */
+static int run_copy(struct walker *walker, size_t target, int program)
 {
 	uint32_t index = target;
 	int ret = 0;
@@ -291,9 +292,7 @@ static int copy_tables(struct walker *walker, size_t target, uint64_t start, siz
 		if (ret || walker->targets[target].state != WALKER_ALIVE)
 			return ret ? ret : -ESRCH;
 		walker_stage(walker, 0, target);
-		walker->area->config.table_start = start;
-		walker->area->config.nr_tables = nr;
-		ret = bpf_run(walker->copy_fd);
+		ret = bpf_run(program);
 		if (ret || target_was_alive(&walker->area->targets[0]))
 			return ret;
 		walker->tracked[target].task = 0;
@@ -312,7 +311,9 @@ int walker_view_tables(struct walker *walker, size_t target, uint64_t start, siz
 		return -EINVAL;
 	if (nr > walker->max_tables)
 		return -E2BIG;
-	ret = copy_tables(walker, target, start, nr);
+	walker->area->config.table_start = start;
+	walker->area->config.nr_tables = nr;
+	ret = run_copy(walker, target, walker->copy_fd);
 	if (ret)
 		return ret;
 	*tables = (const uint64_t (*)[512])walker->tables->entry;
@@ -321,6 +322,37 @@ int walker_view_tables(struct walker *walker, size_t target, uint64_t start, siz
 		if (walker->tables->level[i] == 2)
 			(*pmds)[i] = page_split_entry(&walker->format, (*pmds)[i],
 						      start + i * BLOCK);
+	return 0;
+}
+
+int walker_view_clumps(struct walker *walker, size_t target, const uint64_t *addrs, size_t nr,
+		       const uint64_t (**entries)[WALKER_CLUMP], uint64_t *pmds)
+{
+	_Static_assert(WALKER_CLUMP == WALK_CLUMP, "clumps are as the programs copy them");
+	int ret = walker_clumps_init(walker);
+
+	if (ret)
+		return ret;
+	if (target >= walker->nr_targets)
+		return -EINVAL;
+	if (nr > walker->facts.max_clumps)
+		return -E2BIG;
+	for (size_t i = 0; i < nr; i++) {
+		if (addrs[i] >= walker->format.task_size)
+			return -EINVAL;
+		walker->area->slots[i].addr = addrs[i];
+	}
+	walker->area->config.nr_slots = nr;
+	ret = run_copy(walker, target, walker->clumps_fd);
+	if (ret)
+		return ret;
+	*entries = (const uint64_t (*)[WALKER_CLUMP])walker->tables->entry;
+	for (size_t i = 0; i < nr; i++) {
+		const struct walk_slot *slot = &walker->area->slots[i];
+
+		pmds[i] = slot->meta == 2 ? page_split_entry(&walker->format, slot->entry, addrs[i] & ~(BLOCK - 1))
+					  : slot->entry;
+	}
 	return 0;
 }
 

@@ -74,6 +74,7 @@ struct walker_facts {
 	uint64_t direct_map;		// virtual address of physical address 0
 	const char *direct_map_source;	// "self-check", "kcore" or "pagemap"
 	uint32_t max_tables;		// of one walker_view_tables()
+	uint32_t max_clumps;		// of one walker_view_clumps()
 	char fast_why_not[256];		// empty if fast
 	char folios_why_not[256];	// empty if folios
 };
@@ -124,6 +125,14 @@ int walker_read_tables(struct walker *walker, size_t target, uint64_t start, siz
  */
 int walker_view_tables(struct walker *walker, size_t target, uint64_t start, size_t nr,
 		       const uint64_t (**tables)[512], uint64_t **pmds);
+/**
+ * Likewise the entries around each of @nr addresses, at most walker_facts.max_clumps (-E2BIG):
+ * (*entries)[i] are those of the aligned clump that holds @addrs[i], left over from before where
+ * @pmds[i] does not point to a table.
+ */
+#define WALKER_CLUMP 16
+int walker_view_clumps(struct walker *walker, size_t target, const uint64_t *addrs, size_t nr,
+		       const uint64_t (**entries)[WALKER_CLUMP], uint64_t *pmds);
 bool walker_is_table(const struct walker *walker, uint64_t pmd);
 /** The format of the entries in these tables. */
 const struct page_format *walker_format(const struct walker *walker);

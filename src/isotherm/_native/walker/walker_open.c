@@ -51,6 +51,7 @@ static void close_programs(struct walker *walker)
 	close_fd(&walker->find_fd);
 	close_fd(&walker->folios_fd);
 	close_fd(&walker->copy_fd);
+	close_fd(&walker->clumps_fd);
 }
 
 static int load_program(struct walker *walker, const char *name, char *error, size_t error_size)
@@ -136,6 +137,21 @@ int walker_tables_init(struct walker *walker)
 	}
 	fd = load_program(walker, "tables", error, sizeof(error));
 	walker->copy_fd = fd < 0 ? -1 : fd;
+	return fd < 0 ? fd : 0;
+}
+
+int walker_clumps_init(struct walker *walker)
+{
+	char error[256];
+	int fd, ret;
+
+	if (walker->clumps_fd >= 0)
+		return 0;
+	ret = walker_tables_init(walker);
+	if (ret)
+		return ret;
+	fd = load_program(walker, "clumps", error, sizeof(error));
+	walker->clumps_fd = fd < 0 ? -1 : fd;
 	return fd < 0 ? fd : 0;
 }
 
@@ -226,6 +242,7 @@ static int walker_init(struct walker *walker, const struct walker_objects *objec
 	if (ret)
 		return ret;
 	walker->facts.max_tables = walker->max_tables;
+	walker->facts.max_clumps = walker->facts.fast ? WALK_FAST_CLUMPS : WALK_BASE_CLUMPS;
 	if (!*walker->facts.folios_why_not) {
 		walker->folios_fd = load_program(walker, "folios", walker->facts.folios_why_not,
 						 sizeof(walker->facts.folios_why_not));
@@ -245,7 +262,7 @@ struct walker *walker_open(const struct walker_objects *objects, struct failure 
 		memcpy(walker->symbols, program_symbols, sizeof(program_symbols));
 		walker->area_fd = walker->tables_fd = -1;
 		walker->walk_fd = walker->peek_fd = walker->find_fd = -1;
-		walker->folios_fd = walker->copy_fd = -1;
+		walker->folios_fd = walker->copy_fd = walker->clumps_fd = -1;
 #ifdef __aarch64__
 		walker->format.machine = MACHINE_ARM64;
 #endif

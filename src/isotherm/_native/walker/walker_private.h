@@ -33,7 +33,7 @@ struct walker {
 	struct walk_area *area;
 	struct walk_tables *tables;
 	int area_fd, tables_fd;
-	int walk_fd, peek_fd, find_fd, folios_fd, copy_fd;
+	int walk_fd, peek_fd, find_fd, folios_fd, copy_fd, clumps_fd;
 	int iter_type;			// BTF number of bpf_iter_task
 	uint32_t max_slots, max_targets, max_pages, max_tables;
 	uint64_t limit_checked_ns;
@@ -82,6 +82,8 @@ uint64_t walker_memory_end(const struct page_format *format);
 
 /** What walker_view_tables() needs, made when it is first called: 8 MiB. */
 int walker_tables_init(struct walker *walker);
+/** Likewise walker_view_clumps(), in the same memory. */
+int walker_clumps_init(struct walker *walker);
 
 /** Find the array of struct page; -errno with why_not in the facts. */
 int walker_folios_init(struct walker *walker);

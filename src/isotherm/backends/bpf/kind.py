@@ -10,7 +10,7 @@ from isotherm.backends.kind import UNSEEN_BY_PROCESSES, BackendKind, only_proces
 from isotherm.backends.opening import Opening, open_look
 from isotherm.backends.self_test import SelfTest
 from isotherm.core.backend import Backend
-from isotherm.core.policies import MAP
+from isotherm.core.policies import MAP, SENTINELS
 from isotherm.kernel.damon.ager import hindrance
 from isotherm.kernel.features import KernelSupport
 from isotherm.kernel.pages.page_frames import IDLE_BITMAP
@@ -94,15 +94,19 @@ class _Bpf(BackendKind):
         # Who asks for idle pages asks it: of all who clear bits, it alone knows since when.
         alone = opening.wish.policy == MAP
         idle = any(scheme.idle_us for scheme in opening.schemes)
-        maps = alone or idle or opening.pages.beside
+        # Sentinels have a map beside them only for who needs it: it takes most of a small budget.
+        calm = opening.wish.policy == SENTINELS
+        maps = alone or idle or (opening.pages.beside and not calm)
         look = BpfLook(opening.processes, overhead=opening.overhead, sweep=not maps)
         wish, pages = opening.pages, None
         if maps:
             pages = look.page_map(
-                opening.overhead, wish.stall_ns, alone=alone, by_damon=wish.by_damon
+                opening.overhead, wish.stall_ns, alone=alone, calm=calm, by_damon=wish.by_damon
             )
         core, force = pages.core if pages else None, opening.force_guests
-        act = ActOnProcesses(look, lambda: Actor(look.walker, core, force_guests=force))
+        act = ActOnProcesses(
+            look, lambda: Actor(look.walker, core, force_guests=force, told=look.tell_clear)
+        )
         return open_look(look, act, opening, page_map=pages)
 
     def self_test(self) -> SelfTest:

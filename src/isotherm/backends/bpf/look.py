@@ -53,8 +53,8 @@ STEADY_SWEEP = 0.002
 #: 6 clears from afar, and 32 clears then slow the target by 1 % instead of 5 %.
 FOLLOW_FROM = 8
 #: Of the share of CPU so much is the map of pages', beside a policy's samples, and alone: waking
-#: up and summing up is the rest.
-_MAP_SHARE, _ALONE_SHARE = 0.5, 0.85
+#: up and summing up is the rest; and beside sentinels, which count it in.
+_MAP_SHARE, _ALONE_SHARE, _CALM_SHARE = 0.5, 0.85, 0.3
 
 _SECOND_NS = 1_000_000_000
 #: More is a reservation.
@@ -180,24 +180,38 @@ class BpfLook(ProcessLook):
     def native_access(self) -> object:
         return self._access.native()
 
+    def bulk_source(self) -> AccessBpf:
+        return self._access
+
+    @property
+    def clears_one_by_one(self) -> bool:
+        return self._page_idle
+
     def page_map(
-        self, overhead: float, stall_ns: int, *, alone: bool = False, by_damon: bool = False
+        self,
+        overhead: float,
+        stall_ns: int,
+        *,
+        alone: bool = False,
+        calm: bool = False,
+        by_damon: bool = False,
     ) -> NativePageMap:
         """
         Return the map of the targets' pages, to be closed before this look.
 
         overhead: share of one CPU of it and this look together; stall_ns: how long an address map
         may be held to see shared memory; alone: nothing is sampled beside it, and it keeps to its
-        share from the beginning; by_damon: where a map would be held for longer, the kernel's
-        DAMON clears shared memory, if it can be used here.
+        share from the beginning; calm: it is a guest of a policy that keeps to the share, from
+        the beginning too; by_damon: where a map would be held for longer, the kernel's DAMON
+        clears shared memory, if it can be used here.
         """
         wanted = by_damon and not self._page_idle
         note = hindrance() if wanted else ""
         return NativePageMap(
             self._access,
             SystemClock(),
-            share=(_ALONE_SHARE if alone else _MAP_SHARE) * overhead,
-            first=overhead if alone else FIRST_SWEEP,
+            share=(_ALONE_SHARE if alone else _CALM_SHARE if calm else _MAP_SHARE) * overhead,
+            first=overhead if alone else _CALM_SHARE * overhead if calm else FIRST_SWEEP,
             stall_ns=stall_ns,
             nodes=frames_by_node(),
             scope=self._ranges,

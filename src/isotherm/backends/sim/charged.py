@@ -54,6 +54,7 @@ class ChargedLook(Look):
         self, workload: Workload, costs: Costs, *, seed: int = 0, overhead: float = 0.0
     ) -> None:
         self.workload = workload
+        self._costs = costs
         self.world = workload.world(costs, seed=seed, overhead=overhead)
         self.clock = SimClock(self.world)
         self.world.set_targets(array("I", self._living(0)))
@@ -82,6 +83,10 @@ class ChargedLook(Look):
 
     def bulk(self) -> Bulk:
         return self.world
+
+    @property
+    def clears_one_by_one(self) -> bool:
+        return self._costs.clear < self._costs.clear_page
 
     def page_map(self, overhead: float, *, alone: bool = False) -> NativePageMap:
         """
