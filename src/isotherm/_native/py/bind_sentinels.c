@@ -680,7 +680,7 @@ int bind_sentinels(PyObject *module)
 	PyTypeObject *learner = sentinels ? add_type(module, "Learner", &learner_spec) : NULL;
 	int err = learner ? 0 : -1;
 
-	Py_XDECREF(sentinels);
-	Py_XDECREF(learner);
+	Py_XDECREF((PyObject *)sentinels);
+	Py_XDECREF((PyObject *)learner);
 	return err;
 }
