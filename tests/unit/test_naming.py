@@ -7,6 +7,8 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -315,16 +317,20 @@ def test_performance_data_that_are_no_file_are_not_opened(tmp_path):
 POSTGRES = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))  # noqa: PTH207
 
 
+@pytest.fixture
+def a_folder_of_nobody():
+    """Where a server of another user finds its data: what pytest makes is for its user alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.chown(folder, "nobody")
+        yield Path(folder)
+
+
 @pytest.mark.skipif(not POSTGRES, reason="no PostgreSQL is installed here")
 @pytest.mark.skipif(os.geteuid() != 0, reason="PostgreSQL is started as another user: needs root")
-def test_the_shared_buffers_of_postgresql(watch, tmp_path):
+def test_the_shared_buffers_of_postgresql(watch, a_folder_of_nobody):
     """The witness is what it says of its own memory: blocks of its main shared memory segment."""
     binaries = os.path.dirname(POSTGRES[-1])  # noqa: PTH120
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    data = tmp_path / "data"
-    data.mkdir()
-    shutil.chown(data, "nobody")
+    data = a_folder_of_nobody
     as_nobody = {"user": "nobody", "cwd": "/", "stdout": subprocess.DEVNULL}
     init = [f"{binaries}/initdb", "-D", str(data), "-A", "trust", "-U", "nobody", "--no-sync"]
     subprocess.run(init, check=True, stderr=subprocess.DEVNULL, **as_nobody)

@@ -190,7 +190,8 @@ def test_members_that_older_recordings_do_not_have_are_null(
     assert columns != layout.COLUMNS
     use = page_use(use_row({0.2: MIB}))
     values = columns_of_use.use_values
-    names = [child.name for child in layout.COLUMNS[-1].children]
+    told = next(column for column in layout.COLUMNS if column.name == "page_use")
+    names = [child.name for child in told.children]
     at = names.index("stopped_ns")
     with monkeypatch.context() as patched:
         patched.setattr(encode, "COLUMNS", columns)

@@ -36,7 +36,12 @@ COLUMNS: Final = (
     Column("age", "uint32"),
     Column("unobservable", "uint64"),
     Column("used", "uint64", nullable=True),
+    Column("rate", "float64", nullable=True),
+    Column("low", "float64", nullable=True),
+    Column("high", "float64", nullable=True),
 )
+#: What not every monitor tells of regions.
+_TOLD: Final = ("used", "rate", "low", "high")
 
 
 class _Numbers:
@@ -130,10 +135,11 @@ class _Batch:
             ]
         for name in ("start", "end", "nr_accesses", "age", "unobservable"):
             of[name].values.extend(getattr(columns, name))
-        if columns.used is None:
-            of["used"].nothing(len(columns))
-        else:
-            of["used"].values.extend(columns.used)
+        for name in _TOLD:
+            if (told := getattr(columns, name)) is None:
+                of[name].nothing(len(columns))
+            else:
+                of[name].values.extend(told)
 
     def message(self) -> bytes:
         """Return the batch as a message."""
