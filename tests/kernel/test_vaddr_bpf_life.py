@@ -148,7 +148,6 @@ def test_exec_in_the_middle(child):
         at = int(child.exec(program))
         assert set(ops.check()) == {Check.MISSED}
 
-
         def is_found():
             (known,) = ops.targets()
             return any(r.start <= at < r.end for r in known.ranges)
