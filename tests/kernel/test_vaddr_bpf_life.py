@@ -18,6 +18,7 @@ from isotherm.errors import NotSupportedError, TargetGoneError
 from isotherm.model.attrs import Attrs
 from isotherm.targets.target_set import TargetFacts, refuse_virtual_machines
 from support.looks import Composed
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.kernel
 

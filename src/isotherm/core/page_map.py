@@ -36,7 +36,7 @@ class PageMap(Protocol):
         """Return what is known; None while another sum would cost more than it tells."""
 
     def sum(self) -> PageUse | None:
-        """Return what is known now, whatever it costs; None if nobody lives of whom it could be."""
+        """Return what is known now, whatever it costs; None of who has ended."""
 
     def close(self) -> None:
         """Give back what is held."""

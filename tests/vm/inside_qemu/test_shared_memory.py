@@ -47,7 +47,7 @@ def uses(pids, seconds, each=lambda: None, begun=lambda _: True, **options):
     """
     What was known at the end of a session; `each` is called with every snapshot.
 
-    The seconds begin when it has `begun`, by what is known; a slow machine takes its time for that.
+    The seconds begin when it has `begun`, by what is known: a slow machine takes its time.
     """
     use, end_ns = None, None
     options |= {"backend": "bpf", "seed": 1, "overhead": OVERHEAD}
