@@ -113,9 +113,11 @@ def _among_the_first(
     return found
 
 
-def judge_use(look: ChargedLook, use: PageUse, window_ns: int = _SECOND) -> JudgedUse | None:
+def judge_use(
+    look: ChargedLook, use: PageUse | None, window_ns: int = _SECOND
+) -> JudgedUse | None:
     """Compare what a map of pages says was used within a time; None while it is younger."""
-    if window_ns not in use.windows_ns:
+    if use is None or window_ns not in use.windows_ns:
         return None
     place = use.windows_ns.index(window_ns)
     # Shared memory is counted once, where it is first.
