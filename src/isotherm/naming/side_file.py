@@ -12,6 +12,8 @@ import os
 import stat
 from typing import NamedTuple
 
+from isotherm.naming.files import FLAGS, read_plain
+
 MOST_BYTES = 1 << 16
 MOST_PARTS = 1000
 MOST_NAME = 64
@@ -84,18 +86,11 @@ def read_parts(pid: int, start_ticks: int) -> list[Part]:
 
 
 def _read(folder: str, pid: int, user: int) -> bytes:
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    inside = os.open(folder, flags | os.O_DIRECTORY)
+    inside = os.open(folder, FLAGS | os.O_DIRECTORY)
     try:
         if not trusted(os.fstat(inside), user):
             return b""
-        descriptor = os.open(str(_own_number(pid)), flags, dir_fd=inside)
-        try:
-            facts = os.fstat(descriptor)
-            plain = stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1
-            return os.read(descriptor, MOST_BYTES) if plain and facts.st_uid == user else b""
-        finally:
-            os.close(descriptor)
+        return read_plain(inside, str(_own_number(pid)), MOST_BYTES, user)
     finally:
         os.close(inside)
 
