@@ -19,7 +19,7 @@ from isotherm.kernel import procfs
 from isotherm.model.mappings import Mappings
 from isotherm.model.target import Mapping
 from isotherm.naming import own, rules, side_file
-from isotherm.naming.side_file import Part, parts_of, read_parts, text_of
+from isotherm.naming.side_file import MOST_NAME, MOST_PARTS, Part, parts_of, read_parts, text_of
 from isotherm.targets.maps import AddressMaps
 from isotherm.targets.processes import ProcessSet
 
@@ -104,6 +104,25 @@ def test_a_name_holds_as_long_as_its_object():
     del data, view
     gc.collect()
     assert read_parts(os.getpid(), ticks()) == []
+
+
+def test_as_many_names_as_may_be_are_read_however_long(place):
+    for called in ("x" * MOST_NAME, "\U0001f321" * MOST_NAME):
+        at = (1 << 56) - 2 * PAGE * MOST_PARTS
+        parts = [
+            Part(at + 2 * PAGE * n, at + (2 * n + 1) * PAGE, called) for n in range(MOST_PARTS)
+        ]
+        (place / str(os.getpid())).write_text(text_of(ticks(), parts))
+        assert read_parts(os.getpid(), ticks()) == parts
+
+
+def test_of_a_file_that_was_cut_whole_lines_are_read():
+    parts = [Part(PAGE, 2 * PAGE, "one"), Part(3 * PAGE, 4 * PAGE, "other")]
+    text = text_of(7, parts).encode()
+    for length in range(len(text)):
+        found = parts_of(text[:length], 7)
+        assert found == parts[: len(found)]
+    assert parts_of(text[:-1], 7) == parts[:1]
 
 
 def test_what_cannot_be_named_says_why():

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from isotherm.naming.files import FLAGS, read_plain
 
-MOST_BYTES = 1 << 16
+#: More than the longest names take, all in UTF-8.
+MOST_BYTES = 1 << 19
 MOST_PARTS = 1000
 MOST_NAME = 64
 _FORMAT = "isotherm names 1"
@@ -48,8 +49,9 @@ def text_of(start_ticks: int, parts: list[Part]) -> str:
 
 def parts_of(text: bytes, start_ticks: int) -> list[Part]:
     """Return what a file says, in order and apart; nothing of one that makes no sense."""
-    lines = text[:MOST_BYTES].decode(errors="replace").split("\n")
-    if lines[0] != f"{_FORMAT} {start_ticks}":
+    # What follows the last line break is a line that was cut.
+    lines = text[:MOST_BYTES].decode(errors="replace").split("\n")[:-1]
+    if not lines or lines[0] != f"{_FORMAT} {start_ticks}":
         return []
     found = []
     for line in lines[1 : MOST_PARTS + 1]:
