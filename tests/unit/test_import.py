@@ -447,6 +447,49 @@ def test_windows_before_what_never_ends_are_imported(tmp_path: Path) -> None:
     assert "on and on" in result.damage.message
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"end": str(1 << 80)}, "an address of it cannot be"),
+        ({"end": f"{(1 << 64) + 1:,}"}, "an address of it cannot be"),
+        ({"end": "1e30"}, "an address of it cannot be"),
+        ({"end": "17 EiB"}, "an address of it cannot be"),
+        ({"start": 0.5}, "an address of it cannot be"),
+        ({"start": "0.5"}, "an address of it cannot be"),
+        ({"start": "4,095.5 B"}, "an address of it cannot be"),
+        ({"nr_accesses": {"samples": 1 << 70}}, "a number of accesses of it cannot be"),
+        ({"nr_accesses": {"samples": f"{1 << 32:,}"}}, "a number of accesses of it cannot be"),
+    ],
+)
+def test_numbers_that_no_kernel_has_are_damage_after_what_came_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], said: str
+) -> None:
+    wrong = region(4096, 8192) | change
+    windows = [window(0, [region(4096, 8192)]), window(1, [region(1, 2), wrong])]
+    source, output = tmp_path / "x.data", tmp_path / "x.isotherm"
+    source.write_text(json.dumps([record(windows)]))
+    status, told = run(capsys, str(source), "-o", str(output))
+    assert status == 5
+    assert said in told
+    assert [rows(one) for one in open_recording(output)] == [[(4096, 8192, 3, 7)]]
+
+
+def test_numbers_that_are_the_highest_are_read_exactly(tmp_path: Path) -> None:
+    regions = [
+        region(0, 4096) | {"start": "0.0", "end": 4096.0},
+        region(4096, 8192) | {"end": "1.0014 M"},  # rounded by its writer
+        region((1 << 64) - 4097, (1 << 64) - 2, (1 << 32) - 2),
+        region((1 << 64) - 2, 0) | {"end": "16 EiB"},
+    ]
+    _, found = imported(tmp_path, json.dumps([record([window(0, regions)])]).encode())
+    assert rows(found[0]) == [
+        (0, 4096, 3, 7),
+        (4096, 1050044, 3, 7),
+        ((1 << 64) - 4097, (1 << 64) - 2, (1 << 32) - 2, 7),
+        ((1 << 64) - 2, (1 << 64) - 1, 3, 7),
+    ]
+
+
 def test_regions_that_overlap_cost_their_window_alone(tmp_path: Path) -> None:
     windows = [
         window(0, [region(8192, 12288), region(4096, 8192)]),
