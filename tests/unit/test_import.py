@@ -382,6 +382,114 @@ def test_what_is_no_record_is_told_in_a_line(
     assert not list(tmp_path.glob("*.isotherm"))
 
 
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom", "/dev/null"])
+def test_a_device_is_no_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str
+) -> None:
+    output = str(tmp_path / "x.isotherm")
+    status, said = run(capsys, device, "-o", output)
+    assert status == 2
+    assert said.splitlines() == [
+        f"isotherm: '{device}' is a device, no record of damo",
+        "hint: name a file, or - for the standard input",
+    ]
+    with pytest.raises(BadValueError, match="the input' is"), Path(device).open("rb") as file:
+        import_record(file, tmp_path / "x.isotherm")
+    assert not list(tmp_path.iterdir())
+
+
+class Endless(io.RawIOBase):
+    """A head, and then the same again and again."""
+
+    def __init__(self, head: bytes, again: bytes) -> None:
+        self.rest, self.again = head, again * (1 + (1 << 18) // len(again))
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        part, self.rest = self.rest[: len(buffer)], self.rest[len(buffer) :] or self.again
+        buffer[: len(part)] = part
+        return len(part)
+
+
+WINDOW = json.dumps(record([window(0, [region(4096, 8192)])])).encode()
+EMPTY = b'{"target_id": 0, "snapshots": []},'
+NO_TARGET = struct.pack("<qqI", 1, 2, 0)
+LINE_OF_OTHERS = b"x 1.1: sched:sched_switch: prev_comm=swapper/0 prev_pid=0 ==> next_pid=1\n"
+TUNE = b"x 1.1: damon:damon_monitor_intervals_tune: sample_us=80000\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "again"),
+    [
+        pytest.param(b"y", b"y", id="a line"),
+        pytest.param(b"", LINE_OF_OTHERS, id="other lines"),
+        pytest.param(b"", TUNE, id="tuning"),
+        pytest.param(b"[", b" ", id="blanks"),
+        pytest.param(b"[", EMPTY, id="empty records"),
+        pytest.param(b"", NO_TARGET, id="windows of nobody"),
+    ],
+)
+def test_what_never_ends_and_tells_of_no_window_is_refused(
+    tmp_path: Path, head: bytes, again: bytes
+) -> None:
+    with pytest.raises(BadValueError, match="on and on without a window"):
+        import_record(io.BufferedReader(Endless(head, again)), tmp_path / "x.isotherm")
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_before_what_never_ends_are_imported(tmp_path: Path) -> None:
+    endless = io.BufferedReader(Endless(b"[" + WINDOW + b",", EMPTY))
+    result = import_record(endless, tmp_path / "x.isotherm")
+    assert result.snapshots == 1
+    assert result.damage is not None
+    assert "on and on" in result.damage.message
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"end": str(1 << 80)}, "an address of it cannot be"),
+        ({"end": f"{(1 << 64) + 1:,}"}, "an address of it cannot be"),
+        ({"end": "1e30"}, "an address of it cannot be"),
+        ({"end": "17 EiB"}, "an address of it cannot be"),
+        ({"start": 0.5}, "an address of it cannot be"),
+        ({"start": "0.5"}, "an address of it cannot be"),
+        ({"start": "4,095.5 B"}, "an address of it cannot be"),
+        ({"nr_accesses": {"samples": 1 << 70}}, "a number of accesses of it cannot be"),
+        ({"nr_accesses": {"samples": f"{1 << 32:,}"}}, "a number of accesses of it cannot be"),
+    ],
+)
+def test_numbers_that_no_kernel_has_are_damage_after_what_came_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], said: str
+) -> None:
+    wrong = region(4096, 8192) | change
+    windows = [window(0, [region(4096, 8192)]), window(1, [region(1, 2), wrong])]
+    source, output = tmp_path / "x.data", tmp_path / "x.isotherm"
+    source.write_text(json.dumps([record(windows)]))
+    status, told = run(capsys, str(source), "-o", str(output))
+    assert status == 5
+    assert said in told
+    assert [rows(one) for one in open_recording(output)] == [[(4096, 8192, 3, 7)]]
+
+
+def test_numbers_that_are_the_highest_are_read_exactly(tmp_path: Path) -> None:
+    regions = [
+        region(0, 4096) | {"start": "0.0", "end": 4096.0},
+        region(4096, 8192) | {"end": "1.0014 M"},  # rounded by its writer
+        region((1 << 64) - 4097, (1 << 64) - 2, (1 << 32) - 2),
+        region((1 << 64) - 2, 0) | {"end": "16 EiB"},
+    ]
+    _, found = imported(tmp_path, json.dumps([record([window(0, regions)])]).encode())
+    assert rows(found[0]) == [
+        (0, 4096, 3, 7),
+        (4096, 1050044, 3, 7),
+        ((1 << 64) - 4097, (1 << 64) - 2, (1 << 32) - 2, 7),
+        ((1 << 64) - 2, (1 << 64) - 1, 3, 7),
+    ]
+
+
 def test_regions_that_overlap_cost_their_window_alone(tmp_path: Path) -> None:
     windows = [
         window(0, [region(8192, 12288), region(4096, 8192)]),

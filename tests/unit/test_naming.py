@@ -1,5 +1,6 @@
 """Names of memory, each beside a witness: who made it says where it is."""
 
+import errno
 import glob
 import os
 import re
@@ -312,6 +313,45 @@ def test_performance_data_that_are_no_file_are_not_opened(tmp_path):
     (tmp_path / "3").write_bytes(performance_data([]))
     assert hotspot.heap_size(os.getpid(), str(tmp_path / "2")) is None
     assert hotspot.heap_size(os.getpid(), str(tmp_path / "4")) is None
+
+
+def test_performance_data_are_reached_through_no_link(tmp_path):
+    real = tmp_path.resolve()
+    (real / "data").mkdir()
+    (real / "link").symlink_to(real / "data")
+    entries = [entry(b"sun.gc.generation.0.maxCapacity", 7 * MIB)]
+    (real / "data" / "1").write_bytes(performance_data(entries))
+    assert hotspot.heap_size(os.getpid(), str(real / "data" / "1")) == 7 * MIB
+    assert hotspot.heap_size(os.getpid(), str(real / "link" / "1")) is None
+    (real / "data" / "inside").symlink_to(real / "data")
+    assert hotspot.heap_size(os.getpid(), str(real / "data" / "inside" / "1")) is None
+
+
+DEVICE = """
+import os, stat, sys
+from isotherm.naming import hotspot, side_file
+folder = sys.argv[1]
+primary, secondary = os.openpty()
+os.setsid()
+print(hotspot.heap_size(os.getpid(), os.ttyname(secondary)))
+os.mknod(f"{folder}/{os.getpid()}", 0o600 | stat.S_IFCHR, os.stat(secondary).st_rdev)
+side_file.folders = lambda user: (folder,)
+print(side_file.read_parts(os.getpid(), 1))
+try:
+    os.open("/dev/tty", os.O_RDONLY)
+except OSError as err:
+    print(err.strerror)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a device: needs root")
+def test_a_terminal_in_the_place_of_a_file_does_not_become_ours(tmp_path):
+    """Whoever leads a session without a terminal gets the one that is opened."""
+    tmp_path.chmod(0o700)
+    ended = subprocess.run(
+        [sys.executable, "-c", DEVICE, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.splitlines() == ["None", "[]", os.strerror(errno.ENXIO)]
 
 
 POSTGRES = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))  # noqa: PTH207

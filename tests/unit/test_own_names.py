@@ -19,7 +19,7 @@ from isotherm.kernel import procfs
 from isotherm.model.mappings import Mappings
 from isotherm.model.target import Mapping
 from isotherm.naming import own, rules, side_file
-from isotherm.naming.side_file import Part, parts_of, read_parts, text_of
+from isotherm.naming.side_file import MOST_NAME, MOST_PARTS, Part, parts_of, read_parts, text_of
 from isotherm.targets.maps import AddressMaps
 from isotherm.targets.processes import ProcessSet
 
@@ -106,6 +106,25 @@ def test_a_name_holds_as_long_as_its_object():
     assert read_parts(os.getpid(), ticks()) == []
 
 
+def test_as_many_names_as_may_be_are_read_however_long(place):
+    for called in ("x" * MOST_NAME, "\U0001f321" * MOST_NAME):
+        at = (1 << 56) - 2 * PAGE * MOST_PARTS
+        parts = [
+            Part(at + 2 * PAGE * n, at + (2 * n + 1) * PAGE, called) for n in range(MOST_PARTS)
+        ]
+        (place / str(os.getpid())).write_text(text_of(ticks(), parts))
+        assert read_parts(os.getpid(), ticks()) == parts
+
+
+def test_of_a_file_that_was_cut_whole_lines_are_read():
+    parts = [Part(PAGE, 2 * PAGE, "one"), Part(3 * PAGE, 4 * PAGE, "other")]
+    text = text_of(7, parts).encode()
+    for length in range(len(text)):
+        found = parts_of(text[:length], 7)
+        assert found == parts[: len(found)]
+    assert parts_of(text[:-1], 7) == parts[:1]
+
+
 def test_what_cannot_be_named_says_why():
     for data, called, why in [
         (bytearray(5000), "x", "cannot be followed"),
@@ -119,6 +138,121 @@ def test_what_cannot_be_named_says_why():
             own.name(data, called)
     with mmap.mmap(-1, PAGE) as area:
         assert own.name(area, "x" * 64) is area
+
+
+THREADS = """
+import array, os, sys, threading
+import isotherm
+from isotherm.kernel import procfs
+from isotherm.naming.side_file import read_parts
+kept, wrong = [], []
+def work(number):
+    for n in range(60):
+        data = array.array("B", bytes(8192))
+        try:
+            isotherm.name(data, f"{number} {n}")
+        except Exception as err:
+            wrong.append(err)
+        if n % 10 == 0:
+            kept.append((data, f"{number} {n}"))
+sys.setswitchinterval(1e-5)
+threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+told = read_parts(os.getpid(), procfs.stat(os.getpid()).start_ticks)
+assert not wrong, wrong
+assert sorted(part.name for part in told) == sorted(called for _, called in kept), told
+"""
+
+COLLECTED = """
+import array, gc, os, sys
+import isotherm
+from isotherm.kernel import procfs
+from isotherm.naming.side_file import read_parts
+def told():
+    return [part.name for part in read_parts(os.getpid(), procfs.stat(os.getpid()).start_ticks)]
+class Last:
+    def __del__(self):
+        kept.append(isotherm.name(array.array("B", bytes(8192)), "said at the end"))
+def cycle(called):
+    one = [isotherm.name(array.array("B", bytes(8192)), called), Last()]
+    one.append(one)
+kept, armed = [], []
+def hook(event, args):
+    if event == "os.rename" and armed:
+        armed.clear()
+        gc.collect()
+sys.addaudithook(hook)
+gc.disable()
+cycle("gone")
+assert told() == ["gone"]
+armed.append(True)
+kept.append(isotherm.name(array.array("B", bytes(8192)), "kept"))
+assert not armed
+assert sorted(told()) == ["kept", "said at the end"], told()
+"""
+
+FORKED = """
+import array, os, signal, sys, threading
+import isotherm
+from isotherm.kernel import procfs
+from isotherm.naming.side_file import read_parts
+writes, go_on, first = threading.Event(), threading.Event(), []
+def hook(event, args):
+    if event == "os.rename" and not first:
+        first.append(True)
+        writes.set()
+        go_on.wait()
+sys.addaudithook(hook)
+mine, other = array.array("B", bytes(8192)), array.array("B", bytes(8192))
+thread = threading.Thread(target=isotherm.name, args=(other, "other"))
+thread.start()
+writes.wait()
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    isotherm.name(mine, "of the child")
+    (part,) = read_parts(os.getpid(), procfs.stat(os.getpid()).start_ticks)
+    sys.exit(part.name != "of the child")
+status = os.waitpid(child, 0)[1]
+go_on.set()
+thread.join()
+assert status == 0, status
+"""
+
+
+@pytest.mark.parametrize("program", [THREADS, COLLECTED, FORKED], ids=["threads", "gc", "fork"])
+def test_names_are_told_whatever_else_goes_on_in_the_program(program):
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_place_that_could_not_be_written_is_looked_for_again():
+    program = """
+import array, os
+import isotherm
+from isotherm.naming import own
+data, folders = array.array("B", bytes(8192)), own.folders
+for folder in ("/proc/none", "/proc/none"):
+    own.folders = lambda user: (folder,)
+    try:
+        isotherm.name(data, "x")
+    except isotherm.OutputError as err:
+        print(err)
+own.folders = folders
+isotherm.name(data, "x")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    said = ended.stdout.splitlines()
+    assert len(said) == 2
+    assert all(line.startswith("no place for names of memory: /proc/none: ") for line in said)
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9), st.sampled_from(["a", "b c"]))))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO, cast
 
 import click
@@ -14,7 +16,7 @@ import click
 from isotherm.errors import IsothermError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 #: What writing to a full disk ends with.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -135,7 +137,8 @@ def _run(argv: Sequence[str] | None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in args[:1] or bool(os.environ.get("ISOTHERM_DEBUG"))
     try:
-        status = cli.main(args, prog_name="isotherm", standalone_mode=False)
+        with _interruptible():
+            status = cli.main(args, prog_name="isotherm", standalone_mode=False)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as err:
@@ -152,6 +155,22 @@ def _run(argv: Sequence[str] | None) -> int:
         complain("no more files can be opened", "ulimit -n says how many there may be")
         return 1
     return status if isinstance(status, int) else 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let commands clean up when they are interrupted, where an interrupt would end us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if before is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, before)
 
 
 def _usage(err: click.ClickException) -> None:

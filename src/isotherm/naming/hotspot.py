@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import struct
 from collections.abc import Iterator
 
 from isotherm.model.mappings import Mappings
 from isotherm.model.ranges import PAGE
+from isotherm.naming import files
 
 _FILE = re.compile(r"/tmp/hsperfdata_[^/]+/\d+")  # noqa: S108 - a name in an address map
 _MOST_BYTES = 1 << 20
@@ -32,19 +32,15 @@ def heap_size(pid: int, path: str) -> int | None:
     path: of the data file, as the process sees it. The file belongs to whoever runs it: what is
     read is bounded, and what makes no sense is nothing.
     """
+    folder, _, name = path.rpartition("/")
     try:
-        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(f"/proc/{pid}/root{path}", flags)
+        inside = files.open_folder(f"/proc/{pid}/root", folder)
+        try:
+            data = files.read_plain(inside, name, _MOST_BYTES)
+        finally:
+            os.close(inside)
     except OSError:
         return None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        data = os.read(descriptor, _MOST_BYTES)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
     found = [value for name, value in longs(data) if _CAPACITY.fullmatch(name)]
     # G1 counts the heap for each generation, and adds a few words, so that none is 0.
     size = max(found) // PAGE * PAGE if any(n % PAGE for n in found) else sum(found)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import itertools
 import os
+import threading
 import weakref
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from isotherm.errors import BadValueError, OutputError, quoted
 from isotherm.kernel import procfs
@@ -37,52 +39,103 @@ def name(data: T, called: str) -> T:
     return data
 
 
+class _Here(NamedTuple):
+    """Our number, our file, and when we began, in clock ticks since boot."""
+
+    pid: int
+    path: str
+    start_ticks: int
+
+
 class _Names:
-    """What this process named; a child that was forked has what it named itself."""
+    """
+    What this process named; a child that was forked has what it named itself.
+
+    Objects go at any time, in any thread, and in the middle of what is done here: what a finalizer
+    does waits for nobody, and leaves the file to whoever is writing it.
+    """
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._parts: dict[int, Part] = {}
-        self._next = 0
-        self._pid = 0
-        self._path = ""
+        self._keys = itertools.count()
+        self._here = _Here(0, "", 0)
+        self._is_old = False  # the file, or about to be
+        self._is_writing = False
 
     def add(self, data: object, part: Part) -> None:
         """Take a part until `data` goes, and tell of it."""
-        if self._pid != os.getpid():
-            self._parts, self._pid = {}, os.getpid()
-            self._path = f"{_folder()}/{self._pid}"
-            atexit.register(self._remove, self._pid, self._path)
+        try:
+            with self._lock:
+                self._take(data, part)
+        finally:
+            self._tell(wait=True)
+
+    def _take(self, data: object, part: Part) -> None:
+        if self._here.pid != os.getpid():
+            self._here, self._parts = _here(), {}
+            atexit.register(self._remove, self._here.pid, self._here.path)
         if len(self._parts) >= MOST_PARTS:
             raise BadValueError(f"more than {MOST_PARTS} parts of the memory have a name")
+        key = next(self._keys)
         try:
-            weakref.finalize(data, self._forget, self._next, self._pid).atexit = False
+            weakref.finalize(data, self._forget, key, self._here.pid).atexit = False
         except TypeError:
             raise BadValueError(
                 f"{type(data).__name__} objects cannot be followed: it is not known when they go",
                 hint="name a memoryview of it, and keep that",
             ) from None
-        self._parts[self._next] = part
-        self._next += 1
-        self._write()
+        self._parts[key] = part
+        self._is_old = True
 
     def _forget(self, key: int, pid: int) -> None:
-        if pid == os.getpid() and key in self._parts:
-            del self._parts[key]
+        if pid == os.getpid() and self._parts.pop(key, None) is not None:
+            self._is_old = True
             with suppress(OutputError):
+                self._tell(wait=False)
+
+    def _tell(self, *, wait: bool) -> None:
+        """
+        Write the file until it is true.
+
+        A call inside another, and one that does not wait, leaves it to the one that writes: that
+        looks again after it let go of the lock.
+        """
+        lock = self._lock
+        while self._is_old and lock.acquire(blocking=wait):
+            try:
+                if self._is_writing:
+                    return
+                self._write_all()
+            finally:
+                lock.release()
+
+    def _write_all(self) -> None:
+        self._is_writing = True
+        try:
+            while self._is_old:
+                self._is_old = False
                 self._write()
+        except BaseException:
+            self._is_old = True
+            raise
+        finally:
+            self._is_writing = False
 
     def _write(self) -> None:
-        text = text_of(procfs.stat(self._pid).start_ticks, list(self._parts.values()))
+        _, path, start_ticks = self._here
+        # A copy in one step: parts go in the middle of a loop over them.
+        text = text_of(start_ticks, list(self._parts.copy().values()))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with suppress(FileNotFoundError):
-                os.unlink(f"{self._path}.new")  # noqa: PTH108
-            descriptor = os.open(f"{self._path}.new", flags, 0o600)
+                os.unlink(f"{path}.new")  # noqa: PTH108
+            descriptor = os.open(f"{path}.new", flags, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
                 file.write(text)
-            os.replace(f"{self._path}.new", self._path)  # noqa: PTH105
+            os.replace(f"{path}.new", path)  # noqa: PTH105
         except OSError as err:
-            raise OutputError(f"cannot write {self._path}: {err.strerror}") from err
+            raise OutputError(f"cannot write {path}: {err.strerror}") from err
 
     @staticmethod
     def _remove(pid: int, path: str) -> None:
@@ -92,6 +145,23 @@ class _Names:
 
 
 _NAMES = _Names()
+
+
+def _begin_again() -> None:
+    """Forget what the parent named, and whichever of its threads held the lock."""
+    global _NAMES  # noqa: PLW0603
+    _NAMES = _Names()
+
+
+os.register_at_fork(after_in_child=_begin_again)
+
+
+def _here() -> _Here:
+    pid = os.getpid()
+    try:
+        return _Here(pid, f"{_folder()}/{pid}", procfs.stat(pid).start_ticks)
+    except OSError as err:
+        raise OutputError(f"no place for names of memory: {err.strerror}") from err
 
 
 def _place(data: Any) -> tuple[int, int]:

@@ -12,7 +12,10 @@ import os
 import stat
 from typing import NamedTuple
 
-MOST_BYTES = 1 << 16
+from isotherm.naming.files import FLAGS, read_plain
+
+#: More than the longest names take, all in UTF-8.
+MOST_BYTES = 1 << 19
 MOST_PARTS = 1000
 MOST_NAME = 64
 _FORMAT = "isotherm names 1"
@@ -46,8 +49,9 @@ def text_of(start_ticks: int, parts: list[Part]) -> str:
 
 def parts_of(text: bytes, start_ticks: int) -> list[Part]:
     """Return what a file says, in order and apart; nothing of one that makes no sense."""
-    lines = text[:MOST_BYTES].decode(errors="replace").split("\n")
-    if lines[0] != f"{_FORMAT} {start_ticks}":
+    # What follows the last line break is a line that was cut.
+    lines = text[:MOST_BYTES].decode(errors="replace").split("\n")[:-1]
+    if not lines or lines[0] != f"{_FORMAT} {start_ticks}":
         return []
     found = []
     for line in lines[1 : MOST_PARTS + 1]:
@@ -84,18 +88,11 @@ def read_parts(pid: int, start_ticks: int) -> list[Part]:
 
 
 def _read(folder: str, pid: int, user: int) -> bytes:
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    inside = os.open(folder, flags | os.O_DIRECTORY)
+    inside = os.open(folder, FLAGS | os.O_DIRECTORY)
     try:
         if not trusted(os.fstat(inside), user):
             return b""
-        descriptor = os.open(str(_own_number(pid)), flags, dir_fd=inside)
-        try:
-            facts = os.fstat(descriptor)
-            plain = stat.S_ISREG(facts.st_mode) and facts.st_nlink == 1
-            return os.read(descriptor, MOST_BYTES) if plain and facts.st_uid == user else b""
-        finally:
-            os.close(descriptor)
+        return read_plain(inside, str(_own_number(pid)), MOST_BYTES, user)
     finally:
         os.close(inside)
 

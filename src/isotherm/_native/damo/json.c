@@ -337,7 +337,7 @@ static bool read_alike(struct cursor *cursor, const struct damo_shape *shape, st
 			return false;
 		from = shape->numbers[i].end;
 	}
-	if (values[DAMO_START] >= values[DAMO_END_FIELD])
+	if (values[DAMO_START] >= values[DAMO_END_FIELD] || values[DAMO_SAMPLES] > UINT32_MAX)
 		return false;
 	*region = (struct damo_region){values[DAMO_START], values[DAMO_END_FIELD], known(values[DAMO_WINDOWS]),
 				       known(values[DAMO_SAMPLES]), false, false};
@@ -354,6 +354,8 @@ static bool read_accesses(struct cursor *cursor, struct reading *reading)
 	if (pair.has_first && pair.first.negative) {
 		reading->fake = true;
 	} else if (pair.has_first) {
+		if (pair.first.value > UINT32_MAX)
+			return bad(cursor, "a number of accesses of it cannot be");
 		reading->region.nr_accesses = known(pair.first.value);
 		note(reading, DAMO_SAMPLES, pair.first_text);
 	} else if (pair.has_second) {
@@ -392,6 +394,8 @@ static bool read_region_member(struct cursor *cursor, const struct damo_text *ke
 			return false;
 		if (number.negative)
 			return bad(cursor, "an address of it is negative");
+		if (number.beyond || number.split)
+			return bad(cursor, "an address of it cannot be");
 		*(*key->at == 's' ? &reading->region.start : &reading->region.end) = number.value;
 		note(reading, *key->at == 's' ? DAMO_START : DAMO_END_FIELD, cursor->number);
 		return true;

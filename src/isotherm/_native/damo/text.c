@@ -6,6 +6,9 @@
 
 typedef unsigned __int128 u128;
 
+#define BEYOND (((u128)1 << 64) + 1)
+#define MOST_DIGITS ((u128)10000000000u * 10000000000u)	// times an exbibyte it is no overflow
+
 struct scale {
 	const char *suffix;
 	uint64_t factor;
@@ -16,23 +19,20 @@ static const struct scale times[] = {
 	{"m", 60000000000ull}, {"h", 3600000000000ull}, {"d", 86400000000000ull}, {NULL, 0},
 };
 
-static u128 capped(u128 value)
+/** @mantissa * 10^@exponent * @factor / @divisor, BEYOND at most; @split: something is dropped. */
+static u128 scaled(u128 mantissa, int exponent, uint64_t factor, uint64_t divisor, bool *split)
 {
-	return value > UINT64_MAX ? UINT64_MAX : value;
-}
-
-/** @mantissa * 10^@exponent * @factor / @divisor, UINT64_MAX at most. */
-static uint64_t scaled(uint64_t mantissa, int exponent, uint64_t factor, uint64_t divisor)
-{
-	u128 value = (u128)mantissa * factor;
+	u128 value = mantissa * factor;
 
 	// Beyond 2^64 the result is capped anyway, unless the divisor brings it back.
-	for (; exponent > 0 && value <= (u128)UINT64_MAX * divisor; exponent--)
+	for (; exponent > 0 && value && value < BEYOND * divisor; exponent--)
 		value *= 10;
 	value /= divisor;
-	for (; exponent < 0 && value; exponent++)
+	for (*split = false; exponent < 0 && value; exponent++) {
+		*split |= value % 10 != 0;
 		value /= 10;
-	return (uint64_t)capped(value);
+	}
+	return value < BEYOND ? value : BEYOND;
 }
 
 static bool factor_of(const char *suffix, size_t length, enum damo_unit unit, uint64_t *factor)
@@ -61,18 +61,18 @@ static bool factor_of(const char *suffix, size_t length, enum damo_unit unit, ui
 }
 
 struct mantissa {
-	uint64_t digits;
+	u128 digits;
 	int exponent, seen;
 };
 
 static void add_digit(struct mantissa *number, char digit, bool fraction)
 {
 	number->seen++;
-	if (number->digits > (UINT64_MAX - 9) / 10) {	// no place for more: they are dropped
+	if (number->digits >= MOST_DIGITS / 10) {	// no place for more: they are dropped
 		number->exponent += !fraction;
 		return;
 	}
-	number->digits = number->digits * 10 + (uint64_t)(digit - '0');
+	number->digits = number->digits * 10 + (unsigned int)(digit - '0');
 	number->exponent -= fraction;
 }
 
@@ -105,8 +105,9 @@ static const char *read_mantissa(const char *at, const char *end, struct mantiss
 }
 
 /** Read numbers that each have a unit, but for a single one; whether that is all of the text. */
-static bool read_sum(const char *at, const char *end, enum damo_unit unit, uint64_t *sum)
+static bool read_sum(const char *at, const char *end, enum damo_unit unit, struct damo_number *sum)
 {
+	u128 total = 0;
 	uint64_t divisor = unit == DAMO_US ? 1000 : 1;
 
 	for (int parts = 0; at < end; parts++) {
@@ -114,6 +115,7 @@ static bool read_sum(const char *at, const char *end, enum damo_unit unit, uint6
 		uint64_t factor = unit == DAMO_US || unit == DAMO_MILLI ? 1000 : 1;
 		struct mantissa number = {};
 		const char *suffix;
+		bool split;
 
 		at = read_mantissa(at, end, &number);
 		if (!at)
@@ -124,10 +126,13 @@ static bool read_sum(const char *at, const char *end, enum damo_unit unit, uint6
 			;
 		if (at > suffix ? !factor_of(suffix, (size_t)(at - suffix), unit, &factor) : parts || at < end)
 			return false;
-		*sum = (uint64_t)capped((u128)*sum + scaled(number.digits, number.exponent, factor, divisor));
+		total += scaled(number.digits, number.exponent, factor, divisor, &split);
+		sum->split |= split && unit == DAMO_BYTES && factor == 1;
 		while (at < end && *at == ' ')
 			at++;
 	}
+	sum->beyond = total >= BEYOND;
+	sum->value = total > UINT64_MAX ? UINT64_MAX : (uint64_t)total;
 	return true;
 }
 
@@ -152,5 +157,5 @@ bool damo_number(const char *text, size_t length, enum damo_unit unit, struct da
 		number->negative = true;
 		at++;
 	}
-	return at < end && read_sum(at, end, unit, &number->value);
+	return at < end && read_sum(at, end, unit, number);
 }

@@ -16,6 +16,8 @@ enum damo_unit {
 struct damo_number {
 	uint64_t value;	// UINT64_MAX for "max", and for what is beyond
 	bool negative;
+	bool beyond;	// it is above 2^64
+	bool split;	// of DAMO_BYTES: a byte of it is told in parts, which were dropped
 };
 
 /** Read all of @text; whether it is a number. Parts of the unit are dropped. */

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from isotherm import _core
-from isotherm.errors import DamagedRecordingError, quoted
+from isotherm.errors import BadValueError, DamagedRecordingError, quoted
 from isotherm.recording.damo.streams import (
     UNKNOWN,
     Intervals,
@@ -31,13 +31,24 @@ _KEPT: Final = ("kdamond_idx", "context_idx", "scheme_idx", "target_id", "interv
 _MAX_MEMBER: Final = 1 << 14
 _VERSION_MAGIC: Final = b"damon_recfmt_ver"
 _MAX_REGIONS: Final = 1 << 20
+#: Bytes without anything of a window after which there is none to come: one of a million regions
+#: takes less. What is read and tells of no window is taken for so many bytes, as it takes time.
+_MAX_BARREN: Final = 1 << 30
+_EMPTY_BYTES: Final = 1 << 13
 _REGION: Final = struct.Struct("<QQI")
 
 
 @dataclass(slots=True)
 class Found:
-    """What was left out while a record was read, and what is wrong with it."""
+    """
+    What was left out while a record was read, and what is wrong with it.
 
+    nr_read: windows, or parts of them, that were read so far; nr_empty: what else was, since
+    the last piece of the text.
+    """
+
+    nr_read: int = 0
+    nr_empty: int = 0
     left_out: int = 0
     damage: str = ""
     notes: list[str] = field(default_factory=list)
@@ -48,7 +59,11 @@ class Found:
 
 
 def read(source: Source, streams: Streams) -> Found:
-    """Read all that can be read into `streams`."""
+    """
+    Read all that can be read into `streams`.
+
+    Raises `BadValueError` for what goes on and on without a window.
+    """
     found = Found()
     readers = {"json": _read_json, "perf script": _read_script, "binary": _read_binary}
     try:
@@ -56,6 +71,24 @@ def read(source: Source, streams: Streams) -> Found:
     except DamagedRecordingError as err:
         found.broken(err.message)
     return found
+
+
+def _pieces(source: Source, found: Found) -> Iterator[bytes]:
+    """Yield the text, as long as something comes of it."""
+    nr_read = barren = 0
+    for piece in source.pieces():
+        if found.nr_read != nr_read:
+            nr_read, barren = found.nr_read, 0
+        barren += len(piece) + _EMPTY_BYTES * found.nr_empty
+        found.nr_empty = 0
+        if barren > _MAX_BARREN:
+            if nr_read:
+                raise DamagedRecordingError("it goes on and on without a window")
+            raise BadValueError(
+                f"{quoted(source.name)} goes on and on without a window of a record",
+                hint="files of damo record, perf script and trace-cmd report are imported",
+            )
+        yield piece
 
 
 # JSON
@@ -66,13 +99,15 @@ def _read_json(source: Source, streams: Streams, found: Found) -> None:
     members: dict[str, Any] = {}
     waiting: list[tuple[int, int, int, Regions]] = []
     stream: Stream | None = None
-    for event in _events(source, parser):
+    for event in _events(_pieces(source, found), parser):
+        found.nr_empty += event[0] != "snapshot"
         match event:
             case ("member", key, value):
                 name = key.decode("utf-8", "replace")
                 if name in _KEPT:
                     members[name] = _member(name, value)
             case ("snapshot", start_ns, end_ns, sample_us, columns):
+                found.nr_read += 1
                 regions = _checked(Regions(*columns), found)
                 if regions is None:
                     continue
@@ -95,9 +130,9 @@ def _read_json(source: Source, streams: Streams, found: Found) -> None:
                 pass
 
 
-def _events(source: Source, parser: _core.DamoJson) -> Iterator[tuple[Any, ...]]:
+def _events(pieces: Iterator[bytes], parser: _core.DamoJson) -> Iterator[tuple[Any, ...]]:
     ended = False
-    for piece in source.pieces():
+    for piece in pieces:
         parser.feed(piece)
         try:
             while (event := parser.next()) is not None:
@@ -197,11 +232,13 @@ class _Script:
         self.nr_windows = 0
 
     def tune(self, thread: bytes, sample_us: int) -> None:
+        self._found.nr_empty += 1
         if len(self._sample_us) < _MAX_OPEN:
             self._sample_us[_thread(thread)] = sample_us
 
     def run(self, event: tuple[Any, ...]) -> None:
         thread, target, time_ns, last_ns, nr_regions, columns = event
+        self._found.nr_read += 1
         regions = Regions(*columns)
         count = len(regions.nr_accesses) // 4
         key = Key(0, 0, None, target, _thread(thread))
@@ -260,7 +297,7 @@ def _read_script(source: Source, streams: Streams, found: Found) -> None:
     parser = _core.DamoScript()
     script = _Script(streams, found)
     try:
-        for piece in source.pieces():
+        for piece in _pieces(source, found):
             parser.feed(piece)
             _take(parser, script)
         parser.end()
@@ -284,10 +321,10 @@ def _take(parser: _core.DamoScript, script: _Script) -> None:
 
 
 class _Bytes:
-    """Takes bytes of a source one piece after the other."""
+    """Takes bytes one piece after the other."""
 
-    def __init__(self, source: Source) -> None:
-        self._pieces = source.pieces()
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
         self._data = b""
 
     def take(self, size: int) -> bytes:
@@ -311,7 +348,7 @@ class _Bytes:
 
 
 def _read_binary(source: Source, streams: Streams, found: Found) -> None:
-    data = _Bytes(source)
+    data = _Bytes(_pieces(source, found))
     head = data.take(len(_VERSION_MAGIC))
     version = 0
     if head == _VERSION_MAGIC:
@@ -325,12 +362,19 @@ def _read_binary(source: Source, streams: Streams, found: Found) -> None:
         sec, nsec = struct.unpack("<qq", head)
         head = b""
         (nr_targets,) = data.numbers("<I")
-        if not 0 <= sec < 1 << 33 or not 0 <= nsec < 10**9 or nr_targets > _MAX_REGIONS:
+        if (
+            not 0 <= sec < 1 << 33
+            or not 0 <= nsec < 10**9
+            or nr_targets > _MAX_REGIONS
+            or not (sec or nsec or nr_targets)
+        ):
             raise DamagedRecordingError("a time of it cannot be, or it is no record of damo")
+        found.nr_empty += not nr_targets
         for _ in range(nr_targets):
             (target,) = data.numbers("<i" if version == 1 else "<Q")
             (count,) = data.numbers("<I")
             regions = _checked(_binary_regions(data, count), found)
+            found.nr_read += 1
             if regions is not None:
                 key = Key(0, 0, None, target & U64_MAX)
                 streams.add(streams.stream(key, None), 0, sec * 10**9 + nsec, regions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, Final, Literal
@@ -114,8 +115,13 @@ def _read(file: BinaryIO, size: int) -> bytes:
 
 
 def open_source(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file to read; raises `BadValueError`."""
+    """Open a file, or a pipe, to read; raises `BadValueError`."""
     try:
+        if stat.S_ISCHR(os.stat(path).st_mode):  # noqa: PTH116 - of any length
+            raise BadValueError(
+                f"{quoted(os.fspath(path))} is a device, no record of damo",
+                hint="name a file, or - for the standard input",
+            )
         return open(path, "rb", buffering=0)  # noqa: PTH123 - of any length; closed later
     except OSError as err:
         raise BadValueError(
