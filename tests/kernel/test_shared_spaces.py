@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from action_kit import make_old, present, swap  # noqa: F401 - a fixture
 from bpf_kit import PAGE, watching
 
+import isotherm
 from isotherm.core.act import Done
 from isotherm.kernel import procfs
 from isotherm.kernel.kcmp import order_of_spaces
@@ -157,6 +158,19 @@ def test_who_shared_the_memory_has_it_when_the_first_one_has_ended(sharing, watc
     wait_for(lambda: procfs.stat(process.pid).is_zombie)
     assert targets.alive()
     assert pids(targets) == [child]
+
+
+@pytest.mark.parametrize("policy", ["damon", "map"])
+def test_a_session_goes_on_with_who_is_left(sharing, policy):
+    process, child, _ = sharing
+    with isotherm.monitor(pid=process.pid, policy=policy, sample="100ms", aggr="1s") as session:
+        seen = []
+        for snapshot in session.snapshots(duration="6s"):
+            seen.append([target.pid for target in snapshot.targets])
+            if process.poll() is None:
+                process.kill()
+    assert seen[0] == [process.pid]
+    assert seen[-1] == [child]
 
 
 def test_shared_memory_is_used_once(sharing):
