@@ -116,13 +116,16 @@ def measure(*words: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a hundredth of it all")
     parser.add_argument("--rows", type=int, default=20_000_000)
     parser.add_argument("--per-window", type=int, default=1_000)
     asked = parser.parse_args()
+    part = 100 if asked.quick else 1
+    asked.rows //= part
     with tempfile.TemporaryDirectory() as folder:
         long, damo = Path(folder, "long.isotherm"), Path(folder, "damon.data")
         make_recording(long, asked.rows, asked.per_window)
-        make_record_of_damo(damo)
+        make_record_of_damo(damo, 2_500 // part)
         found = {
             f"report {view}": measure("report", str(long), view)
             for view in ("summary", "heatmap", "wss")

@@ -45,7 +45,7 @@ def until(stream, condition):
     return None
 
 
-@pytest.fixture(params=["bpf", "idle", "clear-refs"])
+@pytest.fixture(params=["bpf", "clear-refs"])
 def backend(request, groups):
     groups.make("service")
     try:
@@ -58,8 +58,6 @@ def backend(request, groups):
 
 @pytest.mark.parametrize("policy", ["damon", "map"])
 def test_before_the_first_and_after_the_last(groups, backend, policy):
-    if (backend, policy) == ("idle", "map"):
-        pytest.skip("the backend idle keeps no map of pages alone")
     groups.make("service")
     wish = {"wait": True, "backend": backend, "policy": policy} | FAST
     with isotherm.monitor(cgroup=groups.path("service"), **wish) as session:

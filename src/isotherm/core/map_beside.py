@@ -45,6 +45,11 @@ class MapBeside:
         if self._map is not None and self._clock.now_ns() >= self._due_ns:
             self._due_ns = self._map.step()
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is a map."""
+        return self._map is not None
+
     def warms_up(self) -> bool:
         """Tell whether work of the start goes on."""
         return self._map is not None and not self._map.covered()

@@ -328,6 +328,9 @@ class Monitor:
 
     def _use(self, until_ns: int | None) -> PageUse | None:
         """Return what the map of pages knows if it is time; it is if this is the end."""
+        # Of who has ended nothing is in memory: what was known before stands.
+        if not self._map.is_kept or not self.look.alive():
+            return None
         # No other window fits in: see _ticks_until().
         left_ns = None if until_ns is None else until_ns - self._clock.now_ns()
         last = left_ns is not None and left_ns + self._grace_ns() < self._attrs.aggr_us * 1000

@@ -198,7 +198,7 @@ class NativePageMap:
         began = self.covered() or now_ns >= self._began_ns + _SUM_NS
         return self.sum() if began and now_ns >= self._sum_due_ns else None
 
-    def sum(self) -> PageUse:
+    def sum(self) -> PageUse | None:
         now_ns = self._clock.now_ns()
         self._running.look(now_ns)
         watched_ns = max(1, now_ns - self._began_ns)
@@ -207,6 +207,8 @@ class NativePageMap:
         self._running.settle(self._clock.now_ns())
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
+        if not found:  # who has no page in memory has ended
+            return None
         stats = self._core.stats()
         ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]
         return PageUse(

@@ -35,8 +35,8 @@ class PageMap(Protocol):
     def take(self) -> PageUse | None:
         """Return what is known; None while another sum would cost more than it tells."""
 
-    def sum(self) -> PageUse:
-        """Return what is known now, whatever it costs."""
+    def sum(self) -> PageUse | None:
+        """Return what is known now, whatever it costs; None of who has ended."""
 
     def close(self) -> None:
         """Give back what is held."""

@@ -161,7 +161,7 @@ def test_children_are_followed():
         snapshots = backend.snapshots()
         next(snapshots)
         with running() as second:
-            watched._processes._admit(second.pid, PidSource([second.pid]))
+            watched._processes._admit(second.pid, PidSource([second.pid]), None)
             for _ in range(12):
                 snapshot = next(snapshots)
             assert [target.pid for target in snapshot.targets] == [first.pid, second.pid]

@@ -12,7 +12,7 @@
 #define LONGEST_REST_NS SECOND_NS
 #define SHORTEST_REST_NS UINT64_C(4000000)
 #define SHORTEST_TURN_NS SECOND_NS
-#define CALMEST_TURN 4
+#define CALMEST_TURN 2
 
 static uint64_t least(uint64_t a, uint64_t b)
 {

@@ -326,9 +326,22 @@ static int sum_block(struct work *work, const struct map_target *target, const s
 	return err;
 }
 
+/** It ended while it was summed up: nothing of it, rather than a part. */
+static void forget_target(struct work *work, struct map_target *target, size_t sharers)
+{
+	size_t each = NR_SUM_KINDS * work->sum->nr_node_numbers;
+
+	target->gone = true;
+	work->nr_sharers = sharers;
+	for (size_t i = 0; i < target->nr_areas; i++)
+		if (target->areas[i].row < work->sum->nr_rows)
+			memset(&work->sum->rows[target->areas[i].row * each], 0, each * sizeof(struct sum_row));
+}
+
 static int sum_target(struct work *work, size_t index)
 {
 	struct map_target *target = &work->map->targets[index];
+	size_t sharers = work->nr_sharers;
 	map_time now = map_now(work->map, target, work->map->ops.now_ns(work->map->ops.ctx));
 	struct page_use uses[256];
 	int err = 0;
@@ -341,8 +354,10 @@ static int sum_target(struct work *work, size_t index)
 			continue;
 		// What was used since the last read is not idle.
 		err = map_look(work->map, index, chunk, now, &view);
-		if (err == -ESRCH)
+		if (err == -ESRCH) {
+			forget_target(work, target, sharers);
 			return 0;
+		}
 		for (size_t i = 0; i < MAP_CHUNK_BLOCKS && !err; i++)
 			for (size_t kind = 0; kind < NR_MAP_KINDS && !err; kind++)
 				err = sum_block(work, target, chunk, kind, &view, i, uses);

@@ -6,7 +6,7 @@
 
 #define S UINT64_C(1000000000)
 #define SHORTEST_EPOCH S
-#define CALMEST 4		// the longest epoch is 16 times the shortest
+#define CALMEST 2		// the longest epoch is 4 times the shortest: windows are of what was lately
 #define RETRY_UNSEEN (30 * S)
 // Of the pages used in an epoch so many may be others than in the one before: calm.
 #define CALM_SHARE 10

@@ -23,7 +23,7 @@ CLASSES_NS = tuple(
 )
 #: Epochs of which the map knows the beginning.
 MOST_EPOCHS = 11
-_SHORTEST_EPOCH_NS, _CALMEST = _S, 4
+_SHORTEST_EPOCH_NS, _CALMEST = _S, 2
 _RETRY_UNSEEN_NS = 30 * _S
 _LONGEST_GAP_NS = 60 * _S
 #: Classes whose reads are kept by time, in parts of their ends.
