@@ -301,7 +301,8 @@ class Monitor:
                 max(0, until - self._schedule.sis), self._attrs.sample_us
             )
         except TargetGoneError:
-            if not self.look.waits:
+            # Others may come, or have been told of no target: memory that they share with one.
+            if not self.look.alive():
                 return False
             self._await_others()
         return not self._stopping

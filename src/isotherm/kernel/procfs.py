@@ -185,6 +185,14 @@ def statm(pid: int) -> Statm:
     return Statm(size, resident, text, data)
 
 
+def has_memory(tid: int) -> bool:
+    """Tell whether thread `tid` has an address space: one that has ended has none."""
+    try:
+        return statm(tid).mapped_bytes > 0
+    except TargetGoneError:
+        return False
+
+
 def thread_cpu_ns(tid: int) -> int | None:
     """Return the CPU time of a thread; None where the kernel does not tell, or it has ended."""
     try:

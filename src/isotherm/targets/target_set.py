@@ -15,6 +15,7 @@ from isotherm.targets.processes import Process, ProcessSet
 from isotherm.targets.refusals import Refused
 from isotherm.targets.sizes import Sizes
 from isotherm.targets.source import TargetSource
+from isotherm.targets.spaces import Spaces
 from isotherm.targets.watchers import other_watchers
 
 
@@ -85,6 +86,8 @@ class ProcessTargets(TargetSet):
     """
     Processes; raises as `ProcessSet` does.
 
+    Of members that share an address space the first is a target, and another when it has gone.
+
     sources: who is meant, or plain pids; follow_children: what they fork as well, not where fixed
     ranges are looked at, which are those of one process; force_guests: keep members that run a
     virtual machine, although what its guest uses cannot be seen; wait: as for `ProcessSet`.
@@ -103,6 +106,7 @@ class ProcessTargets(TargetSet):
         follow = follow_children and not self.scope.ranges
         self._force_guests = force_guests
         self._processes = ProcessSet(sources, follow_children=follow, wait=wait)
+        self._spaces = Spaces()
         self._maps = AddressMaps()
         self._sizes = Sizes()
 
@@ -110,7 +114,7 @@ class ProcessTargets(TargetSet):
         """As `targets`, each with the process that it is."""
         wanted = [
             process
-            for process in self._processes.refresh()
+            for process in self._spaces.apart(self._processes.refresh())
             if self._force_guests or not process.kvm
         ]
         return self._sizes.told(self._maps.of(wanted, max_ranges, self.scope.ranges))
@@ -121,8 +125,8 @@ class ProcessTargets(TargetSet):
 
     @property
     def members(self) -> list[Process]:
-        """The living as of the last look."""
-        return self._processes.members
+        """The living as of the last look; of those that share memory the first."""
+        return self._spaces.apart(self._processes.members)
 
     def alive(self) -> bool:
         """Tell whether any process lives."""
