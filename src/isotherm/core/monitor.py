@@ -301,18 +301,25 @@ class Monitor:
                 max(0, until - self._schedule.sis), self._attrs.sample_us
             )
         except TargetGoneError:
-            # Others may come, or have been told of no target: memory that they share with one.
-            if not self.look.alive():
+            if not self.look.alive() or not self._await_others():
                 return False
-            self._await_others()
         return not self._stopping
 
-    def _await_others(self) -> None:
-        """Let a tick go by after all known targets ended, and look who is there."""
+    def _await_others(self) -> bool:
+        """
+        Let a tick go by after all known targets ended, and look who is there.
+
+        False if nobody is who was not known, such as one that shared their memory, nor may come.
+        """
+        known = self._targets.keys()
         sample_ns = self._attrs.sample_us * 1000
         self._clock.sleep_until(self._clock.now_ns() + sample_ns)
         self._schedule.sis += 1
-        self.policy.update(self._look_for_targets(), self._attrs)
+        targets = self._look_for_targets()
+        if not (self.look.waits or self._targets.keys() - known):
+            return False
+        self.policy.update(targets, self._attrs)
+        return True
 
     def _ticks_until(self, until_ns: int, due: Due) -> int:
         """Return how many ticks there are left; a window that is almost over may end."""
