@@ -21,6 +21,14 @@ sys.exit(script.load()())
 """
 
 
+@pytest.fixture(autouse=True)
+def _wants_interrupts():
+    """Tests may run in the background, where the shell lets nobody have them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def run(at, *args, way="script", **options):
     command = [sys.executable, "-c", PROGRAM, at, way, *args]
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
