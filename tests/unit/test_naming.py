@@ -371,7 +371,9 @@ def test_the_shared_buffers_of_postgresql(watch, a_folder_of_nobody):
     """The witness is what it says of its own memory: blocks of its main shared memory segment."""
     binaries = os.path.dirname(POSTGRES[-1])  # noqa: PTH120
     data = a_folder_of_nobody
-    as_nobody = {"user": "nobody", "cwd": "/", "stdout": subprocess.DEVNULL}
+    # Without what sanitizers preload.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    as_nobody = {"user": "nobody", "cwd": "/", "stdout": subprocess.DEVNULL, "env": environment}
     init = [f"{binaries}/initdb", "-D", str(data), "-A", "trust", "-U", "nobody", "--no-sync"]
     subprocess.run(init, check=True, stderr=subprocess.DEVNULL, **as_nobody)
     options = ["-k", str(data), "-h", "", "-F"]
