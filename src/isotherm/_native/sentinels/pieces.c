@@ -283,7 +283,8 @@ static void inherit(struct panel *panel, struct pieces *pieces, const struct pie
 {
 	size_t at = 0;
 
-	qsort(panel->pieces, panel->nr_pieces, sizeof(*panel->pieces), by_address);
+	if (panel->nr_pieces)
+		qsort(panel->pieces, panel->nr_pieces, sizeof(*panel->pieces), by_address);
 	for (size_t i = 0; i < pieces->nr; i++) {
 		struct panel_piece *piece = &pieces->at[i];
 		double age = 0, carry = 0;
