@@ -68,16 +68,18 @@ class _Schema:
 
 def _snapshots(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
     """Yield snapshots until the stream ends, or something makes no sense: `BadMessageError`."""
-    if next(iter(frames), None) != schema.content:
-        raise BadMessageError("its beginning has changed")
+    _check_begin(schema, frames)
     return _decoded(schema, frames)
 
 
-def _decoded(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
-    """Yield the snapshots of frames that begin with a block; raises `BadMessageError`."""
-    context = Context1() if schema.version == 1 else Context2()
-    before, ended = None, False
-    shares = schema.info.get("whole_mappings") is True
+def _check_begin(schema: _Schema, frames: Frames) -> None:
+    if next(iter(frames), None) != schema.content:
+        raise BadMessageError("its beginning has changed")
+
+
+def _batches(schema: _Schema, frames: Frames) -> Iterator[Batch]:
+    """Yield the blocks of frames that begin with one; raises `BadMessageError`."""
+    ended = False
     for content in frames:
         if ended:
             frames.note("data follow the end of its Arrow stream")
@@ -88,12 +90,29 @@ def _decoded(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
                 continue
             if ended or message.is_schema:
                 raise BadMessageError("a message where none can be")
-            batch = Batch(message, schema.layout)
-            if not 0 < batch.length <= layout.MAX_BLOCK_ROWS:
-                raise BadMessageError("a block has an impossible number of snapshots")
-            for snapshot in rows(batch, context):
-                before = check_order(before, snapshot)
-                yield replace(snapshot, shares=True) if shares else snapshot
+            yield Batch(message, schema.layout)
+
+
+def _rows_in_order(
+    batch: Batch, context: Context1 | Context2, before: int | None
+) -> Iterator[Snapshot]:
+    """Yield the snapshots of a block, one by one, that come after the index `before`."""
+    if not 0 < batch.length <= layout.MAX_BLOCK_ROWS:
+        raise BadMessageError("a block has an impossible number of snapshots")
+    for snapshot in rows(batch, context):
+        before = check_order(before, snapshot)
+        yield snapshot
+
+
+def _decoded(schema: _Schema, frames: Frames) -> Iterator[Snapshot]:
+    """Yield the snapshots of frames that begin with a block; raises `BadMessageError`."""
+    context = Context1() if schema.version == 1 else Context2()
+    before = None
+    shares = schema.info.get("whole_mappings") is True
+    for batch in _batches(schema, frames):
+        for snapshot in _rows_in_order(batch, context, before):
+            before = snapshot.index
+            yield replace(snapshot, shares=True) if shares else snapshot
 
 
 def _by_blocks(schema: _Schema, frames: Frames) -> Iterator[Rows | Snapshot]:
@@ -103,35 +122,20 @@ def _by_blocks(schema: _Schema, frames: Frames) -> Iterator[Rows | Snapshot]:
         return
     context, before = Context2(), None
     shares = schema.info.get("whole_mappings") is True
-    contents = iter(frames)
-    if next(contents, None) != schema.content:
-        raise BadMessageError("its beginning has changed")
-    ended = False
-    for content in contents:
-        if ended:
-            frames.note("data follow the end of its Arrow stream")
+    _check_begin(schema, frames)
+    for batch in _batches(schema, frames):
+        tried = context.copy()
+        try:
+            parts, last = rows_of(batch, tried, before, shares=shares)
+        except (ValueError, BadMessageError):
+            pass
+        else:
+            context, before = tried, last
+            yield from parts
             continue
-        for message in messages(memoryview(content)):
-            if message is None:
-                ended = True
-                continue
-            if ended or message.is_schema:
-                raise BadMessageError("a message where none can be")
-            batch = Batch(message, schema.layout)
-            tried = context.copy()
-            try:
-                parts, last = rows_of(batch, tried, before, shares=shares)
-            except (ValueError, BadMessageError):
-                pass
-            else:
-                context, before = tried, last
-                yield from parts
-                continue
-            if not 0 < batch.length <= layout.MAX_BLOCK_ROWS:
-                raise BadMessageError("a block has an impossible number of snapshots")
-            for snapshot in rows(batch, context):
-                before = check_order(before, snapshot)
-                yield replace(snapshot, shares=True) if shares else snapshot
+        for snapshot in _rows_in_order(batch, context, before):
+            before = snapshot.index
+            yield replace(snapshot, shares=True) if shares else snapshot
 
 
 def _lengths(content: bytes) -> Iterator[int]:
