@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
-from isotherm.analysis.recorded import open_recording
+from isotherm.analysis.filtered import Selection, check_matched, open_selected
 from isotherm.cli import did_you_mean
 from isotherm.errors import BadValueError, IsothermError, quoted
 from isotherm.recording.format import SUFFIX
+from isotherm.report.filters import FILTERS, selection
 from isotherm.report.output import FORMATS
 from isotherm.report.view import Options, Page, View, whole_number
 from isotherm.report.views import DEFAULT, views
@@ -71,18 +73,34 @@ def newest_recording(directory: Path) -> Path:
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
-def option_texts() -> dict[str, tuple[str, str]]:
-    """Return the options of all views: metavar and help, which says whose they are."""
-    found: dict[str, tuple[str, dict[str, list[str]]]] = {}
+@dataclass(slots=True)
+class OptionText:
+    """An option of views as the help has it; helps: what it means, and to which views."""
+
+    metavar: str
+    many: bool
+    helps: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def help(self) -> str:
+        """Return what it means to whom; what is for all views is not said to be."""
+        return " ".join(
+            f"{', '.join(whose)}: {text}" if whose else text for text, whose in self.helps.items()
+        )
+
+
+def option_texts() -> dict[str, OptionText]:
+    """Return the options of all views, and those that narrow what any of them is about."""
+    found: dict[str, OptionText] = {}
     for view in views().values():
         for option in view.options:
             default = "" if option.default is None else f" [{option.default}]"
-            _, helps = found.setdefault(option.name, (option.metavar, {}))
-            helps.setdefault(f"{option.help.rstrip('.')}{default}.", []).append(view.name)
-    return {
-        name: (metavar, " ".join(f"{', '.join(whose)}: {text}" for text, whose in helps.items()))
-        for name, (metavar, helps) in found.items()
-    }
+            text = found.setdefault(option.name, OptionText(option.metavar, option.many))
+            text.helps.setdefault(f"{option.help.rstrip('.')}{default}.", []).append(view.name)
+    for option in FILTERS:
+        text = found.setdefault(option.name, OptionText(option.metavar, option.many))
+        text.helps[f"Only {option.help}"] = []
+    return found
 
 
 class ReportCommand(click.Command):
@@ -91,8 +109,13 @@ class ReportCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         common = super().get_params(ctx)
         own = [
-            click.Option([name, _parameter(name)], metavar=metavar, help=text)
-            for name, (metavar, text) in option_texts().items()
+            click.Option(
+                [name, _parameter(name)],
+                metavar=text.metavar,
+                help=text.help,
+                multiple=text.many,
+            )
+            for name, text in option_texts().items()
         ]
         return [*common[:-1], *own, common[-1]]  # --help stays the last
 
@@ -110,15 +133,28 @@ def _parameter(option: str) -> str:
     return f"view_{option.strip('-').replace('-', '_')}"
 
 
-def read_view(view: View[Any], given: dict[str, str | None], form: str, width: str | None) -> Any:
-    """Return the options of a view from what click found; raises `BadValueError`."""
+Given = dict[str, str | tuple[str, ...] | None]
+
+
+def read_view(
+    view: View[Any], given: Given, form: str, width: str | None
+) -> tuple[Options, Selection]:
+    """
+    Return the options of a view from what click found, and what it is to be about.
+
+    What a view has an option of its own for, it does itself. Raises `BadValueError`.
+    """
     names = {_parameter(name): name for name in option_texts()}
-    written = {names[key]: text for key, text in given.items() if text is not None}
+    written = {names[key]: text for key, text in given.items() if text not in (None, ())}
+    own = {option.name for option in view.options}
+    shared = {option.name for option in FILTERS} - own
+    chosen = {name: text for name, text in written.items() if name in shared}
+    written = {name: text for name, text in written.items() if name not in shared}
     style = style_of(sys.stdout)
     if form != "table":
         style = Style(unicode=style.unicode)
     columns = width_of(sys.stdout) if width is None else whole_number(*_WIDTHS)(width)
-    return view.read_options(written, Page(columns, style))
+    return view.read_options(written, Page(columns, style)), selection(chosen)
 
 
 @click.command(
@@ -132,6 +168,8 @@ Examples:
   isotherm report run.isotherm heatmap
   isotherm report wss --min-access 50%
   isotherm report regions --at 12s
+  isotherm report --name '[heap]' --time 10s..
+  isotherm report regions --access 0% --age 10s.. --sort size
   isotherm report --format json | jq .curve""",
 )
 @click.argument("words", metavar="[FILE] [VIEW]", nargs=-1)
@@ -140,26 +178,32 @@ Examples:
     help="How to print it.",
 )  # fmt: skip
 @click.option("--width", metavar="COLUMNS", help="How wide [the terminal, 80 at most].")
-def command(*, words: tuple[str, ...], form: str, width: str | None, **given: str | None) -> None:
+def command(*, words: tuple[str, ...], form: str, width: str | None, **given: Any) -> None:
     """Show what a recording says."""
     path, name = sort_arguments(words)
     view = views()[name]
-    options = read_view(view, given, form, width)
+    options, chosen = read_view(view, given, form, width)
     if path is None:
         path = newest_recording(Path())
         tell(f"reading {path}")
-    show(path, view, options, form)
+    show(path, view, options, chosen, form)
 
 
-def show(path: Path, view: View[Any], options: Options, form: str) -> None:
-    """Print a view of a recording; raises what is damaged in it afterwards."""
-    recording = open_recording(path)
+def show(path: Path, view: View[Any], options: Options, chosen: Selection, form: str) -> None:
+    """
+    Print a view of what is chosen of a recording; raises what is damaged in it afterwards.
+
+    Raises `BadValueError` where nothing matches.
+    """
+    recording = open_selected(path, chosen)
     try:
         report = view.report(recording, options, form)
+        check_matched(recording)
     except IsothermError:
         # An empty view of a damaged recording: the damage is the news.
         if recording.damage is not None:
             raise recording.damage from None
+        check_matched(recording)
         raise
     report.write(form)
     if recording.damage is not None:

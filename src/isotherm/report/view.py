@@ -31,7 +31,8 @@ class Option:
 
     name: as on the command line, "--at"; metavar: what its value is called in the help; read:
     makes a value of what was written, and raises `BadValueError`; default: what is read where
-    nothing is written, None for the value None. Views that share an option share this object.
+    nothing is written, None for the value None; many: it may be repeated, the value is a tuple.
+    Views that share an option share this object.
     """
 
     name: str
@@ -39,9 +40,14 @@ class Option:
     help: str
     read: Callable[[str], Any] = str
     default: str | None = None
+    many: bool = False
 
-    def value(self, given: str | None) -> Any:
-        """Return the value of what was written."""
+    def value(self, given: str | Sequence[str] | None) -> Any:
+        """Return the value of what was written: of all that was, where it may be repeated."""
+        if given is not None and not isinstance(given, str):
+            return tuple(map(self.read, given))
+        if self.many and given is None and self.default is None:
+            return ()
         text = self.default if given is None else given
         return None if text is None else self.read(text)
 
@@ -97,7 +103,7 @@ class View(ABC, Generic[T]):
             self.text(value, options.page) if form == "table" else [],
         )
 
-    def read_options(self, given: Mapping[str, str], page: Page) -> Options:
+    def read_options(self, given: Mapping[str, str | Sequence[str]], page: Page) -> Options:
         """Return the values of options as they were written; `BadValueError` for alien ones."""
         known = {option.name: option for option in self.options}
         for name in given:
