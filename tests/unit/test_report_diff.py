@@ -93,8 +93,14 @@ def test_what_changed_of_everything(run, tmp_path):
     assert found["idle@10s", None]["told"] == "same"
     assert found["unknown", None]["after_bytes"] == 0
     assert document["mappings"] == [
-        {"what": "[heap]", "kind": "anon", "before_bytes": 62 * MIB, "after_bytes": 65 * MIB}
-    ]
+        {
+            "what": "[heap]", "kind": "anon", "before_bytes": 62 * MIB, "after_bytes": 65 * MIB,
+            "used_before_bytes": 12 * MIB, "used_after_bytes": 15 * MIB,
+        }
+    ]  # fmt: skip
+    assert " [heap] anon 12.0 MiB 15.0 MiB +3.0 MiB +3.0 MiB " in " ".join(
+        run("a", "b")[1].split()
+    )
 
 
 def test_a_difference_within_the_bounds_cannot_be_told(run, tmp_path):

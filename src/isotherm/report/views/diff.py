@@ -28,6 +28,8 @@ from isotherm.units import duration_ns, format_duration, format_size
 #: Rows of the tables of groups and of mappings.
 MAX_ROWS = 12
 _INDENT = 12
+#: Mappings that changed by less of all memory are not worth a line.
+_TOLD_SHARE = 0.001
 
 
 def _lengths(text: str) -> tuple[int, ...]:
@@ -54,19 +56,38 @@ def _one_of(text: str, known: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class MappingChange:
+    """
+    Mappings of a title and kind, in bytes before and after.
+
+    size: resident, or monitored by regions; used: within a window, at last.
+    """
+
+    what: str
+    kind: str
+    size: tuple[int, int]
+    used: tuple[int, int]
+
+    @property
+    def most(self) -> int:
+        """The larger one of both changes."""
+        return max(abs(after - before) for before, after in (self.size, self.used))
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """
     What changed.
 
     titles: of both recordings, and facts of them; changes: of all and of each group; mappings:
-    title, kind, and bytes before and after, those that changed most first; unsure_fails: whether
-    a condition that cannot be told is as good as crossed.
+    those that changed most first; unsure_fails: whether a condition that cannot be told is as
+    good as crossed.
     """
 
     titles: tuple[tuple[str, str], tuple[str, str]]
     found: Comparison
     changes: tuple[Change, ...]
-    mappings: tuple[tuple[str, str, int, int], ...]
+    mappings: tuple[MappingChange, ...]
     judged: tuple[Judged, ...]
     unsure_fails: bool
 
@@ -125,8 +146,15 @@ class DiffView(PairView[Difference]):
             "idle_age_ns": value.found.age_ns,
             "changes": self.rows(value),
             "mappings": [
-                {"what": what, "kind": kind or None, "before_bytes": before, "after_bytes": after}
-                for what, kind, before, after in value.mappings
+                {
+                    "what": row.what,
+                    "kind": row.kind or None,
+                    "before_bytes": row.size[0],
+                    "after_bytes": row.size[1],
+                    "used_before_bytes": row.used[0],
+                    "used_after_bytes": row.used[1],
+                }
+                for row in value.mappings
             ],
             "conditions": [
                 {
@@ -190,16 +218,17 @@ def _title(recording: AnalysedRecording, found: Comparison, side: int) -> tuple[
     return shown(recording.path.name, 40), ", ".join(facts)
 
 
-def _mappings(found: Comparison) -> Iterator[tuple[str, str, int, int]]:
-    """Yield what is resident of mappings, or monitored by regions, before and after."""
+def _mappings(found: Comparison) -> list[MappingChange]:
+    """Return all mappings of both, those that changed most first."""
     window_ns = found.window_ns or 0
     before, after = (side.mappings(window_ns) for side in (found.before, found.after))
-    nothing = 0, 0
-    rows = [
-        (*key, before.get(key, nothing)[0], after.get(key, nothing)[0])
-        for key in {**before, **after}
-    ]
-    yield from sorted(rows, key=lambda row: (-abs(row[3] - row[2]), row[0], row[1]))
+    rows = []
+    for what, kind in {**before, **after}:
+        (size, used), (size_after, used_after) = (
+            one.get((what, kind), (0, 0)) for one in (before, after)
+        )
+        rows.append(MappingChange(what, kind, (size, size_after), (used, used_after)))
+    return sorted(rows, key=lambda row: (-row.most, row.what, row.kind))
 
 
 def _numbers(change: Change) -> dict[str, Any]:
@@ -251,7 +280,8 @@ def _changed(change: Change) -> tuple[str, str]:
     if change.told == "unsure":
         return "unsure", ""
     share = growth(before.bytes, after.bytes)
-    percent = f"{float(share):+.1%}" if isinstance(share, Fraction) and share else ""
+    worth = isinstance(share, Fraction) and abs(share) >= _TOLD_SHARE / 2
+    percent = f"{float(share):+.1%}" if worth else ""
     return signed_size(after.bytes - before.bytes), percent
 
 
@@ -281,15 +311,25 @@ def _quoted(one: Judged) -> str:
 
 
 def _mapping_table(value: Difference, width: int) -> list[str]:
-    rows = [row for row in value.mappings if row[2] != row[3]]
+    """Return what changed worth telling."""
+    whole = max(1, *(sum(row.size[i] for row in value.mappings) for i in (0, 1)))
+    rows = [row for row in value.mappings if row.most > _TOLD_SHARE * whole]
     cells = [
-        [what, kind or "-", short_size(before), short_size(after), signed_size(after - before)]
-        for what, kind, before, after in rows[:MAX_ROWS]
+        [
+            row.what,
+            row.kind or "-",
+            *map(short_size, row.used),
+            signed_size(row.used[1] - row.used[0]),
+            signed_size(row.size[1] - row.size[0]),
+        ]
+        for row in rows[:MAX_ROWS]
     ]
     if not cells:
         return []
-    counted = "resident" if value.found.by_pages else "monitored"
-    columns = [names(counted), Column("kind", right=False, rank=1)]
-    columns += [Column("A"), Column("B"), Column("change")]
+    window = value.found.window_ns
+    used = "used" if window is None else f"used {format_duration(window)}"
+    columns = [names("what"), Column("kind", right=False, rank=3)]
+    columns += [Column(f"{used} A", rank=1), Column("B", rank=1), Column("change")]
+    columns += [Column("resident" if value.found.by_pages else "monitored")]
     more = len(rows) - len(cells)
     return [*table(columns, cells, width), *([f" and {more} more"] if more else [])]
