@@ -340,8 +340,8 @@ def heat_document(heat: Heat) -> dict[str, Any]:
     }
 
 
-def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
-    """Return what a map of pages knows as JSON has it: sums, and the parts of all breakdowns."""
+def sums_document(use: PageUse) -> dict[str, Any]:
+    """Return the sums of what a map of pages knows, as JSON has them."""
     ages = idle_ages(use)
     return {
         "watched_ns": use.watched_ns,
@@ -367,6 +367,13 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
         "unknown_bytes": ages.unknown_bytes,
         "unseen_bytes": use.unseen,
         "uncovered_bytes": use.uncovered,
+    }
+
+
+def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
+    """Return what a map of pages knows as JSON has it: sums, and the parts of all breakdowns."""
+    return {
+        **sums_document(use),
         "mappings": [
             {"what": part.name, "kind": part.kind, **part_document(use, part)}
             for part in by_mapping(use)
