@@ -108,9 +108,9 @@ def option_texts() -> dict[str, OptionText]:
                 option.name, OptionText(option.metavar, option.many, option.flag)
             )
             text.helps.setdefault(f"{option.help.rstrip('.')}{default}.", []).append(view.name)
-    for option in FILTERS:
-        text = found.setdefault(option.name, OptionText(option.metavar, option.many))
-        text.helps[f"Only {option.help}"] = []
+    for option in FILTERS:  # a view that does one itself means the same by it
+        text = OptionText(option.metavar, option.many, helps={f"Only {option.help}": []})
+        found[option.name] = text
     return found
 
 

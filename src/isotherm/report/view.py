@@ -48,10 +48,10 @@ class Option:
         """Return the value of what was written: of all that was, where it may be repeated."""
         if self.flag:
             return given is not None
-        if given is not None and not isinstance(given, str):
-            return tuple(map(self.read, given))
-        if self.many and given is None and self.default is None:
-            return ()
+        texts = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+        if self.many and (texts or self.default is None):
+            return tuple(map(self.read, texts))
+        given = texts[-1] if texts else None
         text = self.default if given is None else given
         return None if text is None else self.read(text)
 
