@@ -354,7 +354,7 @@ class PageMap:
         """
         Return what was used again since the last call: (row, 0 anonymous or 1 not, figures) each.
 
-        figures: bytes of what nobody else maps, by the longest of `WINDOWS_NS` that it was idle for.
+        figures: bytes of what nobody else maps, by the longest of `WINDOWS_NS` they were idle for.
         """
 
     def look(self, target: int, start: int, end: int, /) -> None:

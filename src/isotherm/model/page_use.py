@@ -70,8 +70,7 @@ def summed(rows: Sequence[UseRow], *, what: str = "") -> UseRow:
     columns = list(zip(*rows, strict=True))
     numbers = [sum(column) for column in columns[4:7]]
     figures = [
-        tuple(map(sum, zip(*column, strict=True))) if all(column) else ()
-        for column in columns[7:]
+        tuple(map(sum, zip(*column, strict=True))) if all(column) else () for column in columns[7:]
     ]
     first = rows[0]
     return UseRow(first.target, what, first.kind, first.node, *numbers, *figures)

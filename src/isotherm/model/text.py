@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 from isotherm.errors import BadValueError, quoted
 
 #: Of a name, in characters.
@@ -43,3 +47,29 @@ def check_path(what: str, path: str) -> None:
         raise BadValueError(
             f"{what} {quoted(path)} is no path that can be", hint="as in /system.slice/app.service"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NamePattern:
+    """
+    Which names are meant: "[heap]", "/usr/lib/*", "anonymous|[anon:*]".
+
+    `*` stands for any characters, `|` separates several; everything else for itself.
+    """
+
+    text: str
+    _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        parts = [
+            ".*".join(map(re.escape, re.split(r"\*+", part))) for part in self.text.split("|")
+        ]
+        object.__setattr__(self, "_compiled", re.compile("|".join(parts), re.DOTALL))
+
+    @classmethod
+    def of(cls, patterns: Sequence[str]) -> NamePattern:
+        """Return the pattern of what any of these means."""
+        return cls("|".join(patterns))
+
+    def matches(self, name: str) -> bool:
+        return self._compiled.fullmatch(name) is not None
