@@ -73,7 +73,7 @@ def away(pid, at, size):
 def test_what_it_says_is_what_apply_does(program, capsys):
     pid, (cold, rolling, kept) = program
     names = "[anon:cold]|[anon:rolling]"
-    asked = ["--what", names, "--age", "1s", "-d", "10s", "--overhead", "20%"]
+    asked = ["--what", names, "--idle", "1s", "-d", "10s", "--overhead", "20%"]
     assert not main(["cold", str(pid), *asked, "--format", "json"])
     said = json.loads(capsys.readouterr().out)
     (age,) = said["ages"]

@@ -53,6 +53,7 @@ def test_every_action_has_a_way_and_never_is_never():
         ("*.so", ["/lib/a.so"]),
         ("/lib/*", ["/lib/a.so", "/lib/a.so (deleted)"]),
         ("h", []),
+        ("[?eap]", ["[heap]"]),
     ],
 )
 def test_names_are_meant_as_they_stand_but_for_stars(pattern, names):

@@ -180,7 +180,7 @@ def test_a_recording_says_the_same_as_its_view(recorded, capsys):
     assert found["schema"] == "isotherm.cold/1"
     assert [age["age_ns"] for age in found["ages"]] == [n * S for n in (1, 2, 5, 10, 20)]
     assert found["ages"][2]["returned_bytes"] == 30 * MIB
-    assert not main(["cold", "x.isotherm", "--age", "5s", "--what", "[heap]", "--format", "json"])
+    assert not main(["cold", "x.isotherm", "--idle", "5s", "--what", "[heap]", "--format", "json"])
     one = json.loads(capsys.readouterr().out)
     assert [age["could_go_bytes"] for age in one["ages"]] == [40 * MIB]
     assert one["names"] == "[heap]"
@@ -188,7 +188,7 @@ def test_a_recording_says_the_same_as_its_view(recorded, capsys):
 
 @pytest.mark.parametrize(
     ("args", "said"),
-    [(["--age", "3s"], "known ages: 100ms"), (["--what", "heap"], "without --what")],
+    [(["--idle", "3s"], "known ages: 100ms"), (["--what", "heap"], "match")],
 )
 def test_what_is_not_known_is_refused_with_what_is(recorded, capsys, args, said):
     recorded(USE)
@@ -203,5 +203,5 @@ def test_a_recording_without_a_map_cannot_tell(recorded, capsys):
 
 
 def test_an_age_that_the_time_is_too_short_for_is_refused_before_anything_is_watched(capsys):
-    assert main(["cold", "1", "-d", "5s", "--age", "30s"]) == BadValueError.exit_code
+    assert main(["cold", "1", "-d", "5s", "--idle", "30s"]) == BadValueError.exit_code
     assert "watched for 5s these ages are" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from isotherm.analysis.cold import Cold, check_names, cold, known_ages
 from isotherm.cli import complain
 from isotherm.cli.foreground import Foreground, require_a_window, tell_news, why_nothing
 from isotherm.cli.options import keywords, length_of, map_options
-from isotherm.cli.report import read_view, show
+from isotherm.cli.report import Given, read_view, show
 from isotherm.cli.wss import WssCommand, announce, recording_of, sources_of
 from isotherm.errors import BadValueError, CommandEndedError
 from isotherm.kernel.meminfo import meminfo
@@ -24,7 +24,7 @@ from isotherm.model.target import Mapping, Target
 from isotherm.report.cold import Swap, lines, report
 from isotherm.report.output import FORMATS
 from isotherm.report.views import views
-from isotherm.report.views.cold import AGE, WHAT
+from isotherm.report.views.cold import IDLE
 from isotherm.session.options import Keywords, Options
 from isotherm.session.run import run
 from isotherm.session.session import MonitorSession
@@ -106,7 +106,7 @@ is a recording: then it is the same as isotherm report FILE cold.
 Examples:
   sudo isotherm cold $(pidof redis-server)
   sudo isotherm cold postgres -d 5m
-  sudo isotherm cold 4242 --what '[heap]|[anon:*]' --age 30s
+  sudo isotherm cold 4242 --what '[heap]|[anon:*]' --idle 30s
   sudo isotherm cold 4242 --format json | jq .ages
   isotherm cold redis.isotherm""",
 )
@@ -116,10 +116,10 @@ Examples:
     help="Watch for this long: ages up to five sixths of it are known.",
 )  # fmt: skip
 @click.option(
-    WHAT.name, "names", metavar=WHAT.metavar,
-    help="Only mappings called so; * is any characters, | separates several.",
+    "--what", "names", metavar="PATTERN",
+    help="Only mappings of this name, '*/libc*'; | separates several.",
 )  # fmt: skip
-@click.option(AGE.name, metavar=AGE.metavar, help="Only what was not used for so long.")
+@click.option(IDLE.name, metavar=IDLE.metavar, help="Only what was not used for so long.")
 @map_options
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
@@ -133,7 +133,7 @@ def command(
     words: tuple[str, ...],
     duration: str,
     names: str | None,
-    age: str | None,
+    idle: str | None,
     form: str,
     **options: Any,
 ) -> int:
@@ -148,13 +148,13 @@ def command(
     asked["command"] = ctx.meta.get("isotherm.cli.wss", ())
     path = None if asked["sources"] or asked["command"] else recording_of(words)
     if path is not None:
-        given = {"view_what": names, "view_age": age}
         view = views()["cold"]
-        show(path, view, read_view(view, given, form, None), form)
+        given: Given = {"view_name": () if names is None else (names,), "view_idle": idle}
+        show(path, view, *read_view(view, given, form, None), form)
         return 0
     asked["sources"] = [*asked["sources"], *sources_of(words)]
     length = length_of(duration) or 0
-    age_ns = None if age is None else AGE.read(age)
+    age_ns = None if idle is None else IDLE.read(idle)
     _check_age(age_ns, length)
     return _watch(asked, length, form, names, age_ns)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from isotherm.errors import BadValueError, quoted
@@ -54,22 +53,16 @@ class NamePattern:
     """
     Which names are meant: "[heap]", "/usr/lib/*", "anonymous|[anon:*]".
 
-    `*` stands for any characters, `|` separates several; everything else for itself.
+    `*` stands for any text, `?` for any character, `|` separates several; all else for itself.
     """
 
     text: str
     _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        parts = [
-            ".*".join(map(re.escape, re.split(r"\*+", part))) for part in self.text.split("|")
-        ]
-        object.__setattr__(self, "_compiled", re.compile("|".join(parts), re.DOTALL))
-
-    @classmethod
-    def of(cls, patterns: Sequence[str]) -> NamePattern:
-        """Return the pattern of what any of these means."""
-        return cls("|".join(patterns))
+        text = re.sub(r"\*+", "*", self.text)
+        spelled = "".join({"*": ".*", "?": ".", "|": "|"}.get(c) or re.escape(c) for c in text)
+        object.__setattr__(self, "_compiled", re.compile(spelled, re.DOTALL))
 
     def matches(self, name: str) -> bool:
         return self._compiled.fullmatch(name) is not None

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from isotherm.analysis.cold import Cold, check_names, cold, known_ages
+from isotherm.analysis.cold import Cold, cold, known_ages
+from isotherm.analysis.filtered import FilteredRecording
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.errors import BadValueError
 from isotherm.report import cold as told
 from isotherm.report.view import Option, Options, Page, View
 from isotherm.units import duration_ns, format_duration
 
-WHAT = Option(
-    "--what", "NAME", "only mappings called so; * is any characters, | separates several."
-)
-AGE = Option("--age", "TIME", "only what was not used for so long.", duration_ns)
+IDLE = Option("--idle", "TIME", "only what was not used for so long.", duration_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +24,19 @@ class Answer:
     swap: told.Swap
 
 
+def names_of(recording: AnalysedRecording) -> str | None:
+    """Return which names are meant, as a `NamePattern`; None for all."""
+    wanted = recording.selection.names if isinstance(recording, FilteredRecording) else ()
+    return "|".join(wanted) or None
+
+
 class ColdView(View[Answer]):
     """Idle memory by age and name, and what paging it out would give and cost."""
 
     name = "cold"
     help = "what can go, what that would cost, and how"
     schema = "isotherm.cold/1"
-    options = (WHAT, AGE)
+    options = (IDLE,)
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> Answer:
         summary = recording.summary()
@@ -41,7 +45,7 @@ class ColdView(View[Answer]):
                 "this recording has no map of pages, so nobody knows what could go",
                 hint="record with the backend bpf; `isotherm report` has what regions tell",
             )
-        age_ns: int | None = options["--age"]
+        age_ns: int | None = options["--idle"]
         if age_ns is not None and age_ns not in (known := known_ages(summary.use)):
             ages = ", ".join(map(format_duration, known)) or "none"
             raise BadValueError(
@@ -55,10 +59,9 @@ class ColdView(View[Answer]):
             summary.mappings,
             swap_free_bytes=swap.usable_bytes,
             cost=swap.cost,
-            names=options["--what"],
+            names=names_of(recording),
             age_ns=age_ns,
         )
-        check_names(found)
         return Answer(found, swap)
 
     def document(self, value: Answer) -> dict[str, Any]:
