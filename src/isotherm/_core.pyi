@@ -350,6 +350,13 @@ class PageMap:
         most, idle, idle and nobody else's.
         """
 
+    def take_returns(self) -> list[tuple[int, int, array[int]]]:
+        """
+        Return what was used again since the last call: (row, 0 anonymous or 1 not, figures) each.
+
+        figures: bytes of what nobody else maps, by the longest of `WINDOWS_NS` they were idle for.
+        """
+
     def look(self, target: int, start: int, end: int, /) -> None:
         """Read what is known of [start, end) now."""
 

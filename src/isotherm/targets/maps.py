@@ -180,6 +180,12 @@ def target_ranges(
     return found[0][1] if found else None
 
 
+def names_of(process: Process) -> Sequence[Mapping]:
+    """Return the map of a process as it was last told, with the names that reports have; or ()."""
+    known = _known(process)
+    return known.told.told if known is not None and known.told is not None else ()
+
+
 def _known(process: Process) -> _Known | None:
     return process.maps_cache if isinstance(process.maps_cache, _Known) else None
 
