@@ -1,8 +1,10 @@
 """
-Keeps the monitor within its share of CPU, by stretching its intervals.
+Keeps the monitor within its share of CPU: intervals become longer, and many targets take turns.
 
 A tick costs the same whatever its length: waking up, a look at each region. Twice the sampling
-interval is half the cost. The samples of a window stay as many, so counts mean the same.
+interval is half the cost. The samples of a window stay as many, so counts mean the same. Of many
+targets that is not enough, and windows would become too long to see who comes: then only some of
+them are looked at in each window.
 """
 
 from __future__ import annotations
@@ -27,21 +29,30 @@ _STEP = 2.0
 #: Intervals are multiples of this, and at most so many times the shortest.
 _GRAIN_US = 500
 _LONGEST = 20
+#: Of at least so many targets some rest before intervals are longer than so many times the
+#: shortest, and the least part of them that is looked at in a window.
+_MANY = 32
+_LONG = 10
+_LEAST = 1 / 64
 
 
 class Governor:
     """
     Watches what snapshots cost, and says when the intervals should change.
 
-    share: of one CPU to stay under; shortest: attributes with the shortest wanted intervals.
+    share: of one CPU to stay under; shortest: attributes with the shortest wanted intervals;
+    turns: whether it may have targets take turns.
 
     Invariants: the sampling interval is between that of `shortest` and twenty times it; the ratio
     of aggregation to sampling interval is that of `shortest`.
     """
 
-    def __init__(self, share: float, shortest: Attrs) -> None:
+    def __init__(self, share: float, shortest: Attrs, *, turns: bool = False) -> None:
         self._share = share
         self._shortest = shortest
+        self._takes_turns = turns
+        #: The part of all targets that is looked at in a window from now on.
+        self.turns = 1.0
         self._first = True
         self._forget()
 
@@ -66,8 +77,12 @@ class Governor:
         if _TOO_LITTLE <= load <= _TOO_MUCH:
             return None
         factor = max(1 / _STEP, min(step, load / (0.5 * (_TOO_LITTLE + _TOO_MUCH))))
-        sample_us = round(attrs.sample_us * factor / _GRAIN_US) * _GRAIN_US
         low = self._shortest.sample_us
+        long = _LONG if self._takes_turns and len(snapshot.targets) >= _MANY else _LONGEST
+        wanted_us = attrs.sample_us / self.turns * factor
+        # First longer intervals, then turns, and longer intervals again where turns are too dear.
+        self.turns = min(1.0, max(_LEAST, long * low / wanted_us)) if long < _LONGEST else 1.0
+        sample_us = round(wanted_us * self.turns / _GRAIN_US) * _GRAIN_US
         sample_us = max(low, min(_LONGEST * low, sample_us))
         if sample_us == attrs.sample_us:
             return None

@@ -171,6 +171,13 @@ class BpfLook(ProcessLook):
         except ProcessLookupError:
             return bytes([Check.MISSED]) * self._prepared
 
+    @property
+    def takes_turns(self) -> bool:
+        return True
+
+    def rest(self, resting: bytes) -> None:
+        self._access.rest(resting)
+
     def cleared(self) -> int:
         return self._access.take_cleared()
 
