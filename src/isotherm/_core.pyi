@@ -596,6 +596,9 @@ class AccessBpf:
     def set_mappings(self, target: int, words: Buffer, /) -> None:
         """Tell a target's map as u64 (start, end, 1 if it may be swept), in address order."""
 
+    def settled(self) -> bool:
+        """Tell whether nothing changed that `set_targets` and `set_mappings` would settle."""
+
     def rest(self, resting: Buffer, /) -> None:
         """Tell whose turn it is not: a byte for each target, not 0 until told otherwise."""
 

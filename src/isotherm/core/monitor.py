@@ -96,6 +96,8 @@ class Monitor:
         self._turns, self._resting = Turns(), False
         self._map = MapBeside(page_map, self._clock)
         self._targets: dict[int, TargetRanges] = {}
+        self._looked: tuple[TargetRanges, ...] = ()
+        self._known: tuple[TargetRanges, ...] = ()
         self._mappings: dict[int, Sequence[Mapping]] = {}
         self._fresh_mappings: dict[int, Sequence[Mapping]] = {}
         self._control: list[_Control] = []
@@ -420,7 +422,13 @@ class Monitor:
 
     def _look_for_targets(self) -> tuple[TargetRanges, ...]:
         """Take the living targets and their address maps from the look, by target id."""
-        self._targets = {found.target.id: found for found in self.look.targets()}
+        looked = tuple(self.look.targets())
+        if looked == self._looked:
+            self._map.update(self._known)
+            return self._known
+        self._looked = looked
+        self._targets = {found.target.id: found for found in looked}
+        self._known = tuple(self._targets.values())
         before = self._mappings
         self._mappings = {key: found.told for key, found in self._targets.items()}
         self._fresh_mappings |= {
@@ -428,8 +436,8 @@ class Monitor:
             for key, mappings in self._mappings.items()
             if key not in before or before[key] != mappings
         }
-        self._map.update(self.targets)
-        return self.targets
+        self._map.update(self._known)
+        return self._known
 
 
 if TYPE_CHECKING:

@@ -20,7 +20,9 @@ _SPAN_NS = 1_000_000_000
 #: The first time: what the intervals cost here is not known, and may be many times too much.
 _FIRST_WINDOWS = 3
 _FIRST_SPAN_NS = 300_000_000
+#: A step so long the first time, and wherever it costs so many times too much.
 _FIRST_STEP = 8.0
+_FAR_TOO_MUCH = 2.0
 #: Between these shares of the target nothing changes.
 _TOO_MUCH = 0.95
 _TOO_LITTLE = 0.62
@@ -72,7 +74,8 @@ class Governor:
         if self._windows < windows or self._wall_ns < span_ns:
             return None
         load = self._cpu_ns / self._wall_ns / self._share
-        step, self._first = _FIRST_STEP if self._first else _STEP, False
+        step = _FIRST_STEP if self._first or load > _FAR_TOO_MUCH else _STEP
+        self._first = False
         self._forget()
         if _TOO_LITTLE <= load <= _TOO_MUCH:
             return None

@@ -177,6 +177,18 @@ int access_bpf_set_mappings(struct access_bpf *access, size_t target, const stru
 	return memory_set_mappings(&access->memories[target], mappings, nr, monotonic_ns());
 }
 
+bool access_bpf_is_settled(const struct access_bpf *access)
+{
+	const struct walker_target *known = walker_targets(access->walker, NULL);
+
+	if (walker_targets_epoch(access->walker) != access->targets_epoch)
+		return false;
+	for (size_t i = 0; i < access->nr_memories; i++)
+		if (known[i].state == WALKER_EXECED || access->memories[i].nr_refused)
+			return false;
+	return true;
+}
+
 int access_bpf_rest(struct access_bpf *access, const uint8_t *resting, size_t nr)
 {
 	if (nr != access->nr_memories)

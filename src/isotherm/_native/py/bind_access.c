@@ -162,6 +162,19 @@ static PyObject *set_mappings(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *settled(PyObject *object, PyObject *unused)
+{
+	struct access_bpf *access = enter(object);
+	bool is;
+
+	(void)unused;
+	if (!access)
+		return NULL;
+	is = access_bpf_is_settled(access);
+	leave(access);
+	return PyBool_FromLong(is);
+}
+
 static PyObject *rest(PyObject *object, PyObject *args)
 {
 	struct access_bpf *access;
@@ -392,6 +405,7 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 static PyMethodDef access_methods[] = {
 	{"set_targets", set_targets, METH_O, NULL},
 	{"set_mappings", set_mappings, METH_VARARGS, NULL},
+	{"settled", settled, METH_NOARGS, NULL},
 	{"rest", rest, METH_VARARGS, NULL},
 	{"turn", turn, METH_VARARGS, NULL},
 	{"take_cleared", take_cleared, METH_NOARGS, NULL},
