@@ -822,9 +822,14 @@ class Scan:
         hot: Buffer,
         seen: Buffer,
         unseen: Buffer,
+        peak: Buffer,
         columns: int,
         start_ns: int,
         end_ns: int,
         /,
     ) -> None:
-        """Add what falls into the cells of a grid, f64 byte-nanoseconds."""
+        """
+        Add what falls into the cells of a grid, f64 byte-nanoseconds.
+
+        peak: the highest rate of a region in each, 0..1.
+        """

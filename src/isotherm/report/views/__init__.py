@@ -11,6 +11,7 @@ from typing import Any
 
 from isotherm.errors import BadValueError, quoted
 from isotherm.report.view import View
+from isotherm.report.views.diff import DiffView
 from isotherm.report.views.heatmap import HeatmapView
 from isotherm.report.views.info import InfoView
 from isotherm.report.views.regions import RegionsView
@@ -50,5 +51,7 @@ def views() -> dict[str, View[Any]]:
     return dict(_VIEWS)
 
 
-for _view in (SummaryView(), RegionsView(), HeatmapView(), WssView(), TreeView(), InfoView()):
+for _view in (
+    SummaryView(), RegionsView(), HeatmapView(), WssView(), TreeView(), InfoView(), DiffView(),
+):  # fmt: skip
     register(_view)
