@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
@@ -301,17 +301,13 @@ def strip(snapshot: Snapshot, index: int, cells: int) -> tuple[Cell, ...]:
 
     index: of the target in the snapshot; cells: how many. No cell where it has no regions.
     """
-    columns = snapshot.columns
-    low, high = bisect_left(columns.target, index), bisect_right(columns.target, index)
-    sizes = [columns.end[i] - columns.start[i] for i in range(low, high)]
-    whole = sum(sizes)
+    pieces = sorted([*_pieces(snapshot, index), *_blind_pieces(snapshot, index)])
+    whole = sum(size for _, size, _, _ in pieces)
     if not whole or cells < 1:
         return ()
     hot, seen, unseen = ([0.0] * cells for _ in range(3))
-    most, at = snapshot.max_nr_accesses, 0
-    for i, size in zip(range(low, high), sizes, strict=True):
-        blind = min(1.0, columns.unobservable[i] / size) if size else 0.0
-        heat = min(1.0, columns.nr_accesses[i] / most)
+    at = 0
+    for _, size, heat, blind in pieces:
         for cell in range(at * cells // whole, min(cells, -(-(at + size) * cells // whole))):
             begin, end = cell * whole / cells, (cell + 1) * whole / cells
             share = max(0.0, min(end, at + size) - max(begin, at))
@@ -323,3 +319,21 @@ def strip(snapshot: Snapshot, index: int, cells: int) -> tuple[Cell, ...]:
         Cell(h / s if s else None, u / (s + u) if u else 0.0)
         for h, s, u in zip(hot, seen, unseen, strict=True)
     )
+
+
+def _pieces(snapshot: Snapshot, index: int) -> Iterator[tuple[int, int, float, float]]:
+    """Yield address, size, heat and the unobservable share of a target's regions."""
+    columns, most = snapshot.columns, snapshot.max_nr_accesses
+    for i in range(bisect_left(columns.target, index), bisect_right(columns.target, index)):
+        size = columns.end[i] - columns.start[i]
+        if size > 0:
+            blind = min(1.0, columns.unobservable[i] / size)
+            yield columns.start[i], size, min(1.0, columns.nr_accesses[i] / most), blind
+
+
+def _blind_pieces(snapshot: Snapshot, index: int) -> Iterator[tuple[int, int, float, float]]:
+    """Yield the same of what is known to be unobservable."""
+    target_id = snapshot.targets[index].id
+    for known in snapshot.unobservable:
+        if known.target_id == target_id:
+            yield known.start, known.size, 0.0, 1.0
