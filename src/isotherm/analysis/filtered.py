@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,19 +15,17 @@ from isotherm.model.ranges import Range, intersect, parts, union
 from isotherm.model.scheme import Access, Age
 from isotherm.model.snapshot import Columns, Snapshot, is_blind
 from isotherm.model.target import Mapping, Unobservable
+from isotherm.model.text import NamePattern
 from isotherm.recording.blocks import Rows
 from isotherm.units import U64_MAX
 
 
 def is_like(name: str, pattern: str) -> bool:
-    """Tell whether a name matches: * is any text, ? any character, and "[heap]" itself."""
-    return _compiled(pattern).fullmatch(name) is not None
+    """Tell whether a name matches a `NamePattern`, as schemes have it."""
+    return _compiled(pattern).matches(name)
 
 
-@lru_cache(64)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    spelled = {"*": ".*", "?": "."}
-    return re.compile("".join(spelled.get(c) or re.escape(c) for c in pattern), re.DOTALL)
+_compiled = lru_cache(64)(NamePattern)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,14 +72,15 @@ class View(ABC, Generic[T]):
     One question to a recording, from the analysis to the forms of its answer.
 
     name: what people write; help: a phrase for the help; schema: name and version of the data, to
-    be raised when a reader of the old ones would fail. A view writes plain text: it is escaped
-    when it is printed, and `terminal` has bars, tables and colour.
+    be raised when a reader of the old ones would fail; files: endings of what `file` makes. Text
+    is plain: it is escaped when it is printed, and `terminal` has bars, tables and colour.
     """
 
     name: ClassVar[str]
     help: ClassVar[str]
     schema: ClassVar[str]
     options: ClassVar[tuple[Option, ...]] = ()
+    files: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def analyse(self, recording: AnalysedRecording, options: Options) -> T:
@@ -96,6 +97,10 @@ class View(ABC, Generic[T]):
     @abstractmethod
     def text(self, value: T, page: Page) -> list[str]:
         """Return lines for people, of at most `page.width` columns."""
+
+    def file(self, recording: AnalysedRecording, options: Options, suffix: str) -> bytes:
+        """Return the answer as a file of one of `files`."""
+        raise NotImplementedError
 
     def report(self, recording: AnalysedRecording, options: Options, form: str) -> Report:
         """Return what is needed to print the answer in `form`."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from isotherm.errors import BadValueError, quoted
 from isotherm.report.view import View
+from isotherm.report.views.cold import ColdView
 from isotherm.report.views.diff import DiffView
 from isotherm.report.views.heatmap import HeatmapView
 from isotherm.report.views.info import InfoView
@@ -22,7 +23,7 @@ from isotherm.report.views.wss import WssView
 #: What is shown where no view is named.
 DEFAULT = SummaryView.name
 #: Options that the command itself has.
-RESERVED = ("--format", "--width", "--help")
+RESERVED = ("--format", "--width", "--output", "--force", "--help")
 
 _VIEWS: dict[str, View[Any]] = {}
 
@@ -52,6 +53,7 @@ def views() -> dict[str, View[Any]]:
 
 
 for _view in (
-    SummaryView(), RegionsView(), HeatmapView(), WssView(), TreeView(), InfoView(), DiffView(),
+    SummaryView(), RegionsView(), HeatmapView(), WssView(), ColdView(), TreeView(), InfoView(),
+    DiffView(),
 ):  # fmt: skip
     register(_view)
