@@ -92,7 +92,7 @@ class Monitor:
         self._schedule = Schedule(self._attrs)
         self._schemes = schemes
         self._governor = governor
-        self._map = MapBeside(page_map, self._clock)
+        self._map = MapBeside(page_map, look, self._clock, overhead)
         self._targets: dict[int, TargetRanges] = {}
         self._mappings: dict[int, Sequence[Mapping]] = {}
         self._fresh_mappings: dict[int, Sequence[Mapping]] = {}
@@ -136,9 +136,10 @@ class Monitor:
                 # What the reader does with a snapshot is not a cost of monitoring.
                 self._cpu_ns += cpu_ns_of(self._clock) - given_ns
                 policy.begin_window(self._attrs)
-            if schedule.sis >= due.update:
-                schedule.end_update(self._attrs)
+            if schedule.sis >= due.update or self._map.wants_update():
                 policy.update(self._look_for_targets(), self._attrs)
+                rest = self._map.ticks_to_update(self._attrs.sample_us)
+                schedule.end_update(self._attrs, rest)
             if window_ended and not self.look.alive():
                 break
         yield from self._last_use()
@@ -409,6 +410,8 @@ class Monitor:
 
     def _look_for_targets(self) -> tuple[TargetRanges, ...]:
         """Take the living targets and their address maps from the look, by target id."""
+        begun_ns = cpu_ns_of(self._clock)
+        self._map.forget()
         self._targets = {found.target.id: found for found in self.look.targets()}
         before = self._mappings
         self._mappings = {key: found.told for key, found in self._targets.items()}
@@ -417,7 +420,7 @@ class Monitor:
             for key, mappings in self._mappings.items()
             if key not in before or before[key] != mappings
         }
-        self._map.update(self.targets)
+        self._map.update(self.targets, cpu_ns_of(self._clock) - begun_ns)
         return self.targets
 
 
