@@ -8,6 +8,7 @@ import pytest
 
 from isotherm.analysis.cold import FaultCost, cold, whom
 from isotherm.cli import main
+from isotherm.cli.cold import spelled
 from isotherm.errors import BadValueError
 from isotherm.kernel.swap import SwapDevice
 from isotherm.model.target import Mapping, Target
@@ -91,13 +92,14 @@ def test_what_swap_space_there_is_not_is_said_apart():
 
 
 def test_the_age_that_is_suggested_is_the_oldest_that_is_as_good_and_cheap():
-    assert made().best.age_ns == 20 * S
+    # Of what was not used for 20 s nobody could see for 20 s whether it comes back.
+    assert made().best.age_ns == 10 * S
     dear = use_row({7: 40 * MIB, 25: 40 * MIB}, back={8: 800 * MIB})
-    assert made(page_use(dear)).best.age_ns == 20 * S
+    assert made(page_use(dear)).best.age_ns == 10 * S
     cheap = use_row({7: 40 * MIB, 25: 40 * MIB}, back={})
     assert made(page_use(cheap)).best.age_ns == 5 * S
     always = use_row({25: 40 * MIB}, back={24: 8000 * MIB})
-    assert made(page_use(always)).best.age_ns == 20 * S
+    assert made(page_use(always)).best.age_ns == 10 * S
     assert made(page_use(use_row({0.05: MIB}))).best is None
 
 
@@ -133,7 +135,7 @@ def test_only_memory_of_the_wanted_names_counts():
     ("targets", "said"),
     [
         ([Target(1, "a", 5), Target(2, "b", 6)], "-p 5,6"),
-        ([Target(i, "a b", i) for i in range(1, 20)], "-n 'a b'"),
+        ([Target(i, "a b", i) for i in range(1, 100)], "-n 'a b'"),
         ([Target(1, "a", 5, group="unit x.service"), Target(2, "b", 6, group="unit x.service")],
          "--unit x.service"),
         ([Target(1, "a", 5, group="cgroup /app x")], "-G '/app x'"),
@@ -205,3 +207,17 @@ def test_a_recording_without_a_map_cannot_tell(recorded, capsys):
 def test_an_age_that_the_time_is_too_short_for_is_refused_before_anything_is_watched(capsys):
     assert main(["cold", "1", "-d", "5s", "--idle", "30s"]) == BadValueError.exit_code
     assert "watched for 5s these ages are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "said"),
+    [
+        ({}, ("12", "redis"), "-p 12 -n redis"),
+        ({"source_cgroup": ("/a b",), "no_children": True}, (), "-G '/a b' --no-children"),
+        ({"source_all": True}, (), "-a"),
+        ({"no_children": True}, (), ""),
+    ],
+)
+def test_the_command_names_targets_as_they_were_given(options, words, said):
+    assert spelled(options, words) == said
+    assert made(called=said).command(S).endswith(said or whom(TARGETS))

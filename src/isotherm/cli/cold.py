@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -29,6 +30,8 @@ from isotherm.session.options import Keywords, Options
 from isotherm.session.run import run
 from isotherm.session.session import MonitorSession
 from isotherm.session.start import start
+from isotherm.targets import sources
+from isotherm.targets.sources import PidSource
 from isotherm.terminal.screen import Screen
 from isotherm.terminal.style import can_redraw, width_of
 from isotherm.units import format_duration
@@ -42,12 +45,14 @@ class ColdSink:
     """
     Keeps the newest that is known, and draws it in place.
 
-    names, age_ns: what is asked, as `analysis.cold.cold`; screen: where to draw, None for nowhere.
+    names, age_ns, called: as `analysis.cold.cold`; screen: where to draw, None for nowhere.
     """
 
-    def __init__(self, screen: Screen | None, names: str | None, age_ns: int | None) -> None:
+    def __init__(
+        self, screen: Screen | None, names: str | None, age_ns: int | None, called: str
+    ) -> None:
         self._screen = screen
-        self._names, self._age_ns = names, age_ns
+        self._names, self._age_ns, self._called = names, age_ns, called
         self._use: PageUse | None = None
         self._targets: tuple[Target, ...] = ()
         self._mappings: dict[int, Sequence[Mapping]] = {}
@@ -94,6 +99,7 @@ class ColdSink:
             cost=swap.cost,
             names=self._names,
             age_ns=self._age_ns if self._age_ns in known_ages(self._use) else None,
+            called=self._called,
         )
 
 
@@ -144,6 +150,7 @@ def command(
     do it. What would come back is what was used again, while this watched, after it had not been
     for so long.
     """
+    called = spelled(options, words)
     asked = keywords(options)
     asked["command"] = ctx.meta.get("isotherm.cli.wss", ())
     path = None if asked["sources"] or asked["command"] else recording_of(words)
@@ -156,7 +163,24 @@ def command(
     length = length_of(duration) or 0
     age_ns = None if idle is None else IDLE.read(idle)
     _check_age(age_ns, length)
-    return _watch(asked, length, form, names, age_ns)
+    return _watch(asked, length, form, (names, age_ns, called))
+
+
+def spelled(options: dict[str, Any], words: tuple[str, ...]) -> str:
+    """Return the options that name the same targets to `isotherm apply`; "" for a command."""
+    given = []
+    for kind in sources.kinds():
+        values = options.get(f"source_{kind.kind}") if kind.options else None
+        if kind.flag and values:
+            given.append(kind.options[0])
+        elif values:
+            given += [f"{kind.options[0]} {shlex.quote(str(value))}" for value in values]
+    for word, source in zip(words, sources_of(words), strict=True):
+        option = "-p" if isinstance(source, PidSource) else "-n"
+        given.append(f"{option} {shlex.quote(word)}")
+    if given and options.get("no_children"):
+        given.append("--no-children")
+    return " ".join(given)
 
 
 def _check_age(age_ns: int | None, length: int) -> None:
@@ -172,7 +196,10 @@ def _check_age(age_ns: int | None, length: int) -> None:
         )
 
 
-def _watch(asked: Keywords, length: int, form: str, names: str | None, age_ns: int | None) -> int:
+def _watch(
+    asked: Keywords, length: int, form: str, about: tuple[str | None, int | None, str]
+) -> int:
+    """Watch, and tell; about: names, age and `called`, as `ColdSink` has them."""
     wanted = Options.of(**asked)
     live = form == "table" and can_redraw(sys.stdout)
     with Foreground() as foreground, ExitStack() as opened:
@@ -185,7 +212,7 @@ def _watch(asked: Keywords, length: int, form: str, names: str | None, age_ns: i
         require_a_window(session, length)
         announce(session, length)
         screen = opened.enter_context(Screen(live=live))
-        sink = ColdSink(screen if live else None, names, age_ns)
+        sink = ColdSink(screen if live else None, *about)
         run(session, [sink], duration=length / 1e9)
         swap = sink.swap()
         found = sink.found(swap)

@@ -191,10 +191,12 @@ def _facts(found: Cold, swap: Swap) -> list[tuple[str, str]]:
 
 
 def _frees(age: ColdAge) -> str:
-    size = format_size(age.could.bytes)
-    parts = [f"{size} of memory that was not used for {format_duration(age.age_ns)}"]
-    if age.could.file_bytes:
-        parts.append(f"{format_size(age.could.file_bytes)} of it is read from files again")
+    said = f"{format_size(age.could.bytes)} that was not used for {format_duration(age.age_ns)}"
+    if age.could.file_bytes and age.could.bytes > age.could.file_bytes:
+        said += f", of it {format_size(age.could.file_bytes)} of files"
+    elif age.could.file_bytes:
+        said += ", all of it of files"
+    parts = [said]
     if age.could.lacking_bytes:
         parts.append(f"{format_size(age.could.lacking_bytes)} more with swap space for it")
     return "; ".join(parts)
