@@ -22,6 +22,7 @@ CHECK_ACCESSED: Final[int]
 CHECK_MISSED: Final[int]
 CHECK_UNOBSERVABLE: Final[int]
 CHECK_WAS_YOUNG: Final[int]
+CHECK_RESTING: Final[int]
 MAPPING_SWEEPABLE: Final[int]
 MAP_PIECE_NONE: Final[int]
 MAP_PIECE_ASKED: Final[int]
@@ -601,6 +602,12 @@ class AccessBpf:
 
     def set_mappings(self, target: int, words: Buffer, /) -> None:
         """Tell a target's map as u64 (start, end, 1 if it may be swept), in address order."""
+
+    def settled(self) -> bool:
+        """Tell whether nothing changed that `set_targets` and `set_mappings` would settle."""
+
+    def rest(self, resting: Buffer, /) -> None:
+        """Tell whose turn it is not: a byte for each target, not 0 until told otherwise."""
 
     def turn(self, addresses: Buffer, targets: Buffer, checked: Buffer, /) -> bytes:
         """

@@ -13,10 +13,9 @@ from isotherm.errors import BadValueError
 from isotherm.model.ranges import Range
 from isotherm.model.target import Target, Unobservable
 from isotherm.pictures.palette import IDLE, STEPS, UNKNOWN, heat_colours, lightness
-from isotherm.pictures.scale import scale_of
+from isotherm.pictures.scale import percent, scale_of
 from isotherm.terminal import heatmap_across as across
 from isotherm.terminal.heatmap import plot_size, render
-from isotherm.terminal.ink import percent
 from isotherm.terminal.style import Style
 from support.snapshots import HEAP, MIB, STACK, T0, phases, snapshot
 

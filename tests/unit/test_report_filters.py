@@ -17,7 +17,7 @@ from isotherm.errors import BadValueError
 from isotherm.model.scheme import Access, Age
 from isotherm.model.target import Mapping
 from isotherm.recording.writer import RecordingWriter
-from isotherm.report.filters import parse_times
+from isotherm.report.filters import selection
 from support.snapshots import HEAP, MIB, STACK, S, page_use, phases, snapshot, use_row
 
 
@@ -151,12 +151,12 @@ def test_nothing_that_matches_is_said(run):
 @pytest.mark.parametrize(
     ("option", "text", "told"),
     [
-        ("--time", "10s", "no range of times"),
+        ("--time", "10s", "is not a range"),
         ("--time", "10s..5s", "ends before it begins"),
         ("--size", "1x..", "suffixes"),
         ("--access", "5", "5%"),
         ("--age", "5..", "unit"),
-        ("--address", "12", "0x1000-0x2000"),
+        ("--address", "12", "in hexadecimal digits"),
     ],
 )
 def test_what_makes_no_sense_is_refused(run, option, text, told):
@@ -198,10 +198,16 @@ def test_names_are_meant_as_they_are_written():
 
 
 def test_the_times_of_a_range():
-    assert parse_times("1.5s..2m") == (1_500_000_000, 120 * S)
-    assert parse_times("..1s") == (0, S)
+    assert selection({"--time": "1.5s..2m"}).times == (1_500_000_000, 120 * S)
+    assert selection({"--time": "..1s"}).times == (0, S)
+    assert selection({"--time": "1s.."}).times == (S, 2**63 - 1)
     with pytest.raises(BadValueError):
-        parse_times("..")
+        selection({"--time": ".."})
+
+
+def test_addresses_in_either_spelling():
+    for text in ("0x1000-0x2000", "1000..2000", "0x1000..2000"):
+        assert selection({"--address": [text]}).addresses == ((0x1000, 0x2000),)
 
 
 rows = st.lists(

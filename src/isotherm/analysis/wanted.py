@@ -51,10 +51,6 @@ class Names:
 
     def take(self, part: Snapshot | Rows) -> None:
         """Note what a window, or the first of some, says of mappings."""
-        if isinstance(part, Rows):
-            if not part.has_more:
-                return
-            part = part.first
         for id_, mappings in (part.mappings or {}).items():
             self.first.setdefault(id_, mappings)
             self.last[id_] = mappings

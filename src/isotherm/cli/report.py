@@ -11,6 +11,7 @@ import click
 
 from isotherm.analysis.filtered import Selection, check_matched, open_selected
 from isotherm.cli import did_you_mean
+from isotherm.cli.output_file import STDOUT, check_output, write_file
 from isotherm.errors import BadValueError, IsothermError, quoted
 from isotherm.recording.format import SUFFIX
 from isotherm.report.filters import FILTERS, selection
@@ -19,6 +20,7 @@ from isotherm.report.view import Options, Page, PairView, View, whole_number
 from isotherm.report.views import DEFAULT, views
 from isotherm.terminal.output import tell
 from isotherm.terminal.style import Style, style_of, width_of
+from isotherm.units import format_size
 
 STDIN = Path("/dev/stdin")
 #: Columns that --width may ask for; fewer are too few for any view.
@@ -108,9 +110,9 @@ def option_texts() -> dict[str, OptionText]:
                 option.name, OptionText(option.metavar, option.many, option.flag)
             )
             text.helps.setdefault(f"{option.help.rstrip('.')}{default}.", []).append(view.name)
-    for option in FILTERS:
-        text = found.setdefault(option.name, OptionText(option.metavar, option.many))
-        text.helps[f"Only {option.help}"] = []
+    for option in FILTERS:  # a view that does one itself means the same by it
+        text = OptionText(option.metavar, option.many, helps={f"Only {option.help}": []})
+        found[option.name] = text
     return found
 
 
@@ -177,6 +179,7 @@ input.
 Examples:
   isotherm report
   isotherm report run.isotherm heatmap
+  isotherm report heatmap --hottest 64M -o map.png
   isotherm report wss --min-access 50%
   isotherm report regions --at 12s
   isotherm report --name '[heap]' --time 10s..
@@ -189,19 +192,82 @@ Examples:
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
     help="How to print it.",
 )  # fmt: skip
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path),
+    help="Write a file instead: heatmap as .png or .svg.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--width", metavar="COLUMNS", help="How wide [the terminal, 80 at most].")
-def command(*, words: tuple[str, ...], form: str, width: str | None, **given: Any) -> None:
+def command(
+    *,
+    words: tuple[str, ...],
+    form: str,
+    output: Path | None,
+    force: bool,
+    width: str | None,
+    **given: Any,
+) -> None:
     """Show what a recording says."""
     paths, name = sort_arguments(words)
     view = views()[name]
     options, chosen = read_view(view, given, form, width)
+    suffix = "" if output is None else suffix_for(view, output, force=force)
     if isinstance(view, PairView):
         show_pair(paths, view, options, chosen, form)
         return
     if not paths:
         paths = [newest_recording(Path())]
         tell(f"reading {paths[0]}")
-    show(paths[0], view, options, chosen, form)
+    if output is None:
+        show(paths[0], view, options, chosen, form)
+    else:
+        write(paths[0], view, options, chosen, output=output, suffix=suffix, force=force)
+
+
+def suffix_for(view: View[Any], output: Path, *, force: bool) -> str:
+    """Return as which kind of file a view is written; raises `BadValueError`."""
+    suffix = output.suffix.lower()
+    if output == STDOUT and view.files:
+        suffix = view.files[0]
+    elif suffix not in view.files:
+        others = [f"{other.name}: {', '.join(other.files)}" for other in views().values()
+                  if other.files]  # fmt: skip
+        raise BadValueError(
+            f"the view {view.name} is not written as {quoted(suffix or str(output))}",
+            hint=f"files are written of {'; '.join(others)}; text and data go to > FILE",
+        )
+    example = f"isotherm report {view.name} -o -"
+    check_output(output, force=force, what=f"a {suffix[1:].upper()} file", example=example)
+    return suffix
+
+
+def write(
+    path: Path,
+    view: View[Any],
+    options: Options,
+    chosen: Selection,
+    *,
+    output: Path,
+    suffix: str,
+    force: bool,
+) -> None:
+    """Write a view of a recording to a file; raises what is damaged in it afterwards."""
+    recording = open_selected(path, chosen)
+    try:
+        data = view.file(recording, options, suffix)
+        check_matched(recording)
+    except IsothermError:
+        if recording.damage is not None:
+            raise recording.damage from None
+        raise
+    if output == STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        write_file(output, data, force=force)
+        tell(f"saved {output} ({format_size(len(data))})")
+    if recording.damage is not None:
+        raise recording.damage
 
 
 def show(path: Path, view: View[Any], options: Options, chosen: Selection, form: str) -> None:

@@ -118,11 +118,13 @@ class NativePageMap:
         self._by_frames = by_frames
         self._shared_note = shared_note
         self._piece = MAP_PIECE_NONE
-        self._ids: list[int] = []
+        self._ids = array("I")
         self._rows = _Rows()
         self._returned: dict[tuple[int, str, Kind], list[int]] = {}
         self._sum_due_ns = 0
         self._told: dict[int, tuple[Sequence[Mapping], bool]] = {}
+        self._targets: Sequence[TargetRanges] | None = None
+        self._vast = False
         self._core = _core.PageMap(
             source if isinstance(source, _NATIVE) else _TimedBulk(source, clock),
             now_ns=self._began_ns,
@@ -135,9 +137,14 @@ class NativePageMap:
         self._core_due_ns = 0
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
-        ids = [known.target.id for known in targets]
-        self._core.set_targets(array("I", ids))
         self._running.follow(targets)
+        same = targets is self._targets
+        ids = self._ids if same else array("I", [known.target.id for known in targets])
+        # Who was gone may be another program's memory from here on.
+        self._core.set_targets(ids)
+        if same and not self._vast:
+            return
+        self._targets, self._vast = targets, False
         if ids != self._ids or self._rows.crowded:
             self._keep_returns(ids)
             self._ids, self._rows, self._told = ids, _Rows(), {}
@@ -148,6 +155,7 @@ class NativePageMap:
                 continue
             areas, vast = self._areas(index, known.target.pid, Mappings.of(mappings))
             self._told[index] = mappings, vast
+            self._vast |= vast
             self._core.set_areas(index, areas)
 
     def step(self) -> int:

@@ -64,3 +64,10 @@ def scale_of(heats: Iterable[float | None], steps: int, kind: Kind = "quantile")
         return Scale(tuple(i / steps for i in range(steps)), 1.0)
     bounds = (0.0, *(found[i * len(found) // steps] for i in range(1, steps)))
     return Scale(bounds, found[-1])
+
+
+def percent(heat: float) -> str:
+    """Return heat in percent: "0.02%", "7%", "100%"."""
+    if heat >= 0.0995 or heat <= 0:
+        return f"{heat:.0%}"
+    return f"{100 * heat:.2g}%" if heat >= 0.0001 else "0.01%"

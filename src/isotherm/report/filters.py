@@ -6,32 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from isotherm.analysis.filtered import Selection
-from isotherm.errors import BadValueError, quoted
+from isotherm.report.parts import addresses, times
 from isotherm.report.view import Option
-from isotherm.schemefile.filters import parse_addresses
 from isotherm.schemefile.source import Word
-from isotherm.schemefile.values import parse_access, parse_age, parse_sizes, split_range
-from isotherm.units import NS_MAX, duration_ns
-
-_EXAMPLE = "write it as 10s..20s, 10s.. or ..20s"
-
-
-def parse_times(text: str) -> tuple[int, int]:
-    """Return [since, before) in ns of "10s..20s", "10s.." or "..20s"; raises `BadValueError`."""
-    if ".." not in text:
-        raise BadValueError(f"{quoted(text)} is no range of times", hint=_EXAMPLE)
-    low, high = split_range(Word(text, "--time"), "10s..20s")
-    since = duration_ns(low.text) if low.text else 0
-    before = duration_ns(high.text) if high.text else NS_MAX
-    if since >= before:
-        raise BadValueError(f"{quoted(text)} ends before it begins", hint=_EXAMPLE)
-    return since, before
-
+from isotherm.schemefile.values import parse_access, parse_age, parse_sizes
+from isotherm.units import NS_MAX
 
 #: Options that all views have.
 ADDRESS = Option(
-    "--address", "START-END", "these addresses, 0x1000-0x2000; may be repeated.",
-    read=lambda text: parse_addresses(Word(text, "--address")), many=True,
+    "--address", "FROM..TO", "these addresses, 7f00..7f10 or 0x7f00-0x7f10; may be repeated.",
+    addresses, many=True,
 )  # fmt: skip
 ACCESS = Option(
     "--access", "RATES", "regions accessed in 5%.., 0% or ..3samples of their samples.",
@@ -46,7 +30,7 @@ SIZE = Option(
     read=lambda text: parse_sizes(Word(text, "--size")),
 )  # fmt: skip
 TIME = Option(
-    "--time", "FROM..TO", "windows that begin then, after the beginning: 10s..20s.", parse_times
+    "--time", "FROM..TO", "windows that begin then, after the beginning: 10s..20s.", times
 )
 NAME = Option("--name", "PATTERN", "mappings of this name, '*/libc*'; may be repeated.", many=True)
 FILTERS = (ADDRESS, ACCESS, AGE, SIZE, TIME, NAME)
@@ -55,11 +39,12 @@ FILTERS = (ADDRESS, ACCESS, AGE, SIZE, TIME, NAME)
 def selection(given: Mapping[str, Any]) -> Selection:
     """Return what is meant; given: what was written, by the names of `FILTERS`."""
     values = {option.name: option.value(given.get(option.name)) for option in FILTERS}
+    time = values["--time"]
     return Selection(
         addresses=tuple(values["--address"]),
         access=values["--access"],
         age=values["--age"],
         sizes=values["--size"],
-        times=values["--time"],
+        times=None if time is None else (time[0], NS_MAX if time[1] is None else time[1]),
         names=tuple(values["--name"]),
     )

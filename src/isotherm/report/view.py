@@ -48,10 +48,10 @@ class Option:
         """Return the value of what was written: of all that was, where it may be repeated."""
         if self.flag:
             return given is not None
-        if given is not None and not isinstance(given, str):
-            return tuple(map(self.read, given))
-        if self.many and given is None and self.default is None:
-            return ()
+        texts = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+        if self.many and (texts or self.default is None):
+            return tuple(map(self.read, texts))
+        given = texts[-1] if texts else None
         text = self.default if given is None else given
         return None if text is None else self.read(text)
 
@@ -72,14 +72,15 @@ class View(ABC, Generic[T]):
     One question to a recording, from the analysis to the forms of its answer.
 
     name: what people write; help: a phrase for the help; schema: name and version of the data, to
-    be raised when a reader of the old ones would fail. A view writes plain text: it is escaped
-    when it is printed, and `terminal` has bars, tables and colour.
+    be raised when a reader of the old ones would fail; files: endings of what `file` makes. Text
+    is plain: it is escaped when it is printed, and `terminal` has bars, tables and colour.
     """
 
     name: ClassVar[str]
     help: ClassVar[str]
     schema: ClassVar[str]
     options: ClassVar[tuple[Option, ...]] = ()
+    files: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def analyse(self, recording: AnalysedRecording, options: Options) -> T:
@@ -96,6 +97,10 @@ class View(ABC, Generic[T]):
     @abstractmethod
     def text(self, value: T, page: Page) -> list[str]:
         """Return lines for people, of at most `page.width` columns."""
+
+    def file(self, recording: AnalysedRecording, options: Options, suffix: str) -> bytes:
+        """Return the answer as a file of one of `files`."""
+        raise NotImplementedError
 
     def report(self, recording: AnalysedRecording, options: Options, form: str) -> Report:
         """Return what is needed to print the answer in `form`."""

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from isotherm.analysis.heatmap import Heatmap, Segment
-from isotherm.pictures.scale import Kind
+from isotherm.pictures.scale import Kind, percent
 from isotherm.terminal.cells import ABSENT, HEIGHTS, UNOBSERVABLE, nearest_above
-from isotherm.terminal.ink import Cell, Ink, halves, part, percent, profile, sampled
+from isotherm.terminal.ink import Cell, Ink, halves, part, profile, sampled
 from isotherm.terminal.output import joined, paint
 from isotherm.terminal.style import PLAIN, Style
 from isotherm.terminal.text import elide, pad

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from isotherm.analysis.heatmap import Heatmap
-from isotherm.pictures.scale import Kind, Scale, scale_of
+from isotherm.pictures.scale import Kind, Scale, percent, scale_of
 from isotherm.terminal.cells import (
     ABSENT,
     COLD,
@@ -107,13 +107,6 @@ class Ink:
 def halves(style: Style) -> bool:
     """Whether two cells fit into a character, one above the other."""
     return style.colour and style.unicode
-
-
-def percent(heat: float) -> str:
-    """Return heat in percent: "0.02%", "7%", "100%"."""
-    if heat >= 0.0995 or heat <= 0:
-        return f"{heat:.0%}"
-    return f"{100 * heat:.2g}%" if heat >= 0.0001 else "0.01%"
 
 
 def mean_of(cells: Iterable[tuple[float | None, float]]) -> Cell:

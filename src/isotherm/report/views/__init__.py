@@ -23,7 +23,7 @@ from isotherm.report.views.wss import WssView
 #: What is shown where no view is named.
 DEFAULT = SummaryView.name
 #: Options that the command itself has.
-RESERVED = ("--format", "--width", "--help")
+RESERVED = ("--format", "--width", "--output", "--force", "--help")
 
 _VIEWS: dict[str, View[Any]] = {}
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from isotherm.analysis.heatmap import Heatmap
 from isotherm.analysis.recorded import AnalysedRecording
+from isotherm.analysis.wanted import describe
 from isotherm.errors import BadValueError, quoted
+from isotherm.pictures.heat_figure import COLUMNS, FORMATS, ROWS, heat_figure
 from isotherm.pictures.scale import KINDS, Kind
 from isotherm.report.parts import PART, wanted
 from isotherm.report.view import Option, Options, Page, View, headline, whole_number
@@ -77,6 +79,13 @@ class HeatmapView(View[Drawing]):
     help = "heat by address and time"
     schema = "isotherm.report.heatmap/1"
     options = (*PART, HEIGHT, GO, SCALE)
+
+    files = tuple(FORMATS)
+
+    def file(self, recording: AnalysedRecording, options: Options, suffix: str) -> bytes:
+        part = wanted(options)
+        grid, names = recording.named_heatmap(COLUMNS, ROWS, part)
+        return heat_figure(grid, names, suffix, kind=options["--scale"], note=describe(part, grid))
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> Drawing:
         page, height = options.page, options["--height"]
