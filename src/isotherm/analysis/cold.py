@@ -151,7 +151,11 @@ class Cold:
 
     def command(self, age_ns: int) -> str:
         """Return the command that does it to these targets."""
-        return f"sudo isotherm apply {shlex.quote(self.scheme(age_ns))} {self.whom}"
+        return self.doing(self.scheme(age_ns))
+
+    def doing(self, scheme: str) -> str:
+        """Return the command that does a scheme to these targets."""
+        return f"sudo isotherm apply {shlex.quote(scheme)} {self.whom}"
 
 
 def cold(
