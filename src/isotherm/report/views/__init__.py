@@ -12,6 +12,7 @@ from typing import Any
 from isotherm.errors import BadValueError, quoted
 from isotherm.report.view import View
 from isotherm.report.views.heatmap import HeatmapView
+from isotherm.report.views.html import HtmlView
 from isotherm.report.views.info import InfoView
 from isotherm.report.views.regions import RegionsView
 from isotherm.report.views.summary import SummaryView
@@ -50,5 +51,13 @@ def views() -> dict[str, View[Any]]:
     return dict(_VIEWS)
 
 
-for _view in (SummaryView(), RegionsView(), HeatmapView(), WssView(), TreeView(), InfoView()):
+for _view in (
+    SummaryView(),
+    RegionsView(),
+    HeatmapView(),
+    WssView(),
+    TreeView(),
+    InfoView(),
+    HtmlView(),
+):
     register(_view)
