@@ -45,8 +45,11 @@ class AnalysedRecording(Recording):
 
     They take what can be read of a damaged recording; `damage` tells afterwards. In a notebook it
     shows itself as a heat map; to Arrow, DuckDB, Polars and pandas it is a table with a row for
-    each region of each window (`to_arrow`).
+    each region of each window (`to_arrow`). no_pages_because: why there is nothing of a map of
+    pages, where that is not for want of one.
     """
+
+    no_pages_because = ""
 
     def __repr__(self) -> str:
         size = format_size(self.nbytes)

@@ -11,8 +11,8 @@ from isotherm.report.view import TARGET, Option, Options
 from isotherm.units import U64_MAX, duration_ns, size
 
 
-def _ends(text: str, example: str) -> tuple[str, str]:
-    low, dots, high = text.partition("..")
+def _ends(text: str, example: str, dash: str = "..") -> tuple[str, str]:
+    low, dots, high = text.partition(".." if ".." in text else dash)
     if not dots or not (low.strip() or high.strip()):
         raise BadValueError(f"{quoted(text)} is not a range", hint=f"write it as {example}")
     return low.strip(), high.strip()
@@ -28,10 +28,10 @@ def times(text: str) -> tuple[int, int | None]:
 
 
 def addresses(text: str) -> Range:
-    """Return a range of addresses, "0x7f00..0x7f10" or without 0x."""
+    """Return a range of addresses, "0x7f00..0x7f10", "0x7f00-0x7f10" or without 0x."""
     example = "7f1200000000..7f1300000000, in hexadecimal digits"
     ends = []
-    for end, default in zip(_ends(text, example), (0, U64_MAX), strict=True):
+    for end, default in zip(_ends(text, example, "-"), (0, U64_MAX), strict=True):
         digits = end.lower().removeprefix("0x").replace("_", "")
         if end and not (0 < len(digits) <= 16 and set(digits) <= set("0123456789abcdef")):
             raise BadValueError(f"{quoted(end)} is not an address", hint=f"write it as {example}")

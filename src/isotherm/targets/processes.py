@@ -54,6 +54,10 @@ class Process:
         return self.tid != self.pid
 
 
+#: What each source tells of.
+_Told = Sequence[tuple[TargetSource, dict[int, Group | None]]]
+
+
 class ProcessSet:
     """
     The living processes of `sources` and, unless told otherwise, what they fork.
@@ -87,8 +91,12 @@ class ProcessSet:
         self._seen: set[int] = set()
         self._next_id = 0
         self.waits = wait
-        self._poll = select.poll()
+        self._poll = select.epoll()
+        #: How many members have no descriptor.
+        self._unheld = 0
         self._refused = Refusals()
+        #: What was told when nothing was left to do for the members that there were.
+        self._settled: tuple[_Told, set[int]] = ([], set())
         self._sources = [
             source if isinstance(source, TargetSource) else PidSource([source])
             for source in sources
@@ -141,6 +149,7 @@ class ProcessSet:
         """Close all descriptors; the set is empty afterwards."""
         for process in list(self._members.values()):
             self._remove(process)
+        self._poll.close()
 
     def _begin(self) -> None:
         for source in self._sources:
@@ -173,14 +182,9 @@ class ProcessSet:
         if not self._living:
             return
         told = [(source, _told_by(source)) for source in self._living]
-        by_source = {id(source): of for source, of in told}
-        for process in list(self._members.values()):
-            of = by_source.get(id(process.source))
-            if of is not None and process.pid in of:
-                process.group = of[process.pid]
-            else:
-                self._told_by_another(process, told)
         self._refused.forget_but([of.keys() for _, of in told])
+        if told != self._settled[0] or self._members.keys() != self._settled[1]:
+            self._settle(told)
         for source, of in told:
             for pid in sorted(of.keys() - self._members.keys()):
                 if self._refused.again(pid):
@@ -189,9 +193,18 @@ class ProcessSet:
                     except IsothermError as err:
                         self._refused.add(pid, err)
 
-    def _told_by_another(
-        self, process: Process, told: Sequence[tuple[TargetSource, dict[int, Group | None]]]
-    ) -> None:
+    def _settle(self, told: _Told) -> None:
+        """See to it that each member is one of what is told, or gone."""
+        by_source = {id(source): of for source, of in told}
+        for process in list(self._members.values()):
+            of = by_source.get(id(process.source))
+            if of is not None and process.pid in of:
+                process.group = of[process.pid]
+            else:
+                self._told_by_another(process, told)
+        self._settled = told, set(self._members)
+
+    def _told_by_another(self, process: Process, told: _Told) -> None:
         """Keep a member that its own source does not tell of if another one does."""
         for source, of in told:
             if process.pid in of:
@@ -261,11 +274,13 @@ class ProcessSet:
             kvm=kvm,
         )
         self._next_id += 1
+        self._unheld += descriptor < 0
         if descriptor >= 0:
-            self._poll.register(descriptor, select.POLLIN)
+            self._poll.register(descriptor, select.EPOLLIN)
         return True
 
     def _remove(self, process: Process) -> None:
+        self._unheld -= process.pidfd < 0
         if process.pidfd >= 0:
             self._poll.unregister(process.pidfd)
             os.close(process.pidfd)
@@ -273,7 +288,9 @@ class ProcessSet:
         del self._members[process.pid]
 
     def _dead(self) -> list[Process]:
-        ended = {descriptor for descriptor, _ in self._poll.poll(0)}
+        ended = {descriptor for descriptor, _ in self._poll.poll(0, len(self._members) or 1)}
+        if not ended and not self._unheld:
+            return []
         return [
             process
             for process in self._members.values()

@@ -11,6 +11,8 @@ from typing import Any
 
 from isotherm.errors import BadValueError, quoted
 from isotherm.report.view import View
+from isotherm.report.views.cold import ColdView
+from isotherm.report.views.diff import DiffView
 from isotherm.report.views.heatmap import HeatmapView
 from isotherm.report.views.html import HtmlView
 from isotherm.report.views.info import InfoView
@@ -52,12 +54,7 @@ def views() -> dict[str, View[Any]]:
 
 
 for _view in (
-    SummaryView(),
-    RegionsView(),
-    HeatmapView(),
-    WssView(),
-    TreeView(),
-    InfoView(),
-    HtmlView(),
-):
+    SummaryView(), RegionsView(), HeatmapView(), WssView(), ColdView(), TreeView(), InfoView(),
+    DiffView(), HtmlView(),
+):  # fmt: skip
     register(_view)

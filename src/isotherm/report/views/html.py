@@ -16,8 +16,8 @@ from isotherm.model.snapshot import Snapshot
 from isotherm.pictures.page.heat import MOST_REGIONS, map_data, map_section, page, text
 from isotherm.recording.blocks import Rows
 from isotherm.report import html_parts as parts
-from isotherm.report.parts import PART, wanted
-from isotherm.report.view import Options, Page, View
+from isotherm.report.parts import HOTTEST
+from isotherm.report.view import TARGET, Options, Page, View
 from isotherm.terminal.text import target_title
 from isotherm.units import format_duration
 
@@ -40,12 +40,13 @@ class HtmlView(View[Gathered]):
     name = "html"
     help = "one file for a browser: heat map, curves, tables"
     schema = "isotherm.report.html/1"
-    options = PART
+    options = (TARGET, HOTTEST)
     files = (".html", ".htm")
     only_file = True
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> Gathered:
-        return gathered(recording, wanted(options))
+        part = Wanted(options["--target"], hottest_bytes=options["--hottest"])
+        return gathered(recording, part)
 
     def document(self, value: Gathered) -> dict[str, Any]:
         if isinstance(value.map, str):
