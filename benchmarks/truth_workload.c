@@ -342,6 +342,23 @@ static void once(size_t nbytes, int shared)
 	}
 }
 
+/* Half stays and is not used; the other half is used and given back each period, and is in memory for a tenth of it. */
+static void churn(size_t nbytes)
+{
+	struct area stays = filled(nbytes / 2, PAGE, 0), goes = filled(nbytes / 2, PAGE, 0);
+	(void)stays;
+	ready();
+	for (;;) {
+		uint64_t begun = now_ns();
+		for (size_t i = 0; i < goes.units; i++)
+			goes.base[i * PAGE] = 1;
+		sweep(&goes, 0, goes.units, 1);
+		usleep((useconds_t)(period_ms * 100));
+		madvise(goes.base, nbytes / 2, MADV_DONTNEED);
+		rest(begun);
+	}
+}
+
 /* Faults pages all the time, and times each. */
 static void faults(size_t nbytes)
 {
@@ -382,6 +399,8 @@ int main(int argc, char **argv)
 		ending(nbytes);
 	if (!strcmp(pattern, "once") || !strcmp(pattern, "once-shared"))
 		once(nbytes, !strcmp(pattern, "once-shared"));
+	if (!strcmp(pattern, "churn"))
+		churn(nbytes);
 	if (!strcmp(pattern, "faults"))
 		faults(nbytes);
 	struct area a = filled(nbytes, strcmp(pattern, "huge") ? PAGE : HUGE, 0);

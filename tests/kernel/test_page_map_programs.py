@@ -208,6 +208,20 @@ def test_memory_that_ends_is_neither_used_nor_idle(truth):
         assert max(of_windows(use, "idle").values()) <= REST
 
 
+def test_memory_that_comes_and_goes_was_used(truth):
+    nbytes = 32 * MIB
+    with truth.scheduled("churn", nbytes, 100) as program, watched(program) as map_:
+        use = map_.run(2.5)
+        account, at = program.last_used(), use.monotonic_ns // 1_000_000
+        low, high = of_windows(use, "used_low"), of_windows(use, "used_high")
+        true = truth.used_since(account, at - 1000)
+        assert true == nbytes // 2
+        assert low[1.0] <= true + REST
+        assert true <= high[1.0] <= true + 2 * REST
+        assert max(of_windows(use, "idle").values()) <= nbytes // 2 + REST
+        assert use.resident <= nbytes + REST
+
+
 VAST = """
 import mmap, time
 NORESERVE = 0x4000

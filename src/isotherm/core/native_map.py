@@ -17,6 +17,7 @@ from isotherm._core import (
     MAP_PIECE_READY,
 )
 from isotherm.clock import Clock
+from isotherm.core.freed import FreedMemory
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
 from isotherm.core.running_time import RunningTime
@@ -24,7 +25,15 @@ from isotherm.errors import IsothermError, TargetGoneError
 from isotherm.kernel.damon.background import Cleared, Ready
 from isotherm.kernel.pages.pagemap import next_populated, opened
 from isotherm.model.mappings import Mappings
-from isotherm.model.page_use import CLEAR_REFS, DAMON, WINDOWS_NS, Kind, PageUse, UseRow
+from isotherm.model.page_use import (
+    CLEAR_REFS,
+    DAMON,
+    FREED,
+    WINDOWS_NS,
+    Kind,
+    PageUse,
+    UseRow,
+)
 from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping
@@ -131,12 +140,14 @@ class NativePageMap:
             frames=by_frames is not None,
         )
         self._running = RunningTime(share, self._core.set_stopped)
+        self._freed = FreedMemory(share)
         self._core_due_ns = 0
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
         ids = [known.target.id for known in targets]
         self._core.set_targets(array("I", ids))
         self._running.follow(targets)
+        self._freed.follow(targets)
         if ids != self._ids or self._rows.crowded:
             self._ids, self._rows, self._told = ids, _Rows(), {}
         for index, known in enumerate(targets):
@@ -153,11 +164,13 @@ class NativePageMap:
         news = self._hear()
         if looks := now_ns >= self._running.due_ns:
             self._running.look(now_ns)
-        if news or not looks or now_ns >= self._core_due_ns:
+        if counts := now_ns >= self._freed.due_ns:
+            self._freed.look(now_ns)
+        if news or not (looks or counts) or now_ns >= self._core_due_ns:
             self._core_due_ns = self._core.step(now_ns)
             self._running.settle(self._clock.now_ns())
             self._tell()
-        return min(self._core_due_ns, self._running.due_ns)
+        return min(self._core_due_ns, self._running.due_ns, self._freed.due_ns)
 
     def _hear(self) -> bool:
         """Let the map know what became of the frames that it asked for; True if there was news."""
@@ -209,13 +222,17 @@ class NativePageMap:
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         if not found:  # who has no page in memory has ended
             return None
+        self._freed.look(now_ns)
+        rows = [self._row(row, kind, node, words) for row, kind, node, words in found]
+        present = {row.target for row in rows}
+        freed = (self._freed_row(target, now_ns, windows) for target in sorted(present))
         stats = self._core.stats()
         ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]
         return PageUse(
             monotonic_ns=now_ns,
             watched_ns=watched_ns,
             windows_ns=windows,
-            rows=tuple(self._row(row, kind, node, words) for row, kind, node, words in found),
+            rows=(*rows, *(row for row in freed if row is not None)),
             shared_by=self._shared_by or " and ".join(ways),
             held_ns=stats["held_ns"],
             stopped_ns=self._running.stopped_ns,
@@ -306,6 +323,15 @@ class NativePageMap:
         if pid is not None and end - start > _VAST:
             whole = _populated(pid, start, end)
         return intersect(whole, self._scope) if self._scope else whole
+
+    def _freed_row(self, target: int, now_ns: int, windows: tuple[int, ...]) -> UseRow | None:
+        """Return what a target used and freed since; None for nothing."""
+        used, high = self._freed.of(target, now_ns, windows)
+        none = (0,) * len(windows)
+        if not any(high):
+            return None
+        node = 0 if self._nodes else None
+        return UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
 
     def _row(self, row: int, own: int, node: int, words: array[int]) -> UseRow:
         target, what, kind = self._rows.keys[row]
