@@ -40,4 +40,10 @@ def use_rows(draw, nr_targets, nr_windows):
         draw(st.integers(0, resident - unseen)),
         *(tuple(values[i] for values in used) for i in range(3)),
         *(tuple(values[i] for values in idle) for i in range(2)),
+        returned=draw(
+            st.just(())
+            | st.lists(u64, min_size=nr_windows, max_size=nr_windows).map(
+                lambda sizes: tuple(sorted(sizes, reverse=True))
+            )
+        ),
     )

@@ -26,12 +26,17 @@ class ProcessLook(Look):
         self._max_ranges = max_ranges
         #: The processes of the last `targets()`, by the monitor's index.
         self.present: list[Process] = []
+        self._living: list[tuple[Process, TargetRanges]] | None = None
+        self._found: list[TargetRanges] = []
 
     def targets(self) -> Sequence[TargetRanges]:
-        """Return the living processes and their ranges."""
+        """Return the living processes and their ranges; the same list if all is as it was."""
         living = self.process_targets.living(self._max_ranges)
-        self.present = [process for process, _ in living]
-        return [ranges for _, ranges in living]
+        if living is not self._living:
+            self._living = living
+            self.present = [process for process, _ in living]
+            self._found = [ranges for _, ranges in living]
+        return self._found
 
     def alive(self) -> bool:
         """Tell whether any process lives."""

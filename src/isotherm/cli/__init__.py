@@ -30,8 +30,10 @@ COMMANDS = {
     "apply": "Apply schemes to processes: page out what is cold, and so on.",
     "import": "Make a recording of a record of damo, or of perf script.",
     "export": "A recording as Parquet, pprof, Perfetto, flame graph, damo, CSV.",
+    "stat": "A line for each interval: memory resident, used, idle, unknown.",
     "wss": "How much memory is used within 0.1 s, 1 s, 10 s ...: watched live.",
-    "report": "What a recording says: summary, regions, heatmap, wss, tree, info.",
+    "cold": "What memory can go, what that would cost, and how: live, or of a recording.",
+    "report": "What a recording says: summary, regions, heatmap, wss, cold, ...",
     "simulate": "Try a policy on a simulated machine of any size, beside the truth.",
     "scheme": "Check, convert and explain scheme files; list the presets.",
 }

@@ -233,7 +233,7 @@ def command(
     path = None if named else recording_of(words)
     if path is not None:
         view = views()["wss"]
-        show(path, view, read_view(view, {}, form, None), form)
+        show(path, view, *read_view(view, {}, form, None), form)
         return 0
     asked["sources"] = [*asked["sources"], *sources_of(words)]
     return _watch(asked, length_of(duration) or 0, form)

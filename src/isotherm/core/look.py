@@ -32,6 +32,8 @@ class Check(IntEnum):
     MISSED = _core.CHECK_MISSED
     #: Accesses of this page cannot be seen.
     UNOBSERVABLE = _core.CHECK_UNOBSERVABLE
+    #: The target was not looked at, because others had their turn (`Look.rest`).
+    RESTING = _core.CHECK_RESTING
 
 
 #: Flag on IDLE and ACCESSED: the page was young when chosen, and was cleared. A Look that leaves
@@ -226,6 +228,19 @@ class Look(ABC):
     def warming_up(self) -> bool:
         """Tell whether work of the start goes on, which says nothing of the cost to come."""
         return False
+
+    @property
+    def takes_turns(self) -> bool:
+        """Tell whether `rest` saves what looking at a target costs."""
+        return False
+
+    def rest(self, resting: bytes) -> None:  # noqa: B027 - most look at all targets
+        """
+        Do not look at some targets from now on, and answer their samples with `Check.RESTING`.
+
+        resting: a byte for each of the last `targets()`, not 0 for one that rests, until told
+        otherwise. Targets that are new since do not rest.
+        """
 
     def native_access(self) -> object | None:
         """

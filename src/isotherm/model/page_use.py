@@ -44,7 +44,9 @@ class UseRow(NamedTuple):
     window of T, at least, by best estimate, at most (unseen and uncovered memory included).
     idle: bytes that were surely not used for T or longer; idle_own: those of them that nobody else
     maps, and that are not shared memory or written pages of shared files, which stay: they could
-    be taken out of memory.
+    be taken out of memory. returned: bytes of such memory that were used again after they had not
+    been for T or longer, each time that it happened since the targets are watched; a huge page
+    counts whole. () where nobody counted.
     """
 
     target: int
@@ -59,6 +61,7 @@ class UseRow(NamedTuple):
     used_high: tuple[int, ...]
     idle: tuple[int, ...]
     idle_own: tuple[int, ...]
+    returned: tuple[int, ...] = ()
 
 
 def summed(rows: Sequence[UseRow], *, what: str = "") -> UseRow:
@@ -69,7 +72,9 @@ def summed(rows: Sequence[UseRow], *, what: str = "") -> UseRow:
     """
     columns = list(zip(*rows, strict=True))
     numbers = [sum(column) for column in columns[4:7]]
-    figures = [tuple(map(sum, zip(*column, strict=True))) for column in columns[7:]]
+    figures = [
+        tuple(map(sum, zip(*column, strict=True))) if all(column) else () for column in columns[7:]
+    ]
     first = rows[0]
     return UseRow(first.target, what, first.kind, first.node, *numbers, *figures)
 
@@ -135,4 +140,4 @@ class PageUse:
 def never_seen(target: int, kind: Kind, size: int, nr_windows: int) -> UseRow:
     """Return a row of `size` bytes of which nothing is known, but that they are in memory."""
     none, most = (0,) * nr_windows, (size,) * nr_windows
-    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none)
+    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none, none)

@@ -55,6 +55,12 @@ class Process:
         return self.tid != self.pid
 
 
+#: So many processes may end young, and others are still taken at once.
+_FEW = 4
+#: What each source tells of.
+_Told = Sequence[tuple[TargetSource, dict[int, Group | None]]]
+
+
 class Newcomer(NamedTuple):
     """
     A process that is meant, and is no member yet.
@@ -88,8 +94,9 @@ class ProcessSet:
     that ended between two refreshes is missed: it has another parent by then.
 
     To take a process, and to look at its memory, costs more than to find it, and is of no use
-    where they live shortly: if most of those that were new at one refresh have ended by the next
-    one, who is new then becomes a member at the refresh after, if it lives that long.
+    where they live shortly: if most of those that were new at one refresh, and more than a few,
+    have ended by the next one, who is new then becomes a member at the refresh after, if it lives
+    that long.
 
     Raises `TargetGoneError` for a pid that does not exist or is a zombie, `NotSupportedError` for
     a kernel thread, `BadValueError` for a thread's id, `NotPermittedError` where the memory map
@@ -110,8 +117,12 @@ class ProcessSet:
         self._newcomers: dict[int, Newcomer] = {}
         self._next_id = 0
         self.waits = wait
-        self._poll = select.poll()
+        self._poll = select.epoll()
+        #: How many members have no descriptor.
+        self._unheld = 0
         self._refused = Refusals()
+        #: What was told when nothing was left to do for the members that there were.
+        self._settled: tuple[_Told, set[int]] = ([], set())
         self._sources = [
             source if isinstance(source, TargetSource) else PidSource([source])
             for source in sources
@@ -176,6 +187,7 @@ class ProcessSet:
         """Close all descriptors; the set is empty afterwards."""
         for process in list(self._members.values()):
             self._remove(process)
+        self._poll.close()
 
     def _begin(self) -> None:
         for source in self._sources:
@@ -218,8 +230,8 @@ class ProcessSet:
         for one in [one for one in self._newcomers.values() if one.waited]:
             self._take_newcomer(self._newcomers.pop(one.pid))
         if self._generation:
-            alive = sum(self._is_member(one) for one in self._generation)
-            self._die_young = 2 * alive < len(self._generation)
+            ended = sum(not self._is_member(one) for one in self._generation)
+            self._die_young = ended > max(_FEW, len(self._generation) // 2)
         self._generation = fresh
         for one in fresh:
             if self._die_young:
@@ -246,7 +258,9 @@ class ProcessSet:
             return
         told = [(source, _told_by(source)) for source in self._living]
         if not keep:
-            self._let_go(told)
+            self._refused.forget_but([of.keys() for _, of in told])
+            if told != self._settled[0] or self._members.keys() != self._settled[1]:
+                self._settle(told)
         before = self._newcomers
         self._newcomers = {pid: one for pid, one in before.items() if one.origin}
         for source, of in told:
@@ -256,7 +270,8 @@ class ProcessSet:
                 elif self._refused.again(pid) and (facts := _facts_of(pid)) is not None:
                     self._newcomers[pid] = Newcomer(pid, 0, facts, source, of[pid])
 
-    def _let_go(self, told: Sequence[tuple[TargetSource, dict[int, Group | None]]]) -> None:
+    def _settle(self, told: _Told) -> None:
+        """See to it that each member is one of what is told, or gone."""
         by_source = {id(source): of for source, of in told}
         for process in list(self._members.values()):
             of = by_source.get(id(process.source))
@@ -264,11 +279,9 @@ class ProcessSet:
                 process.group = of[process.pid]
             else:
                 self._told_by_another(process, told)
-        self._refused.forget_but([of.keys() for _, of in told])
+        self._settled = told, set(self._members)
 
-    def _told_by_another(
-        self, process: Process, told: Sequence[tuple[TargetSource, dict[int, Group | None]]]
-    ) -> None:
+    def _told_by_another(self, process: Process, told: _Told) -> None:
         """Keep a member that its own source does not tell of if another one does."""
         for source, of in told:
             if process.pid in of:
@@ -339,11 +352,13 @@ class ProcessSet:
             kvm=kvm,
         )
         self._next_id += 1
+        self._unheld += descriptor < 0
         if descriptor >= 0:
-            self._poll.register(descriptor, select.POLLIN)
+            self._poll.register(descriptor, select.EPOLLIN)
         return True
 
     def _remove(self, process: Process) -> None:
+        self._unheld -= process.pidfd < 0
         if process.pidfd >= 0:
             self._poll.unregister(process.pidfd)
             os.close(process.pidfd)
@@ -351,7 +366,9 @@ class ProcessSet:
         del self._members[process.pid]
 
     def _dead(self) -> list[Process]:
-        ended = {descriptor for descriptor, _ in self._poll.poll(0)}
+        ended = {descriptor for descriptor, _ in self._poll.poll(0, len(self._members) or 1)}
+        if not ended and not self._unheld:
+            return []
         return [
             process
             for process in self._members.values()
