@@ -126,6 +126,7 @@ class NativePageMap:
         self._rows = _Rows()
         self._returned: dict[tuple[int, str, Kind], list[int]] = {}
         self._sum_due_ns = 0
+        self._summed_covered = False
         self._told: dict[int, tuple[Sequence[Mapping], bool]] = {}
         self._targets: Sequence[TargetRanges] | None = None
         self._vast = False
@@ -216,7 +217,11 @@ class NativePageMap:
 
     def take(self) -> PageUse | None:
         now_ns = self._clock.now_ns()
-        began = self.covered() or now_ns >= self._began_ns + _SUM_NS
+        if self.covered() and not self._summed_covered:
+            # What was told before is mostly of what nobody had looked at.
+            self._summed_covered = True
+            return self.sum()
+        began = now_ns >= self._began_ns + _SUM_NS
         return self.sum() if began and now_ns >= self._sum_due_ns else None
 
     def sum(self) -> PageUse:
