@@ -144,4 +144,4 @@ class PageUse:
 def never_seen(target: int, kind: Kind, size: int, nr_windows: int) -> UseRow:
     """Return a row of `size` bytes of which nothing is known, but that they are in memory."""
     none, most = (0,) * nr_windows, (size,) * nr_windows
-    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none)
+    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none, none)
