@@ -171,7 +171,7 @@ def test_what_memory_holds_is_told_where_it_is_asked_for(looked_into, capsys):
 
     assert not main(["cold", str(pid), *asked, "--look-at-zeros"])
     text = capsys.readouterr().out
-    assert "'hugepage access=50%.. age=5s.. filter=name:\"[anon:dense]\"'" in text
+    assert "'hugepage access=5%.. filter=name:\"[anon:dense]\"'" in text
     command = next(line for line in text.splitlines() if "'nohugepage" in line)
     resident = resident_bytes(pid)
     isotherm.apply(shlex.split(command)[3], pid=pid, duration=4)

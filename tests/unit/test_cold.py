@@ -269,7 +269,7 @@ def test_what_was_found_in_memory_is_told_with_what_to_do():
     assert "50% of them of one word" in text
     commands = [shlex.split(line)[3] for line in said if line.startswith("  sudo isotherm")]
     assert commands[1:] == [
-        "hugepage access=50%.. age=5s.. filter=name:anonymous",
+        "hugepage access=5%.. filter=name:anonymous",
         'nohugepage filter=name:"[heap]"',
     ]
     assert all(map(parse_line, commands))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isotherm.analysis.cold import Cold
-from isotherm.model.scheme import Access, Action, Age, Filter, FilterType, Pattern, Scheme
+from isotherm.model.scheme import Access, Action, Filter, FilterType, Pattern, Scheme
 from isotherm.model.text import MAX_NAME
 from isotherm.schemefile.lines.key_value import format_line
 from isotherm.session.contents import BLOATED, Compression, Contents, HugePages
@@ -65,9 +65,7 @@ def commands(found: Cold, inside: Contents | None) -> list[str]:
         return []
     made = []
     if gaining := _names(inside, "gains"):
-        scheme = Scheme(
-            Action.HUGEPAGE, Pattern(access=Access(50), age=Age(5_000_000)), filters=gaining
-        )
+        scheme = Scheme(Action.HUGEPAGE, Pattern(access=Access(5)), filters=gaining)
         made += [" hot memory into huge pages:", "  " + found.doing(format_line(scheme))]
     if bloated := _names(inside, "bloat"):
         scheme = Scheme(Action.NOHUGEPAGE, filters=bloated)
