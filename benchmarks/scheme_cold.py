@@ -20,6 +20,9 @@ from scheme_setup import Apply, Swap, Watch, major_faults, own_group, own_swap, 
 #: Starts a program by its name; None if it is not installed.
 Start = Callable[[ExitStack, str, Path | None], Program | None]
 
+#: It rests while less than this share of what is resident changes in a third of the time to wait.
+_RESTS, _MOST_WAITS = 0.01, 12
+
 
 @dataclass(frozen=True)
 class Times:
@@ -43,13 +46,23 @@ def said(pid: int, times: Times) -> dict[str, Any]:
     return {**document["ages"][0], "compression": document["compression"]}
 
 
+def at_rest(pid: int, times: Times) -> None:
+    """Wait until no more goes out than comes back, on a busy machine for longer."""
+    time.sleep(times.warm)
+    for _ in range(_MOST_WAITS):
+        before = rollup(pid)["Rss"]
+        time.sleep(times.warm / 3)
+        if abs(rollup(pid)["Rss"] - before) < _RESTS * before:
+            return
+
+
 def beside(program: Program, times: Times, swap: Swap) -> dict[str, Any]:
     """Ask, do what was said, and measure what came of it."""
     time.sleep(times.idle)
     age = said(program.pid, times)
     before = rollup(program.pid)["Rss"]
     with Apply(age["scheme"], program.pid) as scheme, Watch(program.pid) as watch:
-        time.sleep(times.warm)
+        at_rest(program.pid, times)
         steady, faults = time.monotonic(), major_faults(program.pid)
         time.sleep(times.measure)
         rate = (major_faults(program.pid) - faults) / (time.monotonic() - steady)

@@ -178,7 +178,7 @@ def test_what_memory_holds_is_told_where_it_is_asked_for(looked_into, capsys):
     assert said["compression"]["filled_pages"] > 0.4 * said["compression"]["pages"]
 
     assert not main(["cold", str(pid), *asked, "--look-at-zeros"])
-    text = capsys.readouterr().out
+    text = capsys.readouterr().out.replace("\\\n", " ")
     assert "'hugepage access=5%.. filter=name:\"[anon:dense]\"'" in text
     command = next(line for line in text.splitlines() if "'nohugepage" in line)
     resident = resident_bytes(pid)
