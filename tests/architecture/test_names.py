@@ -23,6 +23,7 @@ OTHERWISE = {
         "analysis",
         "report",
         "export",
+        "pictures",
         "schemefile",
         "schemes",
         "model",

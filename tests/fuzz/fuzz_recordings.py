@@ -373,8 +373,9 @@ def check_page_use(use, nr_targets):
     for row in use.rows:
         assert row.target < nr_targets
         assert row.unseen + row.uncovered <= row.resident
-        assert all(len(figures) == len(windows) for figures in row[7:])
-        for low, used, high, idle, own in zip(*row[7:], strict=True):
+        assert all(len(figures) == len(windows) for figures in row[7:12])
+        assert len(row.returned) in {0, len(windows)}
+        for low, used, high, idle, own in zip(*row[7:12], strict=True):
             assert low <= used <= high <= row.resident
             assert own <= idle <= row.resident
 
@@ -392,6 +393,11 @@ def check_use(path, read):
             shown.flush()
             assert b"\x1b" not in told.buffer.getvalue()
             assert args or b"\x1b" not in shown.buffer.getvalue()
+    page = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with contextlib.redirect_stdout(page), contextlib.redirect_stderr(io.StringIO()):
+        assert cli(["report", str(path), "html", "-o", "-"]) in {0, 2, 5}
+    page.flush()
+    assert b"\x1b" not in page.buffer.getvalue()
     fd, path = scratch(os.getpid(), 1)
     os.ftruncate(fd, 0)
     os.lseek(fd, 0, os.SEEK_SET)
