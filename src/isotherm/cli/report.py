@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from isotherm.analysis.filtered import Selection, check_matched, open_selected
 from isotherm.cli import did_you_mean
@@ -169,6 +170,22 @@ def read_view(
     return view.read_options(written, Page(columns, style)), selection(chosen)
 
 
+def complete_words(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a view, and else leave it to the shell to find a file."""
+    del param
+    there = ctx.params.get("words") or ()
+    known = views()
+    named = any(word in known for word in there)
+    found = [
+        CompletionItem(view.name, help=view.help)
+        for view in known.values()
+        if not named and view.name.startswith(incomplete)
+    ]
+    return found if incomplete and found else [*found, CompletionItem(incomplete, type="file")]
+
+
 @click.command(
     cls=ReportCommand,
     epilog="""\b
@@ -187,7 +204,9 @@ Examples:
   isotherm report diff old.isotherm new.isotherm --fail-if 'wss.p95>+10%'
   isotherm report --format json | jq .curve""",
 )
-@click.argument("words", metavar="[FILE] [VIEW] | diff A B", nargs=-1)
+@click.argument(
+    "words", metavar="[FILE] [VIEW] | diff A B", nargs=-1, shell_complete=complete_words
+)
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
     help="How to print it.",

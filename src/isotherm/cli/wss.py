@@ -84,7 +84,7 @@ class WatchSink:
         if snapshot.page_use is None:
             return
         self._use, self._targets = snapshot.page_use, snapshot.targets
-        if self._covered_ns is None and not self._use.uncovered:
+        if self._covered_ns is None and self._use.uncovered <= self._use.missed_bytes:
             self._covered_ns = self._use.watched_ns
         if not self._told:
             return

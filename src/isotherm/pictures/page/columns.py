@@ -71,7 +71,7 @@ class TargetColumns:
     """
 
     def __init__(self, where: Extent, target_id: int) -> None:
-        self.target = where.targets[target_id]
+        self.target = where.target(target_id)
         self.regions = 0
         ranges = where.ranges[target_id]
         self._start_ns, self._end_ns = where.start_ns, where.end_ns
