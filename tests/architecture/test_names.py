@@ -24,6 +24,7 @@ OTHERWISE = {
         "report",
         "export",
         "pictures",
+        "live",
         "schemefile",
         "schemes",
         "model",
