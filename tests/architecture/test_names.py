@@ -23,6 +23,8 @@ OTHERWISE = {
         "analysis",
         "report",
         "export",
+        "pictures",
+        "live",
         "schemefile",
         "schemes",
         "model",

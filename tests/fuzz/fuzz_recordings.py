@@ -395,6 +395,11 @@ def check_use(path, read):
             shown.flush()
             assert b"\x1b" not in told.buffer.getvalue()
             assert args or b"\x1b" not in shown.buffer.getvalue()
+    page = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with contextlib.redirect_stdout(page), contextlib.redirect_stderr(io.StringIO()):
+        assert cli(["report", str(path), "html", "-o", "-"]) in {0, 2, 5}
+    page.flush()
+    assert b"\x1b" not in page.buffer.getvalue()
     fd, path = scratch(os.getpid(), 1)
     os.ftruncate(fd, 0)
     os.lseek(fd, 0, os.SEEK_SET)

@@ -73,12 +73,25 @@ def recording(tmp_path, request):
     return path
 
 
+#: Views that are printed; a page is a file.
+PRINTED = [name for name, view in views().items() if not view.only_file]
+
+
+def test_a_page_has_no_control_character_and_no_element_of_theirs(recording, tmp_path, capfd):
+    page = tmp_path / "page.html"
+    assert main(["report", str(recording), "html", "-o", str(page)]) == 0
+    out, err = capfd.readouterr()
+    assert (out, clean(err)) == ("", True)
+    assert clean(page.read_text().replace("\n", " "))
+    assert page.read_text().count("<script") == 2
+
+
 def files(recording, view):
     """What a view is asked about: one that compares, about the same recording twice."""
     return [str(recording)] * (2 if isinstance(views()[view], PairView) else 1)
 
 
-@pytest.mark.parametrize("view", views())
+@pytest.mark.parametrize("view", PRINTED)
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_view_lets_a_text_speak_to_the_terminal(recording, request, capfd, view, form):
     assert main(["report", *files(recording, view), view, "--format", form]) == 0
@@ -98,7 +111,7 @@ def test_no_view_lets_a_text_speak_to_the_terminal(recording, request, capfd, vi
         assert all(len(line) <= 80 for line in out.split("\n"))
 
 
-@pytest.mark.parametrize("view", views())
+@pytest.mark.parametrize("view", PRINTED)
 @pytest.mark.parametrize("width", [60, 200])
 def test_nor_in_colour(recording, monkeypatch, view, width):
     class Terminal(io.StringIO):
