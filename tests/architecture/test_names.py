@@ -29,6 +29,7 @@ OTHERWISE = {
         "actions",
         "core",
         "recording",
+        "live",
     },
 }
 
