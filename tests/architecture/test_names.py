@@ -31,6 +31,7 @@ OTHERWISE = {
         "actions",
         "core",
         "recording",
+        "live",
     },
 }
 

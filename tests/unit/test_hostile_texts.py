@@ -13,9 +13,13 @@ import pytest
 
 from isotherm.analysis.applied import Outcomes
 from isotherm.cli import main
+from isotherm.live.heads import ReplayHead
+from isotherm.live.replay import Replay
+from isotherm.live.stage import Stage
 from isotherm.model.scheme import Action, Scheme
 from isotherm.model.scheme_state import SchemeState, SchemeStats
 from isotherm.model.target import Mapping, Target, Unobservable
+from isotherm.recording.reader import open_recording
 from isotherm.recording.writer import RecordingWriter
 from isotherm.report.applied import live_lines, report_applied
 from isotherm.report.output import FORMATS
@@ -25,6 +29,7 @@ from isotherm.session.applying import Result
 from isotherm.terminal.output import Guarded
 from isotherm.terminal.progress import Progress
 from isotherm.terminal.screen import Screen
+from isotherm.terminal.text import columns_of
 from support.snapshots import MIB, page_use, snapshot, use_row
 
 #: Clears the screen, writes a title, makes a line of its own, turns text around, looks for room.
@@ -129,6 +134,26 @@ def test_nor_in_colour(recording, monkeypatch, view, width):
     assert clean(out, colour=True)
     assert ("\x1b[" in out) == (view == "heatmap")
     assert all(len(line) <= width for line in SGR.sub("", out).split("\n"))
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_nor_in_the_live_view(recording, capfd, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["top", "--replay", str(recording), "--rows", "0"]) == 0
+    out, err = capfd.readouterr()
+    assert clean(out)
+    assert err == ""
+    replay = Replay(open_recording(recording))
+    replay.read_all()
+    shown = Stage(replay.chronicle, ReplayHead(recording, replay.chronicle, EVIL[0]))
+    shown.notes += EVIL
+    shown.filter(EVIL[0][:1])
+    for detail in (None, *range(len(EVIL))):
+        for shown.helping in (False, True):
+            shown.detail = detail
+            lines = ["".join(text for text, _ in line) for line in shown.lines(width, 40)]
+            assert all(clean(line) and "\n" not in line for line in lines)
+            assert {columns_of(line) for line in lines} == {width}
 
 
 def test_messages_name_the_file_and_the_targets_escaped(recording, capfd):
