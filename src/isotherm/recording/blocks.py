@@ -8,14 +8,14 @@ as rates are, the windows are read one by one instead, so that both ways say the
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from operator import lt
 from typing import Any, Final
 
 from isotherm import _core
 from isotherm.model.snapshot import Snapshot
-from isotherm.model.target import Target, Unobservable
+from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import format as layout
 from isotherm.recording.batch import Batch, Vector
 from isotherm.recording.decode import Context2, snapshot_of
@@ -58,6 +58,12 @@ class Rows:
     def first(self) -> Snapshot:
         """The first of them: the only one with mappings, schemes or what pages were used."""
         return self.snapshot(0)
+
+    @property
+    def mappings(self) -> dict[int, Sequence[Mapping]] | None:
+        """The address maps that `first` tells of, as in `Snapshot`."""
+        found: dict[int, Sequence[Mapping]] | None = self._context["mappings"]
+        return found
 
     @property
     def has_more(self) -> bool:

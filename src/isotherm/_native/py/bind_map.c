@@ -207,6 +207,22 @@ static PyObject *set_stopped(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *set_share(PyObject *object, PyObject *args)
+{
+	struct map_object *self;
+	long long share;
+
+	if (!PyArg_ParseTuple(args, "L", &share))
+		return NULL;
+	self = map_enter(object);
+	if (!self)
+		return NULL;
+	if (share > 0)
+		self->map.settings.share_ns = share;
+	map_leave(self);
+	Py_RETURN_NONE;
+}
+
 static PyObject *step(PyObject *object, PyObject *args)
 {
 	unsigned long long now;
@@ -291,6 +307,7 @@ static PyMethodDef map_methods[] = {
 	{"set_targets", set_targets, METH_VARARGS, NULL},
 	{"set_areas", set_areas, METH_VARARGS, NULL},
 	{"set_stopped", set_stopped, METH_VARARGS, NULL},
+	{"set_share", set_share, METH_VARARGS, NULL},
 	{"step", step, METH_VARARGS, NULL},
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", map_sum_up, METH_VARARGS, NULL},
@@ -298,6 +315,7 @@ static PyMethodDef map_methods[] = {
 	{"ages", map_ages, METH_VARARGS, NULL},
 	{"runs", map_runs_of, METH_VARARGS, NULL},
 	{"used", map_used_in, METH_VARARGS, NULL},
+	{"take_returns", map_take_returns, METH_NOARGS, NULL},
 	{"piece", piece, METH_VARARGS, NULL},
 	{"covered", map_covered, METH_NOARGS, NULL},
 	{"stats", map_stats_of, METH_NOARGS, NULL},
