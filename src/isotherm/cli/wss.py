@@ -21,7 +21,8 @@ from isotherm.cli.options import (
     map_options,
     target_names,
 )
-from isotherm.cli.report import STDIN, read_view, show
+from isotherm.cli.output_file import STDIN
+from isotherm.cli.report import read_view, show
 from isotherm.errors import BadValueError, CommandEndedError, quoted
 from isotherm.kernel.meminfo import meminfo
 from isotherm.model.page_use import PageUse

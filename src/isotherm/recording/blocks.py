@@ -14,6 +14,8 @@ from operator import lt
 from typing import Any, Final
 
 from isotherm import _core
+from isotherm.model.page_use import PageUse
+from isotherm.model.scheme_state import SchemeState
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import format as layout
@@ -63,6 +65,18 @@ class Rows:
     def mappings(self) -> dict[int, Sequence[Mapping]] | None:
         """The address maps that `first` tells of, as in `Snapshot`."""
         found: dict[int, Sequence[Mapping]] | None = self._context["mappings"]
+        return found
+
+    @property
+    def schemes(self) -> tuple[SchemeState, ...]:
+        """What came of schemes by the end of `first`, as in `Snapshot`."""
+        found: tuple[SchemeState, ...] = self._context["schemes"]
+        return found
+
+    @property
+    def page_use(self) -> PageUse | None:
+        """What `first` tells of pages, as in `Snapshot`."""
+        found: PageUse | None = self._context["page_use"]
         return found
 
     @property
