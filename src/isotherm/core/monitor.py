@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from operator import is_
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -423,7 +424,7 @@ class Monitor:
     def _look_for_targets(self) -> tuple[TargetRanges, ...]:
         """Take the living targets and their address maps from the look, by target id."""
         looked = tuple(self.look.targets())
-        if looked == self._looked:
+        if len(looked) == len(self._looked) and all(map(is_, looked, self._looked)):
             self._map.update(self._known)
             return self._known
         self._looked = looked
