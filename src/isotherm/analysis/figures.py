@@ -236,7 +236,8 @@ def figures(recording: AnalysedRecording) -> Figures:
         seen.take(part)
         for snapshot in _telling(part):
             uses.add(snapshot)
-    return Figures(summary_of(seen, recording.info.get("swap_free_bytes")), uses)
+    swap = recording.info.get("swap_free_bytes")
+    return Figures(summary_of(seen, swap, thinned=recording.is_thinned), uses)
 
 
 def _telling(part: Rows | Snapshot) -> Iterable[Snapshot]:

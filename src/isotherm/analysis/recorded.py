@@ -56,7 +56,7 @@ class AnalysedRecording(Recording):
         return f"<isotherm recording {shown(str(self.path))}: {_of_whom(self)}, {size}>"
 
     def _repr_html_(self) -> str:
-        from isotherm.analysis.notebook import html_of
+        from isotherm.pictures.notebook import html_of
 
         return html_of(self)
 
@@ -138,11 +138,11 @@ class AnalysedRecording(Recording):
                 columns,
                 rows,
                 target_id=wanted.target_id,
-                where=self._part(where, wanted),
+                where=self.part(where, wanted),
             )
         return grid, names.of_rows(grid)
 
-    def _part(self, where: Extent, wanted: Wanted) -> Extent:
+    def part(self, where: Extent, wanted: Wanted) -> Extent:
         """Return the extent of what is wanted; raises as `analysis.wanted.clipped`."""
         if wanted.is_all:
             return where
@@ -161,7 +161,7 @@ class AnalysedRecording(Recording):
         """
         seen = SummaryCollector()
         grid = self._grid_in_one_pass(seen.take, seen.where, 1, cells, None)
-        summary = summary_of(seen, self.info.get("swap_free_bytes"))
+        summary = summary_of(seen, self.info.get("swap_free_bytes"), thinned=self.is_thinned)
         if grid is None and seen.where.ranges:
             grid = heatmap(_Readable(self), 1, cells, where=seen.where)
         return summary, grid
@@ -223,7 +223,13 @@ class AnalysedRecording(Recording):
 
     def summary(self) -> Summary:
         """Return the numbers of `isotherm report`."""
-        return summarize(self.by_blocks(), swap_free_bytes=self.info.get("swap_free_bytes"))
+        swap = self.info.get("swap_free_bytes")
+        return summarize(self.by_blocks(), swap_free_bytes=swap, thinned=self.is_thinned)
+
+    @property
+    def is_thinned(self) -> bool:
+        """Whether only some of the windows were kept (`record --every`)."""
+        return isinstance(self.info.get("every_ns"), int)
 
     def equal_windows(self, window_ns: int) -> EqualWindows:
         """Return the working sets of windows of one length, by pages (`analysis.use_windows`)."""

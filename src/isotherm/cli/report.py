@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from isotherm.analysis.filtered import Selection, check_matched, open_selected
 from isotherm.cli import did_you_mean
-from isotherm.cli.output_file import STDOUT, check_output, write_file
+from isotherm.cli.output_file import STDIN, STDOUT, beside, check_output, write_file
 from isotherm.errors import BadValueError, IsothermError, quoted
 from isotherm.recording.format import SUFFIX
 from isotherm.report.filters import FILTERS, selection
@@ -22,7 +23,6 @@ from isotherm.terminal.output import tell
 from isotherm.terminal.style import Style, style_of, width_of
 from isotherm.units import format_size
 
-STDIN = Path("/dev/stdin")
 #: Columns that --width may ask for; fewer are too few for any view.
 _WIDTHS = (23, 10_000)
 
@@ -170,6 +170,22 @@ def read_view(
     return view.read_options(written, Page(columns, style)), selection(chosen)
 
 
+def complete_words(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the name of a view, and else leave it to the shell to find a file."""
+    del param
+    there = ctx.params.get("words") or ()
+    known = views()
+    named = any(word in known for word in there)
+    found = [
+        CompletionItem(view.name, help=view.help)
+        for view in known.values()
+        if not named and view.name.startswith(incomplete)
+    ]
+    return found if incomplete and found else [*found, CompletionItem(incomplete, type="file")]
+
+
 @click.command(
     cls=ReportCommand,
     epilog="""\b
@@ -180,6 +196,7 @@ Examples:
   isotherm report
   isotherm report run.isotherm heatmap
   isotherm report heatmap --hottest 64M -o map.png
+  isotherm report html
   isotherm report wss --min-access 50%
   isotherm report regions --at 12s
   isotherm report --name '[heap]' --time 10s..
@@ -187,14 +204,16 @@ Examples:
   isotherm report diff old.isotherm new.isotherm --fail-if 'wss.p95>+10%'
   isotherm report --format json | jq .curve""",
 )
-@click.argument("words", metavar="[FILE] [VIEW] | diff A B", nargs=-1)
+@click.argument(
+    "words", metavar="[FILE] [VIEW] | diff A B", nargs=-1, shell_complete=complete_words
+)
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
     help="How to print it.",
 )  # fmt: skip
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path),
-    help="Write a file instead: heatmap as .png or .svg.",
+    help="Write a file: heatmap as .png or .svg, html [beside the name of FILE, here].",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--width", metavar="COLUMNS", help="How wide [the terminal, 80 at most].")
@@ -211,13 +230,22 @@ def command(
     paths, name = sort_arguments(words)
     view = views()[name]
     options, chosen = read_view(view, given, form, width)
-    suffix = "" if output is None else suffix_for(view, output, force=force)
+    if output is not None and form != "table":
+        raise BadValueError(
+            f"--format {form} is of what is printed, and a file is to be written",
+            hint=f"leave out --format, or -o: {', '.join(view.files) or 'text'}",
+        )
     if isinstance(view, PairView):
+        if output is not None:
+            suffix_for(view, output, force=force)
         show_pair(paths, view, options, chosen, form)
         return
     if not paths:
         paths = [newest_recording(Path())]
         tell(f"reading {paths[0]}")
+    if output is None and view.only_file:
+        output = beside(paths[0], view.files[0])
+    suffix = "" if output is None else suffix_for(view, output, force=force)
     if output is None:
         show(paths[0], view, options, chosen, form)
     else:

@@ -25,10 +25,10 @@ from isotherm.targets.ranges import SPECIAL_NAMES, why_unobservable
 
 #: Share of a CPU for reading maps.
 _SHARE = 0.003
-#: CPU time of asking for the sizes of one process.
-_SIZES_NS = 12_000
-#: Where the sizes are the same a map is read so many times more seldom.
-_SAME_SIZES = 2
+#: CPU time of asking for the sizes of one process, of many of which nothing is in a CPU's cache.
+_SIZES_NS = 30_000
+#: Where the sizes are the same a map is read so many times more seldom, and one of many.
+_SAME_SIZES, _SAME_OF_MANY, _MANY = 2, 8, 64
 #: What a mapping of a changed map costs those who use it, at an estimate.
 _CHANGED_NS = 800
 #: Of what changes cost on average the newest counts this much.
@@ -144,7 +144,7 @@ class AddressMaps:
             known.sizes, known.sized_ns = _sizes(process), now_ns
         wait_ns = known.root * roots / self._share
         if known.sizes.same_space(known.sizes_when_read):
-            wait_ns *= _SAME_SIZES
+            wait_ns *= _SAME_SIZES if nr < _MANY else _SAME_OF_MANY
         elif _another(known.sizes, known.sizes_when_read):
             wait_ns = 0
         if not known.read_ns or now_ns - known.read_ns >= wait_ns:
