@@ -3,9 +3,10 @@
 # sanitize.sh and coverage.sh, from the project's directory, with $work set.
 
 core_tests=(tests/property tests/conformance tests/unit tests/fuzz/test_fuzz.py)
+kernel_tests=()
 if [ "$(id -u)" = 0 ] && [ "${ISOTHERM_KERNEL_TESTS:-auto}" != off ]; then
 	# Those that ask the core for more than starting a session does.
-	core_tests+=(tests/kernel/test_{access_open,core_self_test,core_threads,vaddr_bpf,vaddr_bpf_life}.py
+	kernel_tests=(tests/kernel/test_{access_open,core_self_test,core_threads,vaddr_bpf,vaddr_bpf_life}.py
 		tests/kernel/test_{walker_folios,walker_pages,walker_targets,actions,actions_idle,actions_pageout}.py)
 fi
 
@@ -14,4 +15,10 @@ build_core() { # with the ISOTHERM_... variables of setup.py, into $work/venv
 	uv venv -q "$work/venv"
 	uv export -q --only-group test --no-hashes --no-emit-project >"$work/test.txt"
 	uv pip install -q --python "$work/venv/bin/python" -c constraints.txt "$work"/dist/*.whl -r "$work/test.txt"
+}
+
+run_tests() { # with arguments of pytest: those of the core two at a time, those of the kernel one after another
+	local pytest=("$work/venv/bin/python" -m pytest -q -p no:cacheprovider -o timeout=900)
+	"${pytest[@]}" -n 2 --dist worksteal "${core_tests[@]}" "$@"
+	[ ${#kernel_tests[@]} = 0 ] || "${pytest[@]}" "${kernel_tests[@]}" "$@"
 }

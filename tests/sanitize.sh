@@ -14,6 +14,9 @@ export PYTHONMALLOC=malloc
 # The harness' own tests provoke what the sanitizers forbid; hostile recordings are read within bounds of the
 # address space, of which the sanitizers take all; profiling counts what they call; and programs that inherit
 # their malloc have no arenas of glibc's, nor run as Java's.
-[ $# -gt 0 ] || set -- "${core_tests[@]}" --ignore tests/unit/test_recording_hostile.py \
+if [ $# -gt 0 ]; then
+	"$work/venv/bin/python" -m pytest -q -p no:cacheprovider -o timeout=900 "$@"
+	exit
+fi
+run_tests --ignore tests/unit/test_recording_hostile.py \
 	-k "not the_harness_notices and not columns_are_taken and not cost_no_python_each and not arenas_are_told and not heap_of_a_jvm"
-"$work/venv/bin/python" -m pytest -q -p no:cacheprovider -o timeout=900 "$@"

@@ -22,6 +22,7 @@ CHECK_ACCESSED: Final[int]
 CHECK_MISSED: Final[int]
 CHECK_UNOBSERVABLE: Final[int]
 CHECK_WAS_YOUNG: Final[int]
+CHECK_RESTING: Final[int]
 MAPPING_SWEEPABLE: Final[int]
 MAP_PIECE_NONE: Final[int]
 MAP_PIECE_ASKED: Final[int]
@@ -325,6 +326,9 @@ class PageMap:
     def set_stopped(self, target: int, stopped_ns: int, stopped: bool, now_ns: int, /) -> None:
         """Tell for how long in all a target stood still by now_ns, and whether it does."""
 
+    def set_share(self, share_ns: int, /) -> None:
+        """Change what may be spent a second from now on, but for the first look at everything."""
+
     def step(self, now_ns: int, /) -> int:
         """Do what is due and can be paid; return when to come again."""
 
@@ -348,6 +352,13 @@ class PageMap:
 
         figures: resident, unseen, uncovered bytes; then per window bytes used at least, likely, at
         most, idle, idle and nobody else's.
+        """
+
+    def take_returns(self) -> list[tuple[int, int, array[int]]]:
+        """
+        Return what was used again since the last call: (row, 0 anonymous or 1 not, figures) each.
+
+        figures: bytes of what nobody else maps, by the longest of `WINDOWS_NS` they were idle for.
         """
 
     def look(self, target: int, start: int, end: int, /) -> None:
@@ -595,6 +606,12 @@ class AccessBpf:
     def set_mappings(self, target: int, words: Buffer, /) -> None:
         """Tell a target's map as u64 (start, end, 1 if it may be swept), in address order."""
 
+    def settled(self) -> bool:
+        """Tell whether nothing changed that `set_targets` and `set_mappings` would settle."""
+
+    def rest(self, resting: Buffer, /) -> None:
+        """Tell whose turn it is not: a byte for each target, not 0 until told otherwise."""
+
     def turn(self, addresses: Buffer, targets: Buffer, checked: Buffer, /) -> bytes:
         """
         Check the last batch, prepare this one (u64, u32, u32); `Check` values of the last.
@@ -815,9 +832,14 @@ class Scan:
         hot: Buffer,
         seen: Buffer,
         unseen: Buffer,
+        peak: Buffer,
         columns: int,
         start_ns: int,
         end_ns: int,
         /,
     ) -> None:
-        """Add what falls into the cells of a grid, f64 byte-nanoseconds."""
+        """
+        Add what falls into the cells of a grid, f64 byte-nanoseconds.
+
+        peak: the highest rate of a region in each, 0..1.
+        """

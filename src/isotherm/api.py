@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Unpack
+from typing import BinaryIO, Unpack
 
 from isotherm.analysis.recorded import AnalysedRecording, open_recording
+from isotherm.errors import BadValueError
 from isotherm.recording.format import SUFFIX
+from isotherm.recording.series import Rotation, check_series
 from isotherm.recording.sink import RecordingSink
 from isotherm.session.options import Keywords, Options
 from isotherm.session.run import run
@@ -27,6 +29,9 @@ def record(
     *,
     duration: float | str | None = None,
     force: bool = False,
+    every: float | str | None = None,
+    rotate: str | None = None,
+    keep: int | None = None,
     **asked: Unpack[Keywords],
 ) -> int:
     """
@@ -34,11 +39,38 @@ def record(
 
     path: of the file; none is left behind without any snapshot. duration: seconds, or text with a
     unit; without it until the target ends. force: overwrite an existing file, which is kept, with
-    `OutputError`, otherwise. asked: as for `isotherm.monitor`.
+    `OutputError`, otherwise. every: keep a snapshot of so much time, seconds or text, instead of
+    all. rotate: "100M", "1h" or "100M,1h": go on in the next file, NAME.0001.isotherm and so on;
+    keep: so many of them. asked: as for `isotherm.monitor`.
     """
     length = None if duration is None else duration_ns(duration)
+    sink = recording_sink(Path(path), force=force, every=every, rotate=rotate, keep=keep)
     with start(Options.of(**asked).lasting(length)) as session:
-        return run(session, [RecordingSink(Path(path), force=force)], duration=duration)
+        run(session, [sink], duration=duration)
+        return sink.nr_snapshots
+
+
+def recording_sink(
+    output: Path | BinaryIO,
+    *,
+    force: bool = False,
+    every: float | str | None = None,
+    rotate: str | None = None,
+    keep: int | None = None,
+) -> RecordingSink:
+    """Return what writes a recording; as for `record`. Raises `BadValueError`."""
+    every_ns = None if every is None else duration_ns(every)
+    if every_ns == 0:
+        raise BadValueError("a snapshot every 0 s is all of them", hint="leave it out, or 10s")
+    if keep is not None and rotate is None:
+        raise BadValueError("files are kept of those that rotate", hint="--rotate 100M --keep 10")
+    if rotate is None:
+        return RecordingSink(output, force=force, every_ns=every_ns)
+    rotation = Rotation.of(rotate, keep)
+    if not isinstance(output, Path):
+        raise BadValueError("standard output is one file, and cannot rotate", hint="-o FILE")
+    check_series(output, rotation)
+    return RecordingSink(output, every_ns=every_ns, rotation=rotation)
 
 
 def open(path: str | Path) -> AnalysedRecording:  # noqa: A001 - isotherm.open, as gzip.open

@@ -7,11 +7,21 @@ ends the process.
 
 import os
 import threading
+import time
 from array import array
 
 import pytest
 
-from isotherm._core import AccessBpf, RegionTable, Rng, Sampler, Survey, TouchArea
+from isotherm._core import (
+    AccessBpf,
+    PageMap,
+    RegionTable,
+    Rng,
+    Sampler,
+    Sentinels,
+    Survey,
+    TouchArea,
+)
 from isotherm.kernel.bpf import open_walker
 
 pytestmark = pytest.mark.kernel
@@ -69,6 +79,35 @@ class World:
         while True:
             sampler.run(100, 100_000)
             sampler.take()
+
+    def map(self):
+        """Keep a map, until what it looks at is closed."""
+        page_map = PageMap(self.access, time.monotonic_ns())
+        try:
+            page_map.set_targets(array("I", [0]))
+            page_map.set_areas(0, array("Q", [self.start, self.end, 0]))
+            while True:
+                page_map.step(time.monotonic_ns())
+        finally:
+            page_map.close()
+
+    def watch(self):
+        """Watch by sentinels likewise."""
+        sentinels = self.sentinels()
+        try:
+            while True:
+                sentinels.run(time.monotonic_ns() + 1_000_000)
+                sentinels.cut(5_000, 20, 1_000_000, 10, 1000)
+                sentinels.stats()
+        finally:
+            sentinels.close()
+
+    def sentinels(self, beside=None):
+        made = Sentinels(
+            self.access, now_ns=time.monotonic_ns(), share_ns=1_000_000_000, seed=1, beside=beside
+        )
+        made.set_space(array("I", [0]), array("Q", [0, self.start, self.end]))
+        return made
 
     def close(self):
         for thing in (self.survey, self.access, self.walker, self.access, self.survey):
@@ -142,6 +181,51 @@ def test_closing_only_the_walker_under_a_sampler():
     assert not unexpected
     world.close()
     world.give_up()
+
+
+def test_closing_under_sentinels_and_a_map():
+    for _ in range(ROUNDS // 8):
+        world = World()
+        hammer(world, [world.map, world.watch, world.watch, world.retarget])
+
+
+@pytest.mark.parametrize("closed", ["access", "walker"])
+def test_sentinels_and_a_map_outlive_what_they_look_at(closed):
+    world = World()
+    page_map = PageMap(world.access, time.monotonic_ns())
+    page_map.set_targets(array("I", [0]))
+    page_map.set_areas(0, array("Q", [world.start, world.end, 0]))
+    sentinels = world.sentinels(page_map)
+    sentinels.step(time.monotonic_ns())
+    page_map.step(time.monotonic_ns())
+    getattr(world, closed).close()
+    for call in (
+        lambda: sentinels.step(time.monotonic_ns() + 10**9),
+        lambda: sentinels.run(time.monotonic_ns() + 10**9),
+        lambda: sentinels.before_clear(0, array("Q", [world.start, PAGE])),
+        lambda: page_map.step(time.monotonic_ns() + 10**9),
+        page_map.stats,
+        sentinels.stats,
+        world.sentinels,
+        lambda: PageMap(world.access, 0),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+    for thing in (sentinels, page_map, sentinels):
+        thing.close()
+    world.close()
+    world.give_up()
+
+
+def test_sentinels_beside_a_map_of_another_walker_are_refused():
+    one, other = World(), World()
+    page_map = PageMap(other.access, 0)
+    with pytest.raises(ValueError, match="something else"):
+        Sentinels(one.access, beside=page_map)
+    page_map.close()
+    for world in (one, other):
+        world.close()
+        world.give_up()
 
 
 def test_what_is_closed_says_so_every_time():

@@ -22,7 +22,7 @@ from bpf_kit import (
 )
 
 from isotherm.backends.bpf.look import self_test
-from isotherm.core.look import Check
+from isotherm.core.look import WAS_YOUNG, Check
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import Range, intersect, union
 
@@ -274,6 +274,35 @@ def test_a_budget_leaves_samples_out():
             assert ops.cleared() < 5_000
     finally:
         busy.close()
+
+
+def test_who_rests_is_not_looked_at_and_keeps_its_accessed_bits(child):
+    other = Child()
+    try:
+        at = [each.make(f"memory.small({PAGES * PAGE})") for each in (child, other)]
+        both = pages(at[0], PAGES) + pages(at[1], PAGES)
+        asked = batch(both, [0] * PAGES + [1] * PAGES)
+
+        def turn(ops):
+            ops.prepare(asked)
+            for each, start in zip((child, other), at, strict=True):
+                each.run(f"kit.write({start}, {PAGES * PAGE})")
+            return list(ops.check())
+
+        with watching(child.pid, other.pid) as ops:
+            seen = [result & ~WAS_YOUNG for result in turn(ops)]
+            assert seen == [ACCESSED] * (2 * PAGES)
+            reads = ops.stats()["reads"]
+            ops.rest(b"\0\1")
+            found = turn(ops)
+            assert {result & ~WAS_YOUNG for result in found[:PAGES]} == {ACCESSED}
+            assert set(found[PAGES:]) == {Check.RESTING}
+            assert ops.stats()["reads"] == reads + 2 * PAGES
+            ops.rest(b"\0\0")
+            # They were young all the time, or would not have been cleared for this turn.
+            assert set(turn(ops)[PAGES:]) == {ACCESSED | WAS_YOUNG}
+    finally:
+        other.close()
 
 
 def test_page_idle_bitmap(child, tmp_path):

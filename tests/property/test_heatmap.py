@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from isotherm.analysis.heatmap import fold, heatmap
 from isotherm.model.ranges import Range
 from isotherm.terminal.heatmap import render
+from isotherm.terminal.style import Style
 from support.snapshots import snapshot
 
 ranges = st.lists(
@@ -81,5 +82,5 @@ def test_blind_memory_never_looks_cold(made, width, height, colour):
         snapshot(s.index, [(r.target, r.start, r.end, 0, 0, r.size) for r in s.columns])
         for s in made
     ]
-    picture = "".join(render(heatmap(blind, 9, 9), width, height, colour=colour)[:-2])
+    picture = "".join(render(heatmap(blind, 9, 9), width, height, Style(colour=colour))[:-2])
     assert ("·" not in picture) if not colour else (";5;236" not in picture)

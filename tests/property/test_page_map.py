@@ -1,6 +1,7 @@
 """The map of pages in C against its readable twin, on histories of memory at random."""
 
 from array import array
+from collections import Counter
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -154,6 +155,22 @@ def test_the_map_and_its_twin_say_the_same(history):
         change(followed, what, detail)
         want = [followed.said_by_twin(page) for page in range(PAGES)]
         assert ages(followed.map, 0, PAGES) == want
+
+
+@settings(max_examples=40, deadline=None)
+@given(changes)
+@example([("wait", 12 * SECOND), ("use", {1, 2}), ("wait", SECOND), ("clear elsewhere", 1)])
+@example([("wait", 12 * SECOND), ("use", {1, 2}), ("clear elsewhere", 1), ("wait", SECOND)])
+def test_what_came_back_after_which_time_is_counted_alike(history):
+    followed = Followed()
+    followed.wait(2 * SECOND)
+    counted = Counter()
+    for what, detail in history:
+        change(followed, what, detail)
+        for row, own, sizes in followed.map.take_returns():
+            assert (row, own) == (0, 0)  # anonymous memory of the only area
+            counted.update({ages: size for ages, size in enumerate(sizes, 1) if size})
+    assert counted == {ages: PAGE * pages for ages, pages in followed.twin.returned.items()}
 
 
 @settings(max_examples=40, deadline=None)

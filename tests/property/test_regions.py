@@ -26,6 +26,7 @@ RESULTS = bytes(
         Check.ACCESSED,
         Check.MISSED,
         Check.UNOBSERVABLE,
+        Check.RESTING,
         Check.IDLE | WAS_YOUNG,
         Check.ACCESSED | WAS_YOUNG,
     ]

@@ -64,9 +64,10 @@ def test_a_list_of_schemes_is_read_back(spelling, data):
 
 
 @pytest.mark.parametrize("spelling", ["damo", "damo-kdamonds"])
-def test_what_damo_does_not_know_is_refused(spelling):
-    file = SchemeFile((parse_line("pageout filter=idle:30s"),))
-    with pytest.raises(files.InexpressibleError, match="idle"):
+@pytest.mark.parametrize("rule", ["idle:30s", "name:[heap]"])
+def test_what_damo_does_not_know_is_refused(spelling, rule):
+    file = SchemeFile((parse_line(f"pageout filter={rule}"),))
+    with pytest.raises(files.InexpressibleError, match=rule.split(":")[0]):
         files.write(file, spelling)
 
 

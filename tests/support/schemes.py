@@ -83,7 +83,7 @@ quotas = st.builds(
 
 
 #: What the kernel and damo know.
-KERNEL_FILTERS = tuple(one for one in FilterType if one is not FilterType.IDLE)
+KERNEL_FILTERS = tuple(one for one in FilterType if one not in (FilterType.IDLE, FilterType.NAME))
 
 
 @st.composite
@@ -100,6 +100,7 @@ def filters(draw, kinds=tuple(FilterType)):
         bounds=draw(bounds(sizes, open_end=False)) if kind in ranged else None,
         memcg=draw(paths) if kind is FilterType.MEMCG else "",
         target=draw(st.integers(0, 99)) if kind is FilterType.TARGET else 0,
+        name=draw(st.text(prints, min_size=1, max_size=12)) if kind is FilterType.NAME else "",
     )
 
 

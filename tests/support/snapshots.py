@@ -114,11 +114,13 @@ def use_row(
     what: str = "[heap]",
     kind: Kind = "anon",
     node: int | None = 0,
+    back: MappingOf[float, int] | None = None,
 ) -> UseRow:
     """
     A row of memory that was last used so long ago: {seconds: bytes}.
 
-    doubt: bytes, at most, that may have been used, or not, besides; own: nobody else maps it.
+    doubt: bytes, at most, that may have been used, or not, besides; own: nobody else maps it;
+    back: what was used again after it had not been for so long, None: nobody counted.
     """
     windows = windows_until(watched_ns)
     used = [sum(n for s, n in ages.items() if s * S < ns) for ns in windows]
@@ -131,6 +133,9 @@ def use_row(
         used_high=tuple(min(resident, n + doubt + unseen + uncovered) for n in used),
         idle=idle,
         idle_own=idle if own else (0,) * len(idle),
+        returned=() if back is None else tuple(
+            sum(n for s, n in back.items() if s * S >= ns) for ns in windows
+        ),
     )  # fmt: skip
 
 

@@ -3,14 +3,19 @@
 import errno
 from collections import Counter
 
+import pytest
+
 from isotherm.actions import limits
-from isotherm.actions.memory import SHARED, _sorted_out
+from isotherm.actions.filters import not_kept_out, rules
+from isotherm.actions.memory import SHARED, Piece, _sorted_out, called
 from isotherm.actions.treat import weighted_node
 from isotherm.actions.ways import NEVER, WAYS
 from isotherm.kernel import numa
 from isotherm.kernel.pages import madvise
 from isotherm.model.scheme import Action, Destination, Scheme
 from isotherm.model.target import Mapping
+from isotherm.model.text import NamePattern
+from isotherm.schemefile.lines.key_value import parse_line
 
 
 def test_lists_of_nodes():
@@ -38,6 +43,65 @@ def test_refusals_are_counted_by_reason():
 def test_every_action_has_a_way_and_never_is_never():
     assert set(WAYS) == set(Action)
     assert not [way for way in WAYS.values() if way.need & NEVER]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("[heap]", ["[heap]"]),
+        ("[anon:*]|anonymous", ["anonymous", "[anon:a]", "[anon:]"]),
+        ("*.so", ["/lib/a.so"]),
+        ("/lib/*", ["/lib/a.so", "/lib/a.so (deleted)"]),
+        ("h", []),
+        ("[?eap]", ["[heap]"]),
+    ],
+)
+def test_names_are_meant_as_they_stand_but_for_stars(pattern, names):
+    known = ["anonymous", "[heap]", "[anon:a]", "[anon:]", "/lib/a.so", "/lib/a.so (deleted)"]
+    assert [name for name in known if NamePattern(pattern).matches(name)] == names
+
+
+def named(start, end, name):
+    return Mapping(start, end, "rw-p", name)
+
+
+def test_pieces_are_cut_where_parts_of_them_have_names():
+    pieces = [
+        Piece(0x1000, 0x5000, True, 0x1000, title="anonymous"),
+        Piece(0x8000, 0x9000, True, 0x8000, title="[heap]"),
+    ]
+    names = [named(0x2000, 0x3000, "[anon:a]"), named(0x4000, 0x5000, "[anon:b]")]
+    found = [(piece.start, piece.end, piece.title) for piece in called(pieces, names)]
+    assert found == [
+        (0x1000, 0x2000, "anonymous"),
+        (0x2000, 0x3000, "[anon:a]"),
+        (0x3000, 0x4000, "anonymous"),
+        (0x4000, 0x5000, "[anon:b]"),
+        (0x8000, 0x9000, "[heap]"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("name:a", ["a"]),
+        ("!name:a", ["b", "c"]),
+        ("!name:a,name:b", ["b"]),
+        ("+name:a,name:b", ["a", "b"]),
+        ("anon,name:a", ["a", "b", "c"]),  # who knows what is anonymous must look at it
+    ],
+)
+def test_what_is_kept_out_by_name_is_not_looked_at(text, kept):
+    filters = parse_line(f"stat filter={text}").filters
+    pieces = [Piece(0, 1, True, 0, title=title) for title in "abc"]
+    assert [piece.title for piece in not_kept_out(filters, pieces)] == kept
+
+
+def test_a_filter_of_names_is_a_rule_about_one_mapping():
+    filters = parse_line("stat filter=anon,!name:a,+young").filters
+    assert len(rules(filters, "a")) == 3 * 5
+    assert list(rules(filters, "a")[8:10]) == [1, 0]  # it is what is meant: keep it out
+    assert rules(filters, "b") == rules(filters[::2])
 
 
 MAPS = b"""\

@@ -53,6 +53,9 @@ def windows(draw: st.DrawFn) -> list[Snapshot]:
         made = columns(rows)
         if draw(st.integers(0, 4)) == 0:
             made = replace(made, used=array("Q", [PAGE] * len(rows)))
+        if rows and draw(st.integers(0, 9)) == 0:
+            rates = array("d", [draw(st.sampled_from([0.0, 0.1, 1e6]))] * len(rows))
+            made = replace(made, rate=rates, low=rates, high=rates)
         length = draw(st.sampled_from([1, 100, 1000]))
         use = None
         if draw(st.integers(0, 6)) == 0:
@@ -91,8 +94,8 @@ def alike(one: Heatmap, other: Heatmap) -> bool:
         other.row_ranges, other.segments, other.target
     )  # fmt: skip
     assert (one.start_ns, one.end_ns) == (other.start_ns, other.end_ns)
-    for mine, yours in zip((*one.heat, *one.unobservable), (*other.heat, *other.unobservable),
-                           strict=True):  # fmt: skip
+    rows = [(*grid.heat, *grid.unobservable, *grid.peak) for grid in (one, other)]
+    for mine, yours in zip(*rows, strict=True):
         for a, b in zip(mine, yours, strict=True):
             assert (a is None) == (b is None)
             assert a is None or a == pytest.approx(b, rel=1e-9, abs=1e-12)
@@ -108,8 +111,11 @@ def test_both_ways_say_the_same(
     made = [replace(one, shares=shares) for one in made]
     by_blocks = list(recording.by_blocks())
     assert recording.damage is None
-    assert all(isinstance(part, Rows) for part in by_blocks)
-    assert [one for part in by_blocks for one in part] == made
+    rated = any(one.columns.rate is not None for one in made)
+    assert rated or all(isinstance(part, Rows) for part in by_blocks)
+    assert [
+        one for part in by_blocks for one in (part if isinstance(part, Rows) else [part])
+    ] == made
     assert working_sets(recording.by_blocks(), least) == working_sets(made, least)
     slow, fast = summarize(made), summarize(recording.by_blocks())
     assert slow.where.ranges == fast.where.ranges
@@ -203,9 +209,10 @@ def test_the_core_believes_no_length() -> None:
             )  # fmt: skip
     empty, cells = array("Q"), array("d", [0.0])
     rows = array("Q", [1]), array("Q", [2])
-    good.heat(0, 1, 0, empty, empty, *rows, cells, array("d", [0.0]), array("d", [0.0]), 1, 0, 5)
+    one = [array("d", [0.0]) for _ in range(3)]
+    good.heat(0, 1, 0, empty, empty, *rows, cells, *one, 1, 0, 5)
     with pytest.raises(ValueError, match="grid"):
-        good.heat(0, 1, 0, empty, empty, *rows, cells, cells, array("d"), 1, 0, 5)
+        good.heat(0, 1, 0, empty, empty, *rows, cells, cells, cells, array("d"), 1, 0, 5)
 
 
 def test_sums_that_do_not_fit_are_added_up_elsewhere(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -11,7 +12,11 @@ from isotherm.analysis.heatmap import fold, heatmap
 from isotherm.errors import BadValueError
 from isotherm.model.ranges import Range
 from isotherm.model.target import Target, Unobservable
+from isotherm.pictures.palette import IDLE, STEPS, UNKNOWN, heat_colours, lightness
+from isotherm.pictures.scale import percent, scale_of
+from isotherm.terminal import heatmap_across as across
 from isotherm.terminal.heatmap import plot_size, render
+from isotherm.terminal.style import Style
 from support.snapshots import HEAP, MIB, STACK, T0, phases, snapshot
 
 HOT_APP = 7
@@ -82,6 +87,18 @@ def test_fold_keeps_narrow_gaps_and_small_ranges():
     assert len(fold([Range(i * 1000, i * 1000 + 1) for i in range(50)], 10)) <= 5
 
 
+def test_what_is_folded_where_ranges_are_many():
+    # Every gap is another one: those that stay are the widest.
+    spans, at = [], 0
+    for i in range(30_000):
+        spans.append(Range(at, at + 4096))
+        at += 4096 + (i * 7919 % 30_000 + 1) * 4096
+    segments = fold(spans, 100)
+    assert len(segments) == 50
+    kept = sorted(b.start - a.end for a, b in pairwise(segments))
+    assert kept == [(30_000 - n) * 4096 for n in reversed(range(49))]
+
+
 def test_impossible_grids_are_refused():
     with pytest.raises(BadValueError, match="no regions"):
         heatmap([snapshot(0)], 4, 4)
@@ -108,8 +125,8 @@ def test_data_outside_the_wanted_extent_are_left_out():
 
 def test_plain_picture():
     grid = heatmap(phases(), 10, 9, target_id=HOT_APP)
-    assert render(grid, 23, 12, colour=False) == [
-        "7fff00000000 ░░░░░░░░░░",
+    assert render(grid, 23, 12) == [
+        "7fff00000000 ▄▄▄▄▄▄▄▄▄▄",
         "             ┄┄ 42.7 Ti",
         "555504000000 ··········",
         "             ··········",
@@ -120,14 +137,14 @@ def test_plain_picture():
         "             █████·····",
         "555500000000 ··········",
         "             0s      6s",
-        "             · idle  ░▒▓█ ..100%  ? not observable",
+        "· idle  █ 100%  ? unknown",
     ]
 
 
 def test_many_folds_cost_no_lines():
     rows = [(0, i << 30, (i << 30) + MIB, 20 * (i == 2), 0, 0) for i in range(1, 5)]
     grid = heatmap([snapshot(0, rows)], 10, 8)
-    assert render(grid, 23, 10, colour=False)[:8] == [
+    assert render(grid, 23, 10)[:8] == [
         "   100100000 ··········",
         "   100000000┄··········",
         "    c0100000 ··········",
@@ -141,9 +158,7 @@ def test_many_folds_cost_no_lines():
 
 def test_addresses_of_57_bits_are_not_passed_off_as_others():
     high = 0xFF_1234_5678_9000
-    (top, *_) = render(
-        heatmap([snapshot(0, [(0, high, high + MIB, 1, 0, 0)])], 10, 8), 23, 5, colour=False
-    )
+    (top, *_) = render(heatmap([snapshot(0, [(0, high, high + MIB, 1, 0, 0)])], 10, 8), 23, 5)
     assert top.startswith("ff12…6889000")
 
 
@@ -152,7 +167,7 @@ def test_plain_picture_of_the_unseen_and_the_unmapped():
     a = snapshot(0, [(0, 0, 100, 0, 0, 0), (0, 100, 200, 5, 0, 100)], unobservable=unseen)
     b = snapshot(1, [(0, 0, 100, 20, 0, 0)], unobservable=unseen)
     grid = heatmap([a, b], 10, 3)
-    assert [line[13:] for line in render(grid, 23, 5, colour=False)[:3]] == [
+    assert [line[13:] for line in render(grid, 23, 5)[:3]] == [
         "??????????",
         "?????     ",
         "·····█████",
@@ -162,9 +177,9 @@ def test_plain_picture_of_the_unseen_and_the_unmapped():
 @pytest.mark.parametrize("colour", [False, True])
 @pytest.mark.parametrize(("width", "height"), [(80, 20), (23, 5), (1, 1), (200, 60), (80, 4)])
 def test_the_picture_fits(width, height, colour):
-    for size in (plot_size(width, height, colour=colour), (7, 5), (300, 200)):
+    for size in (plot_size(width, height, Style(colour=colour)), (7, 5), (300, 200)):
         grid = heatmap(phases(), *size, target_id=HOT_APP)
-        lines = render(grid, width, height, colour=colour)
+        lines = render(grid, width, height, Style(colour=colour))
         bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
         assert all(len(line) <= max(23, width) for line in bare[:-1])
         assert len(lines) <= max(5, height)
@@ -173,7 +188,7 @@ def test_the_picture_fits(width, height, colour):
 
 def test_colours_end_with_their_line():
     grid = heatmap(phases(), 20, 10)
-    for line in render(grid, 60, 10, colour=True):
+    for line in render(grid, 60, 10, Style(colour=True)):
         inside = line.rfind("\x1b[38"), line.rfind("\x1b[2m")
         assert max(inside) <= line.rfind("\x1b[0m")
 
@@ -181,7 +196,89 @@ def test_colours_end_with_their_line():
 def test_colours_differ_by_kind():
     unseen = (Unobservable(0, 200, 300, "shared"),)
     a = snapshot(0, [(0, 0, 100, 0, 0, 0), (0, 100, 200, 20, 0, 0)], unobservable=unseen)
-    picture = "".join(render(heatmap([a], 10, 6), 23, 5, colour=True)[:-2])
+    picture = "".join(render(heatmap([a], 10, 6), 23, 5, Style(colour=True))[:-2])
     assert "38;5;31;48;5;31m" in picture
     assert "38;5;231;48;5;231m" in picture
     assert "38;5;236;48;5;236m" in picture
+
+
+def test_the_peak_is_what_a_mean_hides():
+    rows = [(0, 0, 1000, 0, 0, 0), (0, 1000, 1010, 20, 0, 0), (0, 1010, 4000, 0, 0, 0)]
+    grid = heatmap([snapshot(0, rows), snapshot(1, [(0, 0, 4000, 1, 0, 0)])], 2, 2)
+    assert grid.peak == ((1.0, 0.05), (0.0, 0.05))
+    assert grid.heat[0][0] == pytest.approx(10 / 2000)
+    unseen = heatmap([snapshot(0, [(0, 0, 100, 20, 0, 100)])], 1, 1)
+    assert (unseen.heat, unseen.peak) == (((None,),), ((0.0,),))
+
+
+def test_steps_of_a_quantile_scale_hold_as_many_cells_each():
+    heats = [i / 1000 for i in range(800)]
+    scale = scale_of([*heats, None], 8)
+    found = [scale.step(heat) for heat in heats if heat]
+    assert all(95 <= found.count(step) <= 105 for step in range(8))
+    assert scale.step(scale.most) == 7
+    assert [scale.place(heat) for heat in heats] == sorted(scale.place(heat) for heat in heats)
+    for heat in heats:
+        assert scale.heat_at(scale.place(heat)) == pytest.approx(heat, abs=1e-9)
+
+
+def test_few_rates_are_still_told_apart():
+    scale = scale_of([0.1] * 10 + [1.0] * 20, 8)
+    assert scale.step(0.01) < scale.step(0.1) < scale.step(1.0) == 7
+    assert scale_of([0.05], 8).step(0.05) == 7
+    assert [scale_of([], 4).step(heat) for heat in (0.01, 0.3, 0.6, 1.0)] == [0, 1, 2, 3]
+    linear = scale_of([0.1, 0.2], 4, "linear")
+    assert [linear.step(heat) for heat in (0.1, 0.2, 0.5, 1.0)] == [0, 0, 2, 3]
+
+
+def test_colours_rise_evenly_and_leave_room_for_what_is_no_heat():
+    light = [lightness(colour) for colour in heat_colours()]
+    steps = [after - before for before, after in pairwise(light)]
+    assert len(light) == STEPS
+    assert min(steps) > 0
+    assert max(steps) < 3 * sum(steps) / len(steps)
+    assert lightness(IDLE) < light[0] - 0.1
+    assert all(blue > red for red, _, blue in UNKNOWN)
+
+
+@pytest.mark.parametrize("style", [Style(), Style(unicode=False), Style(colour=True),
+                                   Style(colour=True, deep=True)])  # fmt: skip
+@pytest.mark.parametrize(("width", "height"), [(80, 20), (23, 6), (1, 1), (200, 60)])
+def test_the_picture_with_addresses_to_the_right_fits(width, height, style):
+    for size in (across.plot_size(width, height, style), (7, 5), (300, 200)):
+        grid = heatmap(phases(), *size, target_id=HOT_APP)
+        names = ["[heap]"] * grid.rows
+        lines = across.render(grid, width, height, style, names=names)
+        bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+        assert all(len(line) <= max(23, width) for line in bare[:-1])
+        assert len(lines) <= max(6, height)
+
+
+def test_addresses_to_the_right_names_and_the_maximum():
+    rows = [(0, 0, 1000, 0, 0, 0), (0, 1000, 1010, 20, 0, 0), (0, 1010, 4000, 0, 0, 0)]
+    made = [snapshot(0, rows), snapshot(1, [(0, 0, 4000, 0, 0, 0)])]
+    grid = heatmap(made, 2, 20)
+    names = ["[heap]"] * 12 + [""] * 8
+    assert across.render(grid, 28, 7, names=names) == [
+        "        |[heap]     |       ",
+        "        |0          |960    ",
+        "   mean ·····▂··············",
+        "maximum ·····█··············",
+        "     0s ·····█··············",
+        "        ····················",
+        "· idle  █ 5%  ? unknown",
+    ]
+
+
+def test_names_rates_and_addresses_stand_beside_lines():
+    grid = heatmap(phases(), 20, 9, target_id=HOT_APP)
+    names = ["[heap]"] * 8 + ["\x1b[2J[stack]"]
+    lines = render(grid, 60, 13, names=names)
+    assert lines[0].split() == ["mean", "max"]
+    assert lines[1].startswith("7fff00000000 \\x1b[2J[stack]   10%  10% ▄▄▄")
+    assert lines[5].startswith("             [heap]           50% 100% ····")
+
+
+def test_rates_are_short():
+    told = [percent(heat) for heat in (0, 0.000001, 0.0002, 0.0123, 0.0994, 0.0996, 0.5, 1)]
+    assert told == ["0%", "0.01%", "0.02%", "1.2%", "9.9%", "10%", "50%", "100%"]

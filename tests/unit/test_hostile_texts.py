@@ -19,6 +19,7 @@ from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording.writer import RecordingWriter
 from isotherm.report.applied import live_lines, report_applied
 from isotherm.report.output import FORMATS
+from isotherm.report.view import PairView
 from isotherm.report.views import views
 from isotherm.session.applying import Result
 from isotherm.terminal.output import Guarded
@@ -72,10 +73,15 @@ def recording(tmp_path, request):
     return path
 
 
+def files(recording, view):
+    """What a view is asked about: one that compares, about the same recording twice."""
+    return [str(recording)] * (2 if isinstance(views()[view], PairView) else 1)
+
+
 @pytest.mark.parametrize("view", views())
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_view_lets_a_text_speak_to_the_terminal(recording, request, capfd, view, form):
-    assert main(["report", str(recording), view, "--format", form]) == 0
+    assert main(["report", *files(recording, view), view, "--format", form]) == 0
     out, err = capfd.readouterr()
     # The tree is of what a map of pages knows.
     assert len(out) > 50 or (view == "tree" and "by regions" in request.node.callspec.id)
@@ -105,7 +111,7 @@ def test_nor_in_colour(recording, monkeypatch, view, width):
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(sys, "stdout", Terminal())
-    assert main(["report", str(recording), view, "--width", str(width)]) == 0
+    assert main(["report", *files(recording, view), view, "--width", str(width)]) == 0
     out = sys.stdout.getvalue()
     assert clean(out, colour=True)
     assert ("\x1b[" in out) == (view == "heatmap")

@@ -35,7 +35,9 @@ def run(at, *args, way="script", **options):
 
 
 @pytest.mark.parametrize("way", ["script", "module"])
-@pytest.mark.parametrize("at", ["click", "click.core", "isotherm.terminal.output"])
+@pytest.mark.parametrize(
+    "at", ["isotherm.errors", "click", "click.core", "isotherm.terminal.output"]
+)
 def test_an_interrupt_while_it_loads_ends_it_quietly(at, way):
     ended = run(at, "--help", way=way)
     assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")

@@ -325,3 +325,35 @@ def test_windows_that_are_not_known(run, use, args, message):
     status, err = run(use, "wss", *args)
     assert status == 2
     assert message in err
+
+
+def test_wss_over_time(run):
+    out = run(BLIND, "wss", "--over-time").splitlines()
+    assert out[0] == "working set over time, windows of 1s, by pages"
+    assert len(out) == 13
+    assert out[1].startswith("     1.0s  11.0 MiB (to 21.0 MiB) ██")
+    assert out[-1].startswith("    12.0s  11.0 MiB")
+    known = json.loads(run(BLIND, "wss", "--over-time", "--format", "json"))["over_time"]
+    assert known[1] == {
+        "start_ns": S, "end_ns": 2 * S,
+        "bytes": 11 * MIB, "low_bytes": 11 * MIB, "high_bytes": 21 * MIB,
+    }  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(run(BLIND, "wss", "--over-time", "--format", "csv"))))
+    assert [int(row["end_ns"]) for row in rows] == [i * S for i in range(1, 13)]
+    by_regions = run(None, "wss", "--over-time").splitlines()
+    assert by_regions[0].endswith("windows of 100ms, the largest of 5 on a line, by regions")
+    assert len(by_regions) == 25
+
+
+def test_wss_of_several_lengths(run):
+    document = json.loads(run(USE, "wss", "--format", "json", "--window", "1s,10s"))
+    assert [one["window_ns"] for one in document["by_window"]] == [S, 10 * S]
+    assert [one["percentiles"][2]["bytes"] for one in document["by_window"]] == [
+        11 * MIB, 17 * MIB,
+    ]  # fmt: skip
+    assert document["percentiles"] == document["by_window"][0]["percentiles"]
+    rows = csv.DictReader(io.StringIO(run(USE, "wss", "--format", "csv", "--window", "1s,10s")))
+    assert [row["window_ns"] for row in rows] == [str(S)] * 8 + [str(10 * S)] * 8
+    text = run(USE, "wss", "--window", "1s,10s")
+    assert "over 12 windows of 1s\n" in text
+    assert "over 12 windows of 10s\n" in text

@@ -30,6 +30,13 @@ class Result:
     seconds: float
 
 
+def failures(output):
+    """What the pytest of a guest says failed, one line for each, or the end of what it wrote."""
+    lines = output.splitlines()
+    told = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
+    return "\n".join(told or lines[-20:])
+
+
 def cache_folder(name):
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "isotherm" / name

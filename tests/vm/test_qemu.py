@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import qemu_guest
+from guest import failures
 from kit import WITHOUT_DAMON
 
 from support.wishes import LACKS
@@ -18,25 +19,27 @@ pytestmark = [pytest.mark.vm, pytest.mark.usefixtures("emulated")]
 
 
 def run(*paths, **options):
-    pytest_of_guest = [sys.executable, "-m", "pytest", "-q", "-rP", "-p", "no:cacheprovider"]
-    done = qemu_guest.run([*pytest_of_guest, "--timeout=0", *paths], cwd=ROOT, **options)
+    pytest_of_guest = [sys.executable, "-m", "pytest", "-q", "-rfEP", "-p", "no:cacheprovider"]
+    done = qemu_guest.run(
+        [*pytest_of_guest, "--timeout=0", *paths], cwd=ROOT, timeout_s=1800, **options
+    )
     print(done.output)
     print(f"guest: {done.seconds:.1f} s with boot")
-    assert done.returncode == 0
+    assert done.returncode == 0, failures(done.output)
 
 
-@pytest.mark.timeout(1000)
+@pytest.mark.timeout(1900)
 def test_two_nodes_huge_pages_and_side_by_side():
     run(*FILES, nodes_mib=(1024, 1024))
 
 
-@pytest.mark.timeout(1000)
+@pytest.mark.timeout(1900)
 def test_a_kernel_without_damon():
     lacks = {LACKS: WITHOUT_DAMON}
     run(*FILES, series="6.1", nodes_mib=(1024, 1024), env=lacks)
 
 
-@pytest.mark.timeout(1000)
+@pytest.mark.timeout(1900)
 def test_a_kernel_with_the_page_idle_bitmap():
     names = ("test_bpf.py", "test_page_map.py", "test_side_by_side.py")
     run(*(INSIDE / name for name in names), series=qemu_guest.IDLE)

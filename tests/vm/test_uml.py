@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import uml_guest
+from guest import failures
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((Path(__file__).parent / "inside_uml").glob("test_*.py"))
@@ -22,7 +23,7 @@ def test_in_guest(path):
             "-m",
             "pytest",
             "-q",
-            "-rP",
+            "-rfEP",
             "-p",
             "no:cacheprovider",
             "--timeout=0",
@@ -34,7 +35,7 @@ def test_in_guest(path):
     )
     print(done.output)
     print(f"guest: {done.seconds:.1f} s with boot")
-    assert done.returncode == 0
+    assert done.returncode == 0, failures(done.output)
 
 
 def test_a_guest_boots_quickly_and_tells_the_status():

@@ -16,12 +16,12 @@ import errno
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isotherm._core import RUN_BYTES, PageMap, Survey, Walker, advise
 from isotherm.actions import filters as action_filters
 from isotherm.actions import limits as action_limits
-from isotherm.actions.memory import Maps, Piece, is_held
+from isotherm.actions.memory import Maps, Piece, called, is_held
 from isotherm.actions.obstacles import (
     CUT,
     GUEST,
@@ -53,7 +53,8 @@ from isotherm.errors import NotPermittedError, TargetGoneError
 from isotherm.kernel.pages import madvise, pagemap
 from isotherm.kernel.pages.pagemap import Fact
 from isotherm.model.ranges import Range
-from isotherm.model.scheme import Action, FilterType, Scheme, rejects_rest
+from isotherm.model.scheme import Action, Filter, FilterType, Scheme, rejects_rest
+from isotherm.targets.maps import names_of
 from isotherm.targets.processes import Process
 
 _STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
@@ -207,6 +208,10 @@ class Actor:
                 return
             place = Place(self._survey, descriptor, target, process, told=self._told)
             pieces = self._maps.pieces(process, *_around(*region), avoid, files=job.takes_files)
+            if job.by_name:
+                pieces = action_filters.not_kept_out(
+                    job.by_name, called(pieces, names_of(process))
+                )
             steps = _steps(pieces, descriptor)
             for piece in self._idle(job, place, steps, total) if job.idle_ns else steps:
                 self._step(job, place, piece, region, total)
@@ -225,6 +230,7 @@ class Actor:
             total.count(self._obstacles.tell(job.scheme, place.process, NOT_WATCHED))
 
     def _step(self, job: _Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
+        job = job.about(piece.title)
         place.read(piece.start, piece.end, job.detail)
         need, avoid = job.need, job.avoid
         if job.action is Action.WILLNEED and not piece.anonymous:
@@ -330,7 +336,7 @@ def _steps(pieces: Iterable[Piece], descriptor: int) -> Iterator[Piece]:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A scheme, as a survey is asked for it."""
+    """A scheme, as a survey is asked for it; by_name: its filters, if one asks for names."""
 
     scheme: Scheme
     way: Way
@@ -343,6 +349,7 @@ class _Job:
     dry: bool
     idle_ns: int
     age_ns: int
+    by_name: tuple[Filter, ...]
 
     @classmethod
     def of(cls, scheme: Scheme, *, filtered: bool, look_again: bool, dry: bool) -> _Job:
@@ -370,7 +377,14 @@ class _Job:
             dry,
             1000 * scheme.idle_us if filtered else 0,
             _age_ns(scheme),
+            filters if FilterType.NAME in types else (),
         )
+
+    def about(self, title: str) -> _Job:
+        """Return the same, as it is asked of a mapping that is called so."""
+        if not self.by_name:
+            return self
+        return replace(self, rules=action_filters.rules(self.by_name, title).tobytes())
 
     @property
     def action(self) -> Action:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from isotherm import _core
+from isotherm.actions.memory import Piece
 from isotherm.errors import IsothermError
 from isotherm.kernel.cgroupfs import group_inode
 from isotherm.kernel.pages.pagemap import Fact
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.scheme import Filter, FilterType
+from isotherm.model.text import NamePattern
 from isotherm.units import U64_MAX
 
 if TYPE_CHECKING:
@@ -41,13 +44,35 @@ _FACTS = {
 }
 
 
-def rules(filters: Sequence[Filter]) -> array[int]:
-    """Return the filters as struct survey_rule: test, low, high, matching, allow."""
+#: What any folio passes.
+_ANY = RuleTest.SIZE, 0, U64_MAX
+
+
+def rules(filters: Sequence[Filter], title: str = "") -> array[int]:
+    """
+    Return the filters as struct survey_rule: test, low, high, matching, allow.
+
+    title: what the mapping is called that they are asked about.
+    """
     words = array("Q")
     for rule in filters:
+        if rule.type is FilterType.NAME:
+            if NamePattern(rule.name).matches(title) == rule.matching:
+                words.extend((*_ANY, True, rule.allow))
+            continue
         matching = rule.matching is not (rule.type is FilterType.IDLE)
         words.extend((*_test(rule), matching, rule.allow))
     return words
+
+
+def not_kept_out(filters: Sequence[Filter], pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Leave out pieces that the first filters keep out by name, without a look at memory."""
+    first = list(takewhile(lambda rule: rule.type is FilterType.NAME, filters))
+    for piece in pieces:
+        found = (NamePattern(rule.name).matches(piece.title) == rule.matching for rule in first)
+        decided = next((rule for rule, is_it in zip(first, found, strict=True) if is_it), None)
+        if decided is None or decided.allow:
+            yield piece
 
 
 def _test(rule: Filter) -> tuple[int, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,7 +29,8 @@ class Piece(NamedTuple):
     """
     Part of one mapping: addresses [start, end), whether anonymous, where the mapping starts.
 
-    shared: others that map it as well have the same pages (MAP_SHARED).
+    shared: others that map it as well have the same pages (MAP_SHARED); title: what reports call
+    it, which the kernel may have no name for.
     """
 
     start: int
@@ -37,6 +38,7 @@ class Piece(NamedTuple):
     anonymous: bool
     mapping_start: int
     shared: bool = False
+    title: str = ""
 
 
 @dataclass(slots=True)
@@ -77,7 +79,14 @@ class Maps:
             if shared and not files:
                 continue
             for part in subtract([whole], apart):
-                yield Piece(part.start, part.end, mapping.is_anonymous, mapping.start, shared)
+                yield Piece(
+                    part.start,
+                    part.end,
+                    mapping.is_anonymous,
+                    mapping.start,
+                    shared,
+                    mapping.title,
+                )
 
     def left_alone(
         self, process: Process, start: int, end: int, *, files: bool = False
@@ -112,6 +121,19 @@ class Maps:
             del self._maps[next(iter(self._maps))]  # the one that was read longest ago
         self._maps[process.target_id] = found = _Map(text, known, left, after, fresh, guest)
         return found
+
+
+def called(pieces: Iterable[Piece], names: Sequence[Mapping]) -> Iterator[Piece]:
+    """Cut pieces where parts of them have names of their own, and give them those."""
+    for piece in pieces:
+        at = piece.start
+        for mapping, part in parts(names, piece.start, piece.end):
+            if at < part.start:
+                yield piece._replace(start=at, end=part.start)
+            yield piece._replace(start=part.start, end=part.end, title=mapping.title)
+            at = part.end
+        if at < piece.end:
+            yield piece._replace(start=at)
 
 
 def is_shared(mapping: Mapping) -> bool:

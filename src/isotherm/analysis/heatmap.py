@@ -39,8 +39,10 @@ class Heatmap:
 
     heat[row][column] is 0..1, or None where nothing was observed; unobservable[row][column] is
     the share 0..1 of the cell's monitored bytes that could not be observed. None with a share of
-    0 means that the target had nothing there. `row_ranges` are the addresses of each row,
-    `segments` the runs of rows without a fold between them; times are of the day, in ns.
+    0 means that the target had nothing there. peak[row][column] is the heat of the hottest region
+    that is in the cell at any time, which a mean over much memory hides; 0 where there is none.
+    `row_ranges` are the addresses of each row, `segments` the runs of rows without a fold between
+    them; times are of the day, in ns.
     """
 
     target: Target
@@ -50,6 +52,7 @@ class Heatmap:
     segments: tuple[Segment, ...]
     heat: tuple[tuple[float | None, ...], ...]
     unobservable: tuple[tuple[float, ...], ...]
+    peak: tuple[tuple[float, ...], ...]
 
     @property
     def rows(self) -> int:
@@ -71,9 +74,10 @@ def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
     if not spans or rows < 1:
         raise BadValueError("a heatmap needs at least one address range and one row")
     spans = union(spans, total(spans) // rows)
-    while len(spans) > max(1, rows // 2):
-        gaps = [b.start - a.end for a, b in pairwise(spans)]
-        spans = union(spans, min(gaps))
+    most = max(1, rows // 2)
+    if len(spans) > most:
+        gaps = sorted(b.start - a.end for a, b in pairwise(spans))
+        spans = union(spans, gaps[len(spans) - most - 1])
     shares = _apportion([span.size for span in spans], rows)
     segments, row = [], 0
     for span, share in zip(spans, shares, strict=True):
@@ -117,11 +121,11 @@ class Accumulator:
         self.target_id = target_id
         self._start, self._end = where.start_ns, max(where.end_ns, where.start_ns + 1)
         zeros = bytes(8 * columns * len(edges))
-        self.hot, self.seen, self.unseen = (array("d", zeros) for _ in range(3))
+        self.hot, self.seen, self.unseen, self.peak = (array("d", zeros) for _ in range(4))
 
     def add(self, snapshot: Snapshot) -> None:
         # First by row, then to the columns that the window touches: mostly one.
-        rows = tuple([0.0] * len(self._starts) for _ in range(3))
+        rows = tuple([0.0] * len(self._starts) for _ in range(4))
         index = next((i for i, t in enumerate(snapshot.targets) if t.id == self.target_id), None)
         columns, most = snapshot.columns, snapshot.max_nr_accesses
         for target, start, end, count, unseen in zip(
@@ -139,10 +143,13 @@ class Accumulator:
             if known.target_id == self.target_id:
                 self._spread(known.start, known.end, 0.0, 1.0, rows)
         for column, ns in self._columns_of(snapshot):
-            for sums, values in zip((self.hot, self.seen, self.unseen), rows, strict=True):
+            for sums, values in zip((self.hot, self.seen, self.unseen), rows[:3], strict=True):
                 for row, value in enumerate(values):
                     if value:
                         sums[row * self.columns + column] += value * ns
+            for row, value in enumerate(rows[3]):
+                cell = row * self.columns + column
+                self.peak[cell] = max(self.peak[cell], value)
 
     def add_rows(self, rows: Rows) -> None:
         """Add windows of a block."""
@@ -157,6 +164,7 @@ class Accumulator:
             self.hot,
             self.seen,
             self.unseen,
+            self.peak,
             self.columns,
             self._start,
             self._end,
@@ -177,8 +185,8 @@ class Accumulator:
     def _spread(
         self, start: int, end: int, rate: float, blind: float, rows: tuple[list[float], ...]
     ) -> None:
-        """Add the bytes of [start, end) to the sums (hot, seen, unseen) of its rows."""
-        hot, seen, unseen = rows
+        """Add the bytes of [start, end) to the sums (hot, seen, unseen) and peaks of its rows."""
+        hot, seen, unseen, peak = rows
         row = max(0, bisect_right(self._starts, start) - 1)
         while row < len(self._ends) and self._starts[row] < end:
             overlap = min(end, self._ends[row]) - max(start, self._starts[row])
@@ -186,6 +194,8 @@ class Accumulator:
                 seen[row] += overlap * (1.0 - blind)
                 unseen[row] += overlap * blind
                 hot[row] += overlap * (1.0 - blind) * rate
+                if blind < 1:
+                    peak[row] = max(peak[row], rate)
             row += 1
 
     def take(self, part: Snapshot | Rows) -> None:
@@ -198,6 +208,7 @@ class Accumulator:
     def result(self, where: Extent) -> Heatmap:
         """Return the grid; `where` is the extent that it was made for, or one like it."""
         heat, unobservable = zip(*self.cells(), strict=True)
+        width = self.columns
         return Heatmap(
             target=where.targets[self.target_id],
             start_ns=where.start_ns,
@@ -206,6 +217,9 @@ class Accumulator:
             segments=self.segments,
             heat=heat,
             unobservable=unobservable,
+            peak=tuple(
+                tuple(self.peak[at : at + width]) for at in range(0, len(self.peak), width)
+            ),
         )
 
     def cells(self) -> Iterator[tuple[tuple[float | None, ...], tuple[float, ...]]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, cast, overload
+from dataclasses import replace
+from typing import Any, Final, cast, overload
 
 from isotherm.analysis.extent import Extent, extent
 from isotherm.analysis.heatmap import Heatmap, accumulator, heatmap
@@ -14,6 +15,7 @@ from isotherm.analysis.page_use import Ages
 from isotherm.analysis.page_use import idle_ages as ages_of_pages
 from isotherm.analysis.summary import Summary, SummaryCollector, summarize, summary_of
 from isotherm.analysis.use_windows import EqualWindows, WindowUse, equal_windows, window_use
+from isotherm.analysis.wanted import Names, Wanted, clipped, hottest
 from isotherm.analysis.wss import WorkingSets, working_sets
 from isotherm.errors import BadValueError, NotSupportedError, shown
 from isotherm.model.snapshot import Snapshot
@@ -24,6 +26,7 @@ from isotherm.units import duration_ns, format_duration, format_size
 
 #: Blocks that are looked at for the extent of a recording.
 _SAMPLES = 9
+_ALL: Final = Wanted()
 
 
 class _Readable:
@@ -42,15 +45,18 @@ class AnalysedRecording(Recording):
 
     They take what can be read of a damaged recording; `damage` tells afterwards. In a notebook it
     shows itself as a heat map; to Arrow, DuckDB, Polars and pandas it is a table with a row for
-    each region of each window (`to_arrow`).
+    each region of each window (`to_arrow`). no_pages_because: why there is nothing of a map of
+    pages, where that is not for want of one.
     """
+
+    no_pages_because = ""
 
     def __repr__(self) -> str:
         size = format_size(self.nbytes)
         return f"<isotherm recording {shown(str(self.path))}: {_of_whom(self)}, {size}>"
 
     def _repr_html_(self) -> str:
-        from isotherm.analysis.notebook import html_of
+        from isotherm.pictures.notebook import html_of
 
         return html_of(self)
 
@@ -94,14 +100,58 @@ class AnalysedRecording(Recording):
         return ages_of_regions(summary.last)
 
     def heatmap(
-        self, columns: int = 60, rows: int = 24, *, target_id: int | None = None
+        self,
+        columns: int = 60,
+        rows: int = 24,
+        *,
+        target_id: int | None = None,
+        wanted: Wanted | None = None,
     ) -> Heatmap:
-        """Return heat by address and time (`analysis.heatmap`)."""
-        where = Extent()
-        grid = self._grid_in_one_pass(where.take, where, columns, rows, target_id)
-        if grid is not None:
-            return grid
-        return heatmap(_Readable(self), columns, rows, target_id=target_id, where=where)
+        """
+        Return heat by address and time (`analysis.heatmap`).
+
+        target_id: the busiest where it is None; wanted: draws a part of the recording, and names
+        the target as well.
+        """
+        wanted = Wanted(target_id) if wanted is None else wanted
+        return self.named_heatmap(columns, rows, wanted)[0]
+
+    def named_heatmap(
+        self, columns: int, rows: int, wanted: Wanted = _ALL
+    ) -> tuple[Heatmap, tuple[str, ...]]:
+        """Return a heat map, and what the memory of each of its rows is; "" where unknown."""
+        where, names = Extent(), Names()
+
+        def take(part: Snapshot | Rows) -> None:
+            where.take(part)
+            names.take(part)
+
+        grid = None
+        if wanted.is_all:
+            grid = self._grid_in_one_pass(take, where, columns, rows, wanted.target_id)
+        else:
+            for part in self.by_blocks():
+                take(part)
+        if grid is None:
+            grid = heatmap(
+                _Readable(self),
+                columns,
+                rows,
+                target_id=wanted.target_id,
+                where=self.part(where, wanted),
+            )
+        return grid, names.of_rows(grid)
+
+    def part(self, where: Extent, wanted: Wanted) -> Extent:
+        """Return the extent of what is wanted; raises as `analysis.wanted.clipped`."""
+        if wanted.is_all:
+            return where
+        part = clipped(where, wanted)
+        if wanted.hottest_bytes is None:
+            return part
+        id_ = part.busiest() if wanted.target_id is None else wanted.target_id
+        found = hottest(self.by_blocks, part, id_, wanted.hottest_bytes)
+        return replace(part, ranges={**part.ranges, id_: found})
 
     def summary_and_heat(self, cells: int) -> tuple[Summary, Heatmap | None]:
         """
@@ -111,7 +161,7 @@ class AnalysedRecording(Recording):
         """
         seen = SummaryCollector()
         grid = self._grid_in_one_pass(seen.take, seen.where, 1, cells, None)
-        summary = summary_of(seen, self.info.get("swap_free_bytes"))
+        summary = summary_of(seen, self.info.get("swap_free_bytes"), thinned=self.is_thinned)
         if grid is None and seen.where.ranges:
             grid = heatmap(_Readable(self), 1, cells, where=seen.where)
         return summary, grid
@@ -173,7 +223,13 @@ class AnalysedRecording(Recording):
 
     def summary(self) -> Summary:
         """Return the numbers of `isotherm report`."""
-        return summarize(self.by_blocks(), swap_free_bytes=self.info.get("swap_free_bytes"))
+        swap = self.info.get("swap_free_bytes")
+        return summarize(self.by_blocks(), swap_free_bytes=swap, thinned=self.is_thinned)
+
+    @property
+    def is_thinned(self) -> bool:
+        """Whether only some of the windows were kept (`record --every`)."""
+        return isinstance(self.info.get("every_ns"), int)
 
     def equal_windows(self, window_ns: int) -> EqualWindows:
         """Return the working sets of windows of one length, by pages (`analysis.use_windows`)."""

@@ -239,23 +239,31 @@ def _widened(bounds: tuple[int, int], value: int) -> tuple[int, int]:
 
 
 def summarize(
-    snapshots: Iterable[Snapshot | Rows], *, swap_free_bytes: int | None = None
+    snapshots: Iterable[Snapshot | Rows],
+    *,
+    swap_free_bytes: int | None = None,
+    thinned: bool = False,
 ) -> Summary:
     """
     Return the summary; reads `snapshots` once, keeping only the last with regions.
 
-    swap_free_bytes: how much swap space was free, None where it is not known.
+    swap_free_bytes: how much swap space was free, None where it is not known; thinned: memory was
+    watched between the windows as well, of which only some were kept.
     """
     seen = SummaryCollector()
     for part in snapshots:
         seen.take(part)
-    return summary_of(seen, swap_free_bytes)
+    return summary_of(seen, swap_free_bytes, thinned=thinned)
 
 
-def summary_of(seen: SummaryCollector, swap_free_bytes: int | None) -> Summary:
-    """Return the summary of what was gathered; swap_free_bytes: as for `summarize`."""
+def summary_of(
+    seen: SummaryCollector, swap_free_bytes: int | None, *, thinned: bool = False
+) -> Summary:
+    """Return the summary of what was gathered; swap_free_bytes, thinned: as for `summarize`."""
     wss = seen.wss.result()
     watched = sum(wss.weights)
+    if thinned and watched:
+        watched = max(watched, seen.where.end_ns - seen.where.start_ns)
     idle_after = headline_ns(watched)
     told = None
     if seen.use is not None:

@@ -213,7 +213,11 @@ def open_monitor(
             profile=wish.rules.name,
             policy=wish.policy,
             schemes=engine,
-            governor=Governor(overhead, attrs) if stretch and overhead is not None else None,
+            governor=(
+                Governor(overhead, attrs, turns=look.takes_turns)
+                if stretch and overhead is not None
+                else None
+            ),
             page_map=page_map,
             overhead=share,
         )

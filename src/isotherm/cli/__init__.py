@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO, cast
 
 import click
+import click.shell_completion
 
 from isotherm.errors import IsothermError, shown
 
@@ -30,8 +31,11 @@ COMMANDS = {
     "apply": "Apply schemes to processes: page out what is cold, and so on.",
     "import": "Make a recording of a record of damo, or of perf script.",
     "export": "A recording as Parquet, pprof, Perfetto, flame graph, damo, CSV.",
+    "top": "Who uses how much memory, live or of a recording: groups, processes, heat.",
+    "stat": "A line for each interval: memory resident, used, idle, unknown.",
     "wss": "How much memory is used within 0.1 s, 1 s, 10 s ...: watched live.",
-    "report": "What a recording says: summary, regions, heatmap, wss, tree, info.",
+    "cold": "What memory can go, what that would cost, and how: live, or of a recording.",
+    "report": "What a recording says: summary, regions, heatmap, wss, cold, ...",
     "simulate": "Try a policy on a simulated machine of any size, beside the truth.",
     "scheme": "Check, convert and explain scheme files; list the presets.",
 }
@@ -63,6 +67,17 @@ class LazyGroup(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             ctx.fail(f"no such command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Complete the names of commands, with their help, without a look at their modules."""
+        items = [
+            click.shell_completion.CompletionItem(name, help=text)
+            for name, text in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import sys
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -11,12 +9,10 @@ from typing import BinaryIO, cast
 import click
 
 from isotherm.analysis.recorded import AnalysedRecording, open_recording
-from isotherm.cli.output_file import STDOUT, check_output
-from isotherm.cli.report import STDIN, newest_recording
-from isotherm.errors import IsothermError, OutputError, quoted
+from isotherm.cli.output_file import STDIN, STDOUT, beside, check_output, new_file
+from isotherm.cli.report import newest_recording
+from isotherm.errors import IsothermError
 from isotherm.export.formats import FORMATS, VALUES, Wishes, writer
-from isotherm.recording.files import NewFile, RefusedError
-from isotherm.recording.format import SUFFIX
 from isotherm.terminal.output import tell
 from isotherm.units import format_size
 
@@ -68,7 +64,7 @@ def command(*, file: str | None, form: str, output: Path | None, value: str, for
         tell(f"reading {source}")
     else:
         source = STDIN if file == "-" else Path(file)
-    path = _beside(source, FORMATS[form].suffix) if output is None else output
+    path = beside(source, FORMATS[form].suffix) if output is None else output
     if form not in _TEXTS or path != STDOUT:
         check_output(path, force=force, what=form, example=f"isotherm export --to {form} -o -")
     recording = open_recording(source)
@@ -80,34 +76,13 @@ def command(*, file: str | None, form: str, output: Path | None, value: str, for
         raise recording.damage
 
 
-def _beside(source: Path, suffix: str) -> Path:
-    name = "stdin" if source == STDIN else source.name
-    return Path(f"{name.removesuffix(SUFFIX)}{suffix}")
-
-
 def _export(
     recording: AnalysedRecording, form: str, path: Path, wishes: Wishes, *, force: bool
 ) -> list[str]:
     if path == STDOUT:
         return _write(recording, form, cast("BinaryIO", sys.stdout.buffer), wishes)
-    try:
-        file = NewFile(path, force=force)
-    except RefusedError as err:
-        raise OutputError(f"cannot write {quoted(str(path))}: {err.why}", hint=err.hint) from None
-    except OSError as err:
-        raise _failed(path, err) from err
-    try:
-        with os.fdopen(os.dup(file.fd), "wb") as out:
-            notes = _write(recording, form, out, wishes)
-        file.keep()
-    except OSError as err:
-        file.discard()
-        raise _failed(path, err) from err
-    except BaseException:
-        file.discard()
-        raise
-    file.close()
-    return notes
+    with new_file(path, force=force) as out:
+        return _write(recording, form, out, wishes)
 
 
 def _write(recording: AnalysedRecording, form: str, out: BinaryIO, wishes: Wishes) -> list[str]:
@@ -117,8 +92,3 @@ def _write(recording: AnalysedRecording, form: str, out: BinaryIO, wishes: Wishe
         if recording.damage is not None:  # there is nothing to write, as it is damaged
             raise recording.damage from None
         raise
-
-
-def _failed(path: Path, err: OSError) -> OutputError:
-    hint = "another -o, or --force" if err.errno == errno.EEXIST else "choose a place with -o"
-    return OutputError(f"cannot write {quoted(str(path))}: {err.strerror}", hint=hint)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from isotherm.api import recording_path
+from isotherm.api import recording_path, recording_sink
 from isotherm.cli import complain
 from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
 from isotherm.cli.options import (
@@ -26,6 +26,7 @@ from isotherm.cli.output_file import STDOUT, check_output
 from isotherm.errors import CommandEndedError
 from isotherm.model.page_use import PageUse
 from isotherm.model.snapshot import Snapshot
+from isotherm.recording.series import Rotation
 from isotherm.recording.sink import RecordingSink
 from isotherm.report import pages
 from isotherm.session.options import Options
@@ -34,7 +35,16 @@ from isotherm.session.session import MonitorSession
 from isotherm.session.start import start
 from isotherm.terminal.output import tell
 from isotherm.terminal.progress import Progress
-from isotherm.units import exact_duration, format_size
+from isotherm.units import duration_ns, exact_duration, format_size
+
+#: What a window, and each of its regions, take in a recording, in bytes: an idle program with the
+#: same regions all the time, and one where everything changes.
+_LEAST_BYTES, _MOST_BYTES = (400, 1), (4_000, 6)
+#: Windows that stretch to keep a share of a CPU became so long.
+_STRETCHED_NS = 2_000_000_000
+_HOUR_NS = 3_600_000_000_000
+#: Smaller recordings need no warning.
+_WORTH_BYTES = 64 << 20
 
 
 class ProgressSink:
@@ -87,6 +97,50 @@ def announce(session: MonitorSession, *, endless: bool) -> None:
     )
 
 
+def saved(sink: RecordingSink) -> str:
+    """Return what there is of a recording, and what to do next."""
+    last = sink.files[-1]
+    total = sum(path.stat().st_size for path in sink.files)
+    what = f"{last}" if len(sink.files) == 1 else f"{len(sink.files)} files, {last} the last"
+    return (
+        f"saved {what} ({format_size(total)}, {sink.nr_snapshots} snapshots)."
+        f"  next: isotherm report {shlex.quote(os.fspath(last))}"
+    )
+
+
+def expected_size(
+    session: MonitorSession,
+    length_ns: int | None,
+    every: str | None,
+    rotate: str | None,
+    keep: int | None,
+) -> list[str]:
+    """
+    Return how large the recording may become, where it may be more than a little.
+
+    An estimate from the intervals and the bounds of regions that were asked for, and whether
+    intervals are made longer to keep a share of a CPU.
+    """
+    attrs = session.attrs
+    shortest_ns = max(attrs.aggr_us * 1000, 0 if every is None else duration_ns(every))
+    longest_ns = max(shortest_ns, _STRETCHED_NS * session.monitor.stretches)
+    time_ns = _HOUR_NS if length_ns is None else length_ns
+
+    def estimate(window_ns: int, of_window: int, of_region: int, regions: int) -> int:
+        return -(-time_ns // window_ns) * (of_window + of_region * regions)
+
+    least = estimate(longest_ns, *_LEAST_BYTES, attrs.min_nr_regions)
+    most = estimate(shortest_ns, *_MOST_BYTES, attrs.max_nr_regions)
+    if most < _WORTH_BYTES and length_ns is not None and rotate is None:
+        return []
+    per = " an hour" if length_ns is None else ""
+    text = f"expected size: {format_size(least)} to {format_size(most)}{per}, by how much changes"
+    limit = None if rotate is None else Rotation.of(rotate, keep)
+    if limit is not None and limit.max_bytes is not None and limit.keep is not None:
+        text += f"; of {limit.keep} files {format_size(limit.max_bytes * limit.keep)} at most"
+    return [text]
+
+
 @click.command(
     cls=TargetCommand,
     context_settings={"allow_interspersed_args": False},
@@ -98,6 +152,7 @@ Examples:
   sudo isotherm record -p 4242 -o - | isotherm report -
   sudo isotherm record --unit nginx --wait -d 1h
   sudo isotherm record -a -d 60s
+  sudo isotherm record -n mysqld --wait --every 10s --rotate 100M --keep 10
 Then: isotherm report""",
 )
 @monitor_options
@@ -106,6 +161,13 @@ Then: isotherm report""",
     help="File, or - for standard output [NAME.PID.isotherm here].",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option(
+    "--every", metavar="TIME", help="Keep a snapshot of so much time, 10s, instead of each."
+)
+@click.option(
+    "--rotate", metavar="SIZE|TIME", help="Go on in the next file after 100M, 1h or 100M,1h."
+)
+@click.option("--keep", type=int, metavar="N", help="Keep the newest N of these files.")
 @click.option(
     "--attach",
     is_flag=False,
@@ -119,6 +181,9 @@ def command(
     output: Path | None,
     duration: str | None,
     force: bool,
+    every: str | None,
+    rotate: str | None,
+    keep: int | None,
     attach: str | None,
     command_line: tuple[str, ...],
     **options: Any,
@@ -131,7 +196,12 @@ def command(
     Existing files are kept unless --force is given.
     """
     length = length_of(duration)
-    check_output(output, force=force)
+    if rotate is None:
+        check_output(output, force=force)
+    elif output is not None:  # files of other names are made, and none is overwritten
+        check_output(output, force=True)
+    place = sys.stdout.buffer if output == STDOUT else output or Path("recording")
+    recording_sink(place, every=every, rotate=rotate, keep=keep)  # whether it makes sense
     asked = keywords(options)
     asked["command"] = command_line
     asked["attach"] = attach
@@ -148,17 +218,16 @@ def command(
         announce(session, endless=length is None)
         target = sys.stdout.buffer if path == STDOUT else path
         progress = ProgressSink(length)
-        sinks = RecordingSink(target, force=force), progress
+        sink = recording_sink(target, force=force, every=every, rotate=rotate, keep=keep)
+        tell(*expected_size(session, length, every, rotate, keep))
+        sinks = sink, progress
         count = run(session, sinks, duration=None if length is None else length / 1e9)
         nothing = None if count else why_nothing(session, foreground, "recorded")
         session.close()
         if progress.use is not None and (shared := pages.shared_text(progress.use)):
             tell(f"shared memory {shared}")
         if count and path != STDOUT:
-            tell(
-                f"saved {path} ({format_size(path.stat().st_size)}, {count} snapshots)."
-                f"  next: isotherm report {shlex.quote(os.fspath(path))}"
-            )
+            tell(saved(sink))
         if nothing is not None:
             if session.command is None:
                 raise nothing

@@ -11,12 +11,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Protocol
 
 from isotherm import _core
 from isotherm.model.attrs import Attrs
+from isotherm.model.page_use import Kind
 from isotherm.model.ranges import PAGE, Range
 from isotherm.model.target import Mapping, Target, Unobservable
 
@@ -30,6 +32,8 @@ class Check(IntEnum):
     MISSED = _core.CHECK_MISSED
     #: Accesses of this page cannot be seen.
     UNOBSERVABLE = _core.CHECK_UNOBSERVABLE
+    #: The target was not looked at, because others had their turn (`Look.rest`).
+    RESTING = _core.CHECK_RESTING
 
 
 #: Flag on IDLE and ACCESSED: the page was young when chosen, and was cleared. A Look that leaves
@@ -81,6 +85,22 @@ class TargetRanges:
     def told(self) -> Sequence[Mapping]:
         """The address map for whoever tells of it."""
         return self.named or self.mappings
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """
+    Who is there at a moment, beside the targets as they were last looked for.
+
+    ended: places of the targets of which no process is left; processes: how many there are whose
+    memory no map can know, as they came, or executed another program, since; missed: what of it
+    is in memory, in proportion to who shares it: (place of the target that they descend from, or
+    are, whose memory it is, bytes).
+    """
+
+    ended: frozenset[int] = frozenset()
+    processes: int = 0
+    missed: tuple[tuple[int, Kind, int], ...] = ()
 
 
 class PageState(IntEnum):
@@ -143,6 +163,8 @@ class Look(ABC):
     #: Is told of a target, and of runs of its memory (u64 start and size each), before they are
     #: cleared by who does not look: an action.
     before_clear: Callable[[int, bytes], None] | None = None
+    #: Processes, which come and go: looking who is there costs what they cost.
+    has_processes: ClassVar[bool] = False
     #: No pages are seen, only which share of a mapping was used (`Snapshot.shares`).
     whole_mappings: ClassVar[bool] = False
 
@@ -174,6 +196,19 @@ class Look(ABC):
         """Tell whether monitoring goes on without any target: others may come."""
         return False
 
+    def census(self, executed: AbstractSet[int]) -> Census:
+        """
+        Tell whose memory is not known to who knows that of the targets.
+
+        executed: places of targets that run another program since the last `targets()`.
+        """
+        del executed
+        return Census()
+
+    def forget(self, executed: AbstractSet[int]) -> None:
+        """Take that these run another program: what was known of them is not true any more."""
+        del executed
+
     @abstractmethod
     def prepare(self, addresses: Samples) -> None:
         """
@@ -193,6 +228,19 @@ class Look(ABC):
     def warming_up(self) -> bool:
         """Tell whether work of the start goes on, which says nothing of the cost to come."""
         return False
+
+    @property
+    def takes_turns(self) -> bool:
+        """Tell whether `rest` saves what looking at a target costs."""
+        return False
+
+    def rest(self, resting: bytes) -> None:  # noqa: B027 - most look at all targets
+        """
+        Do not look at some targets from now on, and answer their samples with `Check.RESTING`.
+
+        resting: a byte for each of the last `targets()`, not 0 for one that rests, until told
+        otherwise. Targets that are new since do not rest.
+        """
 
     def native_access(self) -> object | None:
         """

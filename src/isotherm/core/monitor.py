@@ -19,6 +19,7 @@ from isotherm.core.policies import DEFAULT, policy_named
 from isotherm.core.policy import PolicyFactory, RngKind, Setting
 from isotherm.core.schedule import Due, Schedule, left_window_bp, tuned
 from isotherm.core.scheme_runner import Round, SchemeRunner
+from isotherm.core.turns import Turns
 from isotherm.errors import BadValueError, TargetGoneError
 from isotherm.model.attrs import Attrs
 from isotherm.model.page_use import PageUse
@@ -92,8 +93,11 @@ class Monitor:
         self._schedule = Schedule(self._attrs)
         self._schemes = schemes
         self._governor = governor
-        self._map = MapBeside(page_map, self._clock)
+        self._turns, self._resting = Turns(), False
+        self._map = MapBeside(page_map, look, self._clock, overhead)
         self._targets: dict[int, TargetRanges] = {}
+        self._looked: tuple[TargetRanges, ...] = ()
+        self._known: tuple[TargetRanges, ...] = ()
         self._mappings: dict[int, Sequence[Mapping]] = {}
         self._fresh_mappings: dict[int, Sequence[Mapping]] = {}
         self._control: list[_Control] = []
@@ -136,9 +140,11 @@ class Monitor:
                 # What the reader does with a snapshot is not a cost of monitoring.
                 self._cpu_ns += cpu_ns_of(self._clock) - given_ns
                 policy.begin_window(self._attrs)
-            if schedule.sis >= due.update:
-                schedule.end_update(self._attrs)
+                self._take_turns()
+            if schedule.sis >= due.update or self._map.wants_update():
                 policy.update(self._look_for_targets(), self._attrs)
+                rest = self._map.ticks_to_update(self._attrs.sample_us)
+                schedule.end_update(self._attrs, rest)
             if window_ended and not self.look.alive():
                 break
         yield from self._last_use()
@@ -252,6 +258,14 @@ class Monitor:
         if self._schemes is not None:
             self._schemes.begin(self._attrs, self._schedule.sis)
         self._window_start_ns = self._clock.wall_ns()
+
+    def _take_turns(self) -> None:
+        """Have some targets rest in the window that begins, if all of them are too dear."""
+        if self._governor is not None and self.look.takes_turns:
+            resting = self._turns.next(list(self._targets), self._governor.turns)
+            if resting is not None or self._resting:
+                self.look.rest(resting or bytes(len(self._targets)))
+            self._resting = resting is not None
 
     def _wait_for_schemes(self, until_ns: int | None) -> bool:
         """Wait while all schemes rest by their watermarks; False if going on is of no use."""
@@ -409,7 +423,15 @@ class Monitor:
 
     def _look_for_targets(self) -> tuple[TargetRanges, ...]:
         """Take the living targets and their address maps from the look, by target id."""
-        self._targets = {found.target.id: found for found in self.look.targets()}
+        begun_ns = cpu_ns_of(self._clock)
+        self._map.forget()
+        looked = tuple(self.look.targets())
+        if looked == self._looked:
+            self._map.update(self._known, cpu_ns_of(self._clock) - begun_ns)
+            return self._known
+        self._looked = looked
+        self._targets = {found.target.id: found for found in looked}
+        self._known = tuple(self._targets.values())
         before = self._mappings
         self._mappings = {key: found.told for key, found in self._targets.items()}
         self._fresh_mappings |= {
@@ -417,8 +439,8 @@ class Monitor:
             for key, mappings in self._mappings.items()
             if key not in before or before[key] != mappings
         }
-        self._map.update(self.targets)
-        return self.targets
+        self._map.update(self._known, cpu_ns_of(self._clock) - begun_ns)
+        return self._known
 
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
-from operator import sub
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from operator import add, sub
 from typing import Protocol
 
 from isotherm import _core
@@ -38,6 +39,9 @@ from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping
 
+#: Looking who is there is thought of up to this part of all that may be spent; what it costs
+#: beyond that the map has less, down to this part of its share.
+_SPENT_FREE, _LEAST_LEFT = 0.1, 0.25
 #: A share of the map's CPU time that sums may cost; one a second at the most, and one in a minute
 #: at the least.
 _SUM_SHARE = 0.2
@@ -127,10 +131,14 @@ class NativePageMap:
         self._by_frames = by_frames
         self._shared_note = shared_note
         self._piece = MAP_PIECE_NONE
-        self._ids: list[int] = []
+        self._ids = array("I")
         self._rows = _Rows()
+        self._returned: dict[tuple[int, str, Kind], list[int]] = {}
         self._sum_due_ns = 0
+        self._summed_covered = False
         self._told: dict[int, tuple[Sequence[Mapping], bool]] = {}
+        self._targets: Sequence[TargetRanges] | None = None
+        self._vast = False
         self._core = _core.PageMap(
             source if isinstance(source, _NATIVE) else _TimedBulk(source, clock),
             now_ns=self._began_ns,
@@ -144,11 +152,17 @@ class NativePageMap:
         self._core_due_ns = 0
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
-        ids = [known.target.id for known in targets]
-        self._core.set_targets(array("I", ids))
         self._running.follow(targets)
+        same = targets is self._targets
+        ids = self._ids if same else array("I", [known.target.id for known in targets])
+        # Who was gone may be another program's memory from here on.
+        self._core.set_targets(ids)
+        if same and not self._vast:
+            return
+        self._targets, self._vast = targets, False
         self._freed.follow(targets)
         if ids != self._ids or self._rows.crowded:
+            self._keep_returns(ids)
             self._ids, self._rows, self._told = ids, _Rows(), {}
         for index, known in enumerate(targets):
             mappings = known.told or _standing_for(known.ranges)
@@ -157,6 +171,7 @@ class NativePageMap:
                 continue
             areas, vast = self._areas(index, known.target.pid, Mappings.of(mappings))
             self._told[index] = mappings, vast
+            self._vast |= vast
             self._core.set_areas(index, areas)
 
     def step(self) -> int:
@@ -203,15 +218,26 @@ class NativePageMap:
         elif state == MAP_PIECE_BEGUN:
             self._by_frames.begin()
 
+    def set_spent(self, share: float) -> None:
+        left = min(1.0, max(_LEAST_LEFT, 1 - (share - _SPENT_FREE)))
+        self._core.set_share(int(self._share * left * 1e9))
+
     def covered(self) -> bool:
         return self._core.covered()
 
+    def executed(self) -> AbstractSet[int]:
+        return self._running.executed
+
     def take(self) -> PageUse | None:
         now_ns = self._clock.now_ns()
-        began = self.covered() or now_ns >= self._began_ns + _SUM_NS
+        if self.covered() and not self._summed_covered:
+            # What was told before is mostly of what nobody had looked at.
+            self._summed_covered = True
+            return self.sum()
+        began = now_ns >= self._began_ns + _SUM_NS
         return self.sum() if began and now_ns >= self._sum_due_ns else None
 
-    def sum(self) -> PageUse | None:
+    def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
         self._running.look(now_ns)
         watched_ns = max(1, now_ns - self._began_ns)
@@ -220,19 +246,15 @@ class NativePageMap:
         self._running.settle(self._clock.now_ns())
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
-        if not found:  # who has no page in memory has ended
-            return None
         self._freed.look(now_ns)
-        rows = [self._row(row, kind, node, words) for row, kind, node, words in found]
-        present = {row.target for row in rows}
-        freed = (self._freed_row(target, now_ns, windows) for target in sorted(present))
+        self._keep_returns(self._ids)
         stats = self._core.stats()
         ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]
         return PageUse(
             monotonic_ns=now_ns,
             watched_ns=watched_ns,
             windows_ns=windows,
-            rows=(*rows, *(row for row in freed if row is not None)),
+            rows=(*self._use_rows(found, windows), *self._freed_rows(found, now_ns, windows)),
             shared_by=self._shared_by or " and ".join(ways),
             held_ns=stats["held_ns"],
             stopped_ns=self._running.stopped_ns,
@@ -324,14 +346,42 @@ class NativePageMap:
             whole = _populated(pid, start, end)
         return intersect(whole, self._scope) if self._scope else whole
 
-    def _freed_row(self, target: int, now_ns: int, windows: tuple[int, ...]) -> UseRow | None:
-        """Return what a target used and freed since; None for nothing."""
-        used, high = self._freed.of(target, now_ns, windows)
+    def _freed_rows(
+        self,
+        found: Sequence[tuple[int, int, int, array[int]]],
+        now_ns: int,
+        windows: Sequence[int],
+    ) -> Iterator[UseRow]:
+        """Yield what those with pages in memory used and freed since."""
         none = (0,) * len(windows)
-        if not any(high):
-            return None
         node = 0 if self._nodes else None
-        return UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
+        for target in sorted({self._rows.keys[row][0] for row, *_ in found}):
+            used, high = self._freed.of(target, now_ns, windows)
+            if any(high):
+                yield UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
+
+    def _keep_returns(self, ids: Sequence[int]) -> None:
+        """Add to what came back, by the ids of targets; those not among `ids` are forgotten."""
+        for row, own, sizes in self._core.take_returns():
+            target, what, kind = self._rows.keys[row]
+            key = self._ids[target], what, "anon" if own == _ANON else kind
+            so_far = self._returned.setdefault(key, [0] * len(sizes))
+            so_far[:] = map(add, so_far, sizes)
+        living = set(ids)
+        self._returned = {key: of for key, of in self._returned.items() if key[0] in living}
+
+    def _use_rows(
+        self, found: Sequence[tuple[int, int, int, array[int]]], windows: Sequence[int]
+    ) -> tuple[UseRow, ...]:
+        """Return the rows of a sum; what came back stands in the first one that it is of."""
+        rows, told = [], set()
+        for words in found:
+            row = self._row(*words)
+            key = self._ids[row.target], row.what, row.kind
+            sizes = [] if key in told else self._returned.get(key, [])
+            told.add(key)
+            rows.append(row._replace(returned=_returned(sizes, windows)))
+        return tuple(rows)
 
     def _row(self, row: int, own: int, node: int, words: array[int]) -> UseRow:
         target, what, kind = self._rows.keys[row]
@@ -348,6 +398,12 @@ class NativePageMap:
             uncovered,
             *parts,
         )
+
+
+def _returned(sizes: Sequence[int], windows: Sequence[int]) -> tuple[int, ...]:
+    """Return how much came back after each length of time or longer; sizes: by `WINDOWS_NS`."""
+    by_age = list(zip(WINDOWS_NS, sizes, strict=False))
+    return tuple(sum(size for age, size in by_age if age >= window) for window in windows)
 
 
 class _Rows:

@@ -96,7 +96,7 @@ class Ticks:
             self._prepare(batch)
         self._count(results)
         self._missed += results.count(Check.MISSED)
-        self._checks += len(results)
+        self._checks += len(results) - results.count(Check.RESTING)
 
     def _prepare(self, batch: Samples) -> None:
         self._prepared = len(batch)

@@ -25,6 +25,9 @@ CLEAR_REFS: Shared = "clear-refs"
 DAMON: Shared = "damon"
 #: Title of a row of what was used and is not in memory any more.
 FREED = "(freed since)"
+#: Title of rows of memory that no map had a look at: of processes that were not known when
+#: targets were last looked for, and of those that executed another program since.
+MISSED = "(not looked at)"
 
 
 class UseRow(NamedTuple):
@@ -45,7 +48,9 @@ class UseRow(NamedTuple):
     resident: how much, not where.
     idle: bytes that were surely not used for T or longer; idle_own: those of them that nobody else
     maps, and that are not shared memory or written pages of shared files, which stay: they could
-    be taken out of memory.
+    be taken out of memory. returned: bytes of such memory that were used again after they had not
+    been for T or longer, each time that it happened since the targets are watched; a huge page
+    counts whole. () where nobody counted.
     """
 
     target: int
@@ -60,6 +65,7 @@ class UseRow(NamedTuple):
     used_high: tuple[int, ...]
     idle: tuple[int, ...]
     idle_own: tuple[int, ...]
+    returned: tuple[int, ...] = ()
 
 
 def summed(rows: Sequence[UseRow], *, what: str = "") -> UseRow:
@@ -70,7 +76,9 @@ def summed(rows: Sequence[UseRow], *, what: str = "") -> UseRow:
     """
     columns = list(zip(*rows, strict=True))
     numbers = [sum(column) for column in columns[4:7]]
-    figures = [tuple(map(sum, zip(*column, strict=True))) for column in columns[7:]]
+    figures = [
+        tuple(map(sum, zip(*column, strict=True))) if all(column) else () for column in columns[7:]
+    ]
     first = rows[0]
     return UseRow(first.target, what, first.kind, first.node, *numbers, *figures)
 
@@ -89,7 +97,10 @@ class PageUse:
     stopped_ns: for so much of `watched_ns` the target that did so longest stood still, stopped or
     frozen; the ages and windows of a target are of the time in which it ran. None: nobody looked.
     shared_cpu_ns: CPU time that the kernel's DAMON took to see what is shared; shared_note: why it
-    was not asked, or is not any more, "" where that is no loss.
+    was not asked, or is not any more, "" where that is no loss. missed: how many processes had
+    come since targets were last looked for, or executed another program since. Nothing is known of
+    what they used: their memory is in rows called `MISSED`, with the target that they descend
+    from, or are.
     """
 
     monotonic_ns: int
@@ -102,6 +113,7 @@ class PageUse:
     stopped_ns: int | None = None
     shared_cpu_ns: int = 0
     shared_note: str = ""
+    missed: int = 0
 
     @property
     def running_ns(self) -> int | None:
@@ -122,3 +134,14 @@ class PageUse:
     def uncovered(self) -> int:
         """Bytes of them that nobody had a look at yet."""
         return sum(row.uncovered for row in self.rows)
+
+    @property
+    def missed_bytes(self) -> int:
+        """Bytes of them of the processes that were missed."""
+        return sum(row.resident for row in self.rows if row.what == MISSED)
+
+
+def never_seen(target: int, kind: Kind, size: int, nr_windows: int) -> UseRow:
+    """Return a row of `size` bytes of which nothing is known, but that they are in memory."""
+    none, most = (0,) * nr_windows, (size,) * nr_windows
+    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none)

@@ -277,6 +277,8 @@ class FilterType(StrEnum):
     PROBE_HITS_WSUM = "probe_hits_wsum"
     #: Ours alone: pages that were not accessed for so long, each for itself.
     IDLE = "idle"
+    #: Ours alone: memory of mappings that reports call so.
+    NAME = "name"
 
 
 #: Decided from the region alone, before memory is looked at (core filters); the others by the ops.
@@ -290,7 +292,7 @@ class Filter:
 
     bounds: addresses [start, end) of ADDR, closed sizes in bytes of HUGEPAGE_SIZE, closed counts
     of PROBE_HITS_WSUM, µs and no bound of IDLE; memcg: path of the cgroup;
-    target: index of the target.
+    target: index of the target; name: of NAME, a `NamePattern`.
     """
 
     type: FilterType
@@ -299,6 +301,7 @@ class Filter:
     bounds: tuple[int, int] | None = None
     memcg: str = ""
     target: int = 0
+    name: str = ""
 
     def __post_init__(self) -> None:
         ranged = (
@@ -323,6 +326,9 @@ class Filter:
             raise BadValueError(
                 f"filter {self.type}: a cgroup is needed for memcg, and only there"
             )
+        check_name(f"filter {self.type}: the name", self.name)
+        if bool(self.name) != (self.type is FilterType.NAME):
+            raise BadValueError(f"filter {self.type}: a name is needed for name, and only there")
 
     @property
     def is_core(self) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
+
 from isotherm.errors import BadValueError, quoted
 
 #: Of a name, in characters.
@@ -43,3 +46,23 @@ def check_path(what: str, path: str) -> None:
         raise BadValueError(
             f"{what} {quoted(path)} is no path that can be", hint="as in /system.slice/app.service"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NamePattern:
+    """
+    Which names are meant: "[heap]", "/usr/lib/*", "anonymous|[anon:*]".
+
+    `*` stands for any text, `?` for any character, `|` separates several; all else for itself.
+    """
+
+    text: str
+    _compiled: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        text = re.sub(r"\*+", "*", self.text)
+        spelled = "".join({"*": ".*", "?": ".", "|": "|"}.get(c) or re.escape(c) for c in text)
+        object.__setattr__(self, "_compiled", re.compile(spelled, re.DOTALL))
+
+    def matches(self, name: str) -> bool:
+        return self._compiled.fullmatch(name) is not None

@@ -9,11 +9,9 @@ from isotherm.naming import hotspot, rules
 from isotherm.naming.side_file import Part, read_parts
 from isotherm.naming.threads import Threads
 
-#: Threads are looked at again after so long, and after so many times what it took.
+#: Threads are looked at again after so long, and so many times what it took, for each process.
 _AGAIN_NS = 5_000_000_000
 _AGAIN_COSTS = 2000
-#: ... and of many processes each after so long.
-_EACH_NS = 50_000_000
 
 
 class ProcessNames:
@@ -52,7 +50,7 @@ class ProcessNames:
             self._named = whole, rules.told_apart(whole, parts)
         self._mappings, self._names, self._parts = mappings, names, parts
         cost_ns = time.thread_time_ns() - begun_ns
-        self._due_ns = now_ns + max(_AGAIN_NS, among * _EACH_NS, _AGAIN_COSTS * cost_ns)
+        self._due_ns = now_ns + max(_AGAIN_NS, among * _AGAIN_COSTS * cost_ns)
         return self._named
 
     def _found(self, mappings: Mappings) -> rules.Names:

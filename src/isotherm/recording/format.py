@@ -141,9 +141,11 @@ _PAGE_USE: Final = Column(
             numbers("used_high", "uint64", nullable=True),
             numbers("idle", "uint64"),
             numbers("idle_own", "uint64", nullable=True),
+            numbers("returned", "uint64", nullable=True),
         ),
         *_u64("shared_cpu_ns", nullable=True),
         Column("shared_note", "utf8", nullable=True),
+        *_u64("missed", nullable=True),
     ),
 )
 

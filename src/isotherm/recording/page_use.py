@@ -64,11 +64,13 @@ def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
                 None if row.used_high == row.used else row.used_high,
                 row.idle,
                 None if row.idle_own == row.idle else row.idle_own,
+                row.returned or None,
             )
             for row in use.rows
         ],
         use.shared_cpu_ns,
         use.shared_note,
+        use.missed,
     )
 
 
@@ -93,6 +95,7 @@ def read_use(vector: Vector, i: int, nr_targets: int) -> PageUse | None:
         stopped_ns=of["stopped_ns"].number(i),
         shared_cpu_ns=of["shared_cpu_ns"].number(i) or 0,
         shared_note=text_of(of["shared_note"], i) if of["shared_note"].has(i) else "",
+        missed=of["missed"].number(i) or 0,
     )
     if problem := _problem(use, nr_targets):
         raise BadMessageError(problem)
@@ -113,6 +116,8 @@ def _rows(lists: Vector, i: int) -> tuple[UseRow, ...]:
             low, high = _bounds(of[name], at)
             same = name in _AS and not of[name].has(at)
             figures[name] = figures[_AS[name]] if same else tuple(of[name].values[low:high])
+        low, high = _bounds(of["returned"], at) if of["returned"].has(at) else (0, 0)
+        figures["returned"] = tuple(of["returned"].values[low:high])
         found.append(
             UseRow(
                 target=of["target"].values[at],
@@ -144,8 +149,11 @@ def _problem(use: PageUse, nr_targets: int) -> str:
             return "used memory is of a target that is not there"
         if row.unseen + row.uncovered > row.resident:
             return "more memory is unknown than there is"
-        if any(len(figures) != len(windows) for figures in row[7:]):
+        figures = (*row[7:12], row.returned or windows)
+        if any(len(numbers) != len(windows) for numbers in figures):
             return "used memory has not a figure for each length of time"
+        if any(map(lt, row.returned, row.returned[1:])):
+            return "more memory came back after a longer time"
         most = (row.resident,) * len(windows)
         # What is not in memory any more was used all the same.
         uses = (row.used_low, row.used, row.used_high, *([most] if row.resident else []))

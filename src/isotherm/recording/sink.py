@@ -9,7 +9,12 @@ from isotherm.errors import OutputError
 from isotherm.model.attrs import Attrs
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
+from isotherm.recording.series import Rotation, Series
+from isotherm.recording.thinning import Thinning
 from isotherm.recording.writer import RecordingWriter
+
+#: Snapshots that are further apart are each safe from a kill as soon as they are written.
+_FLUSH_NS = 1_000_000_000
 
 
 class Choice(Protocol):
@@ -71,15 +76,35 @@ class RecordingSink:
     Writes snapshots to a recording: `open`, `take` each, `close`.
 
     output: the path of the file, or an open binary stream, which is not closed; force: replace a
-    regular file of ours. Without any snapshot no file is left behind, and what `force` would
-    have replaced stays. Each raises `OutputError` for what cannot be written.
+    regular file of ours; every_ns: keep a snapshot of so much time only (`Thinning`); rotation:
+    go on in the next file now and then (`Series`), whose names come from `output`, a path.
+    Without any snapshot no file is left behind, and what `force` would have replaced stays. Each
+    raises `OutputError` for what cannot be written.
     """
 
-    def __init__(self, output: Path | BinaryIO, *, force: bool = False) -> None:
+    def __init__(
+        self,
+        output: Path | BinaryIO,
+        *,
+        force: bool = False,
+        every_ns: int | None = None,
+        rotation: Rotation | None = None,
+    ) -> None:
         self._output = output
         self._force = force
-        self._writer: RecordingWriter | None = None
+        self._every_ns = every_ns
+        self._thinning = None if every_ns is None else Thinning(every_ns)
+        self._rotation = rotation
+        self._writer: RecordingWriter | Series | None = None
+        self._failed = False
         self.nr_snapshots = 0
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that hold the recording, as far as they were kept; none of a stream."""
+        if isinstance(self._writer, Series):
+            return self._writer.files
+        return [self._output] if isinstance(self._output, Path) else []
 
     @property
     def bytes_written(self) -> int:
@@ -93,7 +118,13 @@ class RecordingSink:
         session: is asked for what the recording says of itself.
         """
         info = session_info(session)
-        self._writer = RecordingWriter(self._output, info, force=self._force)
+        if self._every_ns is not None:
+            info["every_ns"] = self._every_ns
+        if self._rotation is not None:
+            assert isinstance(self._output, Path)  # noqa: S101 - as the caller was told
+            self._writer = Series(self._output, info, self._rotation)
+        else:
+            self._writer = RecordingWriter(self._output, info, force=self._force)
 
     def take(self, snapshot: Snapshot) -> None:
         """
@@ -103,12 +134,30 @@ class RecordingSink:
         """
         if self._writer is None:
             raise OutputError("a recording takes snapshots only after it was opened")
+        kept = snapshot if self._thinning is None else self._thinning.take(snapshot)
+        if kept is not None:
+            self._keep(kept)
+
+    def _keep(self, snapshot: Snapshot) -> None:
+        if self._writer is None:
+            return
+        self._failed = True  # unless the end is reached
         self._writer.write(snapshot)
         self.nr_snapshots += 1
+        if self._every_ns is not None and self._every_ns >= _FLUSH_NS:
+            self._writer.flush()
+        self._failed = False
 
     def close(self) -> None:
-        """End the recording; further calls do nothing."""
-        if self._writer is not None and not self.nr_snapshots:
-            self._writer.discard()
-        elif self._writer is not None:
-            self._writer.close()
+        """End the recording, with the last window; further calls do nothing."""
+        if self._writer is None:
+            return
+        try:
+            rest = None if self._thinning is None else self._thinning.rest()
+            if rest is not None and not self._failed:
+                self._keep(rest)
+        finally:
+            if self.nr_snapshots:
+                self._writer.close()
+            else:
+                self._writer.discard()

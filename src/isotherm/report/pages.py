@@ -27,6 +27,7 @@ from isotherm.analysis.summary import Summary, resident
 from isotherm.analysis.use_windows import told_window_ns
 from isotherm.model.page_use import Kind, PageUse, summed
 from isotherm.model.target import Group, Target
+from isotherm.report.sorting import Sort, part_keys
 from isotherm.terminal.table import Column, names, table
 from isotherm.terminal.text import columns_of, labelled, short_size
 from isotherm.units import format_duration, format_size
@@ -118,6 +119,15 @@ def headlines(use: PageUse, points: Sequence[Used]) -> Iterator[tuple[str, str]]
             f"a target for {format_duration(use.stopped_ns)} of {format_duration(use.watched_ns)}"
         )
         yield "stood still", f"{stood}, stopped or frozen: in no age or window"
+    if use.missed:
+        who = "processes" if use.missed > 1 else "process"
+        yield (
+            "not looked at",
+            (
+                f"{use.missed} {who} lived too shortly to be looked at, or began just then: of "
+                f"{format_size(use.missed_bytes)} in memory nothing is known"
+            ),
+        )
     told_ns = told_window_ns(points, TOLD_NS)
     if use.unseen > _WORTH_SHARE * use.resident and told_ns is not None:
         used = next(point for point in points if point.window_ns == told_ns)
@@ -218,23 +228,40 @@ def _others(parts: Sequence[Part]) -> list[Part]:
     return [Part(f"{len(parts)} others", None, summed([part.row for part in parts]))]
 
 
-def tables(use: PageUse, targets: Sequence[Target], width: int) -> list[str]:
+def in_order(use: PageUse, parts: Sequence[Part], sort: Sort | None) -> list[Part]:
+    """Return parts as asked, used and idle being those of the last column; None: as they are."""
+    if sort is None:
+        return list(parts)
+    windows = [ns for ns in _COLUMNS_NS if ns in use.windows_ns]
+    used = use.windows_ns.index(windows[-1]) if windows else -1
+    age_ns = idle_age_ns(use)
+    age = None if age_ns is None else use.windows_ns.index(age_ns)
+    keys = part_keys(used, lambda part: None if age is None else likely_idle(part.row, age))
+    return sort.ordered(parts, keys)
+
+
+def tables(
+    use: PageUse, targets: Sequence[Target], width: int, sort: Sort | None = None
+) -> list[str]:
     """Return the tables of mappings and, where there are several, of targets and NUMA nodes."""
-    lines = parts_table(use, by_mapping(use), "what", width)
-    lines += group_table(use, targets, width)
+    lines = parts_table(use, in_order(use, by_mapping(use), sort), "what", width)
+    lines += group_table(use, targets, width, sort)
     of_targets = named_targets(use, targets)
     if len(of_targets) > 1:
-        ordered = sorted(of_targets, key=lambda pair: -pair[1].row.resident)
-        lines += parts_table(use, [part for _, part in ordered], "target", width)
+        ordered = sorted((part for _, part in of_targets), key=lambda part: -part.row.resident)
+        lines += parts_table(use, in_order(use, ordered, sort), "target", width)
     nodes = [part for _, part in by_node(use)]
     if len(nodes) > 1:
         lines += parts_table(use, nodes, "node", width)
     return lines
 
 
-def group_table(use: PageUse, targets: Sequence[Target], width: int) -> list[str]:
+def group_table(
+    use: PageUse, targets: Sequence[Target], width: int, sort: Sort | None = None
+) -> list[str]:
     """Return the table of groups of targets, with how many each has; no line if there are none."""
-    parts = [replace(part, name=numbered(part.name, targets)) for part in by_group(use, targets)]
+    groups = in_order(use, by_group(use, targets), sort)
+    parts = [replace(part, name=numbered(part.name, targets)) for part in groups]
     return parts_table(use, parts, "group", width) if parts else []
 
 
@@ -322,8 +349,8 @@ def heat_document(heat: Heat) -> dict[str, Any]:
     }
 
 
-def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
-    """Return what a map of pages knows as JSON has it: sums, and the parts of all breakdowns."""
+def sums_document(use: PageUse) -> dict[str, Any]:
+    """Return the sums of what a map of pages knows, as JSON has them."""
     ages = idle_ages(use)
     return {
         "watched_ns": use.watched_ns,
@@ -333,6 +360,8 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
         "stopped_ns": use.stopped_ns,
         "shared_cpu_ns": use.shared_cpu_ns,
         "shared_note": use.shared_note,
+        "missed": use.missed,
+        "missed_bytes": use.missed_bytes,
         "curve": curve_document(curve(use)),
         "resident_bytes": use.resident,
         "idle": [
@@ -349,6 +378,13 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
         "unknown_bytes": ages.unknown_bytes,
         "unseen_bytes": use.unseen,
         "uncovered_bytes": use.uncovered,
+    }
+
+
+def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
+    """Return what a map of pages knows as JSON has it: sums, and the parts of all breakdowns."""
+    return {
+        **sums_document(use),
         "mappings": [
             {"what": part.name, "kind": part.kind, **part_document(use, part)}
             for part in by_mapping(use)

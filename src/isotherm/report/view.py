@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from isotherm.analysis.recorded import AnalysedRecording
-from isotherm.errors import BadValueError, quoted
+from isotherm.errors import BadValueError, IsothermError, quoted
 from isotherm.report.output import Report
 from isotherm.terminal.style import PLAIN, WIDTH, Style
 from isotherm.terminal.text import columns_of, elide, labelled
@@ -31,7 +31,9 @@ class Option:
 
     name: as on the command line, "--at"; metavar: what its value is called in the help; read:
     makes a value of what was written, and raises `BadValueError`; default: what is read where
-    nothing is written, None for the value None. Views that share an option share this object.
+    nothing is written, None for the value None; many: it may be repeated, the value is a tuple;
+    flag: it stands alone, and the value is whether it does. Views that share an option share this
+    object.
     """
 
     name: str
@@ -39,9 +41,17 @@ class Option:
     help: str
     read: Callable[[str], Any] = str
     default: str | None = None
+    many: bool = False
+    flag: bool = False
 
-    def value(self, given: str | None) -> Any:
-        """Return the value of what was written."""
+    def value(self, given: str | Sequence[str] | None) -> Any:
+        """Return the value of what was written: of all that was, where it may be repeated."""
+        if self.flag:
+            return given is not None
+        texts = () if given is None else (given,) if isinstance(given, str) else tuple(given)
+        if self.many and (texts or self.default is None):
+            return tuple(map(self.read, texts))
+        given = texts[-1] if texts else None
         text = self.default if given is None else given
         return None if text is None else self.read(text)
 
@@ -62,14 +72,17 @@ class View(ABC, Generic[T]):
     One question to a recording, from the analysis to the forms of its answer.
 
     name: what people write; help: a phrase for the help; schema: name and version of the data, to
-    be raised when a reader of the old ones would fail. A view writes plain text: it is escaped
-    when it is printed, and `terminal` has bars, tables and colour.
+    be raised when a reader of the old ones would fail; files: endings of what `file` makes;
+    only_file: it is never printed. Text is plain: it is escaped when it is printed, and `terminal`
+    has bars, tables and colour.
     """
 
     name: ClassVar[str]
     help: ClassVar[str]
     schema: ClassVar[str]
     options: ClassVar[tuple[Option, ...]] = ()
+    files: ClassVar[tuple[str, ...]] = ()
+    only_file: ClassVar[bool] = False
 
     @abstractmethod
     def analyse(self, recording: AnalysedRecording, options: Options) -> T:
@@ -87,9 +100,16 @@ class View(ABC, Generic[T]):
     def text(self, value: T, page: Page) -> list[str]:
         """Return lines for people, of at most `page.width` columns."""
 
+    def file(self, recording: AnalysedRecording, options: Options, suffix: str) -> bytes:
+        """Return the answer as a file of one of `files`."""
+        raise NotImplementedError
+
     def report(self, recording: AnalysedRecording, options: Options, form: str) -> Report:
         """Return what is needed to print the answer in `form`."""
-        value = self.analyse(recording, options)
+        return self.made(self.analyse(recording, options), options, form)
+
+    def made(self, value: T, options: Options, form: str) -> Report:
+        """Return what is needed to print an answer in `form`."""
         return Report(
             self.schema,
             self.document(value) if form == "json" else {},
@@ -97,7 +117,7 @@ class View(ABC, Generic[T]):
             self.text(value, options.page) if form == "table" else [],
         )
 
-    def read_options(self, given: Mapping[str, str], page: Page) -> Options:
+    def read_options(self, given: Mapping[str, str | Sequence[str]], page: Page) -> Options:
         """Return the values of options as they were written; `BadValueError` for alien ones."""
         known = {option.name: option for option in self.options}
         for name in given:
@@ -108,6 +128,23 @@ class View(ABC, Generic[T]):
                 )
         values = {name: option.value(given.get(name)) for name, option in known.items()}
         return Options(values, page)
+
+
+class PairView(View[T]):
+    """One question to two recordings: what changed from one to the other."""
+
+    @abstractmethod
+    def compare(self, before: AnalysedRecording, after: AnalysedRecording, options: Options) -> T:
+        """Return the answer as data; of damaged recordings, of what can be read."""
+
+    def verdict(self, value: T) -> IsothermError | None:
+        """Return the failure that the answer amounts to, after it was printed; None for none."""
+        del value
+        return None
+
+    def analyse(self, recording: AnalysedRecording, options: Options) -> T:
+        """Compare the recording with itself: one alone has no changes."""
+        return self.compare(recording, recording, options)
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:

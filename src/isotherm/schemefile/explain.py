@@ -127,6 +127,8 @@ def _filter(rule: Filter) -> str:
     what = _MEMORY.get(rule.type)
     if rule.type is FilterType.MEMCG:
         what = f"memory of cgroup {shown(rule.memcg, 200)}"
+    elif rule.type is FilterType.NAME:
+        what = f"memory of mappings called {shown(rule.name, 200)}"
     elif rule.type is FilterType.TARGET:
         what = f"memory of target {rule.target}"
     elif rule.bounds is not None:

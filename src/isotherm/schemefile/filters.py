@@ -21,6 +21,7 @@ FILTERS = {
     "huge": FilterType.HUGEPAGE_SIZE,
     "probe": FilterType.PROBE_HITS_WSUM,
     "idle": FilterType.IDLE,
+    "name": FilterType.NAME,
 }
 _SHORT = {kind: name for name, kind in FILTERS.items()}
 _ALSO = {str(kind): kind for kind in FILTERS.values()}
@@ -83,6 +84,8 @@ def parse_detail(word: Word, kind: FilterType, *, matching: bool, allow: bool) -
     with word.placed():
         if kind is FilterType.MEMCG:
             return Filter(kind, matching, allow, memcg=word.plain())
+        if kind is FilterType.NAME:
+            return Filter(kind, matching, allow, name=word.plain())
         if kind is FilterType.TARGET:
             return Filter(kind, matching, allow, target=count(word, "the index of a target"))
         bounds = None
@@ -104,6 +107,7 @@ _EXAMPLES = {
     FilterType.HUGEPAGE_SIZE: "huge:2M",
     FilterType.PROBE_HITS_WSUM: "probe:1..4",
     FilterType.IDLE: "idle:30s",
+    FilterType.NAME: "name:[heap]",
 }
 
 
@@ -136,6 +140,8 @@ def format_detail(rule: Filter) -> str:
     _check_expressible(rule)
     if rule.type is FilterType.MEMCG:
         return quote(rule.memcg)
+    if rule.type is FilterType.NAME:
+        return quote(rule.name)
     if rule.type is FilterType.TARGET:
         return str(rule.target)
     if rule.bounds is None:

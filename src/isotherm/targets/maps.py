@@ -117,14 +117,16 @@ class AddressMaps:
         now_ns, roots = self._now_ns(), 0.0
         found = []
         for process in members:
-            known = _known(process) or _Known()
+            known = process.maps_cache
+            if not isinstance(known, _Known):
+                known = _Known()
             if known.told is None or now_ns >= known.due_ns or known.max_ranges != max_ranges:
                 roots = roots or sum(one.root for one in map(_known, members) if one)
                 try:
                     self._look(process, known, max_ranges, roots, len(members))
                 except TargetGoneError:
                     continue
-                known.told = _told(process, known, fixed) if known.mappings else None
+                _tell(process, known, fixed)
             if known.told is not None:
                 process.maps_cache = known
                 found.append((process, known.told))
@@ -180,6 +182,12 @@ def target_ranges(
     return found[0][1] if found else None
 
 
+def names_of(process: Process) -> Sequence[Mapping]:
+    """Return the map of a process as it was last told, with the names that reports have; or ()."""
+    known = _known(process)
+    return known.told.told if known is not None and known.told is not None else ()
+
+
 def _known(process: Process) -> _Known | None:
     return process.maps_cache if isinstance(process.maps_cache, _Known) else None
 
@@ -190,14 +198,21 @@ def _another(sizes: procfs.Statm, before: procfs.Statm) -> bool:
     return 2 * small < large
 
 
-def _told(process: Process, known: _Known, fixed: tuple[Range, ...]) -> TargetRanges:
+def _tell(process: Process, known: _Known, fixed: tuple[Range, ...]) -> None:
+    """Renew what is told of a process; it stays the same object if it would be equal."""
+    if not known.mappings:
+        known.told = None
+        return
     sizes = known.sizes
     target = Target(
         process.target_id, process.name, process.pid, sizes.mapped_bytes, sizes.resident_bytes
     )
     if fixed:
-        return TargetRanges(target, fixed, known.mappings, named=known.apart)
-    return TargetRanges(target, known.ranges, known.mappings, known.unobservable, known.apart)
+        told = TargetRanges(target, fixed, known.mappings, named=known.apart)
+    else:
+        told = TargetRanges(target, known.ranges, known.mappings, known.unobservable, known.apart)
+    if told != known.told:
+        known.told = told
 
 
 def _sizes(process: Process) -> procfs.Statm:

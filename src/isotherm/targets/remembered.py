@@ -11,15 +11,16 @@ from isotherm.kernel import procfs
 T = TypeVar("T")
 #: A process is looked at so often when it is new: it may be about to exec.
 _YOUNG_LOOKS = 4
-#: An older one in one look of so many.
-_SELDOM = 16
+#: An older one in one look of so many at least, and of many so few in a look.
+_SELDOM, _FEW = 16, 16
 
 
 class Remembered(Generic[T]):
     """
     What `told` says of the processes of the machine; None: it is not meant, or gone.
 
-    A change is noticed in the first looks at a process, later in one of sixteen.
+    A change is noticed in the first looks at a process, later in one of sixteen, or of more where
+    there are hundreds.
     """
 
     def __init__(self, told: Callable[[int], T | None]) -> None:
@@ -32,11 +33,12 @@ class Remembered(Generic[T]):
         """Return what is known of those that live, ourselves left out."""
         now = procfs.pids()
         self._turn += 1
+        seldom = max(_SELDOM, len(now) // _FEW)
         before, self._looks = self._looks, {}
         found: dict[int, T] = {}
         for pid in now:
             looks = before.get(pid, 0)
-            if looks < _YOUNG_LOOKS or (pid + self._turn) % _SELDOM == 0:
+            if looks < _YOUNG_LOOKS or (pid + self._turn) % seldom == 0:
                 looks += 1
                 value = self._told(pid)
             else:

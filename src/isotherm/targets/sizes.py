@@ -31,11 +31,16 @@ class Sizes:
         self._shares: dict[int, int | None] = {}
         self._told: dict[int, _Told] = {}
         self._told_ns = 0
+        self._found: list[tuple[Process, TargetRanges]] = []
 
     def told(
         self, living: Sequence[tuple[Process, TargetRanges]]
     ) -> list[tuple[Process, TargetRanges]]:
-        """Return the living, with what was read of their maps, with complete targets."""
+        """
+        Return the living, with what was read of their maps, with complete targets.
+
+        The same list as before if nothing of it is another.
+        """
         now_ns = time.monotonic_ns()
         due = len(living) <= _MANY or now_ns - self._told_ns >= _SELDOM_NS
         if due:
@@ -44,15 +49,19 @@ class Sizes:
                 [(process, read.target.resident_bytes) for process, read in living]
             )
         before, self._told = self._told, {}
-        found = []
+        found, same = [], len(living) == len(before)
         for process, read in living:
             key, group = process.target_id, process.group
             old = before.get(key)
-            if old is None or due or old.read is not read or old.group != group:
-                old = self._complete(old, read, group, due=due)
+            if old is None or due or old.read is not read or old.group is not group:
+                new = self._complete(old, read, group, due=due)
+                same = same and old is not None and old.completed is new.completed
+                old = new
             self._told[key] = old
             found.append((process, old.completed))
-        return found
+        if not same:
+            self._found = found
+        return self._found
 
     def _complete(
         self, old: _Told | None, read: TargetRanges, group: Group | None, *, due: bool
@@ -65,4 +74,7 @@ class Sizes:
         else:
             share = self._shares.get(target.id)
             target = replace(target, proportional_bytes=share, group=title)
-        return _Told(read, group, replace(read, target=target))
+        completed = replace(read, target=target)
+        if old is not None and old.completed == completed:
+            completed = old.completed
+        return _Told(read, group, completed)

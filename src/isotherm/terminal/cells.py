@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeVar
 
+from isotherm.pictures.palette import RGB, heat_colour
 from isotherm.terminal.output import RESET, Painted
 
 #: xterm's colours from just above 0 to 100 % heat, dark violet over red to white.
@@ -15,7 +16,27 @@ COLD_COLOUR, UNOBSERVABLE_COLOUR = 236, 31
 SHADES = "░▒▓█"
 HEIGHTS = "▁▂▃▄▅▆▇█"
 COLD, UNOBSERVABLE, ABSENT = "·", "?", " "
+#: A colour of xterm's 256, or of all.
+Colour = int | RGB
 _T = TypeVar("_T")
+
+
+#: Steps of heat on a terminal of all colours.
+DEEP_STEPS = 32
+
+
+def ramp(*, deep: bool) -> tuple[Colour, ...]:
+    """Return the colours from just above 0 to the most heat."""
+    if not deep:
+        return RAMP
+    return tuple(heat_colour(i / (DEEP_STEPS - 1)) for i in range(DEEP_STEPS))
+
+
+def sgr(ground: int, colour: Colour) -> str:
+    """Return the parameters of the sequence that sets the fore- (38) or background (48)."""
+    if isinstance(colour, int):
+        return f"{ground};5;{colour}"
+    return f"{ground};2;{colour[0]};{colour[1]};{colour[2]}"
 
 
 def level(heat: float, scale: Sequence[_T]) -> _T:
@@ -33,7 +54,7 @@ def nearest_above(heat: float, scale: Sequence[_T]) -> _T:
     return scale[min(len(scale) - 1, math.ceil(heat * (len(scale) - 1) - 0.001))]
 
 
-def half_blocks(upper: Sequence[int | None], lower: Sequence[int | None]) -> Painted:
+def half_blocks(upper: Sequence[Colour | None], lower: Sequence[Colour | None]) -> Painted:
     """Return two rows of cells as one line, one colour above the other; None is nothing."""
     line, before = [], ""
     for top, bottom in zip(upper, lower, strict=True):
@@ -45,10 +66,10 @@ def half_blocks(upper: Sequence[int | None], lower: Sequence[int | None]) -> Pai
     return Painted("".join(line) + RESET)
 
 
-def _half_block(top: int | None, bottom: int | None) -> tuple[str, str]:
+def _half_block(top: Colour | None, bottom: Colour | None) -> tuple[str, str]:
     """Return the character and the escape sequence of two cells, one above the other."""
     if top is None:
-        return (" ", "") if bottom is None else ("▄", f"{RESET}\x1b[38;5;{bottom}m")
+        return (" ", "") if bottom is None else ("▄", f"{RESET}\x1b[{sgr(38, bottom)}m")
     if bottom is None:
-        return "▀", f"{RESET}\x1b[38;5;{top}m"
-    return "▀", f"\x1b[38;5;{top};48;5;{bottom}m"
+        return "▀", f"{RESET}\x1b[{sgr(38, top)}m"
+    return "▀", f"\x1b[{sgr(38, top)};{sgr(48, bottom)}m"

@@ -21,8 +21,8 @@ RESET = "\x1b[0m"
 _WIDEST = 10_000
 #: What stands for the signs that not every stream can show: one character each.
 _ASCII = str.maketrans(
-    "·░▒▓█▁▂▃▄▅▆▇▏▎▍▌▋▊▉┄…↑→–µ",
-    ".:+*#.:-=+*%   ####-*^>-u",
+    "·░▒▓█▁▂▃▄▅▆▇▏▎▍▌▋▊▉┄…↑→↓–µ",
+    ".:+*#.:-=+*%   ####-*^>v-u",
 )
 
 

@@ -15,10 +15,15 @@ LEAST_WIDTH = 20
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What the terminal can show."""
+    """
+    What the terminal can show.
+
+    deep: of 16 million colours, rather than xterm's 256.
+    """
 
     colour: bool = False
     unicode: bool = True
+    deep: bool = False
 
 
 #: No colour.
@@ -33,7 +38,8 @@ def can_redraw(stream: TextIO) -> bool:
 def style_of(stream: TextIO, *, plain: bool = False) -> Style:
     """What `stream` can show; honours NO_COLOR (https://no-color.org) and TERM=dumb."""
     colour = not plain and can_redraw(stream) and not os.environ.get("NO_COLOR")
-    return Style(colour=colour, unicode=_shows_unicode(stream))
+    deep = colour and os.environ.get("COLORTERM", "") in ("truecolor", "24bit")
+    return Style(colour=colour, unicode=_shows_unicode(stream), deep=deep)
 
 
 def _shows_unicode(stream: TextIO) -> bool:

@@ -17,6 +17,8 @@ enum check_result {
 	 * young pages are accessed again stands for the missed ones. Others never set it.
 	 */
 	CHECK_WAS_YOUNG = 4,
+	/** The target was not looked at, because others had their turn: what was known of it stands. */
+	CHECK_RESTING = 8,
 };
 
 struct access_sample {

@@ -177,13 +177,36 @@ int access_bpf_set_mappings(struct access_bpf *access, size_t target, const stru
 	return memory_set_mappings(&access->memories[target], mappings, nr, monotonic_ns());
 }
 
-/** What the look at an earlier sample says. */
+bool access_bpf_is_settled(const struct access_bpf *access)
+{
+	const struct walker_target *known = walker_targets(access->walker, NULL);
+
+	if (walker_targets_epoch(access->walker) != access->targets_epoch)
+		return false;
+	for (size_t i = 0; i < access->nr_memories; i++)
+		if (known[i].state == WALKER_EXECED || access->memories[i].nr_refused)
+			return false;
+	return true;
+}
+
+int access_bpf_rest(struct access_bpf *access, const uint8_t *resting, size_t nr)
+{
+	if (nr != access->nr_memories)
+		return -EINVAL;
+	for (size_t i = 0; i < nr; i++)
+		access->memories[i].resting = resting[i];
+	return 0;
+}
+
+/** What the look at an earlier sample says; @leaf: NULL where none was asked for. */
 static uint8_t result_of(struct access_bpf *access, const struct pending *sample,
 			 const struct leaf *leaf)
 {
 	if (sample->state == SAMPLE_UNSEEN)
 		return CHECK_UNOBSERVABLE;
-	if (sample->state == SAMPLE_MISSED || sample->target == GONE || leaf->state == LEAF_UNREAD)
+	if (sample->state == SAMPLE_RESTING)
+		return CHECK_RESTING;
+	if (!leaf || leaf->state == LEAF_UNREAD)
 		return CHECK_MISSED;
 	bool hit = leaf->state == LEAF_PRESENT && leaf->young;
 
@@ -206,10 +229,24 @@ static bool all_gone(const struct access_bpf *access)
 	return true;
 }
 
+/** Whether a look at an earlier sample can tell anything. */
+static bool is_open(const struct pending *sample)
+{
+	return sample->target != GONE &&
+	       (sample->state == SAMPLE_OLD || sample->state == SAMPLE_CLEARED);
+}
+
+static bool is_read(const struct access_bpf *access, uint32_t target)
+{
+	return target < access->nr_memories && !access->memories[target].resting;
+}
+
+/** @leaves are of the samples that are open, in their order. */
 static void check_pending(struct access_bpf *access, uint8_t *results, const struct leaf *leaves)
 {
 	for (size_t i = 0; i < access->nr_pending; i++) {
-		uint8_t result = result_of(access, &access->pending[i], &leaves[i]);
+		const struct leaf *leaf = is_open(&access->pending[i]) ? leaves++ : NULL;
+		uint8_t result = result_of(access, &access->pending[i], leaf);
 
 		if (results)
 			results[i] = result;
@@ -217,21 +254,35 @@ static void check_pending(struct access_bpf *access, uint8_t *results, const str
 	access->nr_pending = 0;
 }
 
-static void request(struct access_bpf *access, size_t at, uint64_t addr, uint32_t target, bool plain)
+/** Ask for what earlier samples became, and for what new ones are; returns how many of the former. */
+static size_t ask(struct access_bpf *access, const struct access_sample *samples, size_t nr, size_t *all)
 {
-	// A target that is gone is read as another one; the answer is not looked at.
-	access->requests[at] = (struct leaf_request){
-		addr, target < access->nr_memories ? target : 0, plain};
+	size_t at = 0, old;
+
+	for (size_t i = 0; i < access->nr_pending; i++)
+		if (is_open(&access->pending[i]))
+			access->requests[at++] = (struct leaf_request){
+				access->pending[i].addr, access->pending[i].target, true};
+	old = at;
+	for (size_t i = 0; i < nr; i++)
+		if (is_read(access, samples[i].target))
+			access->requests[at++] = (struct leaf_request){
+				samples[i].addr, samples[i].target, false};
+	*all = at;
+	return old;
 }
 
 static int read_leaves(struct access_bpf *access, size_t from, size_t nr)
 {
 	access->stats.reads += nr;
-	return nr && access->nr_memories ? walker_read(access->walker, access->requests + from, nr,
+	return nr ? walker_read(access->walker, access->requests + from, nr,
 						     access->leaves + from, true) : 0;
 }
 
-/** Take the new batch: old pages need nothing, young ones are judged and, if paid for, cleared. */
+/**
+ * Take the new batch: old pages need nothing, young ones are judged and, if paid for, cleared. @leaves
+ * are of those that are read, in their order.
+ */
 static void prepare(struct access_bpf *access, struct leaf *leaves,
 		    const struct access_sample *samples, size_t nr)
 {
@@ -246,12 +297,18 @@ static void prepare(struct access_bpf *access, struct leaf *leaves,
 			sample->target = GONE;
 			continue;
 		}
-		if (leaves[i].state == LEAF_UNREAD)
+		if (!is_read(access, sample->target)) {
+			sample->state = SAMPLE_RESTING;
+			continue;
+		}
+		struct leaf *leaf = leaves++;
+
+		if (leaf->state == LEAF_UNREAD)
 			sample->state = SAMPLE_MISSED;
-		if (leaves[i].state != LEAF_PRESENT || !leaves[i].young)
+		if (leaf->state != LEAF_PRESENT || !leaf->young)
 			continue;
 		access->stats.young++;
-		if (access_judge(access, sample, &leaves[i], candidate)) {
+		if (access_judge(access, sample, leaf, candidate)) {
 			struct sweep_unit *unit = memory_unit(&access->memories[sample->target], sample->addr);
 
 			if (unit)
@@ -284,8 +341,8 @@ static void sweep(struct access_bpf *access, struct sweep_unit *unit, size_t tar
 static int turn(struct access_bpf *access, uint8_t *results, const struct access_sample *samples,
 		size_t nr)
 {
-	size_t old = access->nr_pending, target;
-	int err = reserve(access, nr > old ? nr : old);
+	size_t pending = access->nr_pending, old, all, target;
+	int err = reserve(access, nr > pending ? nr : pending);
 
 	if (err)
 		return err;
@@ -293,19 +350,16 @@ static int turn(struct access_bpf *access, uint8_t *results, const struct access
 	struct sweep_unit *unit = sweeper_due(&access->sweeper, access->memories, access->nr_memories,
 					      now_ns, &target);
 
-	for (size_t i = 0; i < old; i++)
-		request(access, i, access->pending[i].addr, access->pending[i].target, true);
-	for (size_t i = 0; i < nr; i++)
-		request(access, old + i, samples[i].addr, samples[i].target, false);
+	old = ask(access, samples, nr, &all);
 	if (unit) {
 		// Between the two reads: it must take neither a hit from the old batch nor leave stale bits.
 		err = read_leaves(access, 0, old);
 		if (!err)
 			sweep(access, unit, target, now_ns);
 		if (!err)
-			err = read_leaves(access, old, nr);
+			err = read_leaves(access, old, all - old);
 	} else {
-		err = read_leaves(access, 0, old + nr);
+		err = read_leaves(access, 0, all);
 	}
 	if (err) {
 		access->nr_pending = 0;

@@ -26,6 +26,7 @@ enum pending_state {
 	SAMPLE_CLEARED,
 	SAMPLE_MISSED,	// young, left as it was
 	SAMPLE_UNSEEN,	// accesses cannot be seen
+	SAMPLE_RESTING,	// of a target whose turn it is not: nobody looked
 };
 
 struct pending {
@@ -106,6 +107,10 @@ int access_bpf_set_targets(struct access_bpf *access, const struct access_proces
 /** Tell the mappings of a target. 0 or -errno. */
 int access_bpf_set_mappings(struct access_bpf *access, size_t target, const struct mapping *mappings,
 			    size_t nr);
+/** Whether nothing has changed that access_bpf_set_targets() and _set_mappings() would settle. */
+bool access_bpf_is_settled(const struct access_bpf *access);
+/** Whose turn it is not: a byte for each target, not 0 until told otherwise. New ones do not rest. */
+int access_bpf_rest(struct access_bpf *access, const uint8_t *resting, size_t nr);
 /** See struct access_ops. The only one here that goes through the walker's gate by itself. */
 int access_bpf_turn(void *access, uint8_t *results, size_t nr_results,
 		    const struct access_sample *samples, size_t nr);

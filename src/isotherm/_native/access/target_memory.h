@@ -45,6 +45,7 @@ struct target_memory {
 	uint32_t id;
 	int pid, pidfd;
 	int maps_fd;		// -1: not open
+	bool resting;		// others have their turn
 	struct mapping *mappings;
 	size_t nr_mappings;
 	struct sweep_unit *units;

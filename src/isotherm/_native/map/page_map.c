@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "map/page_map.h"
+#include "map/returns.h"
 #include "sentinels/panel.h"
 #include "sys/page.h"
 
@@ -73,6 +73,8 @@ void page_map_deinit(struct page_map *map)
 		forget_target(map, &map->targets[i]);
 	free(map->targets);
 	free(map->piece.ranges);
+	free(map->returns.bytes);
+	map->returns = (struct map_returns){0};
 	map->targets = NULL;
 	map->piece.ranges = NULL;
 	map->nr_targets = 0;
@@ -308,6 +310,8 @@ void map_note_seen(struct page_map *map, size_t index, uint64_t start, uint64_t 
 
 			struct map_totals before = map_totals_of(table);
 
+			if (table)
+				map_returns_seen(map, target, kind, table, addr, now);
 			if (table)
 				map_table_seen(table, table->huge ? 0 : addr / PAGE % MAP_PAGES, now);
 			map_account(map, target, kind, before, map_totals_of(table));

@@ -95,6 +95,12 @@ struct map_piece {
 	int64_t spent_ns;		// of CPU time, by whoever cleared
 };
 
+/** What came back after it was idle: see map/returns.h. */
+struct map_returns {
+	uint64_t *bytes;	// of a row: of what is not, and of what is, the process' own, by length of time
+	size_t nr_rows;
+};
+
 struct map_settings {
 	int64_t share_ns;	// CPU time per second
 	int64_t first_ns;	// CPU time per second until all was covered once
@@ -129,6 +135,7 @@ struct page_map {
 	uint64_t fresh, used;		// pages, since the last look at how much changes
 	map_time woken;
 	struct map_stats stats;
+	struct map_returns returns;
 	uint64_t random;
 };
 

@@ -2,7 +2,7 @@
 // A visit of a chunk: look at its tables, clear what is due, look again, and arm what was cleared.
 #include <errno.h>
 #include <string.h>
-#include "map/block.h"
+#include "map/returns.h"
 #include "sys/clock.h"
 #include "sys/page.h"
 
@@ -20,6 +20,8 @@ static int view_chunk(struct page_map *map, size_t target, const struct map_chun
 static void take(struct page_map *map, struct map_target *target, struct map_chunk *chunk,
 		 const struct bulk_view *view, map_time now)
 {
+	struct map_before known;
+
 	for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
 		for (size_t i = 0; i < MAP_CHUNK_BLOCKS; i++) {
 			struct map_block block;
@@ -29,8 +31,10 @@ static void take(struct page_map *map, struct map_target *target, struct map_chu
 			struct map_totals before = map_totals_of(block.table ? *block.table : NULL);
 			struct map_table *table = map_block_table(map, chunk, kind, i, &block);
 
+			map_before_read(&known, table);
 			if (table)
 				map_table_read(table, &map->ops.format, block.entries, block.mask, &chunk->turn, now);
+			map_returns_add(map, target, kind, &known, &block);
 			map_account(map, target, kind, before, map_totals_of(table));
 		}
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Each part of the core adds its types and functions to the module.
 #pragma once
+#include <stdbool.h>
 #include "py/bind_util.h"
 
 /** Every part: add to @module; 0, or -1 with an exception set. */
@@ -26,8 +27,11 @@ struct walker;
 struct walker *walker_of(PyObject *object);
 
 struct page_map;
-/** The map inside a _core.PageMap; NULL if it is closed or in use, or, with TypeError set, none. */
-struct page_map *page_map_of(PyObject *object);
+struct source;
+/** Whether it is a _core.PageMap; if not, TypeError is set. */
+bool is_page_map(PyObject *object);
+/** The map inside a _core.PageMap; NULL if it is closed, in use, or not of @source, unless that is NULL. */
+struct page_map *page_map_of(PyObject *object, const struct source *source);
 
 struct access_bpf;
 /** The access check inside a _core.AccessBpf, closed or not; NULL without an exception: it is none. */

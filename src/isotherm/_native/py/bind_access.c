@@ -162,6 +162,40 @@ static PyObject *set_mappings(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *settled(PyObject *object, PyObject *unused)
+{
+	struct access_bpf *access = enter(object);
+	bool is;
+
+	(void)unused;
+	if (!access)
+		return NULL;
+	is = access_bpf_is_settled(access);
+	leave(access);
+	return PyBool_FromLong(is);
+}
+
+static PyObject *rest(PyObject *object, PyObject *args)
+{
+	struct access_bpf *access;
+	Py_buffer resting;
+	int err = 0;
+
+	if (!PyArg_ParseTuple(args, "y*", &resting))
+		return NULL;
+	access = enter(object);
+	if (access) {
+		err = access_bpf_rest(access, resting.buf, resting.len);
+		leave(access);
+	}
+	PyBuffer_Release(&resting);
+	if (!access)
+		return NULL;
+	if (err)
+		return raise_errno(err);
+	Py_RETURN_NONE;
+}
+
 /** Three arrays of 64-bit addresses, 32-bit targets and 32-bit counts, of equal length. */
 static struct access_sample *join_samples(const Py_buffer *parts, Py_ssize_t *nr)
 {
@@ -371,6 +405,8 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 static PyMethodDef access_methods[] = {
 	{"set_targets", set_targets, METH_O, NULL},
 	{"set_mappings", set_mappings, METH_VARARGS, NULL},
+	{"settled", settled, METH_NOARGS, NULL},
+	{"rest", rest, METH_VARARGS, NULL},
 	{"turn", turn, METH_VARARGS, NULL},
 	{"take_cleared", take_cleared, METH_NOARGS, NULL},
 	{"exempt", exempt, METH_O, NULL},

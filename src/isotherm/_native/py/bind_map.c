@@ -4,40 +4,22 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "access/bulk_bpf.h"
+#include "access/access_bpf.h"
 #include "py/bind.h"
-#include "py/python_bulk.h"
 #include "sim/world.h"
 #include "sys/clock.h"
-#include "sys/gate.h"
-
-/** Come in to what is behind the map; -1 with an exception set. */
-static int enter_source(struct map_object *self)
-{
-	if (self->access)
-		return enter_gate(walker_gate(self->access->walker), "walker");
-	return self->sim ? enter_gate(&self->sim->gate, "simulated world") : 0;
-}
-
-static void leave_source(struct map_object *self)
-{
-	if (self->access)
-		gate_leave(walker_gate(self->access->walker));
-	else if (self->sim)
-		gate_leave(&self->sim->gate);
-}
 
 struct map_object *map_enter(PyObject *object)
 {
 	struct map_object *self = (struct map_object *)object;
 
-	if (enter_source(self) < 0)
+	if (source_enter(&self->source) < 0)
 		return NULL;
 	if (!self->closed && !self->busy) {
 		self->busy = true;
 		return self;
 	}
-	leave_source(self);
+	source_leave(&self->source);
 	PyErr_SetString(self->closed ? PyExc_ValueError : PyExc_RuntimeError,
 			self->closed ? "the map is closed" : "the map is in use");
 	return NULL;
@@ -46,7 +28,13 @@ struct map_object *map_enter(PyObject *object)
 void map_leave(struct map_object *self)
 {
 	self->busy = false;
-	leave_source(self);
+	source_leave(&self->source);
+}
+
+/** Where what is behind a map knows it, to tell it what else is cleared; NULL: it clears nothing by itself. */
+static struct page_map **map_of_source(struct map_object *self)
+{
+	return self->source.access ? &self->source.access->map : self->source.sim ? &self->source.sim->map : NULL;
 }
 
 static PyObject *map_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
@@ -67,40 +55,25 @@ static PyObject *map_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 	if (!self)
 		return NULL;
 	self->closed = true;	// until it is whole
-	self->source = Py_NewRef(source);
 	settings = (struct map_settings){.share_ns = share > 1000 ? share : 1000, .first_ns = first, .stall_ns = stall,
 					 .frames = frames};
-	self->access = access_of(source);
-	if (self->access) {
-		if (enter_gate(walker_gate(self->access->walker), "walker") < 0)
-			goto fail;
-		if (self->access->closed || self->access->map) {
-			gate_leave(walker_gate(self->access->walker));
-			PyErr_SetString(PyExc_ValueError, "the access check is closed, or has a map");
-			goto fail;
-		}
-		ops = access_bulk_ops(self->access);
-		self->access->map = &self->map;
-	} else if ((self->sim = sim_of(source))) {
-		if (self->sim->map) {
-			PyErr_SetString(PyExc_ValueError, "the simulated world has a map");
-			self->sim = NULL;
-			goto fail;
-		}
-		ops = sim_bulk_ops(self->sim);
-		self->sim->map = &self->map;
-	} else {
-		self->bulk = python_bulk_new(source, &ops);
-		if (!self->bulk)
-			goto fail;
+	if (source_open(&self->source, source, &ops) < 0)
+		goto fail;
+	struct page_map **its = map_of_source(self);
+
+	if (its && *its) {
+		source_leave(&self->source);
+		PyErr_SetString(PyExc_ValueError, self->source.access ? "the access check has a map"
+								      : "the simulated world has a map");
+		goto fail;
 	}
+	if (its)
+		*its = &self->map;
 	page_map_init(&self->map, &ops, &settings, now);
 	self->closed = false;
-	if (self->access)
-		gate_leave(walker_gate(self->access->walker));
+	source_leave(&self->source);
 	return (PyObject *)self;
 fail:
-	self->access = NULL;
 	Py_DECREF(self);
 	return NULL;
 }
@@ -110,10 +83,10 @@ static void shut(struct map_object *self)
 	if (self->closed)
 		return;
 	self->closed = true;
-	if (self->access && self->access->map == &self->map)
-		self->access->map = NULL;
-	if (self->sim && self->sim->map == &self->map)
-		self->sim->map = NULL;
+	struct page_map **its = map_of_source(self);
+
+	if (its && *its == &self->map)
+		*its = NULL;
 	page_map_deinit(&self->map);
 }
 
@@ -121,20 +94,17 @@ static PyObject *map_close(PyObject *object, PyObject *unused)
 {
 	struct map_object *self = (struct map_object *)object;
 
+	bool inside;
+
 	(void)unused;
-	if (enter_source(self) < 0) {
-		if (!PyErr_ExceptionMatches(PyExc_ValueError))
-			return NULL;
-		// Nobody comes in through a closed walker.
-		PyErr_Clear();
-		shut(self);
-		Py_RETURN_NONE;
-	}
+	if (source_enter_last(&self->source, &inside) < 0)
+		return NULL;
 	if (self->busy)
 		PyErr_SetString(PyExc_RuntimeError, "the map is in use");
 	else
 		shut(self);
-	leave_source(self);
+	if (inside)
+		source_leave(&self->source);
 	if (PyErr_Occurred())
 		return NULL;
 	Py_RETURN_NONE;
@@ -146,8 +116,7 @@ static void map_dealloc(PyObject *object)
 
 	// The source holds its walker, closed or not: nobody else is inside when the last reference goes.
 	shut(self);
-	python_bulk_free(self->bulk);
-	Py_XDECREF(self->source);
+	source_free(&self->source);
 	free_object(object);
 }
 
@@ -238,6 +207,22 @@ static PyObject *set_stopped(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *set_share(PyObject *object, PyObject *args)
+{
+	struct map_object *self;
+	long long share;
+
+	if (!PyArg_ParseTuple(args, "L", &share))
+		return NULL;
+	self = map_enter(object);
+	if (!self)
+		return NULL;
+	if (share > 0)
+		self->map.settings.share_ns = share;
+	map_leave(self);
+	Py_RETURN_NONE;
+}
+
 static PyObject *step(PyObject *object, PyObject *args)
 {
 	unsigned long long now;
@@ -256,10 +241,11 @@ static PyObject *step(PyObject *object, PyObject *args)
 	MAP_BEGIN(self);
 	err = page_map_step(&self->map, now, &next);
 	// Work of the start has an allowance of its own.
-	if (self->access && first && self->access->cpu_mark && self->map.settings.first_ns)
-		self->access->cpu_mark += self->map.stats.cpu_ns - cpu;
-	if (self->sim && first && self->sim->cpu_mark && self->map.settings.first_ns)
-		self->sim->cpu_mark += self->map.stats.cpu_ns - cpu;
+	int64_t *mark = self->source.access ? &self->source.access->cpu_mark
+		: self->source.sim ? &self->source.sim->cpu_mark : NULL;
+
+	if (mark && *mark && first && self->map.settings.first_ns)
+		*mark += self->map.stats.cpu_ns - cpu;
 	map_leave(self);
 	MAP_END(self);
 	if (PyErr_Occurred())
@@ -321,6 +307,7 @@ static PyMethodDef map_methods[] = {
 	{"set_targets", set_targets, METH_VARARGS, NULL},
 	{"set_areas", set_areas, METH_VARARGS, NULL},
 	{"set_stopped", set_stopped, METH_VARARGS, NULL},
+	{"set_share", set_share, METH_VARARGS, NULL},
 	{"step", step, METH_VARARGS, NULL},
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", map_sum_up, METH_VARARGS, NULL},
@@ -328,6 +315,7 @@ static PyMethodDef map_methods[] = {
 	{"ages", map_ages, METH_VARARGS, NULL},
 	{"runs", map_runs_of, METH_VARARGS, NULL},
 	{"used", map_used_in, METH_VARARGS, NULL},
+	{"take_returns", map_take_returns, METH_NOARGS, NULL},
 	{"piece", piece, METH_VARARGS, NULL},
 	{"covered", map_covered, METH_NOARGS, NULL},
 	{"stats", map_stats_of, METH_NOARGS, NULL},
@@ -351,15 +339,22 @@ static PyType_Spec map_spec = {
 
 static PyTypeObject *map_type;
 
-struct page_map *page_map_of(PyObject *object)
+bool is_page_map(PyObject *object)
+{
+	bool is = map_type && PyObject_TypeCheck(object, map_type);
+
+	if (!is)
+		PyErr_SetString(PyExc_TypeError, "not a PageMap");
+	return is;
+}
+
+struct page_map *page_map_of(PyObject *object, const struct source *source)
 {
 	struct map_object *self = (struct map_object *)object;
 
-	if (!map_type || !PyObject_TypeCheck(object, map_type)) {
-		PyErr_SetString(PyExc_TypeError, "not a PageMap");
+	if (self->closed || self->busy || (source && !source_is_same(&self->source, source)))
 		return NULL;
-	}
-	return self->closed || self->busy ? NULL : &self->map;
+	return &self->map;
 }
 
 int bind_map(PyObject *module)

@@ -3,14 +3,12 @@
 #pragma once
 #include "py/bind_util.h"
 #include "map/page_map.h"
+#include "py/source.h"
 
 struct map_object {
 	PyObject_HEAD
 	struct page_map map;
-	struct access_bpf *access;	// this, or
-	struct sim_world *sim;		// that, or both NULL: over a Python object
-	struct python_bulk *bulk;
-	PyObject *source;
+	struct source source;
 	bool closed, busy;
 };
 
@@ -19,7 +17,7 @@ struct map_object *map_enter(PyObject *object);
 void map_leave(struct map_object *self);
 
 /** Without the interpreter lock where no Python code is called. */
-#define MAP_BEGIN(self) PyThreadState *state = !(self)->bulk ? PyEval_SaveThread() : NULL
+#define MAP_BEGIN(self) PyThreadState *state = source_is_native(&(self)->source) ? PyEval_SaveThread() : NULL
 #define MAP_END(self)			\
 	do {				\
 		if (state)		\
@@ -32,5 +30,6 @@ PyObject *map_look_at(PyObject *object, PyObject *args);
 PyObject *map_ages(PyObject *object, PyObject *args);
 PyObject *map_runs_of(PyObject *object, PyObject *args);
 PyObject *map_used_in(PyObject *object, PyObject *args);
+PyObject *map_take_returns(PyObject *object, PyObject *unused);
 PyObject *map_covered(PyObject *object, PyObject *unused);
 PyObject *map_stats_of(PyObject *object, PyObject *unused);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "map/returns.h"
 #include "map/runs.h"
 #include "map/sum.h"
 
@@ -214,6 +215,46 @@ PyObject *map_used_in(PyObject *object, PyObject *args)
 	}
 	PyBuffer_Release(&ranges);
 	return bytes ? new_array("Q", bytes) : NULL;
+}
+
+/** Add (row, kind, counts) of what came back, if it did; -1 with an exception set. */
+static int add_returns(PyObject *list, size_t row, size_t kind, const uint64_t *counts)
+{
+	uint64_t any = 0;
+
+	for (size_t i = 0; i < MAP_RETURN_AGES; i++)
+		any |= counts[i];
+	if (!any)
+		return 0;
+	PyObject *array = new_array("Q", PyBytes_FromStringAndSize((const char *)counts,
+								   MAP_RETURN_AGES * sizeof(*counts)));
+	PyObject *item = array ? Py_BuildValue("(nnN)", (Py_ssize_t)row, (Py_ssize_t)kind, array) : NULL;
+	int err = item ? PyList_Append(list, item) : -1;
+
+	Py_XDECREF(item);
+	return err;
+}
+
+PyObject *map_take_returns(PyObject *object, PyObject *unused)
+{
+	struct map_object *self = map_enter(object);
+	struct map_returns returns;
+	PyObject *list;
+
+	(void)unused;
+	if (!self)
+		return NULL;
+	returns = self->map.returns;
+	self->map.returns = (struct map_returns){0};
+	map_leave(self);
+	list = PyList_New(0);
+	for (size_t row = 0; row < returns.nr_rows; row++)
+		for (size_t own = 0; own < 2; own++)
+			if (list && add_returns(list, row, own ? SUM_ANON : SUM_FILE,
+						map_returns_of(&returns, row, own)) < 0)
+				Py_CLEAR(list);
+	free(returns.bytes);
+	return list;
 }
 
 PyObject *map_covered(PyObject *object, PyObject *unused)

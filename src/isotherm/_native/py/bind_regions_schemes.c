@@ -104,7 +104,7 @@ PyObject *region_table_renew(PyObject *self, PyObject *args)
 	r = region_at(table, place);
 	if (!r)
 		return NULL;
-	r->age = 0;
+	r->age = r->waits = 0;
 	Py_RETURN_NONE;
 }
 

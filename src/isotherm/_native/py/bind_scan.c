@@ -238,7 +238,8 @@ static bool fits(const Py_buffer *buffer, size_t items)
 
 static PyObject *scan_py_heat(PyObject *self, PyObject *args)
 {
-	Py_buffer gaps[2], rows[2], cells[3], *all[] = {&gaps[0], &gaps[1], &rows[0], &rows[1], &cells[0], &cells[1], &cells[2]};
+	Py_buffer gaps[2], rows[2], cells[4];
+	Py_buffer *all[] = {&gaps[0], &gaps[1], &rows[0], &rows[1], &cells[0], &cells[1], &cells[2], &cells[3]};
 	struct scan_grid grid = {};
 	const struct scan *scan;
 	unsigned int target;
@@ -246,8 +247,8 @@ static PyObject *scan_py_heat(PyObject *self, PyObject *args)
 	long long start_ns, end_ns;
 	bool right;
 
-	if (!PyArg_ParseTuple(args, "nnIy*y*y*y*w*w*w*nLL", &low, &high, &target, &gaps[0], &gaps[1], &rows[0],
-			      &rows[1], &cells[0], &cells[1], &cells[2], &columns, &start_ns, &end_ns))
+	if (!PyArg_ParseTuple(args, "nnIy*y*y*y*w*w*w*w*nLL", &low, &high, &target, &gaps[0], &gaps[1], &rows[0],
+			      &rows[1], &cells[0], &cells[1], &cells[2], &cells[3], &columns, &start_ns, &end_ns))
 		return NULL;
 	scan = scan_of(self, low, high);
 	grid.rows = (size_t)rows[0].len / 8;
@@ -255,16 +256,17 @@ static PyObject *scan_py_heat(PyObject *self, PyObject *args)
 	right = scan && columns > 0 && start_ns < end_ns && grid.rows && grid.rows < MAX_CELLS &&
 		grid.columns < MAX_CELLS && grid.rows * grid.columns < MAX_CELLS && fits(&rows[0], grid.rows) &&
 		fits(&rows[1], grid.rows) && gaps[0].len == gaps[1].len && fits(&gaps[0], (size_t)gaps[0].len / 8);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		right = right && fits(&cells[i], grid.rows * grid.columns);
 	if (right)
-		grid.sums = calloc(3 * grid.rows, sizeof(*grid.sums));
+		grid.sums = calloc(4 * grid.rows, sizeof(*grid.sums));
 	if (grid.sums) {
 		grid.starts = rows[0].buf;
 		grid.ends = rows[1].buf;
 		grid.hot = cells[0].buf;
 		grid.seen = cells[1].buf;
 		grid.unseen = cells[2].buf;
+		grid.peak = cells[3].buf;
 		grid.start_ns = start_ns;
 		grid.end_ns = end_ns;
 		Py_BEGIN_ALLOW_THREADS

@@ -6,15 +6,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include "access/access_bpf.h"
-#include "access/bulk_bpf.h"
 #include "map/page_map.h"
 #include "py/bind.h"
-#include "py/python_bulk.h"
-#include "sim/world.h"
+#include "py/source.h"
 #include "sentinels/panel.h"
 #include "sys/clock.h"
-#include "sys/gate.h"
 
 /** Signals and stop requests are looked after at least this often. */
 #define POLL_NS (250 * UINT64_C(1000000))
@@ -23,46 +19,23 @@
 struct sentinels_object {
 	PyObject_HEAD
 	struct panel panel;
-	struct access_bpf *access;	// this, or
-	struct sim_world *sim;		// that, or both NULL: over a Python object
-	struct python_bulk *bulk;
-	PyObject *source, *clock, *map;
+	struct source source;
+	PyObject *clock, *map;
 	bool closed, busy;
 	atomic_bool stop;
 };
-
-/** What is behind the panel is used by one at a time; NULL: whoever holds the interpreter lock. */
-static struct gate *gate_of(const struct sentinels_object *self)
-{
-	return self->access ? walker_gate(self->access->walker) : self->sim ? &self->sim->gate : NULL;
-}
-
-static void leave_source(const struct sentinels_object *self)
-{
-	struct gate *gate = gate_of(self);
-
-	if (gate)
-		gate_leave(gate);
-}
-
-static int enter_source(const struct sentinels_object *self)
-{
-	struct gate *gate = gate_of(self);
-
-	return gate ? enter_gate(gate, self->sim ? "simulated world" : "walker") : 0;
-}
 
 static struct sentinels_object *enter(PyObject *object)
 {
 	struct sentinels_object *self = (struct sentinels_object *)object;
 
-	if (enter_source(self) < 0)
+	if (source_enter(&self->source) < 0)
 		return NULL;
 	if (!self->closed && !self->busy) {
 		self->busy = true;
 		return self;
 	}
-	leave_source(self);
+	source_leave(&self->source);
 	PyErr_SetString(self->closed ? PyExc_ValueError : PyExc_RuntimeError,
 			self->closed ? "the sentinels are closed" : "the sentinels are in use");
 	return NULL;
@@ -71,16 +44,19 @@ static struct sentinels_object *enter(PyObject *object)
 static void leave(struct sentinels_object *self)
 {
 	self->busy = false;
-	leave_source(self);
+	source_leave(&self->source);
 }
 
-/** Whatever one of them clears, the other one knows. */
-static bool tell_each_other(struct panel *panel, struct page_map *map)
+/** Whatever one of them clears, the other one knows. Called from inside what both look at. */
+static bool tell_each_other(struct sentinels_object *self)
 {
-	if (!map || map->panel)
+	struct page_map *map = self->map == Py_None ? NULL : page_map_of(self->map, &self->source);
+
+	if (self->map != Py_None && (!map || map->panel))
 		return false;
-	panel->map = map;
-	map->panel = panel;
+	self->panel.map = map;
+	if (map)
+		map->panel = &self->panel;
 	return true;
 }
 
@@ -105,32 +81,23 @@ static PyObject *sentinels_new(PyTypeObject *type, PyObject *args, PyObject *kwa
 	if (!self)
 		return NULL;
 	self->closed = true;	// until it is whole
-	self->source = Py_NewRef(source);
 	self->clock = Py_NewRef(clock);
 	self->map = Py_NewRef(map);
 	atomic_init(&self->stop, false);
 	settings = (struct panel_settings){.share_ns = share > 1000 ? share : 1000, .seed = seed, .clump = clump};
-	self->access = access_of(source);
-	if (self->access) {
-		ops = access_bulk_ops(self->access);
-	} else if ((self->sim = sim_of(source))) {
-		ops = sim_bulk_ops(self->sim);
-	} else {
-		self->bulk = python_bulk_new(source, &ops);
-		settings.counts = !ops.cpu_ns;
-		if (!self->bulk) {
-			Py_DECREF(self);
-			return NULL;
-		}
-	}
-	panel_init(&self->panel, &ops, &settings, now);
-	if (map != Py_None && !tell_each_other(&self->panel, page_map_of(map))) {
-		if (!PyErr_Occurred())
-			PyErr_SetString(PyExc_ValueError, "the map is closed, in use, or has sentinels");
+	if ((map != Py_None && !is_page_map(map)) || source_open(&self->source, source, &ops) < 0) {
 		Py_DECREF(self);
 		return NULL;
 	}
-	self->closed = false;
+	settings.counts = self->source.bulk && !ops.cpu_ns;
+	panel_init(&self->panel, &ops, &settings, now);
+	self->closed = !tell_each_other(self);
+	source_leave(&self->source);
+	if (self->closed) {
+		PyErr_SetString(PyExc_ValueError, "the map is closed, in use, of something else, or has sentinels");
+		Py_DECREF(self);
+		return NULL;
+	}
 	return (PyObject *)self;
 }
 
@@ -145,14 +112,21 @@ static void shut(struct sentinels_object *self)
 static PyObject *sentinels_close(PyObject *object, PyObject *unused)
 {
 	struct sentinels_object *self = (struct sentinels_object *)object;
+	bool inside;
 
 	(void)unused;
-	if (self->busy) {
-		PyErr_SetString(PyExc_RuntimeError, "the sentinels are in use");
+	if (source_enter_last(&self->source, &inside) < 0)
 		return NULL;
-	}
-	shut(self);
-	Py_RETURN_NONE;
+	bool busy = self->busy;
+
+	if (!busy)
+		shut(self);
+	if (inside)
+		source_leave(&self->source);
+	if (!busy)
+		Py_RETURN_NONE;
+	PyErr_SetString(PyExc_RuntimeError, "the sentinels are in use");
+	return NULL;
 }
 
 static void sentinels_dealloc(PyObject *object)
@@ -160,8 +134,7 @@ static void sentinels_dealloc(PyObject *object)
 	struct sentinels_object *self = (struct sentinels_object *)object;
 
 	shut(self);
-	python_bulk_free(self->bulk);
-	Py_XDECREF(self->source);
+	source_free(&self->source);
 	Py_XDECREF(self->clock);
 	Py_XDECREF(self->map);
 	free_object(object);
@@ -218,7 +191,7 @@ static int step_once(struct sentinels_object *self, uint64_t now_ns, uint64_t *n
 
 	if (!enter((PyObject *)self))
 		return -EINTR;
-	PyThreadState *state = gate_of(self) ? PyEval_SaveThread() : NULL;
+	PyThreadState *state = source_is_native(&self->source) ? PyEval_SaveThread() : NULL;
 
 	err = panel_step(&self->panel, now_ns, next_ns);
 	leave(self);
@@ -326,15 +299,31 @@ static PyObject *stop(PyObject *object, PyObject *unused)
 	Py_RETURN_NONE;
 }
 
-static PyObject *column(const struct panel *panel, char code, uint64_t (*value)(const struct panel_piece *))
+/** A copy of the pieces, out of reach of whoever concludes from the next window. */
+struct told_pieces {
+	struct panel_piece *pieces;
+	size_t nr;
+};
+
+static int copy_pieces(const struct panel *panel, struct told_pieces *told)
+{
+	*told = (struct told_pieces){malloc(panel->nr_pieces * sizeof(*told->pieces) + 1), panel->nr_pieces};
+	if (!told->pieces)
+		return -ENOMEM;
+	if (told->nr)
+		memcpy(told->pieces, panel->pieces, told->nr * sizeof(*told->pieces));
+	return 0;
+}
+
+static PyObject *column(const struct told_pieces *told, char code, uint64_t (*value)(const struct panel_piece *))
 {
 	size_t size = code == 'Q' ? 8 : 4;
-	PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(panel->nr_pieces * size));
+	PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(told->nr * size));
 	char *out = bytes ? PyBytes_AsString(bytes) : NULL;
 	const char typecode[] = {code, 0};
 
-	for (size_t i = 0; out && i < panel->nr_pieces; i++) {
-		uint64_t word = value(&panel->pieces[i]);
+	for (size_t i = 0; out && i < told->nr; i++) {
+		uint64_t word = value(&told->pieces[i]);
 		uint32_t half = (uint32_t)word;
 
 		memcpy(out + i * size, size == 8 ? (void *)&word : (void *)&half, size);
@@ -342,13 +331,13 @@ static PyObject *column(const struct panel *panel, char code, uint64_t (*value)(
 	return new_array(typecode, bytes);
 }
 
-static PyObject *numbers(const struct panel *panel, double (*value)(const struct panel_piece *))
+static PyObject *numbers(const struct told_pieces *told, double (*value)(const struct panel_piece *))
 {
-	PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(panel->nr_pieces * sizeof(double)));
+	PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(told->nr * sizeof(double)));
 	double *out = bytes ? (double *)(void *)PyBytes_AsString(bytes) : NULL;
 
-	for (size_t i = 0; out && i < panel->nr_pieces; i++)
-		out[i] = value(&panel->pieces[i]);
+	for (size_t i = 0; out && i < told->nr; i++)
+		out[i] = value(&told->pieces[i]);
 	return new_array("d", bytes);
 }
 
@@ -380,18 +369,22 @@ static PyObject *cut(PyObject *object, PyObject *args)
 	settings = (struct piece_settings){
 		.sample_s = (double)sample_us / 1e6, .used_s = (double)used_us / 1e6, .samples = samples,
 		.least = least > 0 ? (size_t)least : 0, .most = most > 0 ? (size_t)most : 1};
+	struct told_pieces told = {0};
 	int err = panel_cut(&self->panel, &settings);
 
+	if (!err)
+		err = copy_pieces(&self->panel, &told);
 	leave(self);
 	if (err)
 		return raise_errno(err);
-	const struct panel *panel = &self->panel;
+	PyObject *columns = Py_BuildValue("(NNNNNNNNNNN)", column(&told, 'I', target_of), column(&told, 'Q', start_of),
+			     column(&told, 'Q', end_of), column(&told, 'I', accesses_of),
+			     column(&told, 'I', age_of_piece), column(&told, 'Q', blind_of),
+			     column(&told, 'Q', used_of), numbers(&told, rate_of), numbers(&told, low_of),
+			     numbers(&told, high_of), numbers(&told, count_of));
 
-	return Py_BuildValue("(NNNNNNNNNNN)", column(panel, 'I', target_of), column(panel, 'Q', start_of),
-			     column(panel, 'Q', end_of), column(panel, 'I', accesses_of),
-			     column(panel, 'I', age_of_piece), column(panel, 'Q', blind_of),
-			     column(panel, 'Q', used_of), numbers(panel, rate_of), numbers(panel, low_of),
-			     numbers(panel, high_of), numbers(panel, count_of));
+	free(told.pieces);
+	return columns;
 }
 
 /** Whoever acts on memory makes its age 0. */
@@ -508,16 +501,18 @@ static PyObject *stats(PyObject *object, PyObject *unused)
 		armed += panel->sentinels[i].left != 0;
 		blind += !!(panel->sentinels[i].flags & SENTINEL_BLIND);
 	}
-	const struct panel_stats *s = &panel->stats;
+	struct panel_costs costs = panel->costs;
+	struct panel_stats copy = panel->stats, *s = &copy;
+	Py_ssize_t nr = (Py_ssize_t)panel->nr, segments = (Py_ssize_t)panel->learner.nr_segments;
 
 	leave(self);
-	return Py_BuildValue("{sn sn sn sn sK sK sK sK sK sK sK sK sL sd sd sd sd}", "sentinels", (Py_ssize_t)panel->nr,
+	return Py_BuildValue("{sn sn sn sn sK sK sK sK sK sK sK sK sL sd sd sd sd}", "sentinels", nr,
 			     "armed", (Py_ssize_t)armed, "blind", (Py_ssize_t)blind, "segments",
-			     (Py_ssize_t)panel->learner.nr_segments, "rounds", s->rounds, "wakes", s->wakes,
+			     segments, "rounds", s->rounds, "wakes", s->wakes,
 			     "reads", s->reads, "clears", s->clears, "arms", s->armed, "learned", s->learned,
 			     "explored", s->explored, "dropped", s->dropped, "cpu_ns", (long long)s->cpu_ns,
-			     "read_ns", panel->costs.read, "clear_ns", panel->costs.clear, "wake_ns",
-			     panel->costs.wake, "learn_ns", panel->costs.learn);
+			     "read_ns", costs.read, "clear_ns", costs.clear, "wake_ns",
+			     costs.wake, "learn_ns", costs.learn);
 }
 
 static PyMethodDef sentinels_methods[] = {

@@ -66,7 +66,7 @@ static PyObject *survey_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
 		return NULL;
 	if (walker_object != Py_None && !(walker = walker_of(walker_object)))
 		return NULL;
-	if (map != Py_None && !page_map_of(map) && PyErr_Occurred())
+	if (map != Py_None && !is_page_map(map))
 		return NULL;
 	if (walker && enter_gate(walker_gate(walker), "walker") < 0)
 		return NULL;
@@ -127,7 +127,7 @@ static Py_ssize_t pages_of(unsigned long long start, unsigned long long end)
  */
 static void find_map(struct survey_object *self)
 {
-	survey_ask(&self->survey, self->map ? page_map_of(self->map) : NULL, self->survey.idle_ns);
+	survey_ask(&self->survey, self->map ? page_map_of(self->map, NULL) : NULL, self->survey.idle_ns);
 }
 
 static PyObject *survey_read_method(PyObject *object, PyObject *args)

@@ -141,7 +141,7 @@ static size_t row_at(const struct scan_grid *grid, uint64_t address)
 /** @first: the row that @start is in. */
 static void spread(struct scan_grid *grid, size_t first, uint64_t start, uint64_t end, double rate, double blind)
 {
-	double *hot = grid->sums, *seen = hot + grid->rows, *unseen = seen + grid->rows;
+	double *hot = grid->sums, *seen = hot + grid->rows, *unseen = seen + grid->rows, *peak = unseen + grid->rows;
 
 	for (size_t row = first; row < grid->rows && grid->starts[row] < end; row++) {
 		uint64_t from = start > grid->starts[row] ? start : grid->starts[row];
@@ -153,6 +153,8 @@ static void spread(struct scan_grid *grid, size_t first, uint64_t start, uint64_
 			seen[row] += bytes * (1 - blind);
 			unseen[row] += bytes * blind;
 			hot[row] += bytes * (1 - blind) * rate;
+			if (blind < 1 && rate > peak[row])
+				peak[row] = rate;
 		}
 	}
 }
@@ -161,6 +163,7 @@ static void spread(struct scan_grid *grid, size_t first, uint64_t start, uint64_
 static void add_window(struct scan_grid *grid, int64_t start_ns, int64_t end_ns)
 {
 	double *into[] = {grid->hot, grid->seen, grid->unseen};
+	const double *peaks = grid->sums + 3 * grid->rows;
 	double width = ((double)grid->end_ns - (double)grid->start_ns) / (double)grid->columns;
 	double begin = (double)((__int128)start_ns - grid->start_ns);
 	double finish = (double)((__int128)end_ns - grid->start_ns);
@@ -174,10 +177,14 @@ static void add_window(struct scan_grid *grid, int64_t start_ns, int64_t end_ns)
 		double low = (double)column * width, high = (double)(column + 1) * width;
 		double from = begin > low ? begin : low, to = finish < high ? finish : high;
 
-		if (to > from)
+		if (to > from) {
 			for (size_t k = 0; k < 3; k++)
 				for (size_t row = 0; row < grid->rows; row++)
 					into[k][row * grid->columns + column] += grid->sums[k * grid->rows + row] * (to - from);
+			for (size_t row = 0; row < grid->rows; row++)
+				if (peaks[row] > grid->peak[row * grid->columns + column])
+					grid->peak[row * grid->columns + column] = peaks[row];
+		}
 		if (high >= finish)
 			return;
 	}
@@ -190,7 +197,7 @@ void scan_heat(const struct scan *scan, size_t low, size_t high, uint32_t target
 		uint64_t most = most_of(scan, row);
 		size_t at = 0;	// regions of a target ascend, and so do the rows that they are in
 
-		memset(grid->sums, 0, 3 * grid->rows * sizeof(*grid->sums));
+		memset(grid->sums, 0, 4 * grid->rows * sizeof(*grid->sums));
 		for (size_t i = first_of(scan, row); i < first_of(scan, row + 1); i++) {
 			uint64_t size = scan->end[i] - scan->start[i], hidden = scan->unobservable[i];
 			uint32_t count = scan->nr_accesses[i];

@@ -54,7 +54,8 @@ struct scan_grid {
 	const uint64_t *starts, *ends;	// of rows, ascending
 	int64_t start_ns, end_ns;
 	double *hot, *seen, *unseen;	// byte-nanoseconds: rows x columns
-	double *sums;	// 3 x rows, to work in
+	double *peak;	// rows x columns: the highest rate of a region, 0..1
+	double *sums;	// 4 x rows, to work in
 };
 
 /**

@@ -226,6 +226,7 @@ void table_rescale(struct region_table *table, struct region_intervals from,
 			set_moving_sum(r, r->nr_accesses);
 		}
 		r->age = clamp_u32((u128)r->age * from.aggr_us / (to.aggr_us ? to.aggr_us : 1));
+		r->waits = clamp_u32((u128)r->waits * from.aggr_us / (to.aggr_us ? to.aggr_us : 1));
 	}
 }
 

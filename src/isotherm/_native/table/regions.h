@@ -19,13 +19,14 @@ struct region_window {
 	uint32_t old_hits;	// ... and were accessed after it
 	uint32_t young_cleared;	// samples that were young when chosen, and cleared
 	uint32_t young_hits;	// ... and were accessed again
-	uint32_t missed;	// samples that were young when chosen and left so: imputed
+	uint32_t missed;	// samples that were young when chosen and left so, or not looked at: imputed
 	uint32_t unobservable;	// samples whose accesses cannot be seen
 };
 
 struct region {
 	uint64_t start, end;
 	uint32_t nr_accesses, last_nr_accesses, age;
+	uint32_t waits;		// windows since the last that taught something: part of no age yet
 	uint8_t probe_hits[MAX_PROBES], last_probe_hits[MAX_PROBES];
 	struct region_window window;
 	uint32_t moving_bp;	// moving sum of hits in 1/10000, of rules that store it

@@ -9,6 +9,7 @@ void region_count(struct region *r, uint8_t result)
 
 	switch (result & ~CHECK_WAS_YOUNG) {
 	case CHECK_MISSED:
+	case CHECK_RESTING:
 		r->window.missed++;
 		return;
 	case CHECK_UNOBSERVABLE:
@@ -98,15 +99,25 @@ static uint64_t distance(uint64_t a, uint64_t b)
 	return a > b ? a - b : b - a;
 }
 
+static bool taught_nothing(const struct region_window *w)
+{
+	return w->missed && !w->old && !w->young_cleared && !w->unobservable;
+}
+
 static void count_age(struct region *r, uint64_t threshold, const struct probe_weights *weights,
 		      bool resets_at_zero)
 {
 	uint64_t now = rate(r, weights), last = last_rate(r, weights);
 
+	if (taught_nothing(&r->window)) {
+		r->waits += r->waits < UINT32_MAX;
+		return;
+	}
 	if (distance(now, last) > threshold || (resets_at_zero && !now != !last))
 		r->age = 0;
-	else if (r->age < UINT32_MAX)
-		r->age++;
+	else
+		r->age = clamp_u32((u128)r->age + r->waits + 1);
+	r->waits = 0;
 }
 
 static uint32_t mean(uint32_t l, uint64_t l_size, uint32_t r, uint64_t r_size)
@@ -120,6 +131,7 @@ void region_absorb(struct region *l, const struct region *r)
 
 	l->nr_accesses = mean(l->nr_accesses, ls, r->nr_accesses, rs);
 	l->age = mean(l->age, ls, r->age, rs);
+	l->waits = l->waits < r->waits ? l->waits : r->waits;
 	for (int p = 0; p < MAX_PROBES; p++)
 		l->probe_hits[p] = (uint8_t)mean(l->probe_hits[p], ls, r->probe_hits[p], rs);
 	l->unobservable += r->unobservable;

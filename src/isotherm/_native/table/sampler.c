@@ -136,8 +136,8 @@ static void count(struct sampler *s, struct region_table *table)
 	for (size_t i = 0; i < table->regions.nr; i++) {
 		region_count(&table->regions.at[i], s->results[i]);
 		s->tally.missed += s->results[i] == CHECK_MISSED;
+		s->tally.checks += s->results[i] != CHECK_RESTING;
 	}
-	s->tally.checks += table->regions.nr;
 	if (!table->rules.stores_moving_sum)
 		return;
 	for (size_t i = 0; i < table->regions.nr; i++)

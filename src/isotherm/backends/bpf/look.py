@@ -125,6 +125,10 @@ class BpfLook(ProcessLook):
         self._prepared = 0
         #: By target id, the mappings that were last told and what the core was told of them.
         self._flat: dict[int, tuple[Sequence[Mapping], array[int]]] = {}
+        #: What the core was told last, and what came of it.
+        self._last: Sequence[TargetRanges] | None = None
+        self._told_of: list[tuple[int, int, int]] = []
+        self._complete: list[TargetRanges] = []
         self._page_idle = Path(PAGE_IDLE_BITMAP).exists() if page_idle is None else page_idle
         self.walker = open_walker()
         self._access = _open(
@@ -136,18 +140,29 @@ class BpfLook(ProcessLook):
         )
 
     def targets(self) -> Sequence[TargetRanges]:
-        """Return the living processes and their ranges, and tell the C side of both."""
+        """
+        Return the living processes and their ranges, and tell the C side of both.
+
+        The same list if all is as it was.
+        """
         found = super().targets()
-        self._access.set_targets([(p.target_id, p.tid, p.pidfd) for p in self.present])
+        processes = [(p.target_id, p.tid, p.pidfd) for p in self.present]
+        if found is self._last and processes == self._told_of and self._access.settled():
+            return self._complete
+        self._access.set_targets(processes)
         self._flat = {
             known.target.id: self._flattened(known.target.id, known.mappings) for known in found
         }
         for index, known in enumerate(found):
             self._access.set_mappings(index, self._flat[known.target.id][1])
-        return [
+        complete = [
             _with_refused(ranges, self._access.unobservable(index))
             for index, ranges in enumerate(found)
         ]
+        if complete != self._complete:
+            self._complete = complete
+        self._last, self._told_of = found, processes
+        return self._complete
 
     def _flattened(
         self, target_id: int, mappings: Sequence[Mapping]
@@ -170,6 +185,13 @@ class BpfLook(ProcessLook):
             return self._access.turn(array("Q"), empty, empty)
         except ProcessLookupError:
             return bytes([Check.MISSED]) * self._prepared
+
+    @property
+    def takes_turns(self) -> bool:
+        return True
+
+    def rest(self, resting: bytes) -> None:
+        self._access.rest(resting)
 
     def cleared(self) -> int:
         return self._access.take_cleared()

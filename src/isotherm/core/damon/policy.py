@@ -28,6 +28,7 @@ class DamonPolicy:
         self._profile = setting.profile
         self._unit = setting.look.min_region_bytes
         self._ranges: dict[int, tuple[Range, ...]] = {}
+        self._targets: Sequence[TargetRanges] | None = None
         self.size_limit = 0
         build = _native if setting.native else _readable
         self.table, self.rng, self._sampler = build(setting)
@@ -78,7 +79,9 @@ class DamonPolicy:
 
     def _follow(self, targets: Sequence[TargetRanges], attrs: Attrs) -> None:
         """Have the regions of the living targets cover their ranges."""
-        before = self._ranges
+        if targets is self._targets:
+            return
+        before, self._targets = self._ranges, targets
         self._ranges = {known.target.id: known.ranges for known in targets}
         if list(self._ranges) != list(before):
             self.table.set_targets(list(self._ranges))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from isotherm.core.look import PageState
+from isotherm.model.page_use import WINDOWS_NS
 
 TICK_NS = 1 << 22
 _S = 1_000_000_000
@@ -190,6 +191,8 @@ class PageTable:
     #: Pages used in this epoch, and not in the one before.
     fresh: int = 0
     calm: int = 0
+    #: Pages that were used again, by of how many lengths of time they had not been.
+    returned: Counter[int] = field(default_factory=Counter)
 
     def read(self, states: Sequence[int], now: int, turn: Turn | None = None) -> None:
         """
@@ -209,6 +212,8 @@ class PageTable:
         young = [
             n for n, page in self.pages.items() if page.armed and states[n] == PageState.YOUNG
         ]
+        for number in young:
+            self._count_return(self.pages[number], max(now, self.last_read))
         if turn is not None and (new or young):
             self._begin(turn.began, now)
             self.reads = dict(turn.reads)
@@ -231,6 +236,8 @@ class PageTable:
         """Take that somebody else found a page young, and clears it."""
         page = self.pages.get(number)
         if page is not None and page.armed:
+            if now >= self.last_read:
+                self._count_return(page, now)
             self._use(page, self._found(now))
             self.used += 1
 
@@ -327,6 +334,15 @@ class PageTable:
 
     def _came(self, found: int) -> Page:
         return Page(self._newest, found) if self.epochs else Page()
+
+    def _count_return(self, page: Page, now: int) -> None:
+        """Count a page that is used now, at some time since the last read."""
+        since = self.first
+        if page.used is not None:
+            since = self.epochs[self.epochs.index(page.used) - 1].began
+        ns = sum(ticks * TICK_NS // 2 for ticks in (self.last_read - since, now - since))
+        if ages := sum(age <= ns for age in WINDOWS_NS):
+            self.returned[ages] += 1
 
     def _use(self, page: Page, found: int) -> None:
         again = page.used is not None and self._is_just_before(self.epochs.index(page.used))

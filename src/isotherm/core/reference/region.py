@@ -19,7 +19,7 @@ class WindowCounts(NamedTuple):
 
     old: samples that were old when chosen; old_hits: of those, accessed after it; young_cleared:
     samples that were young and cleared; young_hits: of those, accessed again; missed: samples that
-    were young and left so; unobservable: samples whose accesses cannot be seen.
+    were young and left so, or not looked at; unobservable: samples whose accesses cannot be seen.
     """
 
     old: int = 0
@@ -37,7 +37,8 @@ class RegionState:
 
     nr_accesses: hits of the running window; last_nr_accesses: the window's before; age: windows
     since the rate changed; unobservable: bytes of which the ended window knows nothing; moving_bp:
-    hits of the last window's time in 1/10,000, of profiles that store them (u32).
+    hits of the last window's time in 1/10,000, of profiles that store them (u32); waits: windows
+    since the last one that taught something, which are part of no age yet.
     """
 
     start: int
@@ -50,6 +51,7 @@ class RegionState:
     window: list[int] = field(default_factory=lambda: [0] * len(WindowCounts._fields))
     unobservable: int = 0
     moving_bp: int = 0
+    waits: int = 0
 
     @classmethod
     def fresh(cls, start: int, end: int) -> RegionState:
@@ -85,6 +87,7 @@ class RegionState:
 
         self.nr_accesses = mean(self.nr_accesses, right.nr_accesses)
         self.age = mean(self.age, right.age)
+        self.waits = min(self.waits, right.waits)
         self.probe_hits = list(map(mean, self.probe_hits, right.probe_hits))
         self.unobservable += right.unobservable
         self.end = right.end
@@ -93,7 +96,7 @@ class RegionState:
         """Count one check: a `Check`, possibly with `WAS_YOUNG`."""
         window = self.window
         kind = result & ~WAS_YOUNG
-        if kind == Check.MISSED:
+        if kind in (Check.MISSED, Check.RESTING):
             window[4] += 1
         elif kind == Check.UNOBSERVABLE:
             window[5] += 1
@@ -113,6 +116,20 @@ class RegionState:
     def set_moving_sum(self, hits: int) -> None:
         """Have the moving sum be `hits` of a whole window."""
         self.moving_bp = hits * 10_000 & UINT_MAX
+
+    def count_age(self, *, changed: bool) -> None:
+        """
+        Grow older by the window, or begin anew.
+
+        A window that taught nothing waits for the next that does: whether the rate is still the
+        same is not known before.
+        """
+        seen = WindowCounts(*self.window)
+        if seen.missed and not (seen.old or seen.young_cleared or seen.unobservable):
+            self.waits = min(self.waits + 1, UINT_MAX)
+            return
+        self.age = 0 if changed else min(self.age + self.waits + 1, UINT_MAX)
+        self.waits = 0
 
     def end_window(self, samples: int) -> None:
         """

@@ -194,7 +194,7 @@ class RegionTable(SchemeTable, SplitTable):
                     changed = abs(now - last) > threshold
                     if self.profile.age_resets_at_zero:
                         changed |= bool(now) != bool(last)
-                    region.age = 0 if changed else min(region.age + 1, UINT_MAX)
+                    region.count_age(changed=changed)
                 if (
                     kept
                     and kept[-1].end == region.start
@@ -283,6 +283,7 @@ class RegionTable(SchemeTable, SplitTable):
                 region.nr_accesses = convert(region.nr_accesses)
                 region.set_moving_sum(region.nr_accesses)
             region.age = min(UINT_MAX, region.age * old_aggr_us // max(1, new_aggr_us))
+            region.waits = min(UINT_MAX, region.waits * old_aggr_us // max(1, new_aggr_us))
 
     def access_events(self) -> tuple[int, int]:
         """Return Σ size * nr_accesses, and Σ size: what interval tuning looks at."""

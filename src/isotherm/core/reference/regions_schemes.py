@@ -62,7 +62,8 @@ class SchemeTable:
 
     def renew(self, place: int) -> None:
         """Set the age of a region to 0: something was done to it."""
-        self._at(place)[0].age = 0
+        region = self._at(place)[0]
+        region.age = region.waits = 0
 
     def rejoin(self, size_limit: int) -> None:
         """

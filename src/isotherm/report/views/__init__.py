@@ -11,7 +11,10 @@ from typing import Any
 
 from isotherm.errors import BadValueError, quoted
 from isotherm.report.view import View
+from isotherm.report.views.cold import ColdView
+from isotherm.report.views.diff import DiffView
 from isotherm.report.views.heatmap import HeatmapView
+from isotherm.report.views.html import HtmlView
 from isotherm.report.views.info import InfoView
 from isotherm.report.views.regions import RegionsView
 from isotherm.report.views.summary import SummaryView
@@ -21,7 +24,7 @@ from isotherm.report.views.wss import WssView
 #: What is shown where no view is named.
 DEFAULT = SummaryView.name
 #: Options that the command itself has.
-RESERVED = ("--format", "--width", "--help")
+RESERVED = ("--format", "--width", "--output", "--force", "--help")
 
 _VIEWS: dict[str, View[Any]] = {}
 
@@ -50,5 +53,8 @@ def views() -> dict[str, View[Any]]:
     return dict(_VIEWS)
 
 
-for _view in (SummaryView(), RegionsView(), HeatmapView(), WssView(), TreeView(), InfoView()):
+for _view in (
+    SummaryView(), RegionsView(), HeatmapView(), WssView(), ColdView(), TreeView(), InfoView(),
+    DiffView(), HtmlView(),
+):  # fmt: skip
     register(_view)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.analysis.regions import NamedRegion, WindowRegions, window_regions
+from isotherm.report.sorting import REGION_KEYS, SORT, Sort
 from isotherm.report.view import TARGET, Option, Options, Page, View
 from isotherm.terminal.table import Column, names, table
 from isotherm.terminal.text import labelled, short_size
@@ -20,11 +22,17 @@ class RegionsView(View[WindowRegions]):
     name = "regions"
     help = "the regions of one window"
     schema = "isotherm.report.regions/1"
-    options = (AT, TARGET)
+    options = (AT, TARGET, SORT)
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> WindowRegions:
-        return window_regions(
+        found = window_regions(
             recording.readable(), at_ns=options["--at"], target_id=options["--target"]
+        )
+        sort: Sort | None = options["--sort"]
+        return (
+            found
+            if sort is None
+            else replace(found, regions=sort.ordered(found.regions, REGION_KEYS))
         )
 
     def rows(self, value: WindowRegions) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from isotherm.analysis.suggestion import MISSED_SHARE, Suggestion, suggest
 from isotherm.analysis.summary import Summary, known_sum
 from isotherm.model.page_use import PageUse
 from isotherm.report import pages
+from isotherm.report.sorting import HEAT_KEYS, SORT, Sort
 from isotherm.report.view import Options, Page, View, headline
 from isotherm.terminal.heatmap import heat_line
 from isotherm.terminal.table import Column, names, table
@@ -33,11 +34,16 @@ _HEAT_CELLS = 62
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The numbers, and heat by address over the whole time; None where there are no regions."""
+    """
+    The numbers, and heat by address over the whole time; None where there are no regions.
+
+    sort: in which order mappings and groups stand, None: the largest first.
+    """
 
     summary: Summary
     heat: Heatmap | None
     suggestion: Suggestion | None
+    sort: Sort | None = None
 
 
 class SummaryView(View[Overview]):
@@ -46,15 +52,22 @@ class SummaryView(View[Overview]):
     name = "summary"
     help = "what is worth knowing first"
     schema = "isotherm.report.summary/2"
+    options = (SORT,)
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> Overview:
         cells = min(_HEAT_CELLS, max(10, options.page.width - _INDENT - 3))
         summary, heat = recording.summary_and_heat(cells)
-        return Overview(summary, None if summary.last is None else heat, suggest(summary))
+        advice, sort = suggest(summary), options["--sort"]
+        if sort is not None:
+            what = sort.ordered(summary.what, HEAT_KEYS)
+            groups = sort.ordered(summary.group_heat, HEAT_KEYS)
+            summary = replace(summary, what=what, group_heat=groups)
+        return Overview(summary, None if summary.last is None else heat, advice, sort)
 
     def rows(self, value: Overview) -> list[dict[str, Any]]:
         if (use := value.summary.use) is not None:
-            return [pages.part_row(use, part) for part in by_mapping(use)]
+            parts = pages.in_order(use, by_mapping(use), value.sort)
+            return [pages.part_row(use, part) for part in parts]
         return [_row(heat) for heat in value.summary.what]
 
     def document(self, value: Overview) -> dict[str, Any]:
@@ -71,7 +84,8 @@ class SummaryView(View[Overview]):
                 lines += _heat_table("what", value.summary.what, page.width)
                 lines += _groups_table(value.summary, page.width)
             else:
-                lines += pages.tables(value.summary.use, value.summary.use_targets, page.width)
+                targets = value.summary.use_targets
+                lines += pages.tables(value.summary.use, targets, page.width, value.sort)
         return lines
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.analysis.tree import Node, Tree, tree
 from isotherm.model.page_use import summed
+from isotherm.report.sorting import SORT, Keys, Sort
 from isotherm.report.view import Option, Options, Page, View, headline, whole_number
 from isotherm.terminal.table import Column, names, table
 from isotherm.terminal.text import labelled
@@ -25,10 +26,15 @@ TOP = Option("--top", "N", "names of each kind of memory, 0 for all.", whole_num
 
 @dataclass(frozen=True, slots=True)
 class MemoryTree:
-    """The answer; found: None where no map of pages was kept. top: names of a kind to show."""
+    """
+    The answer; found: None where no map of pages was kept. top: names of a kind to show.
+
+    why: why there is none, "" where nobody kept one.
+    """
 
     found: Tree | None
     top: int
+    why: str = ""
 
 
 class TreeView(View[MemoryTree]):
@@ -37,14 +43,17 @@ class TreeView(View[MemoryTree]):
     name = "tree"
     help = "memory by group, process, kind and name"
     schema = "isotherm.report.tree/1"
-    options = (WINDOW, TOP)
+    options = (WINDOW, TOP, SORT)
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> MemoryTree:
         summary = recording.summary()
         top = options["--top"]
         if summary.use is None:
-            return MemoryTree(None, top)
-        return MemoryTree(tree(summary.use, summary.use_targets, options["--window"]), top)
+            return MemoryTree(None, top, recording.no_pages_because)
+        found = tree(summary.use, summary.use_targets, options["--window"])
+        if (sort := options["--sort"]) is not None:
+            found = replace(found, groups=_sorted(found.groups, sort, found.place))
+        return MemoryTree(found, top)
 
     def document(self, value: MemoryTree) -> dict[str, Any]:
         if value.found is None:
@@ -79,7 +88,8 @@ class TreeView(View[MemoryTree]):
     def text(self, value: MemoryTree, page: Page) -> list[str]:
         found = value.found
         if found is None:
-            told = "no map of pages was kept: `isotherm report` has what regions tell"
+            why = value.why or "no map of pages was kept"
+            told = f"{why}: `isotherm report` has what regions tell"
             return labelled("", told, page.width, 0)
         length = format_duration(found.window_ns)
         resident = format_size(sum(group.row.resident for group in found.groups))
@@ -142,6 +152,19 @@ def _lines(nodes: tuple[Node, ...], top: int, depth: int = 0) -> Iterator[tuple[
         yield from _lines(shown, top, depth + 1)
         if rest := node.parts[len(shown) :]:
             yield "  " * (depth + 1) + f"{len(rest)} more", _rest(rest)
+
+
+def _sorted(nodes: tuple[Node, ...], sort: Sort, place: int) -> tuple[Node, ...]:
+    """Return nodes, and what is in them, in an order."""
+    keys: Keys[Node] = {
+        "size": lambda node: node.row.resident,
+        "used": lambda node: _at(node.row.used, place),
+        "idle": lambda node: _at(node.row.idle, place),
+        "unknown": lambda node: node.unknown,
+        "name": lambda node: node.name,
+    }
+    deeper = (replace(node, parts=_sorted(node.parts, sort, place)) for node in nodes)
+    return tuple(sort.ordered(deeper, keys))
 
 
 def _rest(nodes: tuple[Node, ...]) -> Node:

@@ -205,13 +205,17 @@ def _watermarks(node: Node) -> Watermarks:
         return Watermarks("none" if metric.text == "none" else "free_mem_rate", interval, *marks)
 
 
+#: Those that damo has; idle is read as well, as isotherm once wrote it.
+_FILTERS = [str(kind) for kind in FilterType if kind is not FilterType.NAME]
+
+
 def _filter(node: Node) -> Filter:
     pairs = node.mapping("a filter")
     if "filter_type" not in pairs:
         raise node.word.error("a filter needs a filter_type")
     word = pairs["filter_type"].scalar("filter_type")
-    if word.text not in list(FilterType):
-        raise unknown(word, "there is no filter", word.text, [str(name) for name in FilterType])
+    if word.text not in _FILTERS:
+        raise unknown(word, "there is no filter", word.text, _FILTERS)
     kind = FilterType(word.text)
     allow = pairs.get("allow", pairs.get("filter_pass"))
     memcg = pairs["memcg_path"].scalar("memcg_path").text if "memcg_path" in pairs else ""
@@ -344,6 +348,8 @@ def _encode_goal(goal: Goal) -> dict[str, Any]:
 def _encode_filter(rule: Filter) -> dict[str, Any]:
     if rule.type is FilterType.IDLE:
         raise InexpressibleError("filter idle: only isotherm judges pages one by one")
+    if rule.type is FilterType.NAME:
+        raise InexpressibleError("filter name: only isotherm knows mappings by name")
     found: dict[str, Any] = {
         "filter_type": str(rule.type),
         "matching": rule.matching,

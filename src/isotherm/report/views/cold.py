@@ -1,0 +1,74 @@
+"""What can go: idle memory by age and name, what freeing it gives and costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from isotherm.analysis.cold import Cold, cold, known_ages
+from isotherm.analysis.filtered import FilteredRecording
+from isotherm.analysis.recorded import AnalysedRecording
+from isotherm.errors import BadValueError
+from isotherm.report import cold as told
+from isotherm.report.view import Option, Options, Page, View
+from isotherm.units import duration_ns, format_duration
+
+IDLE = Option("--idle", "TIME", "only what was not used for so long.", duration_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What can go, and what was known of swap space."""
+
+    found: Cold
+    swap: told.Swap
+
+
+def names_of(recording: AnalysedRecording) -> str | None:
+    """Return which names are meant, as a `NamePattern`; None for all."""
+    wanted = recording.selection.names if isinstance(recording, FilteredRecording) else ()
+    return "|".join(wanted) or None
+
+
+class ColdView(View[Answer]):
+    """Idle memory by age and name, and what paging it out would give and cost."""
+
+    name = "cold"
+    help = "what can go, what that would cost, and how"
+    schema = "isotherm.cold/1"
+    options = (IDLE,)
+
+    def analyse(self, recording: AnalysedRecording, options: Options) -> Answer:
+        summary = recording.summary()
+        if summary.use is None:
+            raise BadValueError(
+                "this recording has no map of pages, so nobody knows what could go",
+                hint="record with the backend bpf; `isotherm report` has what regions tell",
+            )
+        age_ns: int | None = options["--idle"]
+        if age_ns is not None and age_ns not in (known := known_ages(summary.use)):
+            ages = ", ".join(map(format_duration, known)) or "none"
+            raise BadValueError(
+                f"what was not used for {format_duration(age_ns)} is not known",
+                hint=f"known ages: {ages}",
+            )
+        swap = told.Swap(summary.swap_free_bytes)
+        found = cold(
+            summary.use,
+            summary.use_targets,
+            summary.mappings,
+            swap_free_bytes=swap.usable_bytes,
+            cost=swap.cost,
+            names=names_of(recording),
+            age_ns=age_ns,
+        )
+        return Answer(found, swap)
+
+    def document(self, value: Answer) -> dict[str, Any]:
+        return told.document(value.found, value.swap)
+
+    def rows(self, value: Answer) -> list[dict[str, Any]]:
+        return told.rows(value.found)
+
+    def text(self, value: Answer, page: Page) -> list[str]:
+        return told.lines(value.found, value.swap, page.width)
