@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from operator import add, sub
 from typing import Protocol
@@ -157,10 +157,11 @@ class NativePageMap:
         ids = self._ids if same else array("I", [known.target.id for known in targets])
         # Who was gone may be another program's memory from here on.
         self._core.set_targets(ids)
+        if not same:
+            self._freed.follow(targets)
         if same and not self._vast:
             return
         self._targets, self._vast = targets, False
-        self._freed.follow(targets)
         if ids != self._ids or self._rows.crowded:
             self._keep_returns(ids)
             self._ids, self._rows, self._told = ids, _Rows(), {}
@@ -246,15 +247,18 @@ class NativePageMap:
         self._running.settle(self._clock.now_ns())
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
-        self._freed.look(now_ns)
         self._keep_returns(self._ids)
+        self._freed.look(now_ns)
+        rows = self._use_rows(found, windows)
+        present = {row.target for row in rows}
+        freed = (self._freed_row(target, now_ns, windows) for target in sorted(present))
         stats = self._core.stats()
         ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]
         return PageUse(
             monotonic_ns=now_ns,
             watched_ns=watched_ns,
             windows_ns=windows,
-            rows=(*self._use_rows(found, windows), *self._freed_rows(found, now_ns, windows)),
+            rows=(*rows, *(row for row in freed if row is not None)),
             shared_by=self._shared_by or " and ".join(ways),
             held_ns=stats["held_ns"],
             stopped_ns=self._running.stopped_ns,
@@ -346,20 +350,6 @@ class NativePageMap:
             whole = _populated(pid, start, end)
         return intersect(whole, self._scope) if self._scope else whole
 
-    def _freed_rows(
-        self,
-        found: Sequence[tuple[int, int, int, array[int]]],
-        now_ns: int,
-        windows: Sequence[int],
-    ) -> Iterator[UseRow]:
-        """Yield what those with pages in memory used and freed since."""
-        none = (0,) * len(windows)
-        node = 0 if self._nodes else None
-        for target in sorted({self._rows.keys[row][0] for row, *_ in found}):
-            used, high = self._freed.of(target, now_ns, windows)
-            if any(high):
-                yield UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
-
     def _keep_returns(self, ids: Sequence[int]) -> None:
         """Add to what came back, by the ids of targets; those not among `ids` are forgotten."""
         for row, own, sizes in self._core.take_returns():
@@ -382,6 +372,15 @@ class NativePageMap:
             told.add(key)
             rows.append(row._replace(returned=_returned(sizes, windows)))
         return tuple(rows)
+
+    def _freed_row(self, target: int, now_ns: int, windows: tuple[int, ...]) -> UseRow | None:
+        """Return what a target used and freed since; None for nothing."""
+        used, high = self._freed.of(target, now_ns, windows)
+        none = (0,) * len(windows)
+        if not any(high):
+            return None
+        node = 0 if self._nodes else None
+        return UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
 
     def _row(self, row: int, own: int, node: int, words: array[int]) -> UseRow:
         target, what, kind = self._rows.keys[row]

@@ -23,11 +23,11 @@ Kind = Literal["anon", "file", "shmem"]
 Shared = Literal["auto", "off", "clear-refs", "damon"]
 CLEAR_REFS: Shared = "clear-refs"
 DAMON: Shared = "damon"
-#: Title of a row of what was used and is not in memory any more.
-FREED = "(freed since)"
 #: Title of rows of memory that no map had a look at: of processes that were not known when
 #: targets were last looked for, and of those that executed another program since.
 MISSED = "(not looked at)"
+#: Title of a row of what was used and is not in memory any more.
+FREED = "(freed since)"
 
 
 class UseRow(NamedTuple):
@@ -144,4 +144,4 @@ class PageUse:
 def never_seen(target: int, kind: Kind, size: int, nr_windows: int) -> UseRow:
     """Return a row of `size` bytes of which nothing is known, but that they are in memory."""
     none, most = (0,) * nr_windows, (size,) * nr_windows
-    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none)
+    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none, none)
