@@ -71,6 +71,7 @@ def test_the_report_begins_with_the_curve(run):
         " could free    60.0 MiB not used for 10s, mapped by nobody else",
         " 100 MiB mapped, 77.0 MiB resident, 85.0 MiB monitored",
         " windows       100ms each, sampled every 5ms",
+        " would find    95% of hot spots of 4.0 KiB or more",
         " what       resident   used 1s  used 10s  idle 10s",
         " [heap]     56.0 MiB  10.0 MiB  16.0 MiB  40.0 MiB",
         " /lib/x.so  21.0 MiB   1.0 MiB   1.0 MiB  20.0 MiB",
