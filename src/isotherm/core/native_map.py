@@ -237,8 +237,10 @@ class NativePageMap:
             # What was told before is mostly of what nobody had looked at.
             self._summed_covered = True
             return self.sum()
-        began = now_ns >= self._began_ns + _SUM_NS
-        return self.sum() if began and now_ns >= self._sum_due_ns else None
+        if now_ns < self._began_ns + _SUM_NS or now_ns < self._sum_due_ns:
+            return None
+        use = self.sum()
+        return use if use.rows or self.covered() else None
 
     def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
