@@ -39,6 +39,8 @@ EXAMPLES = [
         "apply stat -n init -- sh -c true",
         "report x heatmap --width 60 --height 5 --target 3 --at 5s",
         "report wss --min-access 5% --format csv",
+        "report html --time 1s..2s --address 0x1000..2000 --hottest 4M --force",
+        "report heatmap -o y.png --scale linear --addresses up",
         "report - info",
         "scheme explain prcl",
         "scheme check stat --format jsonl",

@@ -373,8 +373,11 @@ def check_page_use(use, nr_targets):
     for row in use.rows:
         assert row.target < nr_targets
         assert row.unseen + row.uncovered <= row.resident
-        assert all(len(figures) == len(windows) for figures in row[7:])
-        for low, used, high, idle, own in zip(*row[7:], strict=True):
+        assert all(
+            len(figures) == len(windows) for figures in (*row[7:12], row.returned or windows)
+        )
+        assert list(row.returned) == sorted(row.returned, reverse=True)
+        for low, used, high, idle, own in zip(*row[7:12], strict=True):
             assert low <= used <= high <= row.resident
             assert own <= idle <= row.resident
 

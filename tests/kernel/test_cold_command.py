@@ -1,6 +1,8 @@
 """`isotherm cold`: what it says would go, and come back, is what `apply` then does."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -10,8 +12,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from action_kit import swap  # noqa: F401 - a fixture
-from bpf_kit import MIB, PAGE
+from action_kit import settings, swap  # noqa: F401 - fixtures
+from bpf_kit import HUGE, MIB, PAGE, anon_huge_kib
 from memory_kit import pagemap
 
 import isotherm
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.kernel
 
 COLD, ROLLING, KEPT = 48 * MIB, 6 * MIB, 8 * MIB
 PERIOD_S = 6
+DENSE, SPARSE, IDLE = 32 * MIB, 32 * MIB, 8 * MIB
 
 #: Its own schedule: cold and kept are never used again, of rolling a page every 6 s.
 PROGRAM = f"""
@@ -65,6 +68,10 @@ def faults(pid):
     return int(words[7]) + int(words[9])
 
 
+def resident_bytes(pid):
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+
+
 def away(pid, at, size):
     return sum(PAGE for here, _, _ in pagemap(at, size // PAGE, pid) if not here)
 
@@ -91,3 +98,84 @@ def test_what_it_says_is_what_apply_does(program, capsys):
     assert away(pid, kept, KEPT) == 0
     assert gone == pytest.approx(age["could_free_bytes"], rel=0.15)
     assert came_back / since == pytest.approx(age["refaults_per_s"], rel=0.15)
+
+
+#: Of dense all is used, in small pages; of sparse a page of each huge one; idle is half zeros.
+LOOKED_INTO = f"""
+import ctypes, mmap, os, time
+import isotherm
+
+def made(size, name, advice=None):
+    memory = mmap.mmap(-1, size + {HUGE}, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if advice is not None:
+        memory.madvise(advice)
+    at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    isotherm.name(memory, name)
+    return memory, -at % {HUGE}, at
+
+dense, first, _ = made({DENSE}, "dense")
+sparse, begin, _ = made({SPARSE}, "sparse", 14)
+idle, _, _ = made({IDLE}, "idle", 15)
+for page in range(begin, begin + {SPARSE}, {HUGE}):
+    sparse[page] = 1
+for page in range(0, {IDLE}, {PAGE}):
+    idle[page : page + {PAGE} // 2] = os.urandom({PAGE} // 2)
+pages = range(first, first + {DENSE}, {PAGE})
+for page in pages:
+    dense[page] = 1
+print("ready", flush=True)
+while True:
+    for page in pages:
+        dense[page]
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def looked_into(setting):
+    setting(Path("/sys/kernel/mm/transparent_hugepage/enabled"), "madvise")
+    process = subprocess.Popen([sys.executable, "-c", LOOKED_INTO], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline()
+        yield process.pid
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_what_memory_holds_is_told_where_it_is_asked_for(looked_into, capsys):
+    pid = looked_into
+    before = anon_huge_kib(pid)
+    asked = ["--what", "[anon:*]", "-d", "4s", "--overhead", "20%", "--shared", "off"]
+    looks = ["--sample-compression", "--look-at-zeros"]
+    assert not main(["cold", str(pid), *asked, *looks, "--format", "json"])
+    said = json.loads(capsys.readouterr().out)
+    huge = {of["what"]: of for of in said["huge"]}
+    assert huge["[anon:dense]"]["could_be_huge_bytes"] == DENSE
+    assert huge["[anon:dense]"]["huge_bytes"] == 0
+    assert huge["[anon:sparse]"]["huge_bytes"] == SPARSE == before << 10
+    assert huge["[anon:sparse]"]["could_be_huge_bytes"] == 0
+    pages = (SPARSE // HUGE) * (HUGE // PAGE - 1)
+    assert huge["[anon:sparse]"]["zero_bytes"] == pages * PAGE
+    assert huge["[anon:idle]"] == {
+        "what": "[anon:idle]",
+        "huge_bytes": 0,
+        "could_be_huge_bytes": 0,
+        "looked_at_bytes": 0,
+        "zero_bytes": 0,
+    }
+    assert said["compression"]["pages"] > 500
+    # Of a fifth of what is idle half is random; the rest is zeros but for a byte a huge page.
+    assert 0.08 < said["compression"]["zstd_share"] < 0.3
+    assert said["compression"]["filled_pages"] > 0.4 * said["compression"]["pages"]
+
+    assert not main(["cold", str(pid), *asked, "--look-at-zeros"])
+    text = capsys.readouterr().out
+    assert "'hugepage access=50%.. age=5s.. filter=name:\"[anon:dense]\"'" in text
+    command = next(line for line in text.splitlines() if "'nohugepage" in line)
+    resident = resident_bytes(pid)
+    isotherm.apply(shlex.split(command)[3], pid=pid, duration=4)
+    assert anon_huge_kib(pid) == 0
+    if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 12):
+        freed = resident - resident_bytes(pid)
+        assert freed == pytest.approx(huge["[anon:sparse]"]["zero_bytes"], rel=0.15)

@@ -19,7 +19,7 @@ def page_uses(draw, nr_targets):
     watched = draw(st.integers(windows[-1] if windows else 0, 2**64 - 1))
     rows = draw(st.lists(use_rows(nr_targets, len(windows)), max_size=3 * bool(nr_targets)))
     stopped = st.none() | st.integers(0, watched)
-    rest = draw(st.tuples(st.booleans(), name, u64, stopped, u64, name))
+    rest = draw(st.tuples(st.booleans(), name, u64, stopped, u64, name, u64))
     return PageUse(draw(u64), watched, windows, tuple(rows), *rest)
 
 

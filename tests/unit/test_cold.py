@@ -1,6 +1,7 @@
 """`isotherm cold`: what could go at which age and what would come back, as data and as text."""
 
 import json
+import random
 import shlex
 from dataclasses import replace
 
@@ -8,12 +9,15 @@ import pytest
 
 from isotherm.analysis.cold import FaultCost, cold, whom
 from isotherm.cli import main
+from isotherm.cli.cold import spelled
 from isotherm.errors import BadValueError
 from isotherm.kernel.swap import SwapDevice
+from isotherm.model.ranges import Range
 from isotherm.model.target import Mapping, Target
 from isotherm.recording.writer import RecordingWriter
 from isotherm.report.cold import Swap, document, lines
 from isotherm.schemefile.lines.key_value import parse_line
+from isotherm.session.contents import Compression, Contents, HugePages, _blocks
 from support.snapshots import MIB, S, page_use, phases, snapshot, use_row
 
 PAGE = 4096
@@ -83,7 +87,7 @@ def test_what_swap_space_there_is_not_is_said_apart():
     text = " ".join(" ".join(lines(made(swap_free_bytes=0), none, 80)).split())
     assert "frees 4.0 MiB" in text
     assert "40.0 MiB more with swap space" in text
-    assert "swap none; with it, or zram, 40.0 MiB more could go" in text
+    assert "swap none; with it, or zram, 40.0 MiB could go" in text
     assert "zramctl -f -s 1G" in text
     group = Swap(1 << 30, (), left_bytes=5 * MIB)
     assert group.usable_bytes == 5 * MIB
@@ -91,13 +95,14 @@ def test_what_swap_space_there_is_not_is_said_apart():
 
 
 def test_the_age_that_is_suggested_is_the_oldest_that_is_as_good_and_cheap():
-    assert made().best.age_ns == 20 * S
+    # Of what was not used for 20 s nobody could see for 20 s whether it comes back.
+    assert made().best.age_ns == 10 * S
     dear = use_row({7: 40 * MIB, 25: 40 * MIB}, back={8: 800 * MIB})
-    assert made(page_use(dear)).best.age_ns == 20 * S
+    assert made(page_use(dear)).best.age_ns == 10 * S
     cheap = use_row({7: 40 * MIB, 25: 40 * MIB}, back={})
     assert made(page_use(cheap)).best.age_ns == 5 * S
     always = use_row({25: 40 * MIB}, back={24: 8000 * MIB})
-    assert made(page_use(always)).best.age_ns == 20 * S
+    assert made(page_use(always)).best.age_ns == 10 * S
     assert made(page_use(use_row({0.05: MIB}))).best is None
 
 
@@ -133,7 +138,7 @@ def test_only_memory_of_the_wanted_names_counts():
     ("targets", "said"),
     [
         ([Target(1, "a", 5), Target(2, "b", 6)], "-p 5,6"),
-        ([Target(i, "a b", i) for i in range(1, 20)], "-n 'a b'"),
+        ([Target(i, "a b", i) for i in range(1, 100)], "-n 'a b'"),
         ([Target(1, "a", 5, group="unit x.service"), Target(2, "b", 6, group="unit x.service")],
          "--unit x.service"),
         ([Target(1, "a", 5, group="cgroup /app x")], "-G '/app x'"),
@@ -205,3 +210,90 @@ def test_a_recording_without_a_map_cannot_tell(recorded, capsys):
 def test_an_age_that_the_time_is_too_short_for_is_refused_before_anything_is_watched(capsys):
     assert main(["cold", "1", "-d", "5s", "--idle", "30s"]) == BadValueError.exit_code
     assert "watched for 5s these ages are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "said"),
+    [
+        ({}, ("12", "redis"), "-p 12 -n redis"),
+        ({"source_cgroup": ("/a b",), "no_children": True}, (), "-G '/a b' --no-children"),
+        ({"source_all": True}, (), "-a"),
+        ({"no_children": True}, (), ""),
+    ],
+)
+def test_the_command_names_targets_as_they_were_given(options, words, said):
+    assert spelled(options, words) == said
+    assert made(called=said).command(S).endswith(said or whom(TARGETS))
+
+
+def inside():
+    compression = Compression()
+    for page in (
+        bytes(PAGE),
+        b"12345678" * (PAGE // 8),
+        RANDOM,
+        RANDOM[: PAGE // 2] + bytes(2048),
+    ):
+        compression.add(memoryview(page))
+    huge = {
+        "[heap]": HugePages(huge=64 * MIB, looked=32 * MIB, zeros=24 * MIB),
+        "anonymous": HugePages(gains=20 * MIB),
+        "[anon:full]": HugePages(huge=64 * MIB, looked=64 * MIB, zeros=MIB),
+        "[anon:\x1b]": HugePages(gains=40 * MIB),
+    }
+    return Contents(compression, huge, looked_at_zeros=True)
+
+
+RANDOM = random.Random(1).randbytes(PAGE)
+
+
+def test_pages_are_kept_as_zram_does():
+    found = inside().compression
+    assert (found.pages, found.filled) == (4, 2)
+    # A page of random bytes is kept as it is, one that is half random in a little over its half.
+    assert all(1.5 * PAGE < size < 1.6 * PAGE for size in (found.best, found.fast))
+    assert Compression().share == (0, 0)
+
+
+def test_what_was_found_in_memory_is_told_with_what_to_do():
+    found, looked = made(), inside()
+    read = document(found, Swap(None), looked)
+    assert read["compression"]["filled_pages"] == 2
+    huge = {of["what"]: of for of in read["huge"]}
+    assert huge["[heap]"]["zero_bytes"] == 48 * MIB
+    assert huge["anonymous"]["could_be_huge_bytes"] == 20 * MIB
+    said = lines(found, Swap(None), 80, looked)
+    text = " ".join(" ".join(said).split())
+    assert "60.0 MiB used all over are in small pages" in text
+    assert "128 MiB are huge, 49.0 MiB of that small pages of nothing but zeros" in text
+    assert "50% of them of one word" in text
+    commands = [shlex.split(line)[3] for line in said if line.startswith("  sudo isotherm")]
+    assert commands[1:] == [
+        "hugepage access=50%.. age=5s.. filter=name:anonymous",
+        'nohugepage filter=name:"[heap]"',
+    ]
+    assert all(map(parse_line, commands))
+
+
+def test_what_nobody_looked_at_is_not_told_of():
+    looked = Contents(huge={"[heap]": HugePages(huge=64 * MIB)})
+    text = " ".join(" ".join(lines(made(), Swap(None), 80, looked)).split())
+    assert "64.0 MiB are huge (--look-at-zeros tells" in text
+    assert "nohugepage" not in text
+    read = document(made(), Swap(None), looked)
+    assert read["compression"] is None
+    assert read["huge"][0]["zero_bytes"] is None
+    assert document(made(), Swap(None))["huge"] is None
+
+
+def test_a_recording_holds_no_memory_to_look_into(recorded, capsys):
+    recorded(USE)
+    assert main(["cold", "x.isotherm", "--look-at-zeros"]) == BadValueError.exit_code
+    assert "name a process that runs" in capsys.readouterr().err
+
+
+def test_huge_blocks_are_whole_and_aligned():
+    block = 2 * MIB
+    ranges = [Range(PAGE, block), Range(block, 3 * block), Range(3 * block + PAGE, 5 * block)]
+    assert list(_blocks(iter(ranges))) == [block, 2 * block, 4 * block]
+    assert list(_blocks(iter(()))) == []

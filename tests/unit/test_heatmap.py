@@ -87,6 +87,18 @@ def test_fold_keeps_narrow_gaps_and_small_ranges():
     assert len(fold([Range(i * 1000, i * 1000 + 1) for i in range(50)], 10)) <= 5
 
 
+def test_what_is_folded_where_ranges_are_many():
+    # Every gap is another one: those that stay are the widest.
+    spans, at = [], 0
+    for i in range(30_000):
+        spans.append(Range(at, at + 4096))
+        at += 4096 + (i * 7919 % 30_000 + 1) * 4096
+    segments = fold(spans, 100)
+    assert len(segments) == 50
+    kept = sorted(b.start - a.end for a, b in pairwise(segments))
+    assert kept == [(30_000 - n) * 4096 for n in reversed(range(49))]
+
+
 def test_impossible_grids_are_refused():
     with pytest.raises(BadValueError, match="no regions"):
         heatmap([snapshot(0)], 4, 4)

@@ -122,3 +122,22 @@ def test_beside_another_policy_regions_tell_what_was_used_of_them():
     for region in last.regions:
         inside = min(region.end, BASE + sum(HOT)) - max(region.start, BASE + HOT[0])
         assert region.used == max(0, inside)
+
+
+def test_when_all_was_looked_at_once_that_is_told_whatever_a_sum_costs():
+    clock = VirtualClock(1000 * MS)
+    look = SimOps(fixed(TOTAL, (HOT,)), clock)
+    made = NativePageMap(look.bulk(), clock, share=64.0)
+    made.update(look.targets())
+    clock.sleep_until(2000 * MS)
+    first = made.take()
+    assert first is None or first.uncovered == TOTAL
+    made._sum_due_ns = 10**15
+    while not made.covered():
+        clock.sleep_until(made.step())
+    told = made.take()
+    assert told is not None
+    assert (told.resident, told.uncovered) == (TOTAL, 0)
+    made._sum_due_ns = 10**15
+    assert made.take() is None
+    made.close()

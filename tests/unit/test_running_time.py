@@ -11,7 +11,7 @@ class Who:
     """Stands still as told."""
 
     def __init__(self):
-        self.pids, self.still, self.looks = (), {}, 0
+        self.pids, self.still, self.began, self.looks = (), {}, {}, 0
 
     def follow(self, pids):
         self.pids = pids
@@ -19,6 +19,9 @@ class Who:
     def now(self):
         self.looks += 1
         return [self.still.get(pid, False) for pid in self.pids]
+
+    def stacks(self):
+        return [self.began.get(pid, 0) for pid in self.pids]
 
 
 class Followed:

@@ -1,5 +1,8 @@
 """The policy "sentinels" through the monitor, on a simulated machine that charges for looking."""
 
+import math
+import statistics
+
 import pytest
 
 import isotherm
@@ -84,6 +87,22 @@ def test_regions_say_how_often_their_pages_are_accessed():
     assert hot.nr_accesses / last.max_nr_accesses == pytest.approx(0.39, abs=0.15)
     assert last.working_set_bytes == pytest.approx(74 * MIB, rel=0.25)
     assert sum(region.size for region in last.regions) == GIB
+
+
+@pytest.mark.parametrize("uses", ["few of many pages", "now and then"])
+def test_the_working_set_is_what_its_rates_make_expect(uses):
+    # By DAMON's count all of it would be used in one window, and nothing in the next.
+    if uses == "few of many pages":
+        part = Use(start=0, size=512 * MIB, rate=100.0, group=8)
+        used = 512 * MIB / 8
+    else:
+        part = Use(start=0, size=512 * MIB, rate=0.5)
+        used = 512 * MIB * -math.expm1(-0.5 * 0.15)
+    look = ChargedLook(Workload("sparse", (Area(size=GIB, uses=(part,)),), 20.0), PROFILES["cold"])
+    snapshots, _ = watch(look, 8)
+    sizes = [snapshot.working_set_bytes for snapshot in snapshots[-20:]]
+    assert statistics.median(sizes) == pytest.approx(used, rel=0.25)
+    assert max(sizes) < 1.5 * used
 
 
 def test_the_same_seed_gives_the_same_snapshots():

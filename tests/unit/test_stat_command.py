@@ -15,6 +15,7 @@ from isotherm.backends.sim.workloads import MIB, MS, fixed
 from isotherm.cli import main
 from isotherm.cli.stat import StatSink
 from isotherm.clock import VirtualClock
+from isotherm.model.target import Target
 from isotherm.report.stat import Line, document, header, record, text
 from isotherm.session.run import run
 from support.snapshots import T0, S, page_use, snapshot, use_row
@@ -93,6 +94,17 @@ def test_figures_that_are_old_are_told_to_be():
     assert text(line(use_ns=T0 + S), 120).endswith("as of 4s ago")
     assert "as of" not in text(line(), 120)
     assert document(line(use_ns=T0 + S))["known_ns"] == T0 + S
+
+
+def test_who_was_not_looked_at_yet_is_unknown(capsys):
+    targets = (Target(0, "app", 42), Target(1, "late", 43, 90 * MIB, 30 * MIB, 7 * MIB))
+    one = replace(snapshot(9, targets=targets), page_use=page_use(ROW))
+    sink = StatSink("table", 100 * MS)
+    sink.take(one)
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert "68.0 MiB" in told  # 61 and 7
+    assert "12.0 MiB" in told  # 5 and 7
+    assert record(line(unlooked=7 * MIB))["unlooked_bytes"] == 7 * MIB
 
 
 def test_nothing_is_printed_before_anything_is_known(capsys):

@@ -34,10 +34,8 @@ _LEAST_NS = _S
 WORTH_SHARE = 0.001
 #: As much as the most: an older age is safer.
 _NEARLY = 0.95
-#: Of a command line with so many pids nobody wants to see more.
-_MOST_PIDS = 8
-#: More of them are not named one by one.
-_MOST_NAMED = 64
+#: More targets are not named one by one.
+_MOST_PIDS = 64
 #: What a page that comes back takes, in ns, by where it is; measured for zram (benchmarks), and as
 #: such disks are for the others.
 FAULT_NS = {"zram": 12_000, "ssd": 100_000, "disk": 8_000_000, "unknown": 100_000}
@@ -112,8 +110,8 @@ class Cold:
     The whole answer.
 
     use: what the map knows of memory of the wanted names, `names`; None means all. targets: whose
-    it is. ages: those that were reached, rising; parts: the largest first. best: the age that is
-    suggested, None where nothing could go.
+    it is; whom: options that name them. ages: those that were reached, rising; parts: the largest
+    first.
     """
 
     use: PageUse
@@ -122,15 +120,18 @@ class Cold:
     swap_free_bytes: int | None
     ages: tuple[ColdAge, ...]
     parts: tuple[ColdPart, ...]
+    whom: str
 
     @property
     def best(self) -> ColdAge | None:
         """
         The oldest age that frees nearly as much as any at which what comes back costs little.
 
-        Where it costs much at every age, the oldest.
+        Where it costs much at every age, the oldest; of ages that what comes back could be seen
+        of for at least as long, if there are such.
         """
         some = [age for age in self.ages if age.moved_bytes]
+        some = [age for age in some if age.counted_ns >= age.age_ns] or some
         cheap = [age for age in some if not (age.stall_share or 0) > WORTH_SHARE]
         most = max((age.moved_bytes for age in cheap), default=0)
         enough = [age for age in cheap if age.moved_bytes >= _NEARLY * most]
@@ -150,7 +151,11 @@ class Cold:
 
     def command(self, age_ns: int) -> str:
         """Return the command that does it to these targets."""
-        return f"sudo isotherm apply {shlex.quote(self.scheme(age_ns))} {whom(self.targets)}"
+        return self.doing(self.scheme(age_ns))
+
+    def doing(self, scheme: str) -> str:
+        """Return the command that does a scheme to these targets."""
+        return f"sudo isotherm apply {shlex.quote(scheme)} {self.whom}"
 
 
 def cold(
@@ -162,13 +167,15 @@ def cold(
     cost: FaultCost,
     names: str | None = None,
     age_ns: int | None = None,
+    called: str = "",
 ) -> Cold:
     """
     Return what can go of the memory that a map of pages knows.
 
     use: as of the end, of `targets`, with their address maps by id; swap_free_bytes: swap space
     that is free, None where it is not known; cost: of a page that comes back; names: only of
-    mappings that this `NamePattern` means; age_ns: only at this age, of those that are known.
+    mappings that this `NamePattern` means; age_ns: only at this age, of those that are known;
+    called: options of the command line that name the targets, "" where nobody gave any.
     """
     pattern = None if names is None else NamePattern(names)
     rows = tuple(row for row in use.rows if pattern is None or pattern.matches(row.what))
@@ -178,7 +185,7 @@ def cold(
     ages = tuple(_age(use, can_go, i, swap_free_bytes, cost) for i in places)
     of = {(part.name, part.kind): part.row for part in by_mapping(can_go)}
     parts = tuple(_part(part, of.get((part.name, part.kind)), places) for part in by_mapping(use))
-    return Cold(use, tuple(targets), names, swap_free_bytes, ages, parts)
+    return Cold(use, tuple(targets), names, swap_free_bytes, ages, parts, called or whom(targets))
 
 
 def _told(use: PageUse, age_ns: int | None) -> list[int]:
@@ -250,8 +257,8 @@ def whom(targets: Sequence[Target]) -> str:
             return f"{option} {shlex.quote(name)}"
     pids = [target.pid for target in targets if target.pid is not None]
     called = {target.name for target in targets}
-    if not pids or (len(pids) > _MOST_PIDS and len(called) == 1):
-        return f"-n {shlex.quote(called.pop())}" if called else "-p PID"
-    if len(pids) > _MOST_NAMED:
-        return "-a"
+    if not pids:
+        return "-p PID"
+    if len(pids) > _MOST_PIDS:
+        return f"-n {shlex.quote(called.pop())}" if len(called) == 1 else "-a"
     return f"-p {','.join(map(str, pids))}"

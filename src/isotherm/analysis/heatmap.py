@@ -74,9 +74,10 @@ def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
     if not spans or rows < 1:
         raise BadValueError("a heatmap needs at least one address range and one row")
     spans = union(spans, total(spans) // rows)
-    while len(spans) > max(1, rows // 2):
-        gaps = [b.start - a.end for a, b in pairwise(spans)]
-        spans = union(spans, min(gaps))
+    most = max(1, rows // 2)
+    if len(spans) > most:
+        gaps = sorted(b.start - a.end for a, b in pairwise(spans))
+        spans = union(spans, gaps[len(spans) - most - 1])
     shares = _apportion([span.size for span in spans], rows)
     segments, row = [], 0
     for span, share in zip(spans, shares, strict=True):

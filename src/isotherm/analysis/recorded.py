@@ -56,7 +56,7 @@ class AnalysedRecording(Recording):
         return f"<isotherm recording {shown(str(self.path))}: {_of_whom(self)}, {size}>"
 
     def _repr_html_(self) -> str:
-        from isotherm.analysis.notebook import html_of
+        from isotherm.pictures.notebook import html_of
 
         return html_of(self)
 
@@ -138,11 +138,11 @@ class AnalysedRecording(Recording):
                 columns,
                 rows,
                 target_id=wanted.target_id,
-                where=self._part(where, wanted),
+                where=self.part(where, wanted),
             )
         return grid, names.of_rows(grid)
 
-    def _part(self, where: Extent, wanted: Wanted) -> Extent:
+    def part(self, where: Extent, wanted: Wanted) -> Extent:
         """Return the extent of what is wanted; raises as `analysis.wanted.clipped`."""
         if wanted.is_all:
             return where

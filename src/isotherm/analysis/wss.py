@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import compress
+from itertools import compress, repeat
 from operator import sub
 
 from isotherm.errors import BadValueError
@@ -86,10 +86,15 @@ def working_set(snapshot: Snapshot, min_access_percent: float = 0) -> int:
     Return the bytes accessed in this window, without what could not be observed.
 
     A region counts when it was accessed at all, and in at least `min_access_percent` of the
-    window's samples; where regions are whole mappings, with the share of it that was used.
+    window's samples; where regions are whole mappings, with the share of it that was used, and
+    where their rate is known with as much of it as that makes expect.
     """
     least = max(1.0, snapshot.max_nr_accesses * min_access_percent / 100)
     columns = snapshot.columns
+    if columns.rate is not None:
+        counts = repeat(least) if least == 1 else columns.nr_accesses
+        expected = zip(snapshot.expected_bytes(), counts, strict=False)
+        return sum(size for size, count in expected if count >= least)
     if least == 1 and not any(columns.unobservable) and not snapshot.shares:
         return sum(compress(map(sub, columns.end, columns.start), columns.nr_accesses))
     total = 0

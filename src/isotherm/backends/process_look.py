@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import ClassVar
 
-from isotherm.core.look import Look, TargetRanges
+from isotherm.core.look import Census, Look, TargetRanges
 from isotherm.model.ranges import Range
 from isotherm.targets.processes import Process
 from isotherm.targets.target_set import ProcessTargets
@@ -16,6 +18,8 @@ class ProcessLook(Look):
 
     targets: who; stays the caller's. max_ranges: as `ProcessTargets.living`.
     """
+
+    has_processes: ClassVar[bool] = True
 
     def __init__(self, targets: ProcessTargets, *, max_ranges: int = 64) -> None:
         self.process_targets = targets
@@ -42,6 +46,16 @@ class ProcessLook(Look):
     def waits(self) -> bool:
         """Tell whether others may come when nobody is left."""
         return self.process_targets.waits
+
+    def census(self, executed: AbstractSet[int]) -> Census:
+        """Tell of whom nothing is known."""
+        return self.process_targets.census(self.present, executed)
+
+    def forget(self, executed: AbstractSet[int]) -> None:
+        """Let the address maps be read again."""
+        for place, process in enumerate(self.present):
+            if place in executed:
+                process.maps_cache = None
 
     def refused(self, index: int) -> list[Range]:
         """Return, in order, what of a target turned out to be unobservable while looking."""

@@ -31,6 +31,7 @@ COMMANDS = {
     "apply": "Apply schemes to processes: page out what is cold, and so on.",
     "import": "Make a recording of a record of damo, or of perf script.",
     "export": "A recording as Parquet, pprof, Perfetto, flame graph, damo, CSV.",
+    "top": "Who uses how much memory, live or of a recording: groups, processes, heat.",
     "stat": "A line for each interval: memory resident, used, idle, unknown.",
     "wss": "How much memory is used within 0.1 s, 1 s, 10 s ...: watched live.",
     "cold": "What memory can go, what that would cost, and how: live, or of a recording.",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -25,10 +27,13 @@ from isotherm.report.cold import Swap, lines, report
 from isotherm.report.output import FORMATS
 from isotherm.report.views import views
 from isotherm.report.views.cold import IDLE
+from isotherm.session.contents import Contents, look_at
 from isotherm.session.options import Keywords, Options
 from isotherm.session.run import run
 from isotherm.session.session import MonitorSession
 from isotherm.session.start import start
+from isotherm.targets import sources
+from isotherm.targets.sources import PidSource
 from isotherm.terminal.screen import Screen
 from isotherm.terminal.style import can_redraw, width_of
 from isotherm.units import format_duration
@@ -38,16 +43,31 @@ SCHEMA = "isotherm.cold/1"
 DEFAULT_DURATION = "60s"
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """
+    What is asked: names, age_ns, called as `analysis.cold.cold`; compression, zeros: whether to
+    look into memory for them.
+    """
+
+    names: str | None
+    age_ns: int | None
+    called: str
+    compression: bool = False
+    zeros: bool = False
+
+
 class ColdSink:
     """
     Keeps the newest that is known, and draws it in place.
 
-    names, age_ns: what is asked, as `analysis.cold.cold`; screen: where to draw, None for nowhere.
+    screen: where to draw, None for nowhere.
     """
 
-    def __init__(self, screen: Screen | None, names: str | None, age_ns: int | None) -> None:
+    def __init__(self, screen: Screen | None, question: _Question) -> None:
         self._screen = screen
-        self._names, self._age_ns = names, age_ns
+        self._question = question
+        self._last: Snapshot | None = None
         self._use: PageUse | None = None
         self._targets: tuple[Target, ...] = ()
         self._mappings: dict[int, Sequence[Mapping]] = {}
@@ -58,6 +78,7 @@ class ColdSink:
     def take(self, snapshot: Snapshot) -> None:
         """Show what is known by now, where that can be seen."""
         self._mappings.update(snapshot.mappings or {})
+        self._last = snapshot
         if snapshot.page_use is None:
             return
         self._use, self._targets = snapshot.page_use, snapshot.targets
@@ -86,14 +107,29 @@ class ColdSink:
         """Return what is known by now; None if that is nothing."""
         if self._use is None:
             return None
+        asked = self._question
         return cold(
             self._use,
             self._targets,
             self._mappings,
             swap_free_bytes=swap.usable_bytes,
             cost=swap.cost,
-            names=self._names,
-            age_ns=self._age_ns if self._age_ns in known_ages(self._use) else None,
+            names=asked.names,
+            age_ns=asked.age_ns if asked.age_ns in known_ages(self._use) else None,
+            called=asked.called,
+        )
+
+    def inside(self) -> Contents | None:
+        """Look at the memory itself; None where nothing was seen."""
+        if self._last is None:
+            return None
+        asked = self._question
+        return look_at(
+            self._last,
+            self._mappings,
+            names=asked.names,
+            compression=asked.compression,
+            zeros=asked.zeros,
         )
 
 
@@ -108,6 +144,7 @@ Examples:
   sudo isotherm cold postgres -d 5m
   sudo isotherm cold 4242 --what '[heap]|[anon:*]' --idle 30s
   sudo isotherm cold 4242 --format json | jq .ages
+  sudo isotherm cold 4242 --sample-compression --look-at-zeros
   isotherm cold redis.isotherm""",
 )
 @click.argument("words", metavar="[TARGET|RECORDING] [-- CMD...]", nargs=-1)
@@ -120,6 +157,18 @@ Examples:
     help="Only mappings of this name, '*/libc*'; | separates several.",
 )  # fmt: skip
 @click.option(IDLE.name, metavar=IDLE.metavar, help="Only what was not used for so long.")
+@click.option(
+    "--sample-compression",
+    "compression",
+    is_flag=True,
+    help="Compress some idle pages, to tell what zram would make of them; none is kept.",
+)
+@click.option(
+    "--look-at-zeros",
+    "zeros",
+    is_flag=True,
+    help="Look through huge pages for small pages of nothing but zeros; none is kept.",
+)
 @map_options
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
@@ -134,6 +183,8 @@ def command(
     duration: str,
     names: str | None,
     idle: str | None,
+    compression: bool,
+    zeros: bool,
     form: str,
     **options: Any,
 ) -> int:
@@ -144,10 +195,16 @@ def command(
     do it. What would come back is what was used again, while this watched, after it had not been
     for so long.
     """
+    called = spelled(options, words)
     asked = keywords(options)
     asked["command"] = ctx.meta.get("isotherm.cli.wss", ())
     path = None if asked["sources"] or asked["command"] else recording_of(words)
     if path is not None:
+        if compression or zeros:
+            raise BadValueError(
+                "a recording holds no memory that could be looked into",
+                hint="name a process that runs",
+            )
         view = views()["cold"]
         given: Given = {"view_name": () if names is None else (names,), "view_idle": idle}
         show(path, view, *read_view(view, given, form, None), form)
@@ -156,7 +213,24 @@ def command(
     length = length_of(duration) or 0
     age_ns = None if idle is None else IDLE.read(idle)
     _check_age(age_ns, length)
-    return _watch(asked, length, form, names, age_ns)
+    return _watch(asked, length, form, _Question(names, age_ns, called, compression, zeros))
+
+
+def spelled(options: dict[str, Any], words: tuple[str, ...]) -> str:
+    """Return the options that name the same targets to `isotherm apply`; "" for a command."""
+    given = []
+    for kind in sources.kinds():
+        values = options.get(f"source_{kind.kind}") if kind.options else None
+        if kind.flag and values:
+            given.append(kind.options[0])
+        elif values:
+            given += [f"{kind.options[0]} {shlex.quote(str(value))}" for value in values]
+    for word, source in zip(words, sources_of(words), strict=True):
+        option = "-p" if isinstance(source, PidSource) else "-n"
+        given.append(f"{option} {shlex.quote(word)}")
+    if given and options.get("no_children"):
+        given.append("--no-children")
+    return " ".join(given)
 
 
 def _check_age(age_ns: int | None, length: int) -> None:
@@ -172,7 +246,8 @@ def _check_age(age_ns: int | None, length: int) -> None:
         )
 
 
-def _watch(asked: Keywords, length: int, form: str, names: str | None, age_ns: int | None) -> int:
+def _watch(asked: Keywords, length: int, form: str, question: _Question) -> int:
+    """Watch, and tell."""
     wanted = Options.of(**asked)
     live = form == "table" and can_redraw(sys.stdout)
     with Foreground() as foreground, ExitStack() as opened:
@@ -185,19 +260,20 @@ def _watch(asked: Keywords, length: int, form: str, names: str | None, age_ns: i
         require_a_window(session, length)
         announce(session, length)
         screen = opened.enter_context(Screen(live=live))
-        sink = ColdSink(screen if live else None, names, age_ns)
+        sink = ColdSink(screen if live else None, question)
         run(session, [sink], duration=length / 1e9)
         swap = sink.swap()
         found = sink.found(swap)
+        inside = sink.inside()
         tell_news(session)
         nothing = None if found is not None else why_nothing(session, foreground, "seen")
         session.close()
         if found is not None:
             check_names(found)
         if found is not None and live:
-            screen.last(lines(found, swap, width_of(sys.stdout)))
+            screen.last(lines(found, swap, width_of(sys.stdout), inside))
         elif found is not None:
-            report(found, swap, SCHEMA, width_of(sys.stdout)).write(form)
+            report(found, swap, SCHEMA, width_of(sys.stdout), inside).write(form)
         if nothing is not None:
             if session.command is None:
                 raise nothing

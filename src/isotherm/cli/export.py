@@ -9,11 +9,10 @@ from typing import BinaryIO, cast
 import click
 
 from isotherm.analysis.recorded import AnalysedRecording, open_recording
-from isotherm.cli.output_file import STDOUT, check_output, new_file
-from isotherm.cli.report import STDIN, newest_recording
+from isotherm.cli.output_file import STDIN, STDOUT, beside, check_output, new_file
+from isotherm.cli.report import newest_recording
 from isotherm.errors import IsothermError
 from isotherm.export.formats import FORMATS, VALUES, Wishes, writer
-from isotherm.recording.format import SUFFIX
 from isotherm.terminal.output import tell
 from isotherm.units import format_size
 
@@ -65,7 +64,7 @@ def command(*, file: str | None, form: str, output: Path | None, value: str, for
         tell(f"reading {source}")
     else:
         source = STDIN if file == "-" else Path(file)
-    path = _beside(source, FORMATS[form].suffix) if output is None else output
+    path = beside(source, FORMATS[form].suffix) if output is None else output
     if form not in _TEXTS or path != STDOUT:
         check_output(path, force=force, what=form, example=f"isotherm export --to {form} -o -")
     recording = open_recording(source)
@@ -75,11 +74,6 @@ def command(*, file: str | None, form: str, output: Path | None, value: str, for
         tell(f"saved {path} ({format_size(path.stat().st_size)})")
     if recording.damage is not None:
         raise recording.damage
-
-
-def _beside(source: Path, suffix: str) -> Path:
-    name = "stdin" if source == STDIN else source.name
-    return Path(f"{name.removesuffix(SUFFIX)}{suffix}")
 
 
 def _export(

@@ -12,9 +12,17 @@ from typing import BinaryIO
 
 from isotherm.errors import BadValueError, OutputError, quoted
 from isotherm.recording.files import NewFile, RefusedError
+from isotherm.recording.format import SUFFIX
 
 #: As an output, the standard output.
 STDOUT = Path("-")
+STDIN = Path("/dev/stdin")
+
+
+def beside(source: Path, suffix: str) -> Path:
+    """Return the name of what is made of a recording, in this directory."""
+    name = "stdin" if source == STDIN else source.name
+    return Path(f"{name.removesuffix(SUFFIX)}{suffix}")
 
 
 def check_output(

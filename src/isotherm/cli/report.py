@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from isotherm.analysis.filtered import Selection, check_matched, open_selected
 from isotherm.cli import did_you_mean
-from isotherm.cli.output_file import STDOUT, check_output, write_file
+from isotherm.cli.output_file import STDIN, STDOUT, beside, check_output, write_file
 from isotherm.errors import BadValueError, IsothermError, quoted
 from isotherm.recording.format import SUFFIX
 from isotherm.report.filters import FILTERS, selection
@@ -23,7 +23,6 @@ from isotherm.terminal.output import tell
 from isotherm.terminal.style import Style, style_of, width_of
 from isotherm.units import format_size
 
-STDIN = Path("/dev/stdin")
 #: Columns that --width may ask for; fewer are too few for any view.
 _WIDTHS = (23, 10_000)
 
@@ -197,6 +196,7 @@ Examples:
   isotherm report
   isotherm report run.isotherm heatmap
   isotherm report heatmap --hottest 64M -o map.png
+  isotherm report html
   isotherm report wss --min-access 50%
   isotherm report regions --at 12s
   isotherm report --name '[heap]' --time 10s..
@@ -213,7 +213,7 @@ Examples:
 )  # fmt: skip
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path),
-    help="Write a file instead: heatmap as .png or .svg.",
+    help="Write a file: heatmap as .png or .svg, html [beside the name of FILE, here].",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--width", metavar="COLUMNS", help="How wide [the terminal, 80 at most].")
@@ -230,13 +230,22 @@ def command(
     paths, name = sort_arguments(words)
     view = views()[name]
     options, chosen = read_view(view, given, form, width)
-    suffix = "" if output is None else suffix_for(view, output, force=force)
+    if output is not None and form != "table":
+        raise BadValueError(
+            f"--format {form} is of what is printed, and a file is to be written",
+            hint=f"leave out --format, or -o: {', '.join(view.files) or 'text'}",
+        )
     if isinstance(view, PairView):
+        if output is not None:
+            suffix_for(view, output, force=force)
         show_pair(paths, view, options, chosen, form)
         return
     if not paths:
         paths = [newest_recording(Path())]
         tell(f"reading {paths[0]}")
+    if output is None and view.only_file:
+        output = beside(paths[0], view.files[0])
+    suffix = "" if output is None else suffix_for(view, output, force=force)
     if output is None:
         show(paths[0], view, options, chosen, form)
     else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from isotherm.analysis.usage import unlooked
 from isotherm.cli import complain
 from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
 from isotherm.cli.options import keywords, length_of, map_options, target_names
@@ -48,7 +49,7 @@ class StatSink:
         self._interval_ns = interval_ns
         self._session: MonitorSession | None = None
         self._use: PageUse | None = None
-        self._use_ns = 0
+        self._use_ns = self._unlooked = 0
         self._began_ns: int | None = None
         self._cpu_ns = self._shared_ns = 0
         self.lines = 0
@@ -64,6 +65,7 @@ class StatSink:
             tell(f"warning: {news}")
         if snapshot.page_use is not None:
             self._use, self._use_ns = snapshot.page_use, snapshot.end_ns
+            self._unlooked = sum(unlooked(snapshot.page_use, snapshot.targets).values())
         if self._began_ns is None:
             self._began_ns = snapshot.start_ns
         gone_ns = snapshot.end_ns - self._began_ns
@@ -77,6 +79,7 @@ class StatSink:
                 use=self._use,
                 use_ns=self._use_ns,
                 cpu_share=self._spent_ns(self._use) / gone_ns,
+                unlooked=self._unlooked,
             )
         )
         self._began_ns = snapshot.end_ns

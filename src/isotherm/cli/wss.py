@@ -21,7 +21,8 @@ from isotherm.cli.options import (
     map_options,
     target_names,
 )
-from isotherm.cli.report import STDIN, read_view, show
+from isotherm.cli.output_file import STDIN
+from isotherm.cli.report import read_view, show
 from isotherm.errors import BadValueError, CommandEndedError, quoted
 from isotherm.kernel.meminfo import meminfo
 from isotherm.model.page_use import PageUse
@@ -83,7 +84,7 @@ class WatchSink:
         if snapshot.page_use is None:
             return
         self._use, self._targets = snapshot.page_use, snapshot.targets
-        if self._covered_ns is None and not self._use.uncovered:
+        if self._covered_ns is None and self._use.uncovered <= self._use.missed_bytes:
             self._covered_ns = self._use.watched_ns
         if not self._told:
             return

@@ -11,12 +11,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar, Protocol
 
 from isotherm import _core
 from isotherm.model.attrs import Attrs
+from isotherm.model.page_use import Kind
 from isotherm.model.ranges import PAGE, Range
 from isotherm.model.target import Mapping, Target, Unobservable
 
@@ -85,6 +87,22 @@ class TargetRanges:
         return self.named or self.mappings
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """
+    Who is there at a moment, beside the targets as they were last looked for.
+
+    ended: places of the targets of which no process is left; processes: how many there are whose
+    memory no map can know, as they came, or executed another program, since; missed: what of it
+    is in memory, in proportion to who shares it: (place of the target that they descend from, or
+    are, whose memory it is, bytes).
+    """
+
+    ended: frozenset[int] = frozenset()
+    processes: int = 0
+    missed: tuple[tuple[int, Kind, int], ...] = ()
+
+
 class PageState(IntEnum):
     """What a bulk read says of a page: the bytes that `Bulk.read` returns."""
 
@@ -145,6 +163,8 @@ class Look(ABC):
     #: Is told of a target, and of runs of its memory (u64 start and size each), before they are
     #: cleared by who does not look: an action.
     before_clear: Callable[[int, bytes], None] | None = None
+    #: Processes, which come and go: looking who is there costs what they cost.
+    has_processes: ClassVar[bool] = False
     #: No pages are seen, only which share of a mapping was used (`Snapshot.shares`).
     whole_mappings: ClassVar[bool] = False
 
@@ -175,6 +195,19 @@ class Look(ABC):
     def waits(self) -> bool:
         """Tell whether monitoring goes on without any target: others may come."""
         return False
+
+    def census(self, executed: AbstractSet[int]) -> Census:
+        """
+        Tell whose memory is not known to who knows that of the targets.
+
+        executed: places of targets that run another program since the last `targets()`.
+        """
+        del executed
+        return Census()
+
+    def forget(self, executed: AbstractSet[int]) -> None:
+        """Take that these run another program: what was known of them is not true any more."""
+        del executed
 
     @abstractmethod
     def prepare(self, addresses: Samples) -> None:

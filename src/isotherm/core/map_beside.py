@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from isotherm.clock import Clock
-from isotherm.core.look import TargetRanges
+from isotherm.clock import Clock, cpu_ns_of
+from isotherm.core.look import Look, TargetRanges
 from isotherm.core.page_map import PageMap, RunMap
-from isotherm.model.page_use import PageUse
+from isotherm.model.page_use import PageUse, never_seen
 from isotherm.model.snapshot import LEAST_USED_US, Columns
 
+#: Parts of all that may be spent: looking for targets, and looking who is there that a map does
+#: not know; and for how long they wait for that at most. Who executed a program is looked for
+#: sooner, by this factor, than the first of these allows in the long run.
+_UPDATE_SHARE, _CENSUS_SHARE, _LEAST = 0.25, 0.1, 1e-5
+_LATEST_NS, _SELDOM_NS = 10_000_000_000, 60_000_000_000
+_SOON = 2
+#: Of what that costs the newest counts this much.
+_NEWEST = 0.5
 #: What a map of pages knew so long ago is told once more at the end.
 _NEWS_NS = 1_000_000_000
 
@@ -19,19 +27,61 @@ class MapBeside:
     """
     Lets a map of pages work between the samples of a policy. page_map: None does nothing.
 
-    It is closed with this.
+    It is closed with this. look: what it is a map of; overhead: share of one CPU for all of it.
     """
 
-    def __init__(self, page_map: PageMap | None, clock: Clock) -> None:
+    def __init__(
+        self, page_map: PageMap | None, look: Look, clock: Clock, overhead: float
+    ) -> None:
         self._map = page_map
+        self._look = look
         self._clock = clock
+        self._overhead = max(overhead, _LEAST)
         self._due_ns = 0
         self._told_ns = 0
+        self._take_due_ns = self._soon_due_ns = self._update_due_ns = 0
+        self._spent_ns, self._spent_from_ns, self._spent_share = 0, 0, 0.0
 
-    def update(self, targets: Sequence[TargetRanges]) -> None:
-        """Take the living targets and their address maps."""
-        if self._map is not None:
-            self._map.update(targets)
+    def forget(self) -> None:
+        """Let the look know who executed another program, before targets are looked for."""
+        if self._map is not None and (executed := self._map.executed()):
+            self._look.forget(executed)
+
+    def update(self, targets: Sequence[TargetRanges], spent_ns: int) -> None:
+        """Take the living targets and their address maps. spent_ns: CPU time to look for them."""
+        if self._map is None:
+            return
+        begun_ns = cpu_ns_of(self._clock)
+        self._map.update(targets)
+        if self._look.has_processes:
+            self._pay(spent_ns + cpu_ns_of(self._clock) - begun_ns)
+
+    def _pay(self, spent_ns: int) -> None:
+        """Take what looking for targets has cost just now: the dearer, the more seldom."""
+        now_ns = self._clock.now_ns()
+        # The first one says nothing of those that follow.
+        if self._spent_from_ns and self._map is not None:
+            rest_ns = min(_LATEST_NS, int(spent_ns / (_UPDATE_SHARE * self._overhead)))
+            self._update_due_ns = now_ns + rest_ns
+            self._soon_due_ns = now_ns + rest_ns // _SOON
+            share = (self._spent_ns + spent_ns) / max(1, now_ns - self._spent_from_ns)
+            share /= self._overhead
+            self._spent_share += _NEWEST * (share - self._spent_share)
+            self._map.set_spent(self._spent_share)
+        self._spent_ns, self._spent_from_ns = 0, now_ns
+
+    def ticks_to_update(self, sample_us: int) -> int:
+        """Return after how many ticks, at the least, looking for targets again can be paid."""
+        if self._map is None:
+            return 0
+        left_ns = self._update_due_ns - self._clock.now_ns()
+        return max(0, -(-left_ns // (1000 * sample_us)))
+
+    def wants_update(self) -> bool:
+        """Tell whether targets are to be looked for before it is time, and that can be paid."""
+        if self._map is None or not self._map.executed():
+            return False
+        return self._clock.now_ns() >= self._soon_due_ns
 
     def ticks(self, sample_us: int) -> int | None:
         """Return after how many ticks there is something to do, 1 at least; None without a map."""
@@ -56,9 +106,10 @@ class MapBeside:
 
     def take(self, *, last: bool) -> PageUse | None:
         """Return what is known, if it is worth its cost, or the `last` time that is asked."""
-        if self._map is None:
+        if self._map is None or not (last or self._clock.now_ns() >= self._take_due_ns):
             return None
-        return self._told(self._map.sum() if last else self._map.take())
+        use = self._map.sum() if last else self._map.take()
+        return None if use is None else self._told(use)
 
     def news(self) -> PageUse | None:
         """Return what is known if the last that was told is old."""
@@ -78,6 +129,24 @@ class MapBeside:
         if self._map is not None:
             self._map.close()
 
-    def _told(self, use: PageUse | None) -> PageUse | None:
-        self._told_ns = self._told_ns if use is None else use.monotonic_ns
+    def _told(self, use: PageUse) -> PageUse | None:
+        """Return it with the memory of whom it does not know; None if nobody has any."""
+        assert self._map is not None  # noqa: S101 - the callers' check
+        begun_ns = cpu_ns_of(self._clock)
+        executed = self._map.executed()
+        census = self._look.census(executed)
+        if self._look.has_processes:
+            spent_ns = cpu_ns_of(self._clock) - begun_ns
+            rest_ns = min(int(spent_ns / (_CENSUS_SHARE * self._overhead)), _SELDOM_NS)
+            self._take_due_ns = self._clock.now_ns() + rest_ns
+            self._spent_ns += spent_ns
+        if executed or census.ended or census.missed:
+            gone = executed | census.ended
+            nr_windows = len(use.windows_ns)
+            rows = [row for row in use.rows if row.target not in gone]
+            rows += [never_seen(*missed, nr_windows) for missed in census.missed]
+            use = replace(use, rows=tuple(rows), missed=census.processes)
+        if not use.rows:
+            return None
+        self._told_ns = use.monotonic_ns
         return use

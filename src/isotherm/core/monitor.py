@@ -94,7 +94,7 @@ class Monitor:
         self._schemes = schemes
         self._governor = governor
         self._turns, self._resting = Turns(), False
-        self._map = MapBeside(page_map, self._clock)
+        self._map = MapBeside(page_map, look, self._clock, overhead)
         self._targets: dict[int, TargetRanges] = {}
         self._looked: tuple[TargetRanges, ...] = ()
         self._known: tuple[TargetRanges, ...] = ()
@@ -141,9 +141,10 @@ class Monitor:
                 self._cpu_ns += cpu_ns_of(self._clock) - given_ns
                 policy.begin_window(self._attrs)
                 self._take_turns()
-            if schedule.sis >= due.update:
-                schedule.end_update(self._attrs)
+            if schedule.sis >= due.update or self._map.wants_update():
                 policy.update(self._look_for_targets(), self._attrs)
+                rest = self._map.ticks_to_update(self._attrs.sample_us)
+                schedule.end_update(self._attrs, rest)
             if window_ended and not self.look.alive():
                 break
         yield from self._last_use()
@@ -422,9 +423,11 @@ class Monitor:
 
     def _look_for_targets(self) -> tuple[TargetRanges, ...]:
         """Take the living targets and their address maps from the look, by target id."""
+        begun_ns = cpu_ns_of(self._clock)
+        self._map.forget()
         looked = tuple(self.look.targets())
         if looked == self._looked:
-            self._map.update(self._known)
+            self._map.update(self._known, cpu_ns_of(self._clock) - begun_ns)
             return self._known
         self._looked = looked
         self._targets = {found.target.id: found for found in looked}
@@ -436,7 +439,7 @@ class Monitor:
             for key, mappings in self._mappings.items()
             if key not in before or before[key] != mappings
         }
-        self._map.update(self._known)
+        self._map.update(self._known, cpu_ns_of(self._clock) - begun_ns)
         return self._known
 
 

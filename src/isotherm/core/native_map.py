@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from operator import add, sub
 from typing import Protocol
 
@@ -29,6 +30,9 @@ from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping
 
+#: Looking who is there is thought of up to this part of all that may be spent; what it costs
+#: beyond that the map has less, down to this part of its share.
+_SPENT_FREE, _LEAST_LEFT = 0.1, 0.25
 #: A share of the map's CPU time that sums may cost; one a second at the most, and one in a minute
 #: at the least.
 _SUM_SHARE = 0.2
@@ -122,6 +126,7 @@ class NativePageMap:
         self._rows = _Rows()
         self._returned: dict[tuple[int, str, Kind], list[int]] = {}
         self._sum_due_ns = 0
+        self._summed_covered = False
         self._told: dict[int, tuple[Sequence[Mapping], bool]] = {}
         self._targets: Sequence[TargetRanges] | None = None
         self._vast = False
@@ -200,15 +205,26 @@ class NativePageMap:
         elif state == MAP_PIECE_BEGUN:
             self._by_frames.begin()
 
+    def set_spent(self, share: float) -> None:
+        left = min(1.0, max(_LEAST_LEFT, 1 - (share - _SPENT_FREE)))
+        self._core.set_share(int(self._share * left * 1e9))
+
     def covered(self) -> bool:
         return self._core.covered()
 
+    def executed(self) -> AbstractSet[int]:
+        return self._running.executed
+
     def take(self) -> PageUse | None:
         now_ns = self._clock.now_ns()
-        began = self.covered() or now_ns >= self._began_ns + _SUM_NS
+        if self.covered() and not self._summed_covered:
+            # What was told before is mostly of what nobody had looked at.
+            self._summed_covered = True
+            return self.sum()
+        began = now_ns >= self._began_ns + _SUM_NS
         return self.sum() if began and now_ns >= self._sum_due_ns else None
 
-    def sum(self) -> PageUse | None:
+    def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
         self._running.look(now_ns)
         watched_ns = max(1, now_ns - self._began_ns)
@@ -217,8 +233,6 @@ class NativePageMap:
         self._running.settle(self._clock.now_ns())
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
-        if not found:  # who has no page in memory has ended
-            return None
         self._keep_returns(self._ids)
         stats = self._core.stats()
         ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from isotherm.core.look import TargetRanges
@@ -29,14 +30,20 @@ class PageMap(Protocol):
     def step(self) -> int:
         """Do what is due and can be paid; return when to come again."""
 
+    def set_spent(self, share: float) -> None:
+        """Take that so much of all that may be spent, 0 to 1, goes to looking who is there."""
+
     def covered(self) -> bool:
         """Tell whether all that is resident was looked at once: work of the start is over."""
 
     def take(self) -> PageUse | None:
         """Return what is known; None while another sum would cost more than it tells."""
 
-    def sum(self) -> PageUse | None:
-        """Return what is known now, whatever it costs; None of who has ended."""
+    def sum(self) -> PageUse:
+        """Return what is known now, whatever it costs; no rows of who has ended."""
+
+    def executed(self) -> AbstractSet[int]:
+        """Return the places of targets that were found to run another program than they did."""
 
     def close(self) -> None:
         """Give back what is held."""

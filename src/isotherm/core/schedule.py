@@ -143,6 +143,6 @@ class Schedule:
         """Plan the next window."""
         self.next_aggr = due.aggr + attrs.samples_per_aggr
 
-    def end_update(self, attrs: Attrs) -> None:
-        """Plan the next address-map update."""
-        self.next_update = self.sis + self._update_samples(attrs)
+    def end_update(self, attrs: Attrs, least: int = 0) -> None:
+        """Plan the next address-map update; least: of so many samples at the least."""
+        self.next_update = self.sis + max(least, self._update_samples(attrs))

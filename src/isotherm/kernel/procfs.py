@@ -116,7 +116,8 @@ class Stat:
     state: one letter, R S D Z T ...; start_ticks: since boot, in 1/`TICKS_PER_SECOND`; it tells
     two processes of the same pid apart; major_faults: pages that it waited
     for to be read; cpu_ticks: user and system time of all threads, same unit;
-    processor: the CPU on which the main thread last ran.
+    processor: the CPU on which the main thread last ran; start_stack: the address at which the
+    stack of its program began, another one after each exec, 0 where that is not told.
     """
 
     pid: int
@@ -129,6 +130,7 @@ class Stat:
     num_threads: int
     start_ticks: int
     processor: int
+    start_stack: int = 0
 
     @property
     def is_kernel_thread(self) -> bool:
@@ -155,6 +157,7 @@ def parse_stat(text: bytes) -> Stat:
         num_threads=int(field[17]),
         start_ticks=int(field[19]),
         processor=int(field[36]),
+        start_stack=int(field[25]),
     )
 
 
@@ -165,12 +168,17 @@ def stat(pid: int) -> Stat:
 
 @dataclass(frozen=True, slots=True)
 class Statm:
-    """Sizes of an address space, in bytes: mapped, resident, and program text and data."""
+    """
+    Sizes of an address space, in bytes: mapped, resident, and program text and data.
+
+    shared_bytes: of files and shared memory, part of what is resident.
+    """
 
     mapped_bytes: int
     resident_bytes: int
     text_bytes: int
     data_bytes: int
+    shared_bytes: int = 0
 
     def same_space(self, other: Statm) -> bool:
         """Tell whether as much is mapped as in `other`, whatever of it is resident."""
@@ -181,8 +189,8 @@ class Statm:
 def statm(pid: int) -> Statm:
     """Return sizes of the memory of process `pid`; all are 0 for a zombie or a kernel thread."""
     field = read(pid, "statm").split()
-    size, resident, _shared, text, _lib, data = (int(f) * PAGE_SIZE for f in field[:6])
-    return Statm(size, resident, text, data)
+    size, resident, shared, text, _lib, data = (int(f) * PAGE_SIZE for f in field[:6])
+    return Statm(size, resident, text, data, shared)
 
 
 def has_memory(tid: int) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from isotherm.kernel import procfs
 
+#: Place of startstack of proc(5) after the name.
+_STACK_FIELD = 25
 _STOPPED, _TRACED, _ENDED = b"T", b"t", b"ZXx"
 #: Of more processes than that the cgroup of each is read in one call of so many.
 _FEW, _SELDOM = 32, 16
@@ -26,6 +28,7 @@ class Standstill:
         self._pids: tuple[int | None, ...] = ()
         self._switches: dict[int, list[str]] = {}
         self._turn = 0
+        self._stacks: dict[int, int] = {}
 
     def follow(self, pids: Sequence[int | None]) -> None:
         """Take who is meant; None stands for what is no process, and never stands still."""
@@ -45,7 +48,12 @@ class Standstill:
     def now(self) -> list[bool]:
         """Tell of each process whether it stands still."""
         frozen: dict[str, bool] = {}
+        self._stacks = {}
         return [pid is not None and self._stands_still(pid, frozen) for pid in self._pids]
+
+    def stacks(self) -> list[int]:
+        """Return where the stack of each one's program began by then; 0: not known."""
+        return [0 if pid is None else self._stacks.get(pid, 0) for pid in self._pids]
 
     def _stands_still(self, pid: int, frozen: dict[str, bool]) -> bool:
         for switch in self._switches[pid]:
@@ -53,12 +61,15 @@ class Standstill:
                 frozen[switch] = _is_frozen(switch)
             if frozen[switch]:
                 return True
-        return _is_stopped(pid)
+        return self._is_stopped(pid)
+
+    def _is_stopped(self, pid: int) -> bool:
+        """Tell if a process is stopped; a debugger, or the end of its main thread, is not all."""
+        state, self._stacks[pid] = _state_and_stack(f"/proc/{pid}/task/{pid}/stat")
+        return _all_stopped(pid, state)
 
 
-def _is_stopped(pid: int) -> bool:
-    """Tell whether a process is stopped; a debugger, or the end of its main thread, is not all."""
-    state = _state(f"/proc/{pid}/task/{pid}/stat")
+def _all_stopped(pid: int, state: bytes) -> bool:
     if state == _STOPPED:
         return True
     if state != _TRACED and state not in _ENDED:
@@ -67,19 +78,19 @@ def _is_stopped(pid: int) -> bool:
         threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
     except OSError:
         return False
-    states = [_state(f"/proc/{pid}/task/{tid}/stat") for tid in threads]
+    states = [_state_and_stack(f"/proc/{pid}/task/{tid}/stat")[0] for tid in threads]
     alive = [one for one in states if one not in _ENDED]
     return bool(alive) and all(one in (_STOPPED, _TRACED) for one in alive)
 
 
-def _state(path: str) -> bytes:
-    """Return the letter of a thread's state; that of an end if it is not there."""
+def _state_and_stack(path: str) -> tuple[bytes, int]:
+    """Return the letter of a thread's state, and where its program's stack began, 0: not told."""
     try:
         line = procfs.read_file(path)
     except OSError:
-        return _ENDED[:1]
-    at = line.rfind(b")") + 2
-    return line[at : at + 1]
+        return _ENDED[:1], 0
+    field = line[line.rfind(b")") + 2 :].split(None, _STACK_FIELD + 1)
+    return field[0], int(field[_STACK_FIELD])
 
 
 def _is_frozen(switch: str) -> bool:

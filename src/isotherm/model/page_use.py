@@ -23,6 +23,9 @@ Kind = Literal["anon", "file", "shmem"]
 Shared = Literal["auto", "off", "clear-refs", "damon"]
 CLEAR_REFS: Shared = "clear-refs"
 DAMON: Shared = "damon"
+#: Title of rows of memory that no map had a look at: of processes that were not known when
+#: targets were last looked for, and of those that executed another program since.
+MISSED = "(not looked at)"
 
 
 class UseRow(NamedTuple):
@@ -90,7 +93,10 @@ class PageUse:
     stopped_ns: for so much of `watched_ns` the target that did so longest stood still, stopped or
     frozen; the ages and windows of a target are of the time in which it ran. None: nobody looked.
     shared_cpu_ns: CPU time that the kernel's DAMON took to see what is shared; shared_note: why it
-    was not asked, or is not any more, "" where that is no loss.
+    was not asked, or is not any more, "" where that is no loss. missed: how many processes had
+    come since targets were last looked for, or executed another program since. Nothing is known of
+    what they used: their memory is in rows called `MISSED`, with the target that they descend
+    from, or are.
     """
 
     monotonic_ns: int
@@ -103,6 +109,7 @@ class PageUse:
     stopped_ns: int | None = None
     shared_cpu_ns: int = 0
     shared_note: str = ""
+    missed: int = 0
 
     @property
     def running_ns(self) -> int | None:
@@ -123,3 +130,14 @@ class PageUse:
     def uncovered(self) -> int:
         """Bytes of them that nobody had a look at yet."""
         return sum(row.uncovered for row in self.rows)
+
+    @property
+    def missed_bytes(self) -> int:
+        """Bytes of them of the processes that were missed."""
+        return sum(row.resident for row in self.rows if row.what == MISSED)
+
+
+def never_seen(target: int, kind: Kind, size: int, nr_windows: int) -> UseRow:
+    """Return a row of `size` bytes of which nothing is known, but that they are in memory."""
+    none, most = (0,) * nr_windows, (size,) * nr_windows
+    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none)

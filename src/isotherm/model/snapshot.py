@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -116,6 +117,12 @@ class Cost:
     late_ns: int | None = 0
 
 
+def _expected(size: int, uses: float, most: int | None) -> int:
+    """Of `size` bytes, those of pages that are used at all, `uses` times each on average."""
+    expected = round(size * -math.expm1(-uses))
+    return expected if most is None else min(expected, most)
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """
@@ -158,6 +165,21 @@ class Snapshot:
         """Return how many of the `size` bytes of a region that was accessed were used."""
         return size * nr_accesses // self.max_nr_accesses if self.shares else size
 
+    def expected_bytes(self) -> list[int]:
+        """
+        Return how many bytes of each region were used in this window, as its rate makes expect.
+
+        No more than `used`, which is of a longer time. Of regions without a rate 0, as of those of
+        which most is unknown.
+        """
+        seconds = self.aggr_us / 1e6
+        return [
+            0
+            if region.nr_accesses is None or not region.rate
+            else _expected(region.size - region.unobservable, region.rate * seconds, region.used)
+            for region in self.columns
+        ]
+
     @cached_property
     def regions(self) -> tuple[Region, ...]:
         """The regions as rows; use `columns` where there are many snapshots."""
@@ -173,10 +195,13 @@ class Snapshot:
         """
         Bytes of regions accessed in this window, less what could not be observed in them.
 
-        Where it is known which pages of the regions were used in it, those only.
+        Where it is known which pages of the regions were used in it, those only; where rates are,
+        as many pages as they make expect.
         """
         if self.columns.used is not None and self.aggr_us >= LEAST_USED_US:
             return sum(self.columns.used)
+        if self.columns.rate is not None:
+            return sum(self.expected_bytes())
         return sum(
             self.used_bytes(region.size - region.unobservable, region.nr_accesses)
             for region in self.columns

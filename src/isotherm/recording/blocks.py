@@ -2,7 +2,7 @@
 Windows by the block: what a pass over a long recording needs, without a value for each region.
 
 Whatever stands in a block is checked as `decode` does it. Where something is wrong, or unusual,
-the windows are read one by one instead, so that both ways say the same.
+as rates are, the windows are read one by one instead, so that both ways say the same.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from operator import lt
 from typing import Any, Final
 
 from isotherm import _core
+from isotherm.model.page_use import PageUse
+from isotherm.model.scheme_state import SchemeState
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import format as layout
@@ -63,6 +65,18 @@ class Rows:
     def mappings(self) -> dict[int, Sequence[Mapping]] | None:
         """The address maps that `first` tells of, as in `Snapshot`."""
         found: dict[int, Sequence[Mapping]] | None = self._context["mappings"]
+        return found
+
+    @property
+    def schemes(self) -> tuple[SchemeState, ...]:
+        """What came of schemes by the end of `first`, as in `Snapshot`."""
+        found: tuple[SchemeState, ...] = self._context["schemes"]
+        return found
+
+    @property
+    def page_use(self) -> PageUse | None:
+        """What `first` tells of pages, as in `Snapshot`."""
+        found: PageUse | None = self._context["page_use"]
         return found
 
     @property
@@ -141,11 +155,20 @@ def rows_of(
     """
     if not 0 < batch.length <= layout.MAX_BLOCK_ROWS:
         raise BadMessageError("a block has an impossible number of snapshots")
+    if _tells_rates(batch):
+        raise BadMessageError("rates of regions are read window by window")
     block = _Block(batch, shares=shares)
     indices = [-1 if before is None else before, *batch.columns["index"].numbers()]
     if not all(map(lt, indices, islice(indices, 1, None))):
         raise BadMessageError("snapshots are not in order")
     return list(_parts(block, context)), indices[-1]
+
+
+def _tells_rates(batch: Batch) -> bool:
+    told = [one for name in layout.RATES if (one := batch.columns.get(name)) is not None]
+    return any(
+        one.valid is None or any(i < batch.length for i in _bits(one.valid)) for one in told
+    )
 
 
 def _parts(block: _Block, context: Context2) -> Iterator[Rows]:

@@ -145,6 +145,7 @@ _PAGE_USE: Final = Column(
         ),
         *_u64("shared_cpu_ns", nullable=True),
         Column("shared_note", "utf8", nullable=True),
+        *_u64("missed", nullable=True),
     ),
 )
 

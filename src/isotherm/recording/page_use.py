@@ -68,6 +68,7 @@ def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
         ],
         use.shared_cpu_ns,
         use.shared_note,
+        use.missed,
     )
 
 
@@ -92,6 +93,7 @@ def read_use(vector: Vector, i: int, nr_targets: int) -> PageUse | None:
         stopped_ns=of["stopped_ns"].number(i),
         shared_cpu_ns=of["shared_cpu_ns"].number(i) or 0,
         shared_note=text_of(of["shared_note"], i) if of["shared_note"].has(i) else "",
+        missed=of["missed"].number(i) or 0,
     )
     if problem := _problem(use, nr_targets):
         raise BadMessageError(problem)

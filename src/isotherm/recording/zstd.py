@@ -43,6 +43,16 @@ class FrameError(Exception):
     """A frame that cannot be believed, and why."""
 
 
+def page_compressor(level: int) -> Callable[[bytes | memoryview], int]:
+    """Return what tells how small a page gets at a level; those below 0 are the fast ones."""
+    zstd = ZstdCompressor(options={CompressionParameter.compression_level: level})
+
+    def compressed(page: bytes | memoryview) -> int:
+        return len(zstd.compress(page, zstd.FLUSH_FRAME))
+
+    return compressed
+
+
 class Compressor:
     """Makes frames that state the size of their content and carry its checksum."""
 

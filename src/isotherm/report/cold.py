@@ -9,8 +9,9 @@ from typing import Any
 from isotherm.analysis.cold import FAULT_NS, Cold, ColdAge, ColdPart, FaultCost
 from isotherm.analysis.page_use import curve
 from isotherm.kernel.swap import SwapDevice
-from isotherm.report import pages
+from isotherm.report import contents, pages
 from isotherm.report.output import Report
+from isotherm.session.contents import Contents
 from isotherm.terminal.table import Column, names, table
 from isotherm.terminal.text import labelled, short_size, target_title
 from isotherm.units import format_duration, format_size
@@ -55,12 +56,19 @@ class Swap:
         return FaultCost(FAULT_NS[self.medium], FAULT_NS["ssd"])
 
 
-def report(found: Cold, swap: Swap, schema: str, width: int) -> Report:
-    """Return the whole of it, in all forms."""
-    return Report(schema, document(found, swap), rows(found), lines(found, swap, width))
+def report(
+    found: Cold, swap: Swap, schema: str, width: int, inside: Contents | None = None
+) -> Report:
+    """Return the whole of it, in all forms; inside: what was found in memory itself."""
+    return Report(
+        schema,
+        document(found, swap, inside),
+        rows(found),
+        lines(found, swap, width, inside),
+    )
 
 
-def lines(found: Cold, swap: Swap, width: int) -> list[str]:
+def lines(found: Cold, swap: Swap, width: int, inside: Contents | None = None) -> list[str]:
     """Return what people read: by age, by name, and what to do."""
     use = found.use
     about = f" called {found.names}" if found.names is not None else ""
@@ -76,9 +84,9 @@ def lines(found: Cold, swap: Swap, width: int) -> list[str]:
         return [*made, *labelled("", "nothing was watched for long enough yet", width, 1)]
     made += _age_table(found.ages, width)
     made += _name_table(found, width)
-    for label, text in _facts(found, swap):
+    for label, text in [*_facts(found, swap), *contents.facts(found, inside)]:
         made += labelled(label, text, width, _INDENT)
-    return [*made, *_commands(found, swap)]
+    return [*made, *_commands(found, swap), *contents.commands(found, inside)]
 
 
 def _commands(found: Cold, swap: Swap) -> list[str]:
@@ -191,12 +199,16 @@ def _facts(found: Cold, swap: Swap) -> list[tuple[str, str]]:
 
 
 def _frees(age: ColdAge) -> str:
-    size = format_size(age.could.bytes)
-    parts = [f"{size} of memory that was not used for {format_duration(age.age_ns)}"]
-    if age.could.file_bytes:
-        parts.append(f"{format_size(age.could.file_bytes)} of it is read from files again")
+    size = format_size(age.could.bytes) if age.could.bytes else "nothing"
+    said = f"{size} that was not used for {format_duration(age.age_ns)}"
+    if age.could.file_bytes and age.could.bytes > age.could.file_bytes:
+        said += f", of it {format_size(age.could.file_bytes)} of files"
+    elif age.could.file_bytes:
+        said += ", all of it of files"
+    parts = [said]
     if age.could.lacking_bytes:
-        parts.append(f"{format_size(age.could.lacking_bytes)} more with swap space for it")
+        more = "more " if age.could.bytes else ""
+        parts.append(f"{format_size(age.could.lacking_bytes)} {more}with swap space for it")
     return "; ".join(parts)
 
 
@@ -235,7 +247,7 @@ def swap_text(found: Cold, swap: Swap) -> str:
     if not swap.free_bytes and not swap.devices:
         if not needs:
             return "none, and nothing that needs it"
-        return f"none; with it, or zram, {format_size(needs)} more could go"
+        return f"none; with it, or zram, {format_size(needs)} could go"
     parts = [f"{format_size(swap.free_bytes)} free"]
     for device in swap.devices or ():
         said = f"{device.path} ({device.medium}) {format_size(device.free_bytes)} free"
@@ -247,7 +259,7 @@ def swap_text(found: Cold, swap: Swap) -> str:
     return "; ".join(parts)
 
 
-def document(found: Cold, swap: Swap) -> dict[str, Any]:
+def document(found: Cold, swap: Swap, inside: Contents | None = None) -> dict[str, Any]:
     """Return the answer as JSON has it."""
     best = found.best
     return {
@@ -262,6 +274,7 @@ def document(found: Cold, swap: Swap) -> dict[str, Any]:
         "ages": rows(found),
         "best_age_ns": None if best is None else best.age_ns,
         "mappings": [_part_document(found, part) for part in found.parts],
+        **contents.document(inside),
         "swap": {
             "free_bytes": swap.free_bytes,
             "left_bytes": swap.left_bytes,

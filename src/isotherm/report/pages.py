@@ -119,6 +119,15 @@ def headlines(use: PageUse, points: Sequence[Used]) -> Iterator[tuple[str, str]]
             f"a target for {format_duration(use.stopped_ns)} of {format_duration(use.watched_ns)}"
         )
         yield "stood still", f"{stood}, stopped or frozen: in no age or window"
+    if use.missed:
+        who = "processes" if use.missed > 1 else "process"
+        yield (
+            "not looked at",
+            (
+                f"{use.missed} {who} lived too shortly to be looked at, or began just then: of "
+                f"{format_size(use.missed_bytes)} in memory nothing is known"
+            ),
+        )
     told_ns = told_window_ns(points, TOLD_NS)
     if use.unseen > _WORTH_SHARE * use.resident and told_ns is not None:
         used = next(point for point in points if point.window_ns == told_ns)
@@ -351,6 +360,8 @@ def sums_document(use: PageUse) -> dict[str, Any]:
         "stopped_ns": use.stopped_ns,
         "shared_cpu_ns": use.shared_cpu_ns,
         "shared_note": use.shared_note,
+        "missed": use.missed,
+        "missed_bytes": use.missed_bytes,
         "curve": curve_document(curve(use)),
         "resident_bytes": use.resident,
         "idle": [

@@ -29,7 +29,8 @@ class Line:
     What was known at the end of an interval.
 
     at_ns, interval_ns: time of day of its end, and its length; targets: how many there were. use:
-    the newest sum of the map of pages, made at `use_ns`; cpu_share: of one CPU, what the monitor
+    the newest sum of the map of pages, made at `use_ns`; unlooked: resident bytes of who is not in
+    it, as nobody had a look at their memory yet; cpu_share: of one CPU, what the monitor
     took in the interval, the kernel's share for it included.
     """
 
@@ -39,6 +40,7 @@ class Line:
     use: PageUse
     use_ns: int
     cpu_share: float
+    unlooked: int = 0
 
 
 def document(line: Line) -> dict[str, Any]:
@@ -49,6 +51,7 @@ def document(line: Line) -> dict[str, Any]:
         "targets": line.targets,
         "cpu_share": round(line.cpu_share, 6),
         "known_ns": line.use_ns,
+        "unlooked_bytes": line.unlooked,
         **pages.sums_document(line.use),
     }
 
@@ -65,6 +68,7 @@ def record(line: Line) -> dict[str, Any]:
         "resident_bytes": line.use.resident,
         "unseen_bytes": line.use.unseen,
         "uncovered_bytes": line.use.uncovered,
+        "unlooked_bytes": line.unlooked,
         **{f"used_{ns // 1_000_000}ms_bytes": used.get(ns) for ns in TOLD_NS},
         **{f"idle_{ns // 1_000_000}ms_bytes": idle.get(ns) for ns in TOLD_NS},
     }
@@ -91,10 +95,10 @@ def text(line: Line, width: int) -> str:
     cells = [
         time.strftime("%H:%M:%S", time.localtime(line.at_ns / 1e9)),
         str(line.targets),
-        format_size(line.use.resident),
+        format_size(line.use.resident + line.unlooked),
         *(_size(used.get(ns)) for ns in _USED_NS),
         *(_size(idle.get(ns)) for ns in _IDLE_NS),
-        format_size(line.use.unseen + line.use.uncovered),
+        format_size(line.use.unseen + line.use.uncovered + line.unlooked),
         f"{line.cpu_share:.1%}",
     ]
     late_ns = line.at_ns - line.use_ns

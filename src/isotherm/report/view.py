@@ -72,8 +72,9 @@ class View(ABC, Generic[T]):
     One question to a recording, from the analysis to the forms of its answer.
 
     name: what people write; help: a phrase for the help; schema: name and version of the data, to
-    be raised when a reader of the old ones would fail; files: endings of what `file` makes. Text
-    is plain: it is escaped when it is printed, and `terminal` has bars, tables and colour.
+    be raised when a reader of the old ones would fail; files: endings of what `file` makes;
+    only_file: it is never printed. Text is plain: it is escaped when it is printed, and `terminal`
+    has bars, tables and colour.
     """
 
     name: ClassVar[str]
@@ -81,6 +82,7 @@ class View(ABC, Generic[T]):
     schema: ClassVar[str]
     options: ClassVar[tuple[Option, ...]] = ()
     files: ClassVar[tuple[str, ...]] = ()
+    only_file: ClassVar[bool] = False
 
     @abstractmethod
     def analyse(self, recording: AnalysedRecording, options: Options) -> T:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from isotherm.errors import (
     BadValueError,
@@ -58,6 +59,23 @@ class Process:
 _Told = Sequence[tuple[TargetSource, dict[int, Group | None]]]
 
 
+class Newcomer(NamedTuple):
+    """
+    A process that is meant, and is no member yet.
+
+    origin: the pid of the member that it descends from, 0 of one that its source told of; facts:
+    as it was when it was found; source, group: as of a `Process`; waited: it was there at a
+    `refresh` before.
+    """
+
+    pid: int
+    origin: int
+    facts: procfs.Stat
+    source: TargetSource
+    group: Group | None
+    waited: bool = False
+
+
 class ProcessSet:
     """
     The living processes of `sources` and, unless told otherwise, what they fork.
@@ -72,6 +90,10 @@ class ProcessSet:
     Children are found by looking at the pids that /proc did not show before: one listing of /proc
     and one read per new process, however large the tree is. A process that was forked by a child
     that ended between two refreshes is missed: it has another parent by then.
+
+    To take a process, and to look at its memory, costs more than to find it, and is of no use
+    where they live shortly: if most of those that were new at one refresh have ended by the next
+    one, who is new then becomes a member at the refresh after, if it lives that long.
 
     Raises `TargetGoneError` for a pid that does not exist or is a zombie, `NotSupportedError` for
     a kernel thread, `BadValueError` for a thread's id, `NotPermittedError` where the memory map
@@ -89,6 +111,7 @@ class ProcessSet:
         procfs.require_own()
         self._members: dict[int, Process] = {}
         self._seen: set[int] = set()
+        self._newcomers: dict[int, Newcomer] = {}
         self._next_id = 0
         self.waits = wait
         self._poll = select.epoll()
@@ -102,6 +125,8 @@ class ProcessSet:
             for source in sources
         ]
         self._living = [source for source in self._sources if source.living]
+        self._generation: list[Newcomer] = []
+        self._die_young = False
         self._follow = follow_children and any(
             not (source.living and source.complete) for source in self._sources
         )
@@ -110,14 +135,24 @@ class ProcessSet:
         except BaseException:
             self.close()
             raise
-        self.refresh()
+        self._find()
+        self._take_all()
 
     def refresh(self) -> list[Process]:
         """Drop the dead, find who is new, and return the living, in the order of their ids."""
         self._drop_dead()
-        self._ask_again()
-        self._find_children()
+        self._find()
+        self._take_some()
         return list(self._members.values())
+
+    def newcomers(self) -> list[Newcomer]:
+        """Look who is there now, and return who is meant and no member yet; nobody is let go."""
+        self._find(keep=True)
+        return list(self._newcomers.values())
+
+    def ended(self) -> set[int]:
+        """Return the ids of the members of the last refresh that live no more."""
+        return {process.target_id for process in self._dead()}
 
     @property
     def members(self) -> list[Process]:
@@ -141,8 +176,8 @@ class ProcessSet:
             return False
         if len(self._dead()) < len(self._members):
             return True
-        self._find_children()
-        self._ask_again()
+        self._find()
+        self._take_all()
         return len(self._dead()) < len(self._members)
 
     def close(self) -> None:
@@ -177,21 +212,60 @@ class ProcessSet:
                 return {}
             raise
 
-    def _ask_again(self) -> None:
-        """Take who joined living sources, and let go who left all of them."""
+    def _find(self, *, keep: bool = False) -> None:
+        """Look for newcomers, and let go who left, but to `keep` them."""
+        self._ask_again(keep=keep)
+        self._find_children()
+
+    def _take_all(self) -> None:
+        for pid in list(self._newcomers):
+            self._take_newcomer(self._newcomers.pop(pid))
+
+    def _take_some(self) -> None:
+        """Take the newcomers that were there at a refresh before, and others unless they wait."""
+        fresh = [one for one in self._newcomers.values() if not one.waited]
+        for one in [one for one in self._newcomers.values() if one.waited]:
+            self._take_newcomer(self._newcomers.pop(one.pid))
+        if self._generation:
+            alive = sum(self._is_member(one) for one in self._generation)
+            self._die_young = 2 * alive < len(self._generation)
+        self._generation = fresh
+        for one in fresh:
+            if self._die_young:
+                self._newcomers[one.pid] = one._replace(waited=True)
+            else:
+                self._take_newcomer(self._newcomers.pop(one.pid))
+
+    def _is_member(self, one: Newcomer) -> bool:
+        member = self._members.get(one.pid)
+        return member is not None and member.start_ticks == one.facts.start_ticks
+
+    def _take_newcomer(self, one: Newcomer) -> None:
+        if one.origin:
+            self._take(one.facts, one.source, one.group)
+            return
+        try:
+            self._admit(one.pid, one.source, one.group)
+        except IsothermError as err:
+            self._refused.add(one.pid, err)
+
+    def _ask_again(self, *, keep: bool) -> None:
+        """Find who joined living sources, and let go who left all of them, but to `keep` them."""
         if not self._living:
             return
         told = [(source, _told_by(source)) for source in self._living]
-        self._refused.forget_but([of.keys() for _, of in told])
-        if told != self._settled[0] or self._members.keys() != self._settled[1]:
-            self._settle(told)
+        if not keep:
+            self._refused.forget_but([of.keys() for _, of in told])
+            if told != self._settled[0] or self._members.keys() != self._settled[1]:
+                self._settle(told)
+        before = self._newcomers
+        self._newcomers = {pid: one for pid, one in before.items() if one.origin}
         for source, of in told:
-            for pid in sorted(of.keys() - self._members.keys()):
-                if self._refused.again(pid):
-                    try:
-                        self._admit(pid, source, of[pid])
-                    except IsothermError as err:
-                        self._refused.add(pid, err)
+            for pid in sorted(of.keys() - self._members.keys() - self._newcomers.keys()):
+                if pid in before:
+                    self._newcomers[pid] = before[pid]
+                elif self._refused.again(pid) and (facts := _facts_of(pid)) is not None:
+                    self._newcomers[pid] = Newcomer(pid, 0, facts, source, of[pid])
 
     def _settle(self, told: _Told) -> None:
         """See to it that each member is one of what is told, or gone."""
@@ -252,7 +326,8 @@ class ProcessSet:
             descriptor = -1
         try:
             # Only now is the pid held. Was it the same process before?
-            if procfs.stat(pid).start_ticks != facts.start_ticks:
+            now = procfs.stat(pid)
+            if now.start_ticks != facts.start_ticks or now.is_zombie:
                 raise TargetGoneError(f"process {pid} ended just now")
             kvm = procfs.runs_kvm_guest(pid)
             tid = procfs.memory_thread(pid)
@@ -302,30 +377,36 @@ class ProcessSet:
             self._remove(process)
 
     def _find_children(self) -> None:
-        """Admit the processes that are new in /proc and descend from a member, if asked for."""
+        """Find the processes that are new in /proc and descend from a member, if asked for."""
         if not (self._follow and self._members):
             return
         now = set(procfs.pids())
-        fresh = now - self._seen - self._members.keys()
+        for pid in self._newcomers.keys() - now:
+            del self._newcomers[pid]
+        fresh = now - self._seen - self._members.keys() - self._newcomers.keys()
         self._seen = now
         by_parent: dict[int, list[procfs.Stat]] = {}
         for pid in fresh:
-            try:
-                facts = procfs.parse_stat(procfs.read_file(f"/proc/{pid}/stat"))
-            except OSError:
-                continue
-            by_parent.setdefault(facts.ppid, []).append(facts)
+            if (facts := _facts_of(pid)) is not None:
+                by_parent.setdefault(facts.ppid, []).append(facts)
         parents = [
-            (member.pid, member.source, member.group)
-            for member in self._members.values()
-            if not (member.source.living and member.source.complete)
+            (one.pid, origin, one.source, one.group)
+            for origin, one in self._possible_parents()
+            if not (one.source.living and one.source.complete)
         ]
         while parents and by_parent:
-            parent, source, group = parents.pop()
+            parent, origin, source, group = parents.pop()
             for facts in sorted(by_parent.pop(parent, ()), key=lambda child: child.pid):
-                parents.append((facts.pid, source, group))
+                parents.append((facts.pid, origin, source, group))
                 if not facts.is_zombie:
-                    self._take(facts, source, group)
+                    self._newcomers[facts.pid] = Newcomer(facts.pid, origin, facts, source, group)
+
+    def _possible_parents(self) -> Iterator[tuple[int, Process | Newcomer]]:
+        """Return members and newcomers, each with the pid of the member that it is or is of."""
+        for member in self._members.values():
+            yield member.pid, member
+        for one in self._newcomers.values():
+            yield one.origin or one.pid, one
 
 
 def _told_by(source: TargetSource) -> dict[int, Group | None]:
@@ -333,6 +414,13 @@ def _told_by(source: TargetSource) -> dict[int, Group | None]:
         return source.members()
     except IsothermError:
         return {}
+
+
+def _facts_of(pid: int) -> procfs.Stat | None:
+    try:
+        return procfs.parse_stat(procfs.read_file(f"/proc/{pid}/stat"))
+    except OSError:
+        return None
 
 
 def _is_same(process: Process) -> bool:

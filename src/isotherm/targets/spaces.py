@@ -44,6 +44,11 @@ class Spaces:
             self._compare()
         return [process for process in members if process.target_id not in self._shared]
 
+    @property
+    def owners(self) -> set[int]:
+        """The ids of members whose space is that of others as well."""
+        return {owner.target_id for _, owner in self._shared.values()}
+
     def _take(self, members: Sequence[Process]) -> bool:
         """Forget who left and take who came; True if anybody did."""
         ids = {process.target_id for process in members}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from isotherm.core.look import TargetRanges
+from isotherm.core.look import Census, TargetRanges
 from isotherm.errors import NotSupportedError
 from isotherm.kernel.procfs import clear_refs_allowed
 from isotherm.model.scope import Operations, Scope
 from isotherm.targets.maps import AddressMaps
+from isotherm.targets.missed import census
 from isotherm.targets.processes import Process, ProcessSet
 from isotherm.targets.refusals import Refused
 from isotherm.targets.sizes import Sizes
@@ -122,6 +124,16 @@ class ProcessTargets(TargetSet):
     def targets(self, max_ranges: int) -> list[TargetRanges]:
         """Return the living; the ranges are the scope's where it has some."""
         return [ranges for _, ranges in self.living(max_ranges)]
+
+    def census(self, present: Sequence[Process], executed: AbstractSet[int]) -> Census:
+        """
+        Tell whose memory is not known to who knows that of `present`, as `living` returned it.
+
+        executed: places of those that run another program since.
+        """
+        gone = self._processes.ended() - self._spaces.owners
+        ended = {place for place, process in enumerate(present) if process.target_id in gone}
+        return census(present, self._processes.newcomers(), executed, ended)
 
     @property
     def members(self) -> list[Process]:

@@ -43,15 +43,20 @@ def _huge_pages_where_advised():
     THP.write_text("always")
 
 
-def uses(pids, seconds, each=lambda _: None):
-    """What was known at the end of a session, and when; `each` is called with every snapshot."""
+def uses(pids, watched_s, each=lambda _: None):
+    """
+    What is known when it was watched for so long, and when that was.
+
+    What a guest needs before it begins to watch is as long as its host is busy. `each` is called
+    with every snapshot.
+    """
     with isotherm.monitor(pid=pids, backend="bpf", seed=1, overhead=OVERHEAD) as session:
-        found = []
-        for snapshot in session.snapshots(seconds):
+        for snapshot in session.snapshots(60):
             each(snapshot)
-            if snapshot.page_use is not None:
-                found.append((snapshot.page_use, snapshot.end_ns))
-    return found[-1]
+            use = snapshot.page_use
+            if use is not None and use.watched_ns >= watched_s * S:
+                return use, snapshot.end_ns
+    raise AssertionError(f"not watched for {watched_s} s in a minute")
 
 
 def summed(use, kind, field, ns):
@@ -68,7 +73,7 @@ def test_the_curve_and_idle_ages_of_a_known_schedule():
     with Workload(SCHEDULE) as work:
         # When all is opened, which takes seconds here.
         begin = [work.go]
-        use, end_ns = uses(work.pid, 9, lambda _: begin and begin.pop()())
+        use, end_ns = uses(work.pid, 8, lambda _: begin and begin.pop()())
         second_ns = end_ns - work.truth.phases[1].start_ns
     curve = {ns: summed(use, "anon", "used", ns) for ns in use.windows_ns}
     idle = {ns: summed(use, "anon", "idle", ns) for ns in use.windows_ns}
@@ -99,7 +104,7 @@ def test_folios_of_64_kib_stay_whole():
     with large_folios(64), running(spec) as work:
         before = heads(work)
         assert before == 24 * 16
-        use, _ = uses(work.pid, 3)
+        use, _ = uses(work.pid, 2)
         assert heads(work) == before
     assert [vmstat("thp_split_page"), vmstat("thp_split_pmd")] == splits
     best = summed(use, "anon", "used", S)
@@ -150,7 +155,7 @@ def test_memory_of_two_processes_is_counted_once_and_seen(kind):
         sharers.touch(0, 0, 512, every_s=0.1)
         sharers.touch(1, 256, 768, every_s=0.1)
         known = Proportional(sharers.pids)
-        use, _ = uses(sharers.pids, 4, known.take)
+        use, _ = uses(sharers.pids, 3, known.take)
     beside = 0 if kind == "shared" else 2 * BESIDE_USED
     best = summed(use, row, "used", S)
     unseen = sum(one.unseen for one in use.rows if one.kind == row)

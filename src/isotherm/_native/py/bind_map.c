@@ -207,6 +207,22 @@ static PyObject *set_stopped(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *set_share(PyObject *object, PyObject *args)
+{
+	struct map_object *self;
+	long long share;
+
+	if (!PyArg_ParseTuple(args, "L", &share))
+		return NULL;
+	self = map_enter(object);
+	if (!self)
+		return NULL;
+	if (share > 0)
+		self->map.settings.share_ns = share;
+	map_leave(self);
+	Py_RETURN_NONE;
+}
+
 static PyObject *step(PyObject *object, PyObject *args)
 {
 	unsigned long long now;
@@ -291,6 +307,7 @@ static PyMethodDef map_methods[] = {
 	{"set_targets", set_targets, METH_VARARGS, NULL},
 	{"set_areas", set_areas, METH_VARARGS, NULL},
 	{"set_stopped", set_stopped, METH_VARARGS, NULL},
+	{"set_share", set_share, METH_VARARGS, NULL},
 	{"step", step, METH_VARARGS, NULL},
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", map_sum_up, METH_VARARGS, NULL},

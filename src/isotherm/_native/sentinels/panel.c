@@ -311,21 +311,19 @@ size_t panel_first_at(const struct panel *panel, uint64_t place)
 	return low;
 }
 
-/** Make room for one more by giving up one that is used up, if one is found soon. */
+/**
+ * Make room for one more by giving up any that is at no border. Not by what it saw: what is in use is used
+ * up soonest, and to forget that first would make all memory look colder than it is.
+ */
 static size_t victim(struct panel *panel)
 {
-	size_t found = SIZE_MAX;
-
 	for (int tries = 0; tries < 8; tries++) {
 		size_t i = (size_t)rng_range(&panel->rng, 0, panel->nr_sorted);
 
-		if (panel->sentinels[i].flags & (SENTINEL_NEAR | SENTINEL_DROPPED))
-			continue;
-		found = i;
-		if (!panel->sentinels[i].left)
-			break;
+		if (!(panel->sentinels[i].flags & (SENTINEL_NEAR | SENTINEL_DROPPED)))
+			return i;
 	}
-	return found;
+	return SIZE_MAX;
 }
 
 size_t panel_add(struct panel *panel, size_t area_index, uint64_t addr, uint32_t clump, enum sentinel_pool pool)
@@ -477,11 +475,14 @@ int panel_warm_up(struct panel *panel)
 	return err == -ESRCH ? 0 : err;
 }
 
-/** Pages @young of those at risk were accessed since the last read, which is to be @passed_s ago. */
-static void take(struct sentinel *s, uint16_t young, uint64_t now_ns)
+/**
+ * Pages @young of those at risk were accessed since the last read, which is to be @passed_s ago. Of one that was in
+ * memory then, and is no longer @present, nobody knows whether it was before it was given up.
+ */
+static void take(struct sentinel *s, uint16_t young, uint16_t present, uint64_t now_ns)
 {
-	uint16_t hits = s->left & young;
-	double risk = __builtin_popcount(s->left), found = __builtin_popcount(hits);
+	uint16_t known = s->left & (uint16_t)~(s->there & ~present), hits = known & young;
+	double risk = __builtin_popcount(known), found = __builtin_popcount(hits);
 	double passed_s = now_ns > s->read_ns ? (double)(now_ns - s->read_ns) / 1e9 : 0;
 
 	if (risk > 0 && passed_s > 0) {
@@ -500,6 +501,7 @@ static void take(struct sentinel *s, uint16_t young, uint64_t now_ns)
 		}
 		s->left &= (uint16_t)~hits;
 	}
+	s->there = present;
 	s->read_ns = now_ns > s->read_ns ? now_ns : s->read_ns;
 }
 
@@ -524,7 +526,7 @@ int panel_read(struct panel *panel, const size_t *which, size_t nr)
 			if (seen[i].gone || (seen[i].present && seen[i].huge != !!(s->flags & SENTINEL_HUGE)))
 				s->left = 0;
 			else
-				take(s, seen[i].young, panel_running(panel, s->target, now_ns));
+				take(s, seen[i].young, seen[i].present, panel_running(panel, s->target, now_ns));
 		}
 		done += n;
 	}
@@ -597,7 +599,7 @@ void panel_seen(struct panel *panel, size_t target, uint64_t start, uint64_t end
 			if (s->addr + j * unit < end && s->addr + (j + 1) * unit > start)
 				young |= (uint16_t)(1u << j);
 		if (s->left & young)
-			take(s, young, panel_running(panel, (uint32_t)target, now_ns));
+			take(s, young, s->there, panel_running(panel, (uint32_t)target, now_ns));
 	}
 }
 
@@ -632,7 +634,7 @@ static uint16_t all_of(const struct sentinel *s)
 	return (uint16_t)((1u << s->nr) - 1);
 }
 
-static void begin_watch(struct panel *panel, struct sentinel *s, uint16_t armed, uint64_t now_ns)
+static void begin_watch(struct panel *panel, struct sentinel *s, uint16_t armed, uint16_t present, uint64_t now_ns)
 {
 	uint64_t running = panel_running(panel, s->target, now_ns);
 
@@ -647,6 +649,7 @@ static void begin_watch(struct panel *panel, struct sentinel *s, uint16_t armed,
 	s->fresh = (struct evidence){0};
 	s->cleared_ns = s->read_ns = running;
 	s->left = armed;
+	s->there = present;
 	s->arms += s->arms < UINT8_MAX;
 }
 
@@ -752,7 +755,7 @@ static int arm_batch(struct panel *panel, const size_t *which, size_t nr, size_t
 		bool huge = s->flags & SENTINEL_HUGE;
 
 		if (s->left && (!seen[i].present || seen[i].huge == huge))
-			take(s, seen[i].young, panel_running(panel, s->target, now_ns));
+			take(s, seen[i].young, seen[i].present, panel_running(panel, s->target, now_ns));
 		fit(panel, s, &seen[i]);
 		if (seen[i].unseen & all_of(s)) {
 			s->flags |= SENTINEL_BLIND;
@@ -763,7 +766,7 @@ static int arm_batch(struct panel *panel, const size_t *which, size_t nr, size_t
 		uint64_t unit = s->flags & SENTINEL_HUGE ? BLOCK : PAGE;
 
 		if (!young) {
-			begin_watch(panel, s, all_of(s), now_ns);
+			begin_watch(panel, s, all_of(s), seen[i].present, now_ns);
 			continue;
 		}
 		unsigned int first = (unsigned int)__builtin_ctz(young), last = 31 - (unsigned int)__builtin_clz(young);
@@ -786,7 +789,7 @@ static int arm_batch(struct panel *panel, const size_t *which, size_t nr, size_t
 
 		if (after[i].gone || ranges[i].refused == BULK_GONE)
 			continue;
-		begin_watch(panel, s, all_of(s) & (uint16_t)~young, now_ns);
+		begin_watch(panel, s, all_of(s) & (uint16_t)~young, after[i].present, now_ns);
 		settle(panel, s, young, ranges[i].refused);
 	}
 	return err;

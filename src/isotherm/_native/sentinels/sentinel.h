@@ -40,6 +40,7 @@ struct sentinel {
 	uint64_t read_ns;
 	uint32_t target;
 	uint16_t left;		// a bit a page: not accessed since the clear
+	uint16_t there;		// in memory when it was looked at last
 	uint8_t nr;		// pages; of 2 MiB: one
 	uint8_t pool;
 	uint8_t flags;

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import accumulate
 
 from isotherm.backends.clear_refs.epochs import LENGTHS_NS, Epochs, Uses, Watch
@@ -44,6 +45,10 @@ class SmapsMap:
         # A window may begin an epoch meanwhile, whose first second is to be told as well.
         return min(self._epochs.due_ns(), time.monotonic_ns() + _MOMENT_NS)
 
+    def set_spent(self, share: float) -> None:
+        """Nothing: reads are of whole processes."""
+        del share
+
     def covered(self) -> bool:
         return all(watch.uses or watch.past for watch in self._epochs.watches.values())
 
@@ -61,6 +66,10 @@ class SmapsMap:
         if time.monotonic_ns() - read_ns > _FRESH_NS or not self.covered():
             self._epochs.read()
         return self.sum_known()
+
+    def executed(self) -> AbstractSet[int]:
+        """Nobody: what smaps tells is of the program that runs."""
+        return frozenset()
 
     def close(self) -> None:
         """Nothing is held."""

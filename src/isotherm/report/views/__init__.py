@@ -14,6 +14,7 @@ from isotherm.report.view import View
 from isotherm.report.views.cold import ColdView
 from isotherm.report.views.diff import DiffView
 from isotherm.report.views.heatmap import HeatmapView
+from isotherm.report.views.html import HtmlView
 from isotherm.report.views.info import InfoView
 from isotherm.report.views.regions import RegionsView
 from isotherm.report.views.summary import SummaryView
@@ -54,6 +55,6 @@ def views() -> dict[str, View[Any]]:
 
 for _view in (
     SummaryView(), RegionsView(), HeatmapView(), WssView(), ColdView(), TreeView(), InfoView(),
-    DiffView(),
+    DiffView(), HtmlView(),
 ):  # fmt: skip
     register(_view)

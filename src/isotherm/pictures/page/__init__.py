@@ -1,0 +1,1 @@
+"""Pages of HTML: one file that needs no network, whatever stands in the recording."""
