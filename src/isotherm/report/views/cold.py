@@ -41,8 +41,9 @@ class ColdView(View[Answer]):
     def analyse(self, recording: AnalysedRecording, options: Options) -> Answer:
         summary = recording.summary()
         if summary.use is None:
+            why = recording.no_pages_because or "this recording has no map of pages"
             raise BadValueError(
-                "this recording has no map of pages, so nobody knows what could go",
+                f"{why}, so nobody knows what could go",
                 hint="record with the backend bpf; `isotherm report` has what regions tell",
             )
         age_ns: int | None = options["--idle"]
