@@ -3,7 +3,8 @@ Long recordings, and damo's: CPU time and memory of reading them.
 
 `benchmarks/recordings.py [--rows 20000000] [--per-window 1000]` makes a recording of
 so many region rows, and a record of damo of a million regions as `json.dumps(indent=4)` writes it,
-and reads each by the command line, start of the interpreter included. A table, and JSON.
+and reads each by the command line, start of the interpreter included. A table, and JSON. Where
+there is a Chromium, it also says how long the page of 500,000 region rows takes to draw its map.
 """
 
 from __future__ import annotations
@@ -114,6 +115,30 @@ def measure(*words: str) -> dict[str, float]:
     return {"cpu_s": round(used.ru_utime + used.ru_stime, 2), "mib": used.ru_maxrss >> 10}
 
 
+def draw_page(folder: Path, rows: int) -> dict[str, float]:
+    """Return the size of a page of so many rows, and how long its map takes, in milliseconds."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from support.chromium import browser, found
+
+    make_recording(folder / "page.isotherm", rows, 1_000)
+    page = folder / "page.html"
+    used = measure("report", str(folder / "page.isotherm"), "html", "-o", str(page))
+    told: dict[str, float] = {"bytes": page.stat().st_size, **used}
+    if found() is None:
+        return told
+    with browser() as chromium:
+        chromium.size(1240, 900)
+        chromium.load(page)
+        chromium.until("document.getElementById('map').dataset.ready > 0")
+        told["first_ms"] = float(chromium.run("document.getElementById('map').dataset.drawMs"))
+        for _ in range(3):
+            ready = chromium.run("+document.getElementById('map').dataset.ready")
+            chromium.run("document.querySelector('.reset').click()")
+            chromium.until(f"document.getElementById('map').dataset.ready > {ready}")
+        told["again_ms"] = float(chromium.run("document.getElementById('map').dataset.drawMs"))
+    return told
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a hundredth of it all")
@@ -130,12 +155,26 @@ def main() -> None:
             f"report {view}": measure("report", str(long), view)
             for view in ("summary", "heatmap", "wss")
         }
+        page = str(Path(folder, "x.html"))
+        found["report html"] = measure("report", str(long), "html", "-o", page)
         found["import"] = measure("import", str(damo), "-o", str(Path(folder, "x.isotherm")))
         size = long.stat().st_size
+        drawn = draw_page(Path(folder), 500_000 // part)
     print(f"{asked.rows:,} region rows, {asked.per_window} a window, {size >> 20} MiB")
     for name, figures in found.items():
         print(f"{name:<16} {figures['cpu_s']:5.2f} s of CPU {figures['mib']:5.0f} MiB")
-    print(json.dumps({"rows": asked.rows, "per_window": asked.per_window, "bytes": size, **found}))
+    print(f"page of {500_000 // part:,} region rows: {drawn}")
+    print(
+        json.dumps(
+            {
+                "page": drawn,
+                "rows": asked.rows,
+                "per_window": asked.per_window,
+                "bytes": size,
+                **found,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ prcl: redis with 5 % of its keys in use, a Python program that idles on 5 % of w
 start, and SQLite queries on 5 % of a table, each without and with `isotherm apply` in turn (A B A
 B ...), with swap on zram, or a file, made and removed here. Between two runs everything is brought
 back. ethp: never / always / ethp on one page of each 2 MiB, on a dense array, and on redis.
+cold: what `isotherm cold` says would go and come back, beside what `apply` then does.
 The scheme runs in a process of its own, as a user would run it. Root; nothing else should run.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import common
+import scheme_cold
 import scheme_ethp
 from common import MIB
 from scheme_programs import PYTHON, SQLITE, Program, child, redis
@@ -262,6 +264,12 @@ def prcl(args: Any) -> dict[str, Any]:
     return {"swap": kind, "schemes": schemes, "summary": rows, "overall": overall, "runs": raw}
 
 
+def cold(args: Any) -> dict[str, Any]:
+    """What `isotherm cold` says of the programs, beside what is then done."""
+    plan = QUICK if args.quick else FULL
+    return scheme_cold.cold(args, lambda stack, name, group: start(stack, name, plan, group))
+
+
 def _options(parser: argparse.ArgumentParser) -> None:
     def some(text: str) -> list[str]:
         names = text.split(",")
@@ -269,7 +277,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
             raise argparse.ArgumentTypeError(f"no program {', '.join(unknown)}")
         return names
 
-    parser.add_argument("--only", choices=("prcl", "ethp"), help="one part")
+    parser.add_argument("--only", choices=("prcl", "ethp", "cold"), help="one part")
     parser.add_argument(
         "--programs", type=some, default=list(PROGRAMS), help="of prcl: redis,python,sqlite"
     )
@@ -285,7 +293,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     args = common.arguments(__doc__, _options)
-    parts = {"prcl": prcl, "ethp": scheme_ethp.ethp}
+    parts = {"prcl": prcl, "ethp": scheme_ethp.ethp, "cold": cold}
     results = {}
     with orderly_end():
         for name, part in parts.items():

@@ -321,6 +321,44 @@ static void ending(size_t nbytes)
 	}
 }
 
+/* An eighth is used all the time; at each step another one, once. `shared`: memory that others could map. */
+static void once(size_t nbytes, int shared)
+{
+	char *base = anonymous(nbytes, shared);
+	madvise(base, nbytes, MADV_NOHUGEPAGE);
+	for (size_t at = 0; at < nbytes; at += PAGE)
+		base[at] = 1;
+	struct area a = area_at(base, nbytes, PAGE, 0);
+	size_t part = a.units / 8;
+	ready();
+	for (uint64_t done = 0;;) {
+		uint64_t begun = now_ns();
+		if (counters->step > done) {
+			done++;
+			sweep(&a, (1 + (done - 1) % 7) * part, part, 1);
+		}
+		sweep(&a, 0, part, 1);
+		rest(begun);
+	}
+}
+
+/* Half stays and is not used; the other half is used and given back each period, and is in memory for a tenth of it. */
+static void churn(size_t nbytes)
+{
+	struct area stays = filled(nbytes / 2, PAGE, 0), goes = filled(nbytes / 2, PAGE, 0);
+	(void)stays;
+	ready();
+	for (;;) {
+		uint64_t begun = now_ns();
+		for (size_t i = 0; i < goes.units; i++)
+			goes.base[i * PAGE] = 1;
+		sweep(&goes, 0, goes.units, 1);
+		usleep((useconds_t)(period_ms * 100));
+		madvise(goes.base, nbytes / 2, MADV_DONTNEED);
+		rest(begun);
+	}
+}
+
 /* Faults pages all the time, and times each. */
 static void faults(size_t nbytes)
 {
@@ -359,6 +397,10 @@ int main(int argc, char **argv)
 		forbidden(nbytes);
 	if (!strcmp(pattern, "ending"))
 		ending(nbytes);
+	if (!strcmp(pattern, "once") || !strcmp(pattern, "once-shared"))
+		once(nbytes, !strcmp(pattern, "once-shared"));
+	if (!strcmp(pattern, "churn"))
+		churn(nbytes);
 	if (!strcmp(pattern, "faults"))
 		faults(nbytes);
 	struct area a = filled(nbytes, strcmp(pattern, "huge") ? PAGE : HUGE, 0);

@@ -23,12 +23,15 @@ OTHERWISE = {
         "analysis",
         "report",
         "export",
+        "pictures",
+        "live",
         "schemefile",
         "schemes",
         "model",
         "actions",
         "core",
         "recording",
+        "live",
     },
 }
 

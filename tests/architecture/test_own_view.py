@@ -92,7 +92,7 @@ def test_its_name_and_options_are_in_the_help(run):
     assert status == 0
     assert "peaks the windows with the largest working set" in text
     assert "--most COUNT peaks: so many windows [3]." in text
-    assert "--target ID regions, heatmap, peaks: only this target." in text
+    assert "--target ID regions, heatmap, html, peaks: only this target." in text
 
 
 def test_its_options_are_read_and_are_of_no_other_view(run):

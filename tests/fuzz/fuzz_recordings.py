@@ -27,6 +27,9 @@ from harness import NASTY, Fuzzer, main, mutate
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.cli import main as cli
 from isotherm.errors import BadValueError, DamagedRecordingError
+from isotherm.live.heads import ReplayHead
+from isotherm.live.replay import Replay
+from isotherm.live.stage import Stage
 from isotherm.model.page_use import UseRow
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.snapshot import Columns, Cost, Snapshot
@@ -37,6 +40,7 @@ from isotherm.recording import page_use as page_use_columns
 from isotherm.recording.messages import END, schema_message
 from isotherm.recording.writer import RecordingWriter
 from isotherm.report.output import FORMATS
+from isotherm.terminal.text import columns_of
 from support.snapshots import HEAP, MIB, page_use, phases, use_row
 
 VIEWS = ("summary", "regions", "heatmap", "wss", "tree", "info")
@@ -382,19 +386,40 @@ def check_page_use(use, nr_targets):
             assert own <= idle <= row.resident
 
 
+def told_by(*words):
+    """Run a command; return what it printed. What it complains of must be harmless."""
+    shown = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    told = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told):
+        assert cli(list(words)) in {0, 2, 5}
+    told.flush()
+    shown.flush()
+    assert b"\x1b" not in told.buffer.getvalue()
+    return shown.buffer.getvalue()
+
+
+def look_at_all(path):
+    """Look at it as the live view does: at the list, and at three processes in detail."""
+    replay = Replay(AnalysedRecording(path))
+    replay.read_all()
+    stage = Stage(replay.chronicle, ReplayHead(Path(path), replay.chronicle, "sim"))
+    targets = stage.moment.snapshot.targets[:3] if stage.moment else ()
+    for stage.detail in (None, *(target.id for target in targets)):
+        lines = ["".join(text for text, _ in line) for line in stage.lines(80, 24)]
+        assert {columns_of(line) for line in lines} == {80}
+        assert "".join(lines).isprintable()
+
+
 def check_use(path, read):
     """Report it in all forms, and write what was read: it must be read again."""
     for view in VIEWS:
         form = FORMATS[len(read) % len(FORMATS)]
         for args in ([], ["--format", form]):
-            shown = io.TextIOWrapper(io.BytesIO(), "utf-8")
-            told = io.TextIOWrapper(io.BytesIO(), "utf-8")
-            with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told):
-                assert cli(["report", str(path), view, *args]) in {0, 2, 5}
-            told.flush()
-            shown.flush()
-            assert b"\x1b" not in told.buffer.getvalue()
-            assert args or b"\x1b" not in shown.buffer.getvalue()
+            shown = told_by("report", str(path), view, *args)
+            assert args or b"\x1b" not in shown
+    assert b"\x1b" not in told_by("report", str(path), "html", "-o", "-")
+    assert b"\x1b" not in told_by("top", "--replay", str(path))
+    look_at_all(path)
     fd, path = scratch(os.getpid(), 1)
     os.ftruncate(fd, 0)
     os.lseek(fd, 0, os.SEEK_SET)

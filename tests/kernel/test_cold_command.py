@@ -116,6 +116,10 @@ def made(size, name, advice=None):
 dense, first, _ = made({DENSE}, "dense")
 sparse, begin, _ = made({SPARSE}, "sparse", 14)
 idle, _, _ = made({IDLE}, "idle", 15)
+locked, _, at = made({IDLE}, "locked", 15)
+assert not ctypes.CDLL(None).mlock2(ctypes.c_void_p(at), ctypes.c_size_t({IDLE}), 0)
+shared = mmap.mmap(-1, {IDLE})
+shared[::{PAGE}] = bytes({IDLE} // {PAGE})
 for page in range(begin, begin + {SPARSE}, {HUGE}):
     sparse[page] = 1
 for page in range(0, {IDLE}, {PAGE}):
@@ -146,7 +150,8 @@ def looked_into(setting):
 def test_what_memory_holds_is_told_where_it_is_asked_for(looked_into, capsys):
     pid = looked_into
     before = anon_huge_kib(pid)
-    asked = ["--what", "[anon:*]", "-d", "4s", "--overhead", "20%", "--shared", "off"]
+    names = "[anon:*]|shared anonymous"
+    asked = ["--what", names, "-d", "4s", "--overhead", "20%", "--shared", "off"]
     looks = ["--sample-compression", "--look-at-zeros"]
     assert not main(["cold", str(pid), *asked, *looks, "--format", "json"])
     said = json.loads(capsys.readouterr().out)
@@ -164,14 +169,17 @@ def test_what_memory_holds_is_told_where_it_is_asked_for(looked_into, capsys):
         "looked_at_bytes": 0,
         "zero_bytes": 0,
     }
+    goes = {of["what"]: of["ages"][-1]["could_go_bytes"] for of in said["mappings"]}
+    assert goes["[anon:idle]"] == pytest.approx(IDLE, rel=0.01)
+    assert goes["[anon:locked]"] == goes["shared anonymous"] == 0
     assert said["compression"]["pages"] > 500
-    # Of a fifth of what is idle half is random; the rest is zeros but for a byte a huge page.
-    assert 0.08 < said["compression"]["zstd_share"] < 0.3
+    # Of a sixth of what is idle half is random; the rest is zeros but for a byte a huge page.
+    assert 0.05 < said["compression"]["zstd_share"] < 0.3
     assert said["compression"]["filled_pages"] > 0.4 * said["compression"]["pages"]
 
     assert not main(["cold", str(pid), *asked, "--look-at-zeros"])
-    text = capsys.readouterr().out
-    assert "'hugepage access=50%.. age=5s.. filter=name:\"[anon:dense]\"'" in text
+    text = capsys.readouterr().out.replace("\\\n", " ")
+    assert "'hugepage access=5%.. filter=name:\"[anon:dense]\"'" in text
     command = next(line for line in text.splitlines() if "'nohugepage" in line)
     resident = resident_bytes(pid)
     isotherm.apply(shlex.split(command)[3], pid=pid, duration=4)

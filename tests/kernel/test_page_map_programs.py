@@ -168,6 +168,24 @@ def test_what_moved_on_grows_idle(truth):
         assert right >= 0.89 * judged
 
 
+@pytest.mark.parametrize("pattern", ["once", "once-shared"])
+def test_what_is_used_once_was_used_then(truth, pattern):
+    nbytes = 64 * MIB
+    part = nbytes // 8
+    with truth.scheduled(pattern, nbytes, 50) as program, watched(program) as map_:
+        map_.run(8.0)
+        program.next_step()
+        use = map_.run(2.3)
+        account, at = program.last_used(), use.monotonic_ns // 1_000_000
+        said, low, high = (of_windows(use, name) for name in ("used", "used_low", "used_high"))
+        for window_s in (0.5, 1.0, 5.0, 10.0):
+            true = truth.used_since(account, at - int(window_s * 1000))
+            assert true == (part if window_s < 2.3 else 2 * part)
+            assert low[window_s] <= true + REST
+            assert high[window_s] >= true
+            assert abs(said[window_s] - true) <= REST
+
+
 def test_memory_of_forked_processes_is_counted_once(truth):
     nbytes = 152 * 256 * 1024
     with truth.scheduled("prefork", nbytes, 50) as program, watched(program) as map_:
@@ -188,6 +206,20 @@ def test_memory_that_ends_is_neither_used_nor_idle(truth):
         assert abs(use.resident - nbytes // 2) <= REST
         assert of_windows(use, "used")[1.0] <= nbytes // 2 + REST
         assert max(of_windows(use, "idle").values()) <= REST
+
+
+def test_memory_that_comes_and_goes_was_used(truth):
+    nbytes = 32 * MIB
+    with truth.scheduled("churn", nbytes, 100) as program, watched(program) as map_:
+        use = map_.run(2.5)
+        account, at = program.last_used(), use.monotonic_ns // 1_000_000
+        low, high = of_windows(use, "used_low"), of_windows(use, "used_high")
+        true = truth.used_since(account, at - 1000)
+        assert true == nbytes // 2
+        assert low[1.0] <= true + REST
+        assert true <= high[1.0] <= true + 2 * REST
+        assert max(of_windows(use, "idle").values()) <= nbytes // 2 + REST
+        assert use.resident <= nbytes + REST
 
 
 VAST = """

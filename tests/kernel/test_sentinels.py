@@ -110,6 +110,19 @@ def test_hot_memory_is_found_and_found_again_where_it_went(huge):
         assert all(region.low <= region.rate <= region.high for region in last.regions)
 
 
+@pytest.mark.parametrize(("overhead", "policy"), [("1%", "damon"), ("0.1%", "sentinels")])
+def test_the_policy_suits_the_size_and_says_why(overhead, policy):
+    with (
+        program(512, 64, 32) as (process, _),
+        isotherm.monitor(pid=process.pid, policy="auto", overhead=overhead) as session,
+    ):
+        snapshot = next(iter(session.snapshots()))
+        assert (session.choice.backend, session.choice.policy) == ("bpf", policy)
+        assert "resident" in session.choice.policy_reason
+        assert (snapshot.columns.rate is not None) == (policy == "sentinels")
+        assert (snapshot.explored is not None) == (policy == "sentinels")
+
+
 @pytest.mark.parametrize("overhead", [0.003, 0.01])
 def test_its_share_of_a_cpu_is_kept(overhead):
     with (

@@ -35,6 +35,8 @@ def snapshot(
     unobservable: tuple[Unobservable, ...] = (),
     cost: Cost = NO_COST,
     mappings: dict[int, tuple[Mapping, ...]] | None = None,
+    shares: bool = False,
+    explored: int | None = None,
 ) -> Snapshot:
     """The window `index` of 100 ms with 20 samples."""
     return Snapshot(
@@ -48,6 +50,8 @@ def snapshot(
         unobservable=unobservable,
         cost=cost,
         mappings=mappings,
+        shares=shares,
+        explored=explored,
     )
 
 

@@ -49,6 +49,12 @@ def test_known_unobservable_ranges_have_no_heat():
     assert grid.unobservable[4] == (1.0, 1.0)
 
 
+def test_who_is_known_by_unobservable_ranges_alone_is_a_number():
+    unseen = (Unobservable(3, 200, 300, "shared"),)
+    grid = heatmap([snapshot(0, (), unobservable=unseen)], 1, 1)
+    assert (grid.target.title, grid.unobservable) == ("target 3", ((1.0,),))
+
+
 def test_cells_without_a_region_are_not_cold():
     rows = [(0, 0, 400, 20, 0, 0)]
     later = [(0, 0, 200, 20, 0, 0)]

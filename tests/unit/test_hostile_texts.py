@@ -13,9 +13,13 @@ import pytest
 
 from isotherm.analysis.applied import Outcomes
 from isotherm.cli import main
+from isotherm.live.heads import ReplayHead
+from isotherm.live.replay import Replay
+from isotherm.live.stage import Stage
 from isotherm.model.scheme import Action, Scheme
 from isotherm.model.scheme_state import SchemeState, SchemeStats
 from isotherm.model.target import Mapping, Target, Unobservable
+from isotherm.recording.reader import open_recording
 from isotherm.recording.writer import RecordingWriter
 from isotherm.report.applied import live_lines, report_applied
 from isotherm.report.output import FORMATS
@@ -25,6 +29,7 @@ from isotherm.session.applying import Result
 from isotherm.terminal.output import Guarded
 from isotherm.terminal.progress import Progress
 from isotherm.terminal.screen import Screen
+from isotherm.terminal.text import columns_of
 from support.snapshots import MIB, page_use, snapshot, use_row
 
 #: Clears the screen, writes a title, makes a line of its own, turns text around, looks for room.
@@ -73,18 +78,31 @@ def recording(tmp_path, request):
     return path
 
 
+#: Views that are printed; a page is a file.
+PRINTED = [name for name, view in views().items() if not view.only_file]
+
+
+def test_a_page_has_no_control_character_and_no_element_of_theirs(recording, tmp_path, capfd):
+    page = tmp_path / "page.html"
+    assert main(["report", str(recording), "html", "-o", str(page)]) == 0
+    out, err = capfd.readouterr()
+    assert (out, clean(err)) == ("", True)
+    assert clean(page.read_text().replace("\n", " "))
+    assert page.read_text().count("<script") == 2
+
+
 def files(recording, view):
     """What a view is asked about: one that compares, about the same recording twice."""
     return [str(recording)] * (2 if isinstance(views()[view], PairView) else 1)
 
 
-@pytest.mark.parametrize("view", views())
+@pytest.mark.parametrize("view", PRINTED)
 @pytest.mark.parametrize("form", FORMATS)
 def test_no_view_lets_a_text_speak_to_the_terminal(recording, request, capfd, view, form):
     assert main(["report", *files(recording, view), view, "--format", form]) == 0
     out, err = capfd.readouterr()
-    # The tree is of what a map of pages knows.
-    assert len(out) > 50 or (view == "tree" and "by regions" in request.node.callspec.id)
+    # These are of what a map of pages knows.
+    assert len(out) > 50 or (view in ("tree", "cold") and "by regions" in request.node.callspec.id)
     assert clean(out)
     assert err == ""
     if form == "json":
@@ -98,7 +116,7 @@ def test_no_view_lets_a_text_speak_to_the_terminal(recording, request, capfd, vi
         assert all(len(line) <= 80 for line in out.split("\n"))
 
 
-@pytest.mark.parametrize("view", views())
+@pytest.mark.parametrize("view", PRINTED)
 @pytest.mark.parametrize("width", [60, 200])
 def test_nor_in_colour(recording, monkeypatch, view, width):
     class Terminal(io.StringIO):
@@ -116,6 +134,26 @@ def test_nor_in_colour(recording, monkeypatch, view, width):
     assert clean(out, colour=True)
     assert ("\x1b[" in out) == (view == "heatmap")
     assert all(len(line) <= width for line in SGR.sub("", out).split("\n"))
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_nor_in_the_live_view(recording, capfd, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["top", "--replay", str(recording), "--rows", "0"]) == 0
+    out, err = capfd.readouterr()
+    assert clean(out)
+    assert err == ""
+    replay = Replay(open_recording(recording))
+    replay.read_all()
+    shown = Stage(replay.chronicle, ReplayHead(recording, replay.chronicle, EVIL[0]))
+    shown.notes += EVIL
+    shown.filter(EVIL[0][:1])
+    for detail in (None, *range(len(EVIL))):
+        for shown.helping in (False, True):
+            shown.detail = detail
+            lines = ["".join(text for text, _ in line) for line in shown.lines(width, 40)]
+            assert all(clean(line) and "\n" not in line for line in lines)
+            assert {columns_of(line) for line in lines} == {width}
 
 
 def test_messages_name_the_file_and_the_targets_escaped(recording, capfd):

@@ -160,6 +160,7 @@ def test_time_in_which_a_target_stood_still_is_in_no_age():
     run(made, memory, 3 * SECOND)
     memory.set(0, 1, YOUNG)
     run(made, memory, SECOND)
+    made.look(0, BASE, BASE + PAGE)
     before = ages(made, 0, 2)
     for stood in range(1, 21):
         memory.now += SECOND

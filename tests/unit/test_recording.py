@@ -18,6 +18,7 @@ import pytest
 from isotherm.errors import BadValueError, DamagedRecordingError, OutputError
 from isotherm.kernel.pages.pagemap import free_swap_bytes
 from isotherm.model.attrs import Attrs
+from isotherm.model.page_use import FREED
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping, Target
 from isotherm.recording import format as layout
@@ -432,6 +433,17 @@ def test_of_too_many_mappings_there_is_a_sum(tmp_path, monkeypatch):
     many = "(many mappings)"
     both = use_row({0.2: MIB, 5: MIB, 9: 2 * MIB}, what=many, unseen=MIB, uncovered=MIB)
     assert read.page_use == page_use(both, rows[2]._replace(what=many))
+
+
+def test_what_was_freed_since_is_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "MAX_USE_ROWS", 2)
+    there = use_row({0.2: MIB}, what="a")
+    freed = use_row({}, what=FREED)._replace(used=(2 * MIB,) * 9, used_high=(9 * MIB,) * 9)
+    made = page_use(there, freed, there)
+    path = write(tmp_path / "x.isotherm", [replace(snapshot(0), page_use=made)])
+    [read] = open_recording(path)
+    assert read.page_use.rows[1] == freed
+    assert read.page_use.resident == 2 * MIB
 
 
 def test_what_was_used_of_regions_is_kept(tmp_path):

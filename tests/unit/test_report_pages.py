@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from isotherm.cli import main
+from isotherm.model.page_use import never_seen
 from isotherm.recording.writer import RecordingWriter
 from support.snapshots import MIB, S, columns, page_use, phases, use_row
 
@@ -70,6 +71,7 @@ def test_the_report_begins_with_the_curve(run):
         " could free    60.0 MiB not used for 10s, mapped by nobody else",
         " 100 MiB mapped, 77.0 MiB resident, 85.0 MiB monitored",
         " windows       100ms each, sampled every 5ms",
+        " would find    95% of hot spots of 4.0 KiB or more",
         " what       resident   used 1s  used 10s  idle 10s",
         " [heap]     56.0 MiB  10.0 MiB  16.0 MiB  40.0 MiB",
         " /lib/x.so  21.0 MiB   1.0 MiB   1.0 MiB  20.0 MiB",
@@ -357,3 +359,18 @@ def test_wss_of_several_lengths(run):
     text = run(USE, "wss", "--window", "1s,10s")
     assert "over 12 windows of 1s\n" in text
     assert "over 12 windows of 10s\n" in text
+
+
+def test_what_was_not_looked_at_is_a_headline_and_adds_up(run):
+    missed = never_seen(0, "anon", 9 * MIB, len(USE.windows_ns))
+    use = replace(USE, rows=(*USE.rows, missed), missed=2)
+    out = " ".join(run(use).split())
+    assert "2 processes lived too shortly to be looked at, or began just then" in out
+    assert "9.0 MiB in memory nothing is known" in out
+    read = json.loads(run(use, "--format", "json"))
+    assert (read["missed"], read["missed_bytes"]) == (2, 9 * MIB)
+    assert read["unknown_bytes"] == use.unseen + 9 * MIB
+    known = read["recent_bytes"] + sum(each["only_bytes"] for each in read["idle"])
+    assert known + read["unknown_bytes"] == read["resident_bytes"] == USE.resident + 9 * MIB
+    assert all(point["covered"] < 1 for point in read["curve"])
+    assert "lived" not in run(USE)

@@ -2,7 +2,7 @@
 
 from isotherm.core.look import TargetRanges
 from isotherm.core.running_time import RunningTime
-from isotherm.model.target import Target
+from isotherm.model.target import Mapping, Target
 
 MS, SECOND = 1_000_000, 1_000_000_000
 
@@ -102,3 +102,26 @@ def test_where_there_are_no_processes_nobody_looks():
     followed.follow(None, 7)
     followed.look(1000)
     assert followed.who.looks == 1
+
+
+def test_a_stack_elsewhere_is_that_of_another_program():
+    followed = Followed(1, 2)
+    stack = Mapping(0x7000, 0x9000, "rw-p", "[stack]")
+    other = Mapping(0x1000, 0x2000, "r-xp", "/bin/p")
+    maps = [TargetRanges(Target(pid, "p", pid), (), (other, stack)) for pid in (1, 2)]
+    followed.time.follow(maps)
+    followed.who.began = {1: 0x8000, 2: 0x8000}
+    followed.look(1000)
+    assert followed.time.executed == set()
+    followed.who.began = {1: 0x8000, 2: 0x5000}
+    followed.look(1100)
+    assert followed.time.executed == {1}
+    # Until its map is that of what it runs; nothing is said where either is not known.
+    followed.time.follow(maps)
+    followed.look(1200)
+    assert followed.time.executed == {1}
+    moved = TargetRanges(Target(2, "p", 2), (), (Mapping(0x4000, 0x6000, "rw-p", "[stack]"),))
+    followed.time.follow([maps[0], moved])
+    followed.who.began = {1: 0, 2: 0x5000}
+    followed.look(1300)
+    assert followed.time.executed == set()

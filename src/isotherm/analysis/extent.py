@@ -97,6 +97,10 @@ class Extent:
                 self._last[id_] = ranges
                 self.ranges[id_] = list(union([*self.ranges.get(id_, ()), *ranges]))
 
+    def target(self, id_: int) -> Target:
+        """Return a target; one that nothing but unobservable ranges is told of is a number."""
+        return self.targets.get(id_) or Target(id_, f"target {id_}")
+
     def busiest(self) -> int:
         """The id of the target that was accessed most, else of the largest one."""
         if not self.ranges:

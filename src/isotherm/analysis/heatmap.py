@@ -210,7 +210,7 @@ class Accumulator:
         heat, unobservable = zip(*self.cells(), strict=True)
         width = self.columns
         return Heatmap(
-            target=where.targets[self.target_id],
+            target=where.target(self.target_id),
             start_ns=where.start_ns,
             end_ns=where.end_ns,
             row_ranges=self.row_ranges,

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from isotherm.backends import registry
+from isotherm.backends.choose_policy import policy_for, resolved
 from isotherm.backends.kind import BackendKind
 from isotherm.backends.opening import Opening
 from isotherm.backends.self_test import SelfTest
 from isotherm.core.backend import Backend
+from isotherm.core.policies import AUTO as POLICY_AUTO
 from isotherm.errors import IsothermError, NotPermittedError, NotSupportedError, shown
 from isotherm.kernel.features import KernelSupport
 from isotherm.kernel.privilege import root_hint
@@ -31,7 +33,8 @@ class Choice:
 
     backend: the name of the one to use; reason: why this one; why_not: a phrase for each other
     backend; cannot_see: what each backend is blind to; warnings: sentences that the user should
-    read; whole_mappings: as `BackendKind.whole_mappings` of the one to use.
+    read; whole_mappings: as `BackendKind.whole_mappings` of the one to use; policy: what decides
+    where to look next, "" if nothing was opened; policy_reason: why, "" if it was not "auto".
     """
 
     backend: str
@@ -40,6 +43,8 @@ class Choice:
     cannot_see: dict[str, tuple[str, ...]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     whole_mappings: bool = False
+    policy: str = ""
+    policy_reason: str = ""
 
 
 def choose(
@@ -184,7 +189,9 @@ def open_best(kernel: KernelSupport, wish: str, opening: Opening) -> tuple[Choic
     target, force = opening.targets.facts(), opening.force_guests
     failed: dict[str, str] = {}
     if wish == AUTO:
-        unsuited = {kind.name: kind.unsuited(opening) for kind in registry.kinds()}
+        unsuited = {
+            kind.name: kind.unsuited(resolved(kind, opening, target)) for kind in registry.kinds()
+        }
         failed = {name: why for name, why in unsuited.items() if why}
     first: IsothermError | None = None
     told: list[str] = []
@@ -195,8 +202,9 @@ def open_best(kernel: KernelSupport, wish: str, opening: Opening) -> tuple[Choic
             if first is not None:
                 raise first from None
             raise
+        kind = registry.kind_of(choice.backend)
         try:
-            backend = registry.kind_of(choice.backend).open(opening)
+            backend = kind.open(resolved(kind, opening, target))
         except (NotSupportedError, NotPermittedError) as err:
             if wish != AUTO:
                 raise
@@ -204,9 +212,27 @@ def open_best(kernel: KernelSupport, wish: str, opening: Opening) -> tuple[Choic
             failed[choice.backend] = err.message
             told.append(f"backend {choice.backend} cannot be used here: {err.message}")
             continue
-        note = registry.kind_of(choice.backend).shared_note(opening)
+        note = kind.shared_note(opening)
         warnings = (*told, *choice.warnings, *([note] if note else []))
-        return replace(choice, warnings=tuple(dict.fromkeys(warnings))), backend
+        return _with_policy(choice, kind, opening, target, warnings), backend
+
+
+def _with_policy(
+    choice: Choice,
+    kind: BackendKind,
+    opening: Opening,
+    target: TargetFacts,
+    warnings: tuple[str, ...],
+) -> Choice:
+    chosen = policy_for(
+        kind, opening.wish, target, overhead=opening.overhead, schemes=bool(opening.schemes)
+    )
+    return replace(
+        choice,
+        warnings=tuple(dict.fromkeys(warnings)),
+        policy=chosen.name,
+        policy_reason=chosen.reason if opening.wish.policy == POLICY_AUTO else "",
+    )
 
 
 def try_out(name: str) -> SelfTest | None:

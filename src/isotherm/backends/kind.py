@@ -28,13 +28,15 @@ class BackendKind(ABC):
 
     name: short, as users type it; whole_mappings: it sees no single pages, only which share of a
     mapping is used, in seconds; clears_bits: it clears the accessed bits that others read as well;
-    maps_pages: it follows all memory, and knows what was used within which time.
+    maps_pages: it follows all memory, and knows what was used within which time; watches_clumps:
+    it reads clumps of single pages cheaply, as the policy "sentinels" wants them.
     """
 
     name: ClassVar[str]
     whole_mappings: ClassVar[bool] = False
     clears_bits: ClassVar[bool] = True
     maps_pages: ClassVar[bool] = False
+    watches_clumps: ClassVar[bool] = False
 
     @abstractmethod
     def how(self, kernel: KernelSupport) -> str:

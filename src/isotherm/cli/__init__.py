@@ -34,7 +34,7 @@ COMMANDS = {
     "top": "Who uses how much memory, live or of a recording: groups, processes, heat.",
     "stat": "A line for each interval: memory resident, used, idle, unknown.",
     "wss": "How much memory is used within 0.1 s, 1 s, 10 s ...: watched live.",
-    "cold": "What memory can go, what that would cost, and how: live, or of a recording.",
+    "cold": "What memory can go, what that would cost, and the command for it.",
     "report": "What a recording says: summary, regions, heatmap, wss, cold, ...",
     "simulate": "Try a policy on a simulated machine of any size, beside the truth.",
     "scheme": "Check, convert and explain scheme files; list the presets.",

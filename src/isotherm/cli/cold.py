@@ -191,9 +191,9 @@ def command(
     """
     Tell what memory is cold, what paging it out would free and cost, and how it is done.
 
-    Every page is looked at, as `isotherm wss` does. Nothing is paged out: "command" is what would
-    do it. What would come back is what was used again, while this watched, after it had not been
-    for so long.
+    Every page is looked at, as `isotherm wss` does. Nothing is paged out: the last lines are what
+    to type for that. What would come back is what was used again, while this watched, after it
+    had not been for so long.
     """
     called = spelled(options, words)
     asked = keywords(options)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from dataclasses import replace
 
 import click
 
 from isotherm.backends import registry
 from isotherm.backends.choose import AUTO, Choice, choose, try_out
+from isotherm.backends.choose_policy import policy_for
+from isotherm.backends.opening import Wish
 from isotherm.backends.self_test import SelfTest
 from isotherm.errors import IsothermError
 from isotherm.kernel.damon.running import running
 from isotherm.kernel.features import probe
-from isotherm.targets.target_set import ProcessTargets
+from isotherm.targets.target_set import ProcessTargets, TargetFacts
+
+#: Of one CPU, by default.
+_SHARE = 0.01
 
 
 @click.command(
@@ -63,7 +69,7 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
         failed[choice.backend] = f"its self-test fails: {tested.problem}"
     found = Diagnosis(
         support,
-        choice,
+        choice and _with_policy(choice, target or TargetFacts()),
         tested if choice else None,
         error.message if error else "",
         error.hint if error else "",
@@ -72,3 +78,10 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
     report = report_diagnosis(found, width_of(sys.stdout), style_of(sys.stdout))
     report.write(output)
     return error.exit_code if error else 0
+
+
+def _with_policy(choice: Choice, target: TargetFacts) -> Choice:
+    """Add what --policy auto would take."""
+    kind = registry.kind_of(choice.backend)
+    chosen = policy_for(kind, Wish(policy=AUTO), target, overhead=_SHARE)
+    return replace(choice, policy=chosen.name, policy_reason=chosen.reason)

@@ -69,7 +69,9 @@ _MONITOR = (
         metavar="RELEASE",
         help=f"Follow the rules of this Linux: {', '.join(PROFILES)} [{NEWEST.name}].",
     ),
-    click.option("--policy", metavar="NAME", help=f"What decides where to look next [{DEFAULT}]."),
+    click.option(
+        "--policy", metavar="NAME", help=f"What decides where to look next, or auto [{DEFAULT}]."
+    ),
     click.option("--map", "map_alone", is_flag=True, help="Only a map of pages: --policy map."),
     _SHARED,
     _OVERHEAD,

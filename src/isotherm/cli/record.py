@@ -93,8 +93,16 @@ def announce(session: MonitorSession, *, endless: bool) -> None:
         f"aggr {exact_duration(attrs.aggr_us)}{longer} "
         f"regions {attrs.min_nr_regions}..{attrs.max_nr_regions}"
         f"{'     ctrl-c to stop' if endless else ''}",
+        *_policy(session),
         *(f"warning: {warning}" for warning in session.warnings),
     )
+
+
+def _policy(session: MonitorSession) -> list[str]:
+    """Say why this policy, where that was left open."""
+    choice = session.choice
+    told = choice is not None and choice.policy_reason
+    return [f"policy {choice.policy}: {choice.policy_reason}"] if choice and told else []
 
 
 def saved(sink: RecordingSink) -> str:

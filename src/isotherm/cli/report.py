@@ -230,7 +230,7 @@ def command(
     paths, name = sort_arguments(words)
     view = views()[name]
     options, chosen = read_view(view, given, form, width)
-    if output is not None and form != "table":
+    if (output is not None or view.only_file) and form != "table":
         raise BadValueError(
             f"--format {form} is of what is printed, and a file is to be written",
             hint=f"leave out --format, or -o: {', '.join(view.files) or 'text'}",

@@ -416,6 +416,7 @@ class Monitor:
             running_ns=None if use is None else use.running_ns,
             page_use=use,
             shares=self.look.whole_mappings,
+            explored=getattr(self.policy, "explored", None),
         )
         self._index += 1
         self._fresh_mappings = {}

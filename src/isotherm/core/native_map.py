@@ -18,6 +18,7 @@ from isotherm._core import (
     MAP_PIECE_READY,
 )
 from isotherm.clock import Clock
+from isotherm.core.freed import FreedMemory
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
 from isotherm.core.running_time import RunningTime
@@ -25,7 +26,15 @@ from isotherm.errors import IsothermError, TargetGoneError
 from isotherm.kernel.damon.background import Cleared, Ready
 from isotherm.kernel.pages.pagemap import next_populated, opened
 from isotherm.model.mappings import Mappings
-from isotherm.model.page_use import CLEAR_REFS, DAMON, WINDOWS_NS, Kind, PageUse, UseRow
+from isotherm.model.page_use import (
+    CLEAR_REFS,
+    DAMON,
+    FREED,
+    WINDOWS_NS,
+    Kind,
+    PageUse,
+    UseRow,
+)
 from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping
@@ -139,6 +148,7 @@ class NativePageMap:
             frames=by_frames is not None,
         )
         self._running = RunningTime(share, self._core.set_stopped)
+        self._freed = FreedMemory(share)
         self._core_due_ns = 0
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
@@ -147,6 +157,8 @@ class NativePageMap:
         ids = self._ids if same else array("I", [known.target.id for known in targets])
         # Who was gone may be another program's memory from here on.
         self._core.set_targets(ids)
+        if not same:
+            self._freed.follow(targets)
         if same and not self._vast:
             return
         self._targets, self._vast = targets, False
@@ -168,11 +180,13 @@ class NativePageMap:
         news = self._hear()
         if looks := now_ns >= self._running.due_ns:
             self._running.look(now_ns)
-        if news or not looks or now_ns >= self._core_due_ns:
+        if counts := now_ns >= self._freed.due_ns:
+            self._freed.look(now_ns)
+        if news or not (looks or counts) or now_ns >= self._core_due_ns:
             self._core_due_ns = self._core.step(now_ns)
             self._running.settle(self._clock.now_ns())
             self._tell()
-        return min(self._core_due_ns, self._running.due_ns)
+        return min(self._core_due_ns, self._running.due_ns, self._freed.due_ns)
 
     def _hear(self) -> bool:
         """Let the map know what became of the frames that it asked for; True if there was news."""
@@ -234,13 +248,17 @@ class NativePageMap:
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         self._keep_returns(self._ids)
+        self._freed.look(now_ns)
+        rows = self._use_rows(found, windows)
+        present = {row.target for row in rows}
+        freed = (self._freed_row(target, now_ns, windows) for target in sorted(present))
         stats = self._core.stats()
         ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]
         return PageUse(
             monotonic_ns=now_ns,
             watched_ns=watched_ns,
             windows_ns=windows,
-            rows=self._use_rows(found, windows),
+            rows=(*rows, *(row for row in freed if row is not None)),
             shared_by=self._shared_by or " and ".join(ways),
             held_ns=stats["held_ns"],
             stopped_ns=self._running.stopped_ns,
@@ -354,6 +372,15 @@ class NativePageMap:
             told.add(key)
             rows.append(row._replace(returned=_returned(sizes, windows)))
         return tuple(rows)
+
+    def _freed_row(self, target: int, now_ns: int, windows: tuple[int, ...]) -> UseRow | None:
+        """Return what a target used and freed since; None for nothing."""
+        used, high = self._freed.of(target, now_ns, windows)
+        none = (0,) * len(windows)
+        if not any(high):
+            return None
+        node = 0 if self._nodes else None
+        return UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
 
     def _row(self, row: int, own: int, node: int, words: array[int]) -> UseRow:
         target, what, kind = self._rows.keys[row]

@@ -9,6 +9,8 @@ from isotherm.core.sentinels import policy as sentinel_policy
 from isotherm.errors import BadValueError
 
 DEFAULT = "damon"
+#: Stands for the policy that figures favour for a target: `backends.choose_policy`.
+AUTO = "auto"
 #: The policy that draws no samples.
 MAP = map_policy.NAME
 #: The one that watches armed clumps of pages.
@@ -22,6 +24,8 @@ def register(name: str, factory: PolicyFactory) -> None:
 
     Raises `BadValueError` if the name is taken by another one.
     """
+    if name == AUTO:
+        raise BadValueError(f"the policy {AUTO!r} is whichever suits a target")
     if _factories.setdefault(name, factory) is not factory:
         raise BadValueError(f"there is a policy {name!r} already")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from operator import eq
 from typing import overload
 
 from isotherm.model.target import Mapping
@@ -76,7 +77,12 @@ class Mappings(Sequence[Mapping]):
                 return False
             if self.texts is other.texts or self.texts == other.texts:
                 return self.kinds == other.kinds
-        elif not isinstance(other, Sequence) or len(self) != len(other):
+            mine, its = (
+                map(self.texts.__getitem__, self.kinds),
+                map(other.texts.__getitem__, other.kinds),
+            )
+            return all(map(eq, mine, its))
+        if not isinstance(other, Sequence) or len(self) != len(other):
             return False
         return all(mine == its for mine, its in zip(self, other, strict=True))
 

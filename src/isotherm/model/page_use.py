@@ -26,6 +26,8 @@ DAMON: Shared = "damon"
 #: Title of rows of memory that no map had a look at: of processes that were not known when
 #: targets were last looked for, and of those that executed another program since.
 MISSED = "(not looked at)"
+#: Title of a row of what was used and is not in memory any more.
+FREED = "(freed since)"
 
 
 class UseRow(NamedTuple):
@@ -42,6 +44,8 @@ class UseRow(NamedTuple):
 
     Per length of time T of `PageUse.windows_ns`: used_low, used, used_high: bytes used within a
     window of T, at least, by best estimate, at most (unseen and uncovered memory included).
+    Of what was used and freed since there is a row for each target, `FREED`, of which nothing is
+    resident: how much, not where.
     idle: bytes that were surely not used for T or longer; idle_own: those of them that nobody else
     maps, and that are not shared memory or written pages of shared files, which stay: they could
     be taken out of memory. returned: bytes of such memory that were used again after they had not
@@ -140,4 +144,4 @@ class PageUse:
 def never_seen(target: int, kind: Kind, size: int, nr_windows: int) -> UseRow:
     """Return a row of `size` bytes of which nothing is known, but that they are in memory."""
     none, most = (0,) * nr_windows, (size,) * nr_windows
-    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none)
+    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none, none)

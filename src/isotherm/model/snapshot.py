@@ -137,7 +137,8 @@ class Snapshot:
     snapshots only; running_ns: how long of the time that it watched they had been running, rather
     than stopped or frozen, of several the one that did so least. These three are None where nobody
     looked. shares: the regions are whole mappings, and `nr_accesses` of `max_nr_accesses` is the
-    share of their bytes that was used, rather than how often.
+    share of their bytes that was used, rather than how often. explored: places, drawn evenly from
+    all memory, that were looked at so far, by policies that explore; None: by others.
     """
 
     index: int
@@ -155,6 +156,7 @@ class Snapshot:
     running_ns: int | None = None
     page_use: PageUse | None = None
     shares: bool = False
+    explored: int | None = None
 
     @property
     def max_nr_accesses(self) -> int:

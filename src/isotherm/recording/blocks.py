@@ -52,7 +52,7 @@ class Rows:
         """Return window `i` of these as a snapshot; what changes with it stands in the first."""
         nested = self._context if i == 0 else {**self._context, **_NOTHING_NEW}
         at = self._low + i
-        for name in ("monotonic_ns", "running_ns"):
+        for name in ("monotonic_ns", "running_ns", "explored"):
             nested = {**nested, name: self._block.columns[name].number(at)}
         return snapshot_of(self._block.columns, at, nested, shares=self.shares)
 

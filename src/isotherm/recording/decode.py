@@ -228,6 +228,7 @@ class Context2:
             "monotonic_ns": columns["monotonic_ns"].number(i),
             "running_ns": columns["running_ns"].number(i),
             "page_use": read_use(columns["page_use"], i, count),
+            "explored": columns["explored"].number(i),
         }
 
 

@@ -364,6 +364,7 @@ class Block:
             _region_used(snapshot.columns),
             None if use is None else use_values(use, len(snapshot.targets)),
             *_region_rates(snapshot.columns),
+            snapshot.explored,
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)

@@ -191,6 +191,7 @@ COLUMNS: Final = (
     numbers("region_used", "uint64", nullable=True),
     _PAGE_USE,
     *[numbers(name, "float64", nullable=True) for name in RATES],
+    *_u64("explored", nullable=True),
 )
 
 

@@ -30,10 +30,12 @@ def fitting(use: PageUse, nr_targets: int) -> PageUse:
     if rows and max(row.target for row in rows) >= nr_targets:
         rows = tuple(row for row in rows if row.target < nr_targets)
     if len(rows) > layout.MAX_USE_ROWS:
-        parts: dict[tuple[int, Kind, int | None], list[UseRow]] = {}
+        parts: dict[tuple[int, Kind, int | None, str], list[UseRow]] = {}
         for row in rows:
-            parts.setdefault((row.target, row.kind, row.node), []).append(row)
-        rows = tuple(summed(of, what=_MANY) for of in parts.values())
+            # What is not resident is used beyond what is: it is no part of that.
+            what = _MANY if row.resident else row.what
+            parts.setdefault((row.target, row.kind, row.node, what), []).append(row)
+        rows = tuple(summed(of, what=what) for (*_, what), of in parts.items())
     return use if rows is use.rows else replace(use, rows=rows)
 
 
@@ -153,7 +155,9 @@ def _problem(use: PageUse, nr_targets: int) -> str:
         if any(map(lt, row.returned, row.returned[1:])):
             return "more memory came back after a longer time"
         most = (row.resident,) * len(windows)
-        rises = (row.used_low, row.used, row.used_high, most), (row.idle_own, row.idle, most)
+        # What is not in memory any more was used all the same.
+        uses = (row.used_low, row.used, row.used_high, *([most] if row.resident else []))
+        rises = uses, (row.idle_own, row.idle, most)
         if not all(all(map(le, *pair)) for line in rises for pair in _pairs(line)):
             return "more memory is used, or idle, than can be"
     return ""

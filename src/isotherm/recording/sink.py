@@ -63,6 +63,8 @@ def session_info(session: SessionInfo) -> dict[str, Any]:
     return {
         "backend": session.backend,
         "backend_reason": session.choice.reason if session.choice is not None else "",
+        "policy": getattr(session.choice, "policy", ""),
+        "policy_reason": getattr(session.choice, "policy_reason", ""),
         "whole_mappings": session.choice is not None and session.choice.whole_mappings,
         "attrs": session.attrs,
         "profile": session.profile,

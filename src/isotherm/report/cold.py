@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +14,15 @@ from isotherm.report import contents, pages
 from isotherm.report.output import Report
 from isotherm.session.contents import Contents
 from isotherm.terminal.table import Column, names, table
-from isotherm.terminal.text import labelled, short_size, target_title
+from isotherm.terminal.text import columns_of, labelled, short_size, target_title
 from isotherm.units import format_duration, format_size
 
 _INDENT = 15
 MAX_ROWS = 12
 #: So many ages have a column in the table of mappings.
 _COLUMNS = 3
+#: Words of a command, each with what it has in quotes.
+_WORDS = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
 _MAKE_ZRAM = (
     "sudo modprobe zram && Z=$(sudo zramctl -f -s {size}) && "
     "sudo mkswap $Z && sudo swapon -p 100 $Z"
@@ -62,7 +65,7 @@ def report(
     """Return the whole of it, in all forms; inside: what was found in memory itself."""
     return Report(
         schema,
-        document(found, swap, inside),
+        {"by": "pages", **document(found, swap, inside)},
         rows(found),
         lines(found, swap, width, inside),
     )
@@ -86,19 +89,31 @@ def lines(found: Cold, swap: Swap, width: int, inside: Contents | None = None) -
     made += _name_table(found, width)
     for label, text in [*_facts(found, swap), *contents.facts(found, inside)]:
         made += labelled(label, text, width, _INDENT)
-    return [*made, *_commands(found, swap), *contents.commands(found, inside)]
+    for title, typed in [*_commands(found, swap), *contents.commands(found, inside)]:
+        made += [*labelled("", title, width, 1), *_typed(typed, width)]
+    return made
 
 
-def _commands(found: Cold, swap: Swap) -> list[str]:
-    """Return what to type, each on a line of its own that is never broken."""
+def _typed(command: str, width: int) -> list[str]:
+    """Return a command as it may be typed or copied: broken between words only."""
+    made: list[str] = []
+    for word in _WORDS.findall(command):
+        if made and columns_of(made[-1]) + columns_of(word) + 3 <= width:
+            made[-1] += f" {word}"
+        else:
+            made.append(f"  {word}")
+    return [f"{line} \\" for line in made[:-1]] + made[-1:]
+
+
+def _commands(found: Cold, swap: Swap) -> Iterator[tuple[str, str]]:
+    """Yield what commands are for, and the commands."""
     best = found.best
     if best is None:
-        return []
-    made = []
+        return
     if not swap.free_bytes and swap.free_bytes is not None and best.could.swap_bytes:
         size = max(1, -(-best.could.swap_bytes // (1 << 30)))
-        made += [" swap in memory, compressed:", "  " + _MAKE_ZRAM.format(size=f"{size}G")]
-    return [*made, " to do it:", "  " + found.command(best.age_ns)]
+        yield "swap in memory, compressed:", _MAKE_ZRAM.format(size=f"{size}G")
+    yield "to do it:", found.command(best.age_ns)
 
 
 def _age_table(ages: Sequence[ColdAge], width: int) -> list[str]:

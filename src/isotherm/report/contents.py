@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from isotherm.analysis.cold import Cold
-from isotherm.model.scheme import Access, Action, Age, Filter, FilterType, Pattern, Scheme
+from isotherm.model.scheme import Access, Action, Filter, FilterType, Pattern, Scheme
 from isotherm.model.text import MAX_NAME
 from isotherm.schemefile.lines.key_value import format_line
 from isotherm.session.contents import BLOATED, Compression, Contents, HugePages
@@ -59,23 +60,17 @@ def _compression(found: Cold, compression: Compression) -> str:
     return f"{said}: {format_size(round(saved))} are saved with what zram takes counted"
 
 
-def commands(found: Cold, inside: Contents | None) -> list[str]:
-    """Return what to type for huge pages, each on a line of its own."""
+def commands(found: Cold, inside: Contents | None) -> Iterator[tuple[str, str]]:
+    """Yield what commands for huge pages are for, and the commands."""
     if inside is None:
-        return []
-    made = []
+        return
     if gaining := _names(inside, "gains"):
-        scheme = Scheme(
-            Action.HUGEPAGE, Pattern(access=Access(50), age=Age(5_000_000)), filters=gaining
-        )
-        made += [" hot memory into huge pages:", "  " + found.doing(format_line(scheme))]
+        scheme = Scheme(Action.HUGEPAGE, Pattern(access=Access(5)), filters=gaining)
+        yield "hot memory into huge pages:", found.doing(format_line(scheme))
     if bloated := _names(inside, "bloat"):
         scheme = Scheme(Action.NOHUGEPAGE, filters=bloated)
-        made += [
-            " zeros out of huge pages (Linux 6.12 gives them back when it splits one):",
-            "  " + found.doing(format_line(scheme)),
-        ]
-    return made
+        why = "zeros out of huge pages (Linux 6.12 gives them back when it splits one):"
+        yield why, found.doing(format_line(scheme))
 
 
 def _names(inside: Contents, figure: str) -> tuple[Filter, ...]:

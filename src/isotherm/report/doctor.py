@@ -196,6 +196,8 @@ def _choice(found: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "backend", f"{choice.backend}: {choice.reason}"
     if found.self_test:
         yield "self-test", _self_test(found.self_test)
+    if choice.policy_reason:
+        yield "policy auto", f"{choice.policy}: {choice.policy_reason}"
     for backend, why in choice.why_not.items():
         yield f"not {backend}", why
     blind = choice.cannot_see[choice.backend]

@@ -11,6 +11,7 @@ from isotherm.backends.choose import AUTO
 from isotherm.backends.opening import MapWish, Observer, Wish, shared_of
 from isotherm.clock import Clock
 from isotherm.core.look import Look
+from isotherm.core.policies import AUTO as POLICY_AUTO
 from isotherm.core.policies import policy_named
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs, IntervalsGoal
@@ -65,7 +66,8 @@ class MonitorKeywords(TypedDict, total=False):
     profile: the Linux release whose rules are followed, one of `core.damon.profile.PROFILES` and
     by default the newest; not for the kernel's own DAMON.
     policy: what decides where to look next, a registered name: "damon", "sentinels", which watches
-    armed clumps of pages, or "map", which draws no samples and has the map of pages alone.
+    armed clumps of pages, or "map", which draws no samples and has the map of pages alone; "auto"
+    is the one that suits who is monitored, and the session's `choice` says why.
     shared: how memory that others map too may be seen: "auto", by holding the address map of a
     process if that is short, else by the kernel's DAMON; "off"; "clear-refs", by holding it for as
     long as it takes; "damon", never by holding it.
@@ -163,7 +165,8 @@ class Options:
         self._check_ranges()
         self.wish.over(Attrs())
         check_profile(self.wish.rules, self.schemes)
-        policy_named(self.wish.policy)
+        if self.wish.policy != POLICY_AUTO:
+            policy_named(self.wish.policy)
         if not isinstance(self.backend, str):
             raise BadValueError("a backend is a name", hint=f"auto, {', '.join(registry.names())}")
         if self.backend != AUTO:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Unpack
 
 from isotherm.backends import registry
 from isotherm.backends.choose import open_best
-from isotherm.backends.opening import Opening, open_monitor
+from isotherm.backends.opening import Opening, Wish, open_monitor
 from isotherm.clock import SystemClock
 from isotherm.core.act import Act, CountOnly
 from isotherm.core.look import Look
 from isotherm.core.page_map import PageMap
-from isotherm.core.policies import MAP
+from isotherm.core.policies import AUTO, DEFAULT, MAP
 from isotherm.errors import (
     BadValueError,
     CommandEndedError,
@@ -78,7 +79,7 @@ def _start_own(options: Options) -> MonitorSession:
     backend = open_monitor(
         look,
         look if isinstance(look, Act) else CountOnly(look.name),
-        wish=options.wish,
+        wish=_own_wish(options),
         metrics=SystemMetrics(),
         seed=options.seed,
         clock=options.clock,
@@ -95,6 +96,12 @@ def _start_own(options: Options) -> MonitorSession:
         schemes=options.schemes,
         operations=None,
     )
+
+
+def _own_wish(options: Options) -> Wish:
+    """Nothing is known of an own look that would speak for one policy or another."""
+    auto = options.wish.policy == AUTO
+    return replace(options.wish, policy=DEFAULT) if auto else options.wish
 
 
 def _attach(wish: str) -> MonitorSession:

@@ -55,6 +55,8 @@ class Process:
         return self.tid != self.pid
 
 
+#: So many processes may end young, and others are still taken at once.
+_FEW = 4
 #: What each source tells of.
 _Told = Sequence[tuple[TargetSource, dict[int, Group | None]]]
 
@@ -92,8 +94,9 @@ class ProcessSet:
     that ended between two refreshes is missed: it has another parent by then.
 
     To take a process, and to look at its memory, costs more than to find it, and is of no use
-    where they live shortly: if most of those that were new at one refresh have ended by the next
-    one, who is new then becomes a member at the refresh after, if it lives that long.
+    where they live shortly: if most of those that were new at one refresh, and more than a few,
+    have ended by the next one, who is new then becomes a member at the refresh after, if it lives
+    that long.
 
     Raises `TargetGoneError` for a pid that does not exist or is a zombie, `NotSupportedError` for
     a kernel thread, `BadValueError` for a thread's id, `NotPermittedError` where the memory map
@@ -227,8 +230,8 @@ class ProcessSet:
         for one in [one for one in self._newcomers.values() if one.waited]:
             self._take_newcomer(self._newcomers.pop(one.pid))
         if self._generation:
-            alive = sum(self._is_member(one) for one in self._generation)
-            self._die_young = 2 * alive < len(self._generation)
+            ended = sum(not self._is_member(one) for one in self._generation)
+            self._die_young = ended > max(_FEW, len(self._generation) // 2)
         self._generation = fresh
         for one in fresh:
             if self._die_young:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from isotherm.core.look import Census, TargetRanges
 from isotherm.errors import NotSupportedError
+from isotherm.kernel import procfs
 from isotherm.kernel.procfs import clear_refs_allowed
 from isotherm.model.scope import Operations, Scope
 from isotherm.targets.maps import AddressMaps
@@ -29,7 +30,8 @@ class TargetFacts:
     operations: processes, fixed ranges of one, or physical memory; kvm: (pid, name) of those that
     run a virtual machine; foreign: pids whose clear_refs we may not write; watched: (pid of
     another isotherm, pid that it watches); leaderless: pids whose main thread has ended; waits:
-    there may be nobody, and others may come.
+    there may be nobody, and others may come; resident_bytes: what is in memory of all of them,
+    shared memory counted as often as it is mapped.
     """
 
     pids: tuple[int, ...] = ()
@@ -39,6 +41,7 @@ class TargetFacts:
     watched: tuple[tuple[int, int], ...] = ()
     leaderless: tuple[int, ...] = ()
     waits: bool = False
+    resident_bytes: int = 0
 
 
 class TargetSet(ABC):
@@ -166,11 +169,19 @@ class ProcessTargets(TargetSet):
             watched=tuple(other_watchers({process.pid for process in members})),
             leaderless=tuple(process.pid for process in members if process.leaderless),
             waits=self.waits,
+            resident_bytes=sum(_resident(process.tid) for process in members),
         )
 
     def close(self) -> None:
         """Let all processes go."""
         self._processes.close()
+
+
+def _resident(tid: int) -> int:
+    try:
+        return procfs.statm(tid).resident_bytes
+    except OSError:
+        return 0
 
 
 def refuse_virtual_machines(facts: TargetFacts) -> None:

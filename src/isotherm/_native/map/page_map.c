@@ -211,6 +211,21 @@ struct map_chunk *map_target_chunk(const struct map_target *target, uint64_t add
 	return low < target->nr_chunks && target->chunks[low].base <= addr ? &target->chunks[low] : NULL;
 }
 
+struct map_bursts map_target_bursts(const struct map_target *target)
+{
+	struct map_comings comings = {0};
+
+	for (size_t j = 0; j < target->nr_chunks && !target->gone; j++)
+		for (size_t i = 0; i < NR_MAP_KINDS * MAP_CHUNK_BLOCKS; i++) {
+			const struct map_table *table =
+				map_chunk_table(&target->chunks[j], i / MAP_CHUNK_BLOCKS, i % MAP_CHUNK_BLOCKS);
+
+			if (table)
+				map_comings_add(&comings, table);
+		}
+	return map_bursts_of(&comings);
+}
+
 struct map_table *map_chunk_table(const struct map_chunk *chunk, enum map_kind kind, size_t block)
 {
 	return chunk->tables[kind] ? chunk->tables[kind][block] : NULL;

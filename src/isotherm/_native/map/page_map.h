@@ -47,6 +47,7 @@ struct map_target {
 	bool by_frames[NR_MAP_KINDS];	// ...a piece after the other by who clears frames
 	bool never_all[NR_MAP_KINDS];	// ops.clear_all() was tried, and cannot do it
 	uint64_t stopped_ns;		// for so long in all it stood still, and its clock with it
+	struct map_bursts bursts;	// as of the last sum
 	uint64_t stopped_at_ns;		// it does so since this time or before; 0: it runs
 };
 
@@ -170,6 +171,8 @@ void map_note_seen(struct page_map *map, size_t target, uint64_t start, uint64_t
 /** Bytes of memory that the map needs. */
 uint64_t page_map_bytes(const struct page_map *map);
 
+/** Whether pages of a target came of a sudden in their newest epochs, as far as was read. */
+struct map_bursts map_target_bursts(const struct map_target *target);
 /** The table of a block, or NULL. */
 struct map_table *map_chunk_table(const struct map_chunk *chunk, enum map_kind kind, size_t block);
 /** The chunk that holds @addr, or NULL. */

@@ -16,7 +16,7 @@
 #define DOUBT_NS UINT64_C(20000000)
 #define POLL_NS UINT64_C(4000000)
 #define ROUND_NS SECOND_NS
-#define CALMEST_ROUND 4
+#define CALMEST_ROUND 2
 #define MOST_RANGES 512		// each is told apart, which costs as much as to clear many frames
 #define BRIDGE 16		// so many frames between two of them are cleared as well
 #define BATCH 512

@@ -8,7 +8,7 @@
 #define SHARED_PAGES 256	// of anonymous memory so much, and a share of it, is worth a round
 #define SHARED_SHARE 64
 #define ROUND_NS SECOND_NS
-#define CALMEST_ROUND 4
+#define CALMEST_ROUND 2
 #define ROUND_READS 5		// a round pays for so many reads of all that it cleared: those of its first seconds
 
 static bool in_rounds(const struct map_target *target, enum map_kind kind)

@@ -13,7 +13,8 @@ struct times {
 };
 
 /** @inside: bytes of the block that are in areas, of which a huge page may hold others as well. */
-static void add_table(struct map_run *run, const struct map_table *table, uint64_t inside, const struct times *times)
+static void add_table(struct map_run *run, const struct map_table *table, const struct map_bursts *bursts, uint64_t inside,
+		      const struct times *times)
 {
 	uint16_t counts[256] = {0};
 	size_t pages = map_table_pages(table);
@@ -31,7 +32,7 @@ static void add_table(struct map_run *run, const struct map_table *table, uint64
 			run->unknown += bytes;
 			continue;
 		}
-		struct map_age age = map_table_age(table, (uint8_t)byte);
+		struct map_age age = map_table_age(table, bursts, (uint8_t)byte);
 
 		run->soon += (uint64_t)((double)bytes * map_age_share(&age, times->soon_ns));
 		run->used += (uint64_t)((double)bytes * map_age_share(&age, times->used_ns));
@@ -134,7 +135,8 @@ int page_map_runs(struct page_map *map, size_t index, uint64_t soon_ns, uint64_t
 				uint64_t mask[MAP_PAGES / 64];
 
 				if (table)
-					add_table(&run, table, map_mask_of(target, kind, block, mask) * PAGE, &times);
+					add_table(&run, table, &target->bursts, map_mask_of(target, kind, block, mask) * PAGE,
+						  &times);
 			}
 			cut_to_areas(target, &run);
 			if (run.present && run.start < run.end)
@@ -148,7 +150,8 @@ int page_map_runs(struct page_map *map, size_t index, uint64_t soon_ns, uint64_t
 }
 
 /** Of the pages [from, to) of a table how many bytes were used within a time. */
-static uint64_t used_in_table(const struct map_table *table, size_t from, size_t to, uint64_t used_ns)
+static uint64_t used_in_table(const struct map_table *table, const struct map_bursts *bursts, size_t from, size_t to,
+			      uint64_t used_ns)
 {
 	uint16_t counts[256] = {0};
 	uint64_t bytes = 0;
@@ -160,7 +163,7 @@ static uint64_t used_in_table(const struct map_table *table, size_t from, size_t
 	for (size_t byte = 0; byte < MAP_ABSENT; byte++) {
 		if (!counts[byte] || map_epoch_of((uint8_t)byte) >= MAP_UNSEEN)
 			continue;
-		struct map_age age = map_table_age(table, (uint8_t)byte);
+		struct map_age age = map_table_age(table, bursts, (uint8_t)byte);
 
 		bytes += (uint64_t)(counts[byte] * PAGE * map_age_share(&age, used_ns));
 	}
@@ -193,7 +196,7 @@ uint64_t page_map_used(const struct page_map *map, size_t index, uint64_t start,
 				map_chunk_table(chunk, kind, (block - chunk->base) / BLOCK);
 
 			if (table)
-				bytes += used_in_table(table, from, to, used_ns);
+				bytes += used_in_table(table, &target->bursts, from, to, used_ns);
 		}
 		block += BLOCK;
 	}

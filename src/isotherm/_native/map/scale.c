@@ -6,8 +6,8 @@
 #define LONGEST_GAP (60 * S)
 
 const uint64_t map_class_ns[MAP_CLASSES] = {
-	100 * MS, 200 * MS, 500 * MS, 1 * S, 2 * S, 5 * S, 10 * S, 20 * S, 30 * S,
-	60 * S, 120 * S, 300 * S, 600 * S, 1800 * S, 3600 * S,
+	100 * MS, 200 * MS, 500 * MS, 1 * S, 2 * S, 3 * S, 5 * S, 10 * S, 20 * S,
+	30 * S, 60 * S, 300 * S, 600 * S, 1800 * S, 3600 * S,
 };
 
 static uint64_t with_lateness(uint64_t ns)

@@ -17,6 +17,11 @@ static inline uint64_t map_time_ns(map_time time)
 	return (uint64_t)time << MAP_TIME_SHIFT;
 }
 
+static inline uint64_t map_since(map_time now, map_time then)
+{
+	return map_time_ns(now - then);
+}
+
 /** Classes of the time from a clear to the first use that was seen after it. */
 #define MAP_CLASSES 15
 extern const uint64_t map_class_ns[MAP_CLASSES];

@@ -58,7 +58,8 @@ static void set_parts(const struct sum *sum, const struct map_age *age, struct p
 		page->use.low_part = page->use.best_part;
 }
 
-static struct page_use use_of(const struct sum *sum, const struct map_table *table, uint8_t byte)
+static struct page_use use_of(const struct sum *sum, const struct map_table *table, const struct map_bursts *bursts,
+			      uint8_t byte)
 {
 	unsigned int epoch = map_epoch_of(byte);
 	uint8_t none = (uint8_t)sum->nr_windows;
@@ -67,7 +68,7 @@ static struct page_use use_of(const struct sum *sum, const struct map_table *tab
 		return (struct page_use){.use = {none, none, 0, 0, 1, 0, 0, 0}};
 	if (epoch == MAP_NEW)
 		return (struct page_use){.use = {none, none, 0, 0, 0, 1, 0, 0}};
-	struct map_age age = map_table_age(table, byte);
+	struct map_age age = map_table_age(table, bursts, byte);
 	uint8_t idle = 0;
 
 	while (idle < sum->nr_windows && sum->windows[idle] <= age.idle)
@@ -315,7 +316,7 @@ static int sum_block(struct work *work, const struct map_target *target, const s
 		uint8_t byte = table->pages[page];
 
 		if (!known[byte] && byte != MAP_ABSENT) {
-			uses[byte] = use_of(work->sum, table, byte);
+			uses[byte] = use_of(work->sum, table, &target->bursts, byte);
 			known[byte] = true;
 		}
 	}
@@ -338,13 +339,30 @@ static void forget_target(struct work *work, struct map_target *target, size_t s
 			memset(&work->sum->rows[target->areas[i].row * each], 0, each * sizeof(struct sum_row));
 }
 
+/** What was used since the last read is not idle. */
+static int look_at_target(struct page_map *map, size_t index)
+{
+	struct map_target *target = &map->targets[index];
+	map_time now = map_now(map, target, map->ops.now_ns(map->ops.ctx));
+	int err = 0;
+
+	for (size_t j = 0; j < target->nr_chunks && !err; j++) {
+		struct map_chunk *chunk = &target->chunks[j];
+		struct bulk_view view;
+
+		if (chunk->tables[MAP_ANON] || chunk->tables[MAP_FILE])
+			err = map_look(map, index, chunk, now, &view);
+	}
+	target->bursts = map_target_bursts(target);
+	return err;
+}
+
 static int sum_target(struct work *work, size_t index)
 {
 	struct map_target *target = &work->map->targets[index];
 	size_t sharers = work->nr_sharers;
-	map_time now = map_now(work->map, target, work->map->ops.now_ns(work->map->ops.ctx));
 	struct page_use uses[256];
-	int err = 0;
+	int err = look_at_target(work->map, index);
 
 	for (size_t j = 0; j < target->nr_chunks && !err; j++) {
 		struct map_chunk *chunk = &target->chunks[j];
@@ -352,15 +370,14 @@ static int sum_target(struct work *work, size_t index)
 
 		if (!chunk->tables[MAP_ANON] && !chunk->tables[MAP_FILE])
 			continue;
-		// What was used since the last read is not idle.
-		err = map_look(work->map, index, chunk, now, &view);
-		if (err == -ESRCH) {
-			forget_target(work, target, sharers);
-			return 0;
-		}
+		err = work->map->ops.view(work->map->ops.ctx, index, chunk->base, MAP_CHUNK_BLOCKS, &view);
 		for (size_t i = 0; i < MAP_CHUNK_BLOCKS && !err; i++)
 			for (size_t kind = 0; kind < NR_MAP_KINDS && !err; kind++)
 				err = sum_block(work, target, chunk, kind, &view, i, uses);
+	}
+	if (err == -ESRCH) {
+		forget_target(work, target, sharers);
+		return 0;
 	}
 	return err;
 }
@@ -401,6 +418,7 @@ void page_map_ages(const struct page_map *map, size_t index, uint64_t start, uin
 {
 	const struct map_target *target = &map->targets[index];
 	struct sum sum = {.nr_windows = nr_windows < SUM_WINDOWS ? nr_windows : SUM_WINDOWS};
+	struct map_bursts bursts = map_target_bursts(target);
 
 	memcpy(sum.windows, windows, sum.nr_windows * sizeof(*windows));
 	for (uint64_t addr = start; addr < end; addr += PAGE, ages++) {
@@ -415,7 +433,7 @@ void page_map_ages(const struct page_map *map, size_t index, uint64_t start, uin
 
 			if (byte == MAP_ABSENT)
 				continue;
-			struct frame_use use = use_of(&sum, table, byte).use;
+			struct frame_use use = use_of(&sum, table, &bursts, byte).use;
 
 			if (use.unseen || use.uncovered)
 				memset(ages, use.unseen ? 0xfe : 0xfd, sizeof(*ages));

@@ -79,19 +79,6 @@ void map_reads_add(struct map_reads *reads, uint64_t passed_ns)
 	reads->classes |= 1u << class_;
 }
 
-/** When the last read of a class was; its end where there was none. */
-static uint64_t read_at(const struct map_reads *reads, unsigned int class_)
-{
-	uint64_t end = map_class_end(class_);
-
-	return class_ < MAP_TIMED && reads->classes >> class_ & 1 ? end / MAP_READ_PARTS * reads->at[class_] : end;
-}
-
-static uint64_t since(map_time now, map_time then)
-{
-	return map_time_ns(now - then);
-}
-
 /** A step may have begun before the clear or the read that another part of it did. */
 static map_time not_before(const struct map_table *table, map_time now)
 {
@@ -104,11 +91,20 @@ static void count_fresh(struct map_table *table)
 	table->fresh += table->fresh < MAP_PAGES;
 }
 
+/** Whether an epoch was over when this one began, or so shortly before that nothing can be told from it. */
+static bool is_just_before(const struct map_table *table, unsigned int epoch)
+{
+	return epoch && epoch < table->nr_epochs && map_since(table->began[0], table->began[epoch - 1]) < SHORTEST_EPOCH / 2;
+}
+
 static void used(struct map_table *table, size_t i, unsigned int class_)
 {
-	if (map_epoch_of(table->pages[i]) != 1)
+	bool again = is_just_before(table, map_epoch_of(table->pages[i]));
+
+	if (!again)
 		count_fresh(table);
-	table->pages[i] = MAP_BYTE(0, class_);
+	// Of what was before the first epoch nobody knows.
+	table->pages[i] = MAP_BYTE(0, class_) | (again || table->nr_epochs < 2 ? MAP_AGAIN : 0);
 }
 
 static uint8_t appeared(const struct map_table *table, unsigned int class_)
@@ -141,7 +137,7 @@ static void follow_turn(struct map_table *table, struct reading *reading)
 		return;
 	begin_epoch(table, reading->turn->began, reading->now);
 	table->reads = reading->turn->reads;
-	reading->class_ = map_reads_class(&table->reads, since(reading->now, reading->turn->began));
+	reading->class_ = map_reads_class(&table->reads, map_since(reading->now, reading->turn->began));
 	reading->turn = NULL;
 }
 
@@ -190,7 +186,8 @@ static void take_word(struct map_table *table, struct reading *reading, size_t f
 	if (unseen)
 		reading->shared += (unsigned int)__builtin_popcountll(
 			unseen & bits_of_bytes(bytes, MAP_BYTE(MAP_UNSEEN, MAP_SHARED), MAP_BYTE(MAP_UNSEEN, MAP_SHARED)));
-	reading->used += (unsigned int)__builtin_popcountll(bits_of_bytes(bytes, MAP_BYTE(0, 0), MAP_BYTE(0, 15)));
+	reading->used += (unsigned int)__builtin_popcountll(
+		bits_of_bytes(bytes, MAP_BYTE(0, 0), MAP_BYTE(0, 15) | MAP_AGAIN));
 	reading->waiting += (unsigned int)__builtin_popcountll(
 		bits_of_bytes(bytes, MAP_BYTE(MAP_NEW, 0), MAP_BYTE(MAP_NEW, 14)));
 }
@@ -219,7 +216,7 @@ void map_table_read(struct map_table *table, const struct entry_format *format, 
 	struct reading reading = {.format = format, .entries = entries, .now = now,
 				  .turn = turns(table, turn) ? turn : NULL};
 
-	reading.class_ = table->nr_epochs ? map_reads_class(&table->reads, since(now, table->began[0])) : 0;
+	reading.class_ = table->nr_epochs ? map_reads_class(&table->reads, map_since(now, table->began[0])) : 0;
 	if (format->unseen)
 		take_unseen(table, &reading, mask);
 	if (table->huge) {
@@ -241,7 +238,7 @@ void map_table_read(struct map_table *table, const struct entry_format *format, 
 	table->waiting = reading.waiting != 0;
 	table->read = now;
 	if (table->nr_epochs)
-		map_reads_add(&table->reads, since(now, table->began[0]));
+		map_reads_add(&table->reads, map_since(now, table->began[0]));
 }
 
 /** The epoch to join with the next older one: where the ends stay nearest to each other. */
@@ -278,8 +275,11 @@ static void renumber(struct map_table *table, const uint8_t *number)
 	uint8_t bytes[256];
 	size_t nr = map_table_pages(table);
 
-	for (unsigned int i = 0; i < 256; i++)
-		bytes[i] = i >> 4 < MAP_EPOCHS ? MAP_BYTE(number[i >> 4], i & 15) : i;
+	for (unsigned int i = 0; i < 256; i++) {
+		unsigned int epoch = map_epoch_of((uint8_t)i), to = epoch < MAP_EPOCHS ? number[epoch] : epoch;
+
+		bytes[i] = (uint8_t)(MAP_BYTE(to, i & 15) | (to < MAP_PAIRED && map_was_again((uint8_t)i) ? MAP_AGAIN : 0));
+	}
 	for (size_t i = 0; i < nr; i++)
 		table->pages[i] = bytes[table->pages[i]];
 }
@@ -351,7 +351,7 @@ void map_table_seen(struct map_table *table, size_t page, map_time now)
 	unsigned int epoch = map_epoch_of(table->pages[page]);
 
 	if (epoch && epoch <= MAP_UNTOUCHED) {
-		used(table, page, map_reads_class(&table->reads, since(not_before(table, now), table->began[0])));
+		used(table, page, map_reads_class(&table->reads, map_since(not_before(table, now), table->began[0])));
 		table->used++;
 	}
 }
@@ -372,84 +372,9 @@ void map_table_doubt(struct map_table *table, size_t page)
 
 bool map_table_due(const struct map_table *table, map_time now)
 {
-	uint64_t passed = table->nr_epochs ? since(now, table->began[0]) : 0;
+	uint64_t passed = table->nr_epochs ? map_since(now, table->began[0]) : 0;
 
 	// Turns are not on the second.
 	return (table->used && passed >= (SHORTEST_EPOCH << table->calm) / 4 * 3) ||
 	       (table->unseen && passed >= RETRY_UNSEEN);
-}
-
-/** When, after the beginning of its epoch, the first use was that a class stands for. */
-struct first_use {
-	uint64_t begin, likely, end;
-};
-
-/** @reads: of the epoch. */
-static struct first_use first_use(unsigned int class_, const struct map_reads *reads)
-{
-	uint32_t before = reads->classes & ((1u << class_) - 1);
-	unsigned int last = before ? 31 - (unsigned int)__builtin_clz(before) : 0;
-	uint64_t end = read_at(reads, class_), begin = before ? read_at(reads, last) : 0;
-
-	// Most is used right after a clear: what a first read found that is late was used sooner.
-	if (!class_ && end > map_class_end(0))
-		end = map_class_end(0);
-	return (struct first_use){begin, class_ && !before ? end / 4 : end, end};
-}
-
-static struct map_age age_in_epoch(const struct first_use *use, uint64_t passed)
-{
-	return (struct map_age){
-		.low = passed + use->end,
-		.best = passed + use->likely,
-		// Of two reads at once the second one found it.
-		.high = passed + (use->begin < use->end ? use->begin + 1 : use->end),
-		.from = passed + (use->likely == use->end ? use->begin : use->likely),
-	};
-}
-
-double map_age_share(const struct map_age *age, uint64_t ns)
-{
-	if (ns >= age->best)
-		return 1;
-	return ns <= age->from ? 0 : (double)(ns - age->from) / (double)(age->best - age->from);
-}
-
-struct map_age map_table_age(const struct map_table *table, uint8_t byte)
-{
-	const uint64_t never = UINT64_MAX;
-	unsigned int epoch = map_epoch_of(byte), class_ = byte & 15;
-
-	if (byte == MAP_ABSENT)
-		return (struct map_age){never, never, never, never, 0};
-	if (epoch >= MAP_UNSEEN || !table->nr_epochs || (epoch >= table->nr_epochs && epoch != MAP_UNTOUCHED))
-		return (struct map_age){never, never, 0, never, 0};
-	if (class_ == MAP_PERHAPS && epoch < MAP_EPOCHS) {
-		uint64_t armed = epoch ? since(table->read, table->began[epoch - 1]) : 0;
-
-		return (struct map_age){never, never, epoch ? armed + 1 : 0, never, armed};
-	}
-	// What happened after the last read is not known of anything.
-	if (epoch == 0) {
-		struct first_use use = first_use(class_, &table->reads);
-
-		return age_in_epoch(&use, 0);
-	}
-	if (epoch == MAP_UNTOUCHED)
-		return (struct map_age){never, never, since(table->read, table->first) + 1, never,
-					since(table->read, table->first)};
-	uint64_t from = since(table->read, table->began[epoch - 1]), to = since(table->read, table->began[epoch]);
-
-	if (epoch > 1)
-		return (struct map_age){to, to, from + 1, from, from};
-	// A window made of this epoch and the beginning of the one before.
-	struct first_use use = first_use(class_, &table->reads_before);
-
-	use.end = use.end < to - from ? use.end : to - from;
-	use.likely = use.likely < use.end ? use.likely : use.end;
-	use.begin = use.begin < use.end ? use.begin : use.end;
-	struct map_age age = age_in_epoch(&use, from);
-
-	age.idle = from;
-	return age;
 }

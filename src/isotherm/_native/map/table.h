@@ -17,19 +17,30 @@
 #define MAP_EPOCHS 11
 #define MAP_HUGE_BYTES 64
 
-// High half of a page's byte: the number of its epoch, 0 the newest, or one of these, in this order.
+// High half of a page's byte: two for each of the newest epochs, of which the second one says that the page
+// was used in the epoch before as well; one for each that is older; or one of these, in this order.
 enum {
 	MAP_UNTOUCHED = 13,	// armed ever since it was armed first
 	MAP_UNSEEN = 14,	// low half: enum map_unseen
 	MAP_NEW = 15,		// there, and never armed
 };
-#define MAP_BYTE(epoch, low) ((uint8_t)((epoch) << 4 | (low)))
+#define MAP_PAIRED 2	// so many epochs have two
+#define MAP_AGAIN 0x10
+#define MAP_BYTE(epoch, low) \
+	((uint8_t)(((epoch) < MAP_PAIRED ? 2 * (epoch) : (epoch) < MAP_EPOCHS ? (epoch) + MAP_PAIRED : (epoch)) << 4 | (low)))
 #define MAP_ABSENT 0xff	// no page
 // Low half instead of a class: whether it was used in that epoch is not known, but not after it.
 #define MAP_PERHAPS 15
 static inline unsigned int map_epoch_of(uint8_t byte)
 {
-	return byte >> 4;
+	unsigned int half = byte >> 4;
+
+	return half < 2 * MAP_PAIRED ? half / 2 : half < MAP_UNTOUCHED ? half - MAP_PAIRED : half;
+}
+/** Of a page used in one of the newest epochs: in the one before it as well. */
+static inline bool map_was_again(uint8_t byte)
+{
+	return byte < MAP_BYTE(MAP_PAIRED, 0) && byte & MAP_AGAIN;
 }
 
 /**
@@ -115,12 +126,32 @@ static inline bool map_table_waits(const struct map_table *table)
 /** Whether a clear is worth its cost at a turn: of pages that were used, the seldomer the calmer. */
 bool map_table_due(const struct map_table *table, map_time now);
 
+/**
+ * When pages of many tables came in their two newest epochs, by class: of those that were not used in
+ * the epoch before how many, and how many evenly in time; of the others likewise late in their epoch,
+ * and what the earlier ones let expect.
+ */
+struct map_comings {
+	double all[MAP_PAIRED], found[MAP_PAIRED][MAP_CLASSES], even[MAP_PAIRED][MAP_CLASSES];
+	double late[MAP_PAIRED][MAP_CLASSES], due[MAP_PAIRED][MAP_CLASSES];
+};
+void map_comings_add(struct map_comings *comings, const struct map_table *table);
+/**
+ * Whether they came of a sudden, so that it was then, and not all the time: those not used in the epoch
+ * before; of the others a bit for each class.
+ */
+struct map_bursts {
+	bool fresh[MAP_PAIRED];
+	uint16_t again[MAP_PAIRED];
+};
+struct map_bursts map_bursts_of(const struct map_comings *comings);
+
 /** What is known of when a page was used, in ns before the last read; UINT64_MAX: never, as far as is known. */
 struct map_age {
 	uint64_t low, best, high;	// used within a window that is so long: surely, likely, possibly
 	uint64_t from;			// likely in windows from here on, the more the longer, up to best
 	uint64_t idle;			// for so long it surely was not used
 };
-struct map_age map_table_age(const struct map_table *table, uint8_t byte);
+struct map_age map_table_age(const struct map_table *table, const struct map_bursts *bursts, uint8_t byte);
 /** How likely a page was used within a window of @ns: 0 to 1. */
 double map_age_share(const struct map_age *age, uint64_t ns);

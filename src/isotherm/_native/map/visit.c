@@ -92,7 +92,7 @@ static void judge(struct page_map *map, struct map_table *table, const struct ma
 				table->pages[i] = armed_late(table);
 			continue;
 		}
-		if (byte == MAP_BYTE(1, 0) && !again)
+		if ((byte & ~MAP_AGAIN) == MAP_BYTE(1, 0) && !again)
 			continue;	// always in use so soon
 		entries[nr] = block->entries[i];
 		which[nr++] = i;

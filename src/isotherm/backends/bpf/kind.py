@@ -37,6 +37,7 @@ def clearing_of(kernel: KernelSupport) -> Clearing | None:
 class _Bpf(BackendKind):
     name = "bpf"
     maps_pages = True
+    watches_clumps = True
 
     def how(self, kernel: KernelSupport) -> str:
         with_what = {

@@ -9,7 +9,7 @@ is learned of a used page. The clock counts ticks of 2^22 ns; lengths of time ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ _S = 1_000_000_000
 #: Ends of the classes of the time from a clear to the read that found a page used.
 CLASSES_NS = tuple(
     tenths * _S // 10
-    for tenths in (1, 2, 5, 10, 20, 50, 100, 200, 300, 600, 1200, 3000, 6000, 18000, 36000)
+    for tenths in (1, 2, 5, 10, 20, 30, 50, 100, 200, 300, 600, 3000, 6000, 18000, 36000)
 )
 #: Epochs of which the map knows the beginning.
 MOST_EPOCHS = 11
@@ -30,6 +30,8 @@ _RETRY_UNSEEN_NS = 30 * _S
 _LONGEST_GAP_NS = 60 * _S
 #: Classes whose reads are kept by time, in parts of their ends.
 _TIMED, _READ_PARTS = 4, 200
+#: So many pages may come at once by chance.
+_FEW = 4
 NEVER = 2**64 - 1
 
 
@@ -93,15 +95,58 @@ def add_read(reads: Reads, passed: int) -> None:
         reads[found] = end
 
 
-def _first_use(found: int, reads: Reads) -> tuple[int, int, int]:
-    """Return when after its epoch's beginning a use of a class was: from, likely, until."""
-    end = reads.get(found, CLASSES_NS[found])
+class FirstUse(NamedTuple):
+    """When after its epoch's beginning a use was that a class stands for: from, likely, until."""
+
+    begin: int
+    likely: int
+    end: int
+
+    @property
+    def length(self) -> int:
+        return self.end - self.begin
+
+
+def first_use(found: int, reads: Reads, span: int) -> FirstUse:
+    """Return when a use of a class was. reads: of its epoch; span: how long that lasted."""
     last = max((read for read in reads if read < found), default=None)
-    begin = 0 if last is None else reads[last]
+    end = reads.get(found, CLASSES_NS[found])
     # Most is used right after a clear: what a first read found that is late was used sooner.
-    if found == 0:
-        return 0, min(end, CLASSES_NS[0]), min(end, CLASSES_NS[0])
-    return begin, end // 4 if last is None else end, end
+    end = min(span, end if found else min(end, CLASSES_NS[0]))
+    begin = min(end, 0 if last is None else reads[last])
+    return FirstUse(begin, end // 4 if found and last is None else end, end)
+
+
+def _is_many(found: int, expected: float) -> bool:
+    """Tell whether more than twice of what was to be expected was found, and not by chance."""
+    more = found - 2 * expected - _FEW
+    return more > 0 and more * more > 9 * expected
+
+
+def _is_sudden(counts: Mapping[int, int], reads: Reads, span: int) -> bool:
+    """Tell whether what was not used in the epoch before came of a sudden, or is but few."""
+    total = sum(counts.values())
+    uses = [(count, first_use(found, reads, span).length) for found, count in counts.items()]
+    return total <= _FEW or any(
+        length < span and _is_many(count, (total - count) * length / (span - length))
+        for count, length in uses
+    )
+
+
+def _sudden_classes(counts: Mapping[int, int], reads: Reads, span: int) -> set[int]:
+    """
+    Return the classes of which more was used than what is used in each epoch lets expect.
+
+    That comes the seldomer the later; in the first half it had the time to be used once more.
+    """
+    found = set()
+    for number in sorted(counts):
+        use = first_use(number, reads, span)
+        before = sum(count for other, count in counts.items() if other < number)
+        late = use.begin and use.begin + use.end > span
+        if late and _is_many(counts[number], before * use.length / use.begin):
+            found.add(number)
+    return found
 
 
 @dataclass(slots=True, eq=False)
@@ -116,12 +161,14 @@ class Page:
     """
     A page that is there: `used` in which epoch, None if never since it was armed first.
 
-    found: the class of that use. unseen: its use cannot be seen. perhaps: whether it was used in
-    that epoch is not known, but not after it.
+    found: the class of that use; again: it was used in the epoch before as well, for all that is
+    known. unseen: its use cannot be seen. perhaps: whether it was used in that epoch is not known,
+    but not after it.
     """
 
     used: Epoch | None = None
     found: int = 0
+    again: bool = False
     armed: bool = False
     unseen: bool = False
     perhaps: bool = False
@@ -230,28 +277,49 @@ class PageTable:
         if page.used is None:
             idle = (now - self.first) * TICK_NS
             return Age(high=idle + 1, idle=idle)
-        begin, likely, end = _first_use(page.found, self.reads)
-        if page.used is self._newest:
-            if page.perhaps:
-                return Age()
-            return Age(end, likely, min(begin + 1, end), begin if likely == end else likely)
-        ended = self.epochs[self.epochs.index(page.used) - 1].began
-        to, since = (now - page.used.began) * TICK_NS, (now - ended) * TICK_NS
+        if page.perhaps and page.used is self._newest:
+            return Age()
+        place = self.epochs.index(page.used)
+        span, ended = self._span(place), self._ended(place)
         if page.perhaps:
-            return Age(high=since + 1, idle=since)
-        if ended != self._newest.began:
-            return Age(to, to, since + 1, since, since)
-        # A window of this epoch and the beginning of the one before.
-        first = _first_use(page.found, self.reads_before)
-        begin, likely, end = (min(ns, to - since) for ns in first)
-        exact = likely == end
-        return Age(
-            since + end,
-            since + likely,
-            since + min(begin + 1, end),
-            since + (begin if exact else likely),
-            since,
+            return Age(high=ended + 1, idle=ended)
+        if place > 1:
+            return Age(ended + span, ended + span, ended + 1, ended, ended)
+        use = first_use(page.found, self._reads(place), span)
+        sudden = self._is_of_a_burst(page)
+        # Used once: when that was seen. Again and again: within windows like that from the clear.
+        low, best = ended + use.end, ended + use.likely
+        since = ended + (use.begin if use.likely == use.end else use.likely)
+        if sudden:
+            best, since = ended + span - use.begin, ended + span - use.end
+        if sudden or not page.again:
+            low = max(low, ended + span - use.begin)
+        return Age(low, best, ended + 1, since, ended)
+
+    def _ended(self, place: int) -> int:
+        """Return how long before the last read an epoch was over."""
+        return (self.last_read - self.epochs[place - 1].began) * TICK_NS if place else 0
+
+    def _span(self, place: int) -> int:
+        """Return how long an epoch lasted, up to the last read."""
+        return (self.last_read - self.epochs[place].began) * TICK_NS - self._ended(place)
+
+    def _reads(self, place: int) -> Reads:
+        return self.reads_before if place else self.reads
+
+    def _is_of_a_burst(self, page: Page) -> bool:
+        """Tell whether a page of the two newest epochs was used of a sudden, with others."""
+        alike = (
+            other
+            for other in self.pages.values()
+            if other.used is page.used and other.again is page.again and not other.perhaps
         )
+        counts = Counter(other.found for other in alike)
+        place = self.epochs.index(page.used) if page.used is not None else 0
+        reads, span = self._reads(place), self._span(place)
+        if page.again:
+            return page.found in _sudden_classes(counts, reads, span)
+        return _is_sudden(counts, reads, span)
 
     @property
     def _newest(self) -> Epoch:
@@ -277,10 +345,17 @@ class PageTable:
             self.returned[ages] += 1
 
     def _use(self, page: Page, found: int) -> None:
-        before = self.epochs[1] if len(self.epochs) > 1 else None
-        self.fresh += page.used is None or page.used is not before
+        again = page.used is not None and self._is_just_before(self.epochs.index(page.used))
+        self.fresh += not again
+        # Of what was before the first epoch nobody knows.
+        page.again = again or len(self.epochs) < 2
         page.used, page.found = self._newest, found
         page.armed = page.perhaps = False
+
+    def _is_just_before(self, place: int) -> bool:
+        """Tell whether an epoch was over when this one began, or too shortly before to tell."""
+        over = self.epochs[place - 1].began if place else self._newest.began
+        return place > 0 and (self._newest.began - over) * TICK_NS < _SHORTEST_EPOCH_NS // 2
 
     def _count(self, epoch: Epoch) -> int:
         return sum(page.used is epoch for page in self.pages.values())

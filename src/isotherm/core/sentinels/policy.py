@@ -95,6 +95,8 @@ class SentinelPolicy:
         self._ticks = self._late_ns = 0
         self._reads = self._clears = 0
         self.size_limit = 0
+        #: Places that were drawn evenly from all memory.
+        self.explored = 0
 
     @property
     def table(self) -> _Listed:
@@ -191,6 +193,7 @@ class SentinelPolicy:
             self._late_ns,
         )
         self._reads, self._clears = stats["reads"], stats["clears"]
+        self.explored = stats["explored"]
         self._ticks = self._late_ns = 0
         return cost
 

@@ -25,7 +25,7 @@ from isotherm.analysis.wanted import Names
 from isotherm.errors import escaped
 from isotherm.model.ranges import PAGE, Range, total
 from isotherm.model.snapshot import Snapshot
-from isotherm.model.target import Mapping
+from isotherm.model.target import Mapping, Unobservable
 from isotherm.recording.blocks import Rows
 
 #: Heights that segments are given in proportion to; one has at least one of them.
@@ -71,7 +71,7 @@ class TargetColumns:
     """
 
     def __init__(self, where: Extent, target_id: int) -> None:
-        self.target = where.targets[target_id]
+        self.target = where.target(target_id)
         self.regions = 0
         ranges = where.ranges[target_id]
         self._start_ns, self._end_ns = where.start_ns, where.end_ns
@@ -88,11 +88,16 @@ class TargetColumns:
     def _units(self, segment: Segment) -> int:
         return -(-(segment.end - segment.start) // self._unit)
 
-    def add(self, snapshot: Snapshot) -> None:
-        """Add a window."""
+    def add(
+        self, snapshot: Snapshot, index: int | None, unobservable: Sequence[Unobservable]
+    ) -> None:
+        """
+        Add a window.
+
+        index: of the target in it, None where it is not there; unobservable: its ranges.
+        """
         if snapshot.end_ns <= self._start_ns or snapshot.start_ns >= self._end_ns:
             return
-        index = next((i for i, t in enumerate(snapshot.targets) if t.id == self.target.id), None)
         columns, most = snapshot.columns, snapshot.max_nr_accesses
         low = high = 0
         if index is not None:
@@ -110,9 +115,8 @@ class TargetColumns:
                 blind = min(_BLIND, -(-_BLIND * unseen // (end - start))) if unseen else 0
                 rate = max(1, _FULL * min(count, most) // most) if count else 0
                 place = self._put(start, end, rate, blind, place)
-        for known in snapshot.unobservable:
-            if known.target_id == self.target.id:
-                place = self._put(known.start, known.end, 0, _BLIND, place)
+        for known in unobservable:
+            place = self._put(known.start, known.end, 0, _BLIND, place)
         self._window(snapshot.start_ns, snapshot.end_ns, self.regions - before)
 
     def _window(self, start_ns: int, end_ns: int, regions: int) -> None:
@@ -241,8 +245,12 @@ def of_windows(
     """Return the regions of targets as they were recorded; None for more than `most`."""
     found = [TargetColumns(where, id_) for id_ in ids]
     for snapshot in snapshots:
-        for one in found:
-            one.add(snapshot)
+        indices = {target.id: i for i, target in enumerate(snapshot.targets)}
+        unobservable: dict[int, list[Unobservable]] = {}
+        for known in snapshot.unobservable:
+            unobservable.setdefault(known.target_id, []).append(known)
+        for id_, one in zip(ids, found, strict=True):
+            one.add(snapshot, indices.get(id_), unobservable.get(id_, ()))
         if sum(one.regions for one in found) > most:
             return None
     return found

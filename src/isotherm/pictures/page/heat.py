@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Regions that a page holds; of more it holds cells.
 MOST_REGIONS: Final = 1_000_000
 #: Targets that can be chosen: as they were recorded, and by cells.
-_TARGETS, _GRIDS = 16, 4
+_TARGETS, _GRIDS = 64, 4
 
 
 def text(value: str) -> str:

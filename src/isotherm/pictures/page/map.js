@@ -191,7 +191,7 @@
     canvas.width = Math.round(canvas.clientWidth * ratio);
     canvas.height = Math.round(canvas.clientHeight * ratio);
     const width = Math.max(1, Math.round(box.width * ratio)), height = Math.max(1, Math.round(box.height * ratio));
-    if (!state.bounds) state.bounds = boundsOf(accumulate(target, FULL, Math.min(width, 640), Math.min(height, 400)));
+    if (!state.bounds) state.bounds = boundsOf(accumulate(target, FULL, Math.min(width, 320), Math.min(height, 225)));
     const cells = state.cells = accumulate(target, state.view, width, height);
     const c = canvas.getContext("2d");
     c.clearRect(0, 0, canvas.width, canvas.height);

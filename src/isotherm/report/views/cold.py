@@ -11,6 +11,7 @@ from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.errors import BadValueError
 from isotherm.report import cold as told
 from isotherm.report.view import Option, Options, Page, View
+from isotherm.terminal.text import labelled
 from isotherm.units import duration_ns, format_duration
 
 IDLE = Option("--idle", "TIME", "only what was not used for so long.", duration_ns)
@@ -18,9 +19,9 @@ IDLE = Option("--idle", "TIME", "only what was not used for so long.", duration_
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What can go, and what was known of swap space."""
+    """What can go, None where no map of pages was kept; and what was known of swap space."""
 
-    found: Cold
+    found: Cold | None
     swap: told.Swap
 
 
@@ -40,12 +41,9 @@ class ColdView(View[Answer]):
 
     def analyse(self, recording: AnalysedRecording, options: Options) -> Answer:
         summary = recording.summary()
+        swap = told.Swap(summary.swap_free_bytes)
         if summary.use is None:
-            why = recording.no_pages_because or "this recording has no map of pages"
-            raise BadValueError(
-                f"{why}, so nobody knows what could go",
-                hint="record with the backend bpf; `isotherm report` has what regions tell",
-            )
+            return Answer(None, swap)
         age_ns: int | None = options["--idle"]
         if age_ns is not None and age_ns not in (known := known_ages(summary.use)):
             ages = ", ".join(map(format_duration, known)) or "none"
@@ -53,7 +51,6 @@ class ColdView(View[Answer]):
                 f"what was not used for {format_duration(age_ns)} is not known",
                 hint=f"known ages: {ages}",
             )
-        swap = told.Swap(summary.swap_free_bytes)
         found = cold(
             summary.use,
             summary.use_targets,
@@ -66,10 +63,17 @@ class ColdView(View[Answer]):
         return Answer(found, swap)
 
     def document(self, value: Answer) -> dict[str, Any]:
-        return told.document(value.found, value.swap)
+        if value.found is None:
+            return {"by": "regions", "ages": []}
+        return {"by": "pages", **told.document(value.found, value.swap)}
 
     def rows(self, value: Answer) -> list[dict[str, Any]]:
-        return told.rows(value.found)
+        return [] if value.found is None else told.rows(value.found)
 
     def text(self, value: Answer, page: Page) -> list[str]:
+        if value.found is None:
+            said = (
+                "no map of pages was kept, so nobody knows what could go: `isotherm report` has "
+            )
+            return labelled("", f"{said}what regions tell", page.width, 0)
         return told.lines(value.found, value.swap, page.width)

@@ -11,6 +11,7 @@ from isotherm.analysis.hotness import UNKNOWN, Heat, total
 from isotherm.analysis.idleness import is_reached
 from isotherm.analysis.page_use import by_mapping, curve, idle_ages
 from isotherm.analysis.recorded import AnalysedRecording
+from isotherm.analysis.smallest import smallest_hot
 from isotherm.analysis.suggestion import MISSED_SHARE, Suggestion, suggest
 from isotherm.analysis.summary import Summary, known_sum
 from isotherm.model.page_use import PageUse
@@ -116,6 +117,7 @@ def _row(heat: Heat) -> dict[str, Any]:
 def _document(value: Overview) -> dict[str, Any]:
     summary = value.summary
     everything = total(summary.what)
+    smallest = smallest_hot(summary.last, summary.use)
     return {
         **pages.document(summary),
         "targets": [asdict(target) for target in summary.targets],
@@ -133,6 +135,7 @@ def _document(value: Overview) -> dict[str, Any]:
         "idle_after_ns": summary.idle_after_ns,
         "idle_bytes": summary.idle_bytes,
         "what": [_row(heat) for heat in summary.what],
+        "smallest_hot": asdict(smallest) if smallest else None,
         "suggestion": asdict(value.suggestion) if value.suggestion else None,
         "cost": {
             "cpu_share": summary.cost,
@@ -183,6 +186,8 @@ def _facts(value: Overview) -> Iterator[tuple[str, str]]:
         if summary.use is None:
             yield from _by_regions(summary)
         yield "heat", heat_line(value.heat)
+        if (smallest := smallest_hot(summary.last, summary.use)) is not None:
+            yield "would find", f"95% of hot spots of {format_size(smallest.bytes)} or more"
     yield "", ""
     if (advice := value.suggestion) is not None:
         yield (

@@ -1,0 +1,44 @@
+"""How much memory a process has, had at the most, and faulted in, as the kernel counts it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from isotherm.kernel import procfs
+from isotherm.model.ranges import PAGE
+
+
+class MemoryCounts(NamedTuple):
+    """
+    Bytes. faulted: pages that came by a page fault since the process began, of 4 KiB each;
+    resident: in memory now; peak: at the most since it began; anonymous: of no file, in memory or
+    in swap space.
+    """
+
+    faulted: int
+    resident: int
+    peak: int
+    anonymous: int
+
+
+def memory_counts(pid: int) -> MemoryCounts | None:
+    """Return what is counted of a process; None if it is gone, or has no memory of its own."""
+    try:
+        stat = procfs.read_file(f"/proc/{pid}/stat")
+        status = procfs.read_file(f"/proc/{pid}/status")
+    except OSError:
+        return None
+    fields = stat.rpartition(b")")[2].split()
+    found = {}
+    for line in status.splitlines():
+        name, _, text = line.partition(b":")
+        if name in _SIZES:
+            found[name] = int(text.split()[0]) << 10
+    if len(fields) < 11 or b"VmHWM" not in found:
+        return None
+    anonymous = sum(found.get(name, 0) for name in (b"RssAnon", b"RssShmem", b"VmSwap"))
+    faults = int(fields[7]) + int(fields[9])
+    return MemoryCounts(faults * PAGE, found.get(b"VmRSS", 0), found[b"VmHWM"], anonymous)
+
+
+_SIZES = frozenset((b"VmHWM", b"VmRSS", b"RssAnon", b"RssShmem", b"VmSwap"))
