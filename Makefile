@@ -1,9 +1,9 @@
 # Each target is one command a person could type; .ci/run calls the same ones.
-.PHONY: help check pins test test-coverage test-kernel test-pythons guests test-vm sanitize coverage fuzz bench
+.PHONY: help check pins test test-coverage test-kernel test-pythons guests test-vm sanitize coverage fuzz docs bench
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 check:         ## format, lint, types, layers, spelling, pins
-	uv run .ci/pins.py --check && uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests examples README.md ARCHITECTURE.md CONTRIBUTING.md
+	uv run .ci/pins.py --check && uv run ruff format --check . && uv run ruff check . && uv run mypy && uv run lint-imports && uv run codespell src tests examples docs README.md ARCHITECTURE.md CONTRIBUTING.md
 pins:          ## pin every dependency to its newest version
 	uv run --no-project .ci/pins.py
 test:          ## fast tests: no root needed
@@ -24,5 +24,7 @@ coverage:      ## how much of the C core its tests run
 	tests/coverage.sh
 fuzz:          ## COUNT=10000 hostile inputs for every reader, of seed SEED=0; see tests/fuzz/harness.py
 	@bad=0; for f in tests/fuzz/fuzz_*.py; do uv run python $$f --count $(or $(COUNT),10000) --seed $(or $(SEED),0) || bad=1; done; exit $$bad
+docs:          ## the documentation as a site, and man pages, in build/
+	NO_MKDOCS_2_WARNING=1 uv run --group docs mkdocs build --strict -q && uv run --group docs python docs/reference/commands.py build/man
 bench:         ## all figures of benchmarks/README.md (root, about 45 minutes)
 	for b in cost accuracy slowdown weight mappings programs schemes; do uv run python benchmarks/$$b.py || exit 1; done
