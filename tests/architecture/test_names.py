@@ -31,7 +31,6 @@ OTHERWISE = {
         "actions",
         "core",
         "recording",
-        "live",
     },
 }
 
