@@ -755,6 +755,9 @@ def advise(pidfd: int, advice: int, max_bytes: int, ranges: Buffer, /) -> bytes:
 def fault_in(pid: int, ranges: Buffer, /) -> int:
     """Read a byte of each page of the runs; returns of how many. See fault_in_pages()."""
 
+def give_back_memory() -> None:
+    """Give freed memory back to the system, of which glibc keeps much."""
+
 def coalesce(areas: Buffer, max_ranges: int, /) -> array[int]:
     """
     Return start and end of at most `max_ranges` ranges that hold all visible areas: coalesce.h.

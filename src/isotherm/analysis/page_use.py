@@ -124,6 +124,11 @@ def within(points: tuple[Used, ...], window_ns: int) -> Used:
     )
 
 
+def extent_of(row: UseRow) -> int:
+    """Return what is resident, or was used if that is more: it may be freed since."""
+    return max([row.resident, *row.used[-1:]])
+
+
 def likely_idle(row: UseRow, window: int) -> int:
     """Return the bytes of a row not used for the window of this number, by best estimate."""
     seen = row.resident - row.unseen - row.uncovered
@@ -196,4 +201,4 @@ def _groups(use: PageUse, key: Callable[[UseRow], K]) -> dict[K, UseRow]:
 
 def _parts(found: list[tuple[str, Kind | None, UseRow]]) -> list[Part]:
     parts = [Part(name, kind, row) for name, kind, row in found]
-    return sorted(parts, key=lambda part: (-part.row.resident, part.name, part.kind or ""))
+    return sorted(parts, key=lambda part: (-extent_of(part.row), part.name, part.kind or ""))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from isotherm.analysis.page_use import extent_of
 from isotherm.model.page_use import Kind, PageUse, UseRow, summed
 from isotherm.model.target import Target
 
@@ -97,7 +98,7 @@ def _kind(target: Target, kind: Kind, rows: list[UseRow]) -> Node:
 
 
 def _largest_first(nodes: list[Node]) -> tuple[Node, ...]:
-    return tuple(sorted(nodes, key=lambda node: (-node.row.resident, node.name)))
+    return tuple(sorted(nodes, key=lambda node: (-extent_of(node.row), node.name)))
 
 
 def _split(rows: Sequence[UseRow], key: Callable[[UseRow], K]) -> dict[K, list[UseRow]]:

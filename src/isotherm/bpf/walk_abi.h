@@ -22,7 +22,7 @@ typedef __INT32_TYPE__ s32w;
 #define WALK_FAST_SLOTS 4096
 #define WALK_FAST_TARGETS 4096
 #define WALK_FAST_PAGES 1024
-#define WALK_FAST_TABLES 2048
+#define WALK_FAST_TABLES 512
 #define WALK_FAST_CLUMPS WALK_FAST_SLOTS
 /* Entries that are copied around one address: two lines of a cache. */
 #define WALK_CLUMP 16

@@ -14,6 +14,7 @@ from isotherm.kernel.memory_counts import MemoryCounts, memory_counts
 _SHARE = 0.05
 _WAKING_NS = 30_000
 _OFTEN_NS = 100_000_000
+_AT_ONCE = 64
 _NEVER_NS = 1 << 62
 #: Less than that is within what the kernel's counts are off by.
 _LEAST = 1 << 20
@@ -103,6 +104,7 @@ class FreedMemory:
         self._counts = counts
         self._pids: list[int | None] = []
         self._known: list[_Known] = []
+        self._at = 0
         self.due_ns = _NEVER_NS
 
     def follow(self, targets: Sequence[TargetRanges]) -> None:
@@ -112,21 +114,22 @@ class FreedMemory:
             return
         known = dict(zip(self._pids, self._known, strict=True))
         self._known = [known.get(pid) or _Known() for pid in pids]
-        self._pids = pids
+        self._pids, self._at = pids, 0
         self.due_ns = 0 if any(pid is not None for pid in pids) else _NEVER_NS
 
     def look(self, now_ns: int) -> None:
-        """Look how much there is of each."""
+        """Look how much there is of each, of many in turns."""
         if self.due_ns == _NEVER_NS:
             return
         began_ns = time.thread_time_ns()
-        for pid, known in zip(self._pids, self._known, strict=True):
+        upto = self._at + _AT_ONCE
+        for pid, known in list(zip(self._pids, self._known, strict=True))[self._at : upto]:
             counts = None if pid is None else self._counts(pid)
             if counts is not None:
                 known.take(now_ns, counts)
+        self._at = upto if upto < len(self._pids) else 0
         cost_ns = time.thread_time_ns() - began_ns + _WAKING_NS
         rest_ns = int(cost_ns / self._share)
-        # However many they are: they are looked at the more seldom.
         self.due_ns = now_ns + max(_OFTEN_NS, rest_ns)
 
     def of(self, target: int, now_ns: int, windows_ns: Sequence[int]) -> Freed:

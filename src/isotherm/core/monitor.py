@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from operator import is_
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -427,7 +428,7 @@ class Monitor:
         begun_ns = cpu_ns_of(self._clock)
         self._map.forget()
         looked = tuple(self.look.targets())
-        if looked == self._looked:
+        if len(looked) == len(self._looked) and all(map(is_, looked, self._looked)):
             self._map.update(self._known, cpu_ns_of(self._clock) - begun_ns)
             return self._known
         self._looked = looked

@@ -58,6 +58,8 @@ _KINDS: tuple[Kind, ...] = ("anon", "file", "shmem")
 #: Rows of a target at most; further mappings are summed up as one.
 _MOST_ROWS = 500
 _OTHERS = "(others)"
+#: After a sum of so many, what it took is given back.
+_MANY_ROWS = 1000
 _ANON, _FILE = 0, 1
 _PRIVATE_FILE, _KEPT = 1, 2
 #: Told of mappings that have no pages, and of those that only may if they are not too large.
@@ -235,8 +237,10 @@ class NativePageMap:
             # What was told before is mostly of what nobody had looked at.
             self._summed_covered = True
             return self.sum()
-        began = now_ns >= self._began_ns + _SUM_NS
-        return self.sum() if began and now_ns >= self._sum_due_ns else None
+        if now_ns < self._began_ns + _SUM_NS or now_ns < self._sum_due_ns:
+            return None
+        use = self.sum()
+        return use if use.rows or self.covered() else None
 
     def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
@@ -250,10 +254,13 @@ class NativePageMap:
         self._keep_returns(self._ids)
         self._freed.look(now_ns)
         rows = self._use_rows(found, windows)
+        del found
         present = {row.target for row in rows}
         freed = (self._freed_row(target, now_ns, windows) for target in sorted(present))
         stats = self._core.stats()
         ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]
+        if len(rows) >= _MANY_ROWS:
+            _core.give_back_memory()
         return PageUse(
             monotonic_ns=now_ns,
             watched_ns=watched_ns,
@@ -363,14 +370,36 @@ class NativePageMap:
     def _use_rows(
         self, found: Sequence[tuple[int, int, int, array[int]]], windows: Sequence[int]
     ) -> tuple[UseRow, ...]:
-        """Return the rows of a sum; what came back stands in the first one that it is of."""
-        rows, told = [], set()
-        for words in found:
-            row = self._row(*words)
-            key = self._ids[row.target], row.what, row.kind
-            sizes = [] if key in told else self._returned.get(key, [])
-            told.add(key)
-            rows.append(row._replace(returned=_returned(sizes, windows)))
+        """
+        Return the rows of a sum; what came back stands in the first one that it is of.
+
+        Equal figures, as programs have that share files, are kept once.
+        """
+        rows = []
+        nothing = (0,) * len(windows)
+        known: dict[tuple[int, ...], tuple[int, ...]] = {}
+        left = dict(self._returned)
+        for row, own, node, words in found:
+            target, what, kind = self._rows.keys[row]
+            if own == _ANON:
+                kind = "anon"
+            sizes = left.pop((self._ids[target], what, kind), None) if left else None
+            ends = range(3, len(words), len(windows))
+            parts = [tuple(words[at : at + len(windows)]) for at in ends]
+            parts.append(_returned(sizes, windows) if sizes else nothing)
+            resident, unseen, uncovered = words[:3]
+            rows.append(
+                UseRow(
+                    target,
+                    what,
+                    kind,
+                    node if self._nodes else None,
+                    resident,
+                    unseen,
+                    uncovered,
+                    *(known.setdefault(part, part) for part in parts),
+                )
+            )
         return tuple(rows)
 
     def _freed_row(self, target: int, now_ns: int, windows: tuple[int, ...]) -> UseRow | None:
@@ -381,22 +410,6 @@ class NativePageMap:
             return None
         node = 0 if self._nodes else None
         return UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
-
-    def _row(self, row: int, own: int, node: int, words: array[int]) -> UseRow:
-        target, what, kind = self._rows.keys[row]
-        resident, unseen, uncovered = words[:3]
-        width = (len(words) - 3) // 5
-        parts = [tuple(words[3 + i * width : 3 + (i + 1) * width]) for i in range(5)]
-        return UseRow(
-            target,
-            what,
-            "anon" if own == _ANON else kind,
-            node if self._nodes else None,
-            resident,
-            unseen,
-            uncovered,
-            *parts,
-        )
 
 
 def _returned(sizes: Sequence[int], windows: Sequence[int]) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
+from isotherm import _core
 from isotherm.errors import OutputError
 from isotherm.kernel.meminfo import meminfo
 from isotherm.model.snapshot import Snapshot
@@ -29,6 +30,8 @@ from isotherm.recording.zstd import Compressor
 
 #: Of the command line in `info`; a shell's may be megabytes.
 _MAX_COMMAND_LINE = 1 << 14
+#: After a block of so many bytes, what making it took is given back.
+_LARGE = 1 << 20
 
 _HINTS = {
     errno.ENOSPC: "free some space; what was written before can be read with isotherm report",
@@ -255,6 +258,9 @@ class RecordingWriter:
                 hint="fewer regions, or fewer targets",
             )
         self._put(self._zstd.frame(message), is_block=True)
+        if len(message) > _LARGE:
+            del message
+            _core.give_back_memory()
 
     def close(self) -> None:
         """Write what is left and the end marker; further calls do nothing."""

@@ -9,6 +9,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 from isotherm import _core
 from isotherm.core.look import TargetRanges
@@ -23,16 +25,18 @@ from isotherm.targets.ranges import SPECIAL_NAMES, why_unobservable
 
 #: Share of a CPU for reading maps.
 _SHARE = 0.003
-#: CPU time of asking for the sizes of one process.
-_SIZES_NS = 12_000
-#: Where the sizes are the same a map is read so many times more seldom.
-_SAME_SIZES = 2
+#: CPU time of asking for the sizes of one process, of many of which nothing is in a CPU's cache.
+_SIZES_NS = 30_000
+#: Where the sizes are the same a map is read so many times more seldom, and one of many.
+_SAME_SIZES, _SAME_OF_MANY, _MANY = 2, 8, 64
 #: What a mapping of a changed map costs those who use it, at an estimate.
 _CHANGED_NS = 800
 #: Of what changes cost on average the newest counts this much.
 _NEWEST = 0.5
 #: Kinds of mappings that are kept although no mapping is of them.
 _MOST_UNUSED = 4096
+#: ... and that are judged once for all processes, as those of libraries.
+_MOST_KINDS = 4096
 _NO_SIZES = procfs.Statm(0, 0, 0, 0)
 
 
@@ -140,7 +144,7 @@ class AddressMaps:
             known.sizes, known.sized_ns = _sizes(process), now_ns
         wait_ns = known.root * roots / self._share
         if known.sizes.same_space(known.sizes_when_read):
-            wait_ns *= _SAME_SIZES
+            wait_ns *= _SAME_SIZES if nr < _MANY else _SAME_OF_MANY
         elif _another(known.sizes, known.sizes_when_read):
             wait_ns = 0
         if not known.read_ns or now_ns - known.read_ns >= wait_ns:
@@ -211,7 +215,10 @@ def _tell(process: Process, known: _Known, fixed: tuple[Range, ...]) -> None:
         told = TargetRanges(target, fixed, known.mappings, named=known.apart)
     else:
         told = TargetRanges(target, known.ranges, known.mappings, known.unobservable, known.apart)
-    if told != known.told:
+    before = known.told
+    # Maps of thousands of mappings are not compared.
+    same = before is not None and told.mappings is before.mappings and told.named is before.named
+    if not same or told != before:
         known.told = told
 
 
@@ -228,13 +235,25 @@ def _sizes(process: Process) -> procfs.Statm:
 def _take(known: _Known) -> None:
     """Take the map as it was read, and judge kinds of mappings that are new."""
     for text in known.lines.kinds(len(known.texts)):
-        rights, device, name = (part.decode(errors="replace") for part in text.split(b" ", 2))
-        area, reason = _judged(Mapping(0, 0, rights, name), device)
-        if reason:
-            known.reasons[len(known.texts)] = reason
-        known.texts.append((rights, name))
-        known.areas.append(area)
+        kind = _kind(text)
+        if kind.reason:
+            known.reasons[len(known.texts)] = kind.reason
+        known.texts.append(kind.text)
+        known.areas.append(kind.area)
     known.read = Mappings(*known.lines.columns(), known.texts)
+
+
+class _Kind(NamedTuple):
+    text: tuple[str, str]
+    area: int
+    reason: str | None
+
+
+@lru_cache(_MOST_KINDS)
+def _kind(text: bytes) -> _Kind:
+    """Return what a kind of mappings is; programs have many of them in common."""
+    rights, device, name = (part.decode(errors="replace") for part in text.split(b" ", 2))
+    return _Kind((rights, name), *_judged(Mapping(0, 0, rights, name), device))
 
 
 def _judged(mapping: Mapping, device: str) -> tuple[int, str | None]:

@@ -74,7 +74,6 @@ class Sizes:
         else:
             share = self._shares.get(target.id)
             target = replace(target, proportional_bytes=share, group=title)
-        completed = replace(read, target=target)
-        if old is not None and old.completed == completed:
-            completed = old.completed
-        return _Told(read, group, completed)
+        if old is not None and old.read is read and old.completed.target == target:
+            return _Told(read, group, old.completed)
+        return _Told(read, group, replace(read, target=target))

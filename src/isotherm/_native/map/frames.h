@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Page frames that several processes map: what each of them knows of one is put together.
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,7 @@ struct frame {
 	uint32_t mappers;	// of everybody; 0: not known
 	uint32_t found;		// mappers among the targets
 	struct frame_use use;
+	bool judged, anonymous;	// whether it is asked for, and what came out
 };
 
 struct frames {

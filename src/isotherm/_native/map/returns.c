@@ -108,7 +108,11 @@ static uint64_t came_back(const struct map_before *before, const struct map_tabl
 {
 	if (table->huge)
 		return map_epoch_of(table->pages[0]) == 0 && map_epoch_of(before->pages[0]) != 0;
-	return bits_of_bytes(table->pages + first, MAP_BYTE(0, 0), MAP_BYTE(0, MAP_PERHAPS - 1)) &
+	uint64_t once = bits_of_bytes(table->pages + first, MAP_BYTE(0, 0), MAP_BYTE(0, MAP_PERHAPS - 1));
+	uint64_t again = bits_of_bytes(table->pages + first, MAP_BYTE(0, 0) | MAP_AGAIN,
+				       MAP_BYTE(0, MAP_PERHAPS - 1) | MAP_AGAIN);
+
+	return (once | again) &
 	       bits_of_bytes(before->pages + first, MAP_BYTE(1, 0), MAP_BYTE(MAP_UNTOUCHED, 15));
 }
 

@@ -4,13 +4,17 @@
 #include <string.h>
 #include "map/frames.h"
 #include "map/sum.h"
+#include "map/sum_rows.h"
 #include "sys/clock.h"
 #include "sys/page.h"
 
-/** A page that others map too: its frame, the row that has a share of it, and of how many pages of 4 KiB. */
+/**
+ * Pages that others map too: the first of @nr frames, one after the other as they were found, the row that
+ * has a share of them, and of how many pages of 4 KiB each of them is.
+ */
 struct sharer {
 	uint32_t frame, row;
-	uint16_t pages;
+	uint16_t nr, pages;
 };
 
 struct work {
@@ -30,15 +34,7 @@ static uint8_t place_of(const struct sum *sum, uint64_t ns)
 	return i;
 }
 
-#define MOST_PARTS 6
 #define LATE 5	// a read that was late by less than a fifth of the time
-
-/** The use of a page, and windows before use.best within which it was used as a part of its like. */
-struct page_use {
-	struct frame_use use;
-	uint8_t nr_parts;
-	float parts[MOST_PARTS];	// of the windows right before use.best
-};
 
 /**
  * The windows between the ends of when it was used: the longer, the likelier. Of a read that came a
@@ -81,68 +77,18 @@ static struct page_use use_of(const struct sum *sum, const struct map_table *tab
 	return page;
 }
 
-/** Add @bytes of like use; the figures per window are summed up by finish(). */
-static void add(struct sum_row *row, const struct page_use *page, double bytes, bool own)
+/** Programs map the pages of a file in the same order: most of them go on with the last run of frames. */
+static int add_sharer(struct work *work, uint32_t frame, uint32_t row, uint16_t pages)
 {
-	const struct frame_use *use = &page->use;
+	struct sharer *last = work->nr_sharers ? &work->sharers[work->nr_sharers - 1] : NULL;
 
-	for (unsigned int i = 0; i < page->nr_parts; i++)
-		row->best_parts[use->best - 1 - i] += bytes * page->parts[i];
-	if (use->low_part)
-		row->low_parts[use->low - 1] += bytes * use->low_part / 255;
-	row->resident += bytes;
-	row->unseen += use->unseen ? bytes : 0;
-	row->uncovered += use->uncovered && !use->unseen ? bytes : 0;
-	if (use->low < SUM_WINDOWS)
-		row->low[use->low] += bytes;
-	if (use->best < SUM_WINDOWS)
-		row->best[use->best] += bytes;
-	if (use->high < SUM_WINDOWS)
-		row->high[use->high] += bytes;
-	if (use->idle) {
-		row->idle[use->idle - 1] += bytes;
-		row->own[use->idle - 1] += own ? bytes : 0;
+	if (!row)
+		return -ENOMEM;
+	if (last && last->row == row && last->pages == pages && last->frame + last->nr == frame &&
+	    last->nr < UINT16_MAX) {
+		last->nr++;
+		return 0;
 	}
-}
-
-static void finish(const struct sum *sum, struct sum_row *row)
-{
-	for (size_t i = 1; i < sum->nr_windows; i++) {
-		row->low[i] += row->low[i - 1];
-		row->best[i] += row->best[i - 1];
-		row->high[i] += row->high[i - 1];
-	}
-	for (size_t i = sum->nr_windows; i-- > 1;) {
-		row->idle[i - 1] += row->idle[i];
-		row->own[i - 1] += row->own[i];
-	}
-	for (size_t i = 0; i < sum->nr_windows; i++) {
-		row->low[i] += row->low_parts[i];
-		row->best[i] += row->best_parts[i];
-		// What is known of windows is of the newest measured ones, not all of one moment.
-		row->best[i] = row->best[i] < row->low[i] ? row->low[i] : row->best[i];
-		row->high[i] = row->high[i] < row->best[i] ? row->best[i] : row->high[i];
-	}
-}
-
-static size_t node_of(const struct sum *sum, uint64_t frame)
-{
-	for (size_t i = 0; i < sum->nr_nodes; i++)
-		if (frame >= sum->nodes[i].start && frame < sum->nodes[i].end)
-			return sum->nodes[i].node;
-	return 0;
-}
-
-static struct sum_row *row_of(struct sum *sum, const struct map_area *area, bool own, uint64_t frame)
-{
-	size_t kind = area->kind == MAP_ANON || own ? SUM_ANON : SUM_FILE;
-	size_t node = sum->nr_node_numbers > 1 ? node_of(sum, frame) : 0;
-
-	return &sum->rows[(area->row * NR_SUM_KINDS + kind) * sum->nr_node_numbers + node];
-}
-
-static int add_sharer(struct work *work, uint32_t frame, const struct sum_row *row, uint16_t pages)
-{
 	if (work->nr_sharers == work->room) {
 		size_t room = work->room ? 2 * work->room : 4096;
 		struct sharer *sharers = reallocarray(work->sharers, room, sizeof(*sharers));
@@ -152,8 +98,7 @@ static int add_sharer(struct work *work, uint32_t frame, const struct sum_row *r
 		work->sharers = sharers;
 		work->room = room;
 	}
-	work->sharers[work->nr_sharers++] =
-		(struct sharer){frame, (uint32_t)(row - work->sum->rows), pages};
+	work->sharers[work->nr_sharers++] = (struct sharer){frame, row, 1, pages};
 	return 0;
 }
 
@@ -167,11 +112,25 @@ struct doubtful {
 	bool kept;	// no action takes it out: of a shared file, and may have been written to
 };
 
+/** A page among others whose frame is asked for. */
+struct asked {
+	uint64_t frame;
+	uint16_t at;
+};
+
 static int by_frame(const void *a, const void *b)
 {
-	const struct doubtful *x = a, *y = b;
+	const struct asked *x = a, *y = b;
 
 	return x->frame < y->frame ? -1 : x->frame > y->frame;
+}
+
+/** Sort what is asked, and tell the frames in that order: neighbours are read at once. */
+static void sort_asked(struct asked *asked, size_t nr, uint64_t *frames)
+{
+	qsort(asked, nr, sizeof(*asked), by_frame);
+	for (size_t i = 0; i < nr; i++)
+		frames[i] = asked[i].frame;
 }
 
 /** Add a frame that was not found yet; -ENOMEM. */
@@ -187,45 +146,65 @@ static int add_frame(struct work *work, struct doubtful *page, uint32_t mappers)
 	return page->known == NO_FRAME ? -ENOMEM : 0;
 }
 
-/** Look up frames that are not known yet: those come first then, in ascending order, with who maps them. */
+/** Look up frames, and ask who maps those that are not known yet. */
 static int find_new(struct work *work, struct doubtful *pages, size_t nr)
 {
+	struct asked asked[MAP_PAGES];
 	uint64_t frames[MAP_PAGES];
-	uint32_t mappers[MAP_PAGES] = {0};
+	uint32_t found[MAP_PAGES] = {0}, mappers[MAP_PAGES];
 	size_t nr_new = 0;
 	int err = 0;
 
 	for (size_t i = 0; i < nr; i++) {
 		pages[i].known = frames_find(&work->frames, pages[i].frame);
-		if (pages[i].known != NO_FRAME)
-			continue;
-		struct doubtful page = pages[i];
-
-		pages[i] = pages[nr_new];
-		pages[nr_new++] = page;
+		if (pages[i].known == NO_FRAME)
+			asked[nr_new++] = (struct asked){pages[i].frame, (uint16_t)i};
 	}
-	qsort(pages, nr_new, sizeof(*pages), by_frame);
+	if (!nr_new)
+		return 0;
+	sort_asked(asked, nr_new, frames);
+	if (work->map->ops.mappers)
+		work->map->ops.mappers(work->map->ops.ctx, frames, nr_new, found);
 	for (size_t i = 0; i < nr_new; i++)
-		frames[i] = pages[i].frame;
-	if (nr_new && work->map->ops.mappers)
-		work->map->ops.mappers(work->map->ops.ctx, frames, nr_new, mappers);
-	for (size_t i = 0; i < nr_new && !err; i++)
-		err = add_frame(work, &pages[i], mappers[i]);
+		mappers[asked[i].at] = found[i];
+	// In the order of addresses, in which others map them too: see add_sharer().
+	for (size_t i = 0; i < nr && !err; i++)
+		if (pages[i].known == NO_FRAME)
+			err = add_frame(work, &pages[i], mappers[i]);
 	return err;
 }
 
+/** Of a frame that several map it is asked once. */
 static void find_anonymous(const struct work *work, struct doubtful *pages, size_t nr)
 {
+	struct asked asked[MAP_PAGES];
 	uint64_t frames[MAP_PAGES];
 	bool anonymous[MAP_PAGES];
+	size_t nr_asked = 0;
 
 	if (!work->map->ops.anonymous)
 		return;
-	for (size_t i = 0; i < nr; i++)
-		frames[i] = pages[i].frame;
-	work->map->ops.anonymous(work->map->ops.ctx, frames, nr, anonymous);
-	for (size_t i = 0; i < nr; i++)
-		pages[i].anonymous = anonymous[i];
+	for (size_t i = 0; i < nr; i++) {
+		const struct frame *frame = pages[i].alone ? NULL : &work->frames.at[pages[i].known];
+
+		if (frame && frame->judged)
+			pages[i].anonymous = frame->anonymous;
+		else
+			asked[nr_asked++] = (struct asked){pages[i].frame, (uint16_t)i};
+	}
+	if (!nr_asked)
+		return;
+	sort_asked(asked, nr_asked, frames);
+	work->map->ops.anonymous(work->map->ops.ctx, frames, nr_asked, anonymous);
+	for (size_t i = 0; i < nr_asked; i++) {
+		struct doubtful *page = &pages[asked[i].at];
+
+		page->anonymous = anonymous[i];
+		if (!page->alone) {
+			work->frames.at[page->known].judged = true;
+			work->frames.at[page->known].anonymous = anonymous[i];
+		}
+	}
 }
 
 static int settle(struct work *work, const struct map_table *table, const struct map_area *area,
@@ -234,14 +213,14 @@ static int settle(struct work *work, const struct map_table *table, const struct
 	double bytes = (double)each * PAGE;
 	int err = find_new(work, pages, nr);
 
-	if (area->flags & MAP_AREA_PRIVATE_FILE)
+	if (!err && area->flags & MAP_AREA_PRIVATE_FILE)
 		find_anonymous(work, pages, nr);
 	for (size_t i = 0; i < nr && !err; i++) {
 		const struct page_use *use = &uses[table->pages[pages[i].page]];
-		struct sum_row *row = row_of(work->sum, area, pages[i].anonymous, pages[i].frame);
+		uint32_t row = sum_place(work->sum, area, pages[i].anonymous, pages[i].frame);
 
 		if (pages[i].alone) {
-			add(row, use, bytes, !use->use.unseen && !pages[i].kept);
+			err = sum_add_to(work->sum, row, use, bytes, !use->use.unseen && !pages[i].kept);
 			continue;
 		}
 		frame_add(&work->frames.at[pages[i].known], &use->use);
@@ -259,6 +238,7 @@ static int sum_area(struct work *work, const struct map_table *table, const stru
 	bool anon = area->kind == MAP_ANON, one_node = work->sum->nr_node_numbers == 1;
 	uint64_t writable = anon || area->flags & MAP_AREA_PRIVATE_FILE ? format->write : 0;
 	uint16_t counts[256] = {0};
+	int err = 0;
 	size_t nr = 0, from = area->start > block ? (area->start - block) / PAGE : 0;
 	size_t to = area->end < block + BLOCK ? (area->end - block) / PAGE : MAP_PAGES;
 	uint16_t each = 1;
@@ -268,7 +248,7 @@ static int sum_area(struct work *work, const struct map_table *table, const stru
 		from = 0;
 		to = 1;
 	}
-	for (size_t i = from; i < to; i++) {
+	for (size_t i = from; i < to && !err; i++) {
 		uint8_t byte = table->pages[i];
 		uint64_t entry = entries[i];
 
@@ -280,18 +260,18 @@ static int sum_area(struct work *work, const struct map_table *table, const stru
 		if (own && one_node)
 			counts[byte]++;
 		else if (own)
-			add(row_of(work->sum, area, true, bulk_frame(format, entry)), &uses[byte],
-			    (double)each * PAGE, !uses[byte].use.unseen);
+			err = sum_add_to(work->sum, sum_place(work->sum, area, true, bulk_frame(format, entry)),
+				     &uses[byte], (double)each * PAGE, !uses[byte].use.unseen);
 		else
 			doubtful[nr++] = (struct doubtful){
 				.frame = bulk_frame(format, entry), .page = (uint16_t)i,
 				.kept = area->flags & MAP_AREA_KEPT || (!writable && entry & format->write)};
 	}
-	for (size_t byte = 0; one_node && byte < MAP_ABSENT; byte++)
+	for (size_t byte = 0; one_node && byte < MAP_ABSENT && !err; byte++)
 		if (counts[byte])
-			add(row_of(work->sum, area, writable != 0, 0), &uses[byte], (double)counts[byte] * each * PAGE,
-			    !uses[byte].use.unseen);
-	return nr ? settle(work, table, area, doubtful, nr, each, uses) : 0;
+			err = sum_add_to(work->sum, sum_place(work->sum, area, writable != 0, 0), &uses[byte],
+				     (double)counts[byte] * each * PAGE, !uses[byte].use.unseen);
+	return nr && !err ? settle(work, table, area, doubtful, nr, each, uses) : err;
 }
 
 static int sum_block(struct work *work, const struct map_target *target, const struct map_chunk *chunk,
@@ -336,7 +316,7 @@ static void forget_target(struct work *work, struct map_target *target, size_t s
 	work->nr_sharers = sharers;
 	for (size_t i = 0; i < target->nr_areas; i++)
 		if (target->areas[i].row < work->sum->nr_rows)
-			memset(&work->sum->rows[target->areas[i].row * each], 0, each * sizeof(struct sum_row));
+			memset(&work->sum->places[target->areas[i].row * each], 0, each * sizeof(uint32_t));
 }
 
 /** What was used since the last read is not idle. */
@@ -382,28 +362,39 @@ static int sum_target(struct work *work, size_t index)
 	return err;
 }
 
-int page_map_sum(struct page_map *map, struct sum *sum)
+/** Give a row its share of frames. */
+static void divide(const struct work *work, const struct sharer *sharer)
 {
-	struct work work = {.map = map, .sum = sum};
-	size_t nr = sum->nr_rows * NR_SUM_KINDS * sum->nr_node_numbers;
-	int64_t begin = bulk_cpu_ns(&map->ops);
-	int err = 0;
+	struct sum_row *row = sum_row_at(work->sum, sharer->row);
 
-	memset(sum->rows, 0, nr * sizeof(*sum->rows));
-	for (size_t i = 0; i < map->nr_targets && !err; i++)
-		if (!map->targets[i].gone)
-			err = sum_target(&work, i);
-	for (size_t i = 0; i < work.nr_sharers && !err; i++) {
-		const struct frame *frame = &work.frames.at[work.sharers[i].frame];
+	for (size_t i = 0; i < sharer->nr; i++) {
+		const struct frame *frame = &work->frames.at[sharer->frame + i];
 		uint32_t all = frame->mappers > frame->found ? frame->mappers : frame->found;
-
 		struct page_use use = {.use = frame->use, .nr_parts = frame->use.best_part != 0,
 				       .parts = {(float)frame->use.best_part / 255}};
 
-		add(&sum->rows[work.sharers[i].row], &use, (double)work.sharers[i].pages * PAGE / all, false);
+		sum_add(work->sum, row, &use, (double)sharer->pages * PAGE / all, false);
 	}
-	for (size_t i = 0; i < nr; i++)
-		finish(sum, &sum->rows[i]);
+}
+
+int page_map_sum(struct page_map *map, struct sum *sum)
+{
+	struct work work = {.map = map, .sum = sum};
+	int64_t begin = bulk_cpu_ns(&map->ops);
+	int err = 0;
+
+	sum->rows = NULL;
+	sum->nr_used = sum->room = 0;
+	sum->places = calloc(sum->nr_rows * NR_SUM_KINDS * sum->nr_node_numbers + 1, sizeof(*sum->places));
+	if (!sum->places)
+		return -ENOMEM;
+	for (size_t i = 0; i < map->nr_targets && !err; i++)
+		if (!map->targets[i].gone)
+			err = sum_target(&work, i);
+	for (size_t i = 0; i < work.nr_sharers && !err; i++)
+		divide(&work, &work.sharers[i]);
+	for (uint32_t place = 1; place <= sum->nr_used; place++)
+		sum_finish(sum, sum_row_at(sum, place));
 	sum->shared_frames = work.frames.nr;
 	frames_free(&work.frames);
 	free(work.sharers);

@@ -15,12 +15,17 @@ enum sum_kind {
 	NR_SUM_KINDS,
 };
 
-/** Bytes; those per window as in model/page_use.py. */
+/** Figures per window, as in model/page_use.py. */
+enum sum_figure {
+	SUM_LOW, SUM_BEST, SUM_HIGH, SUM_IDLE, SUM_OWN,
+	SUM_LOW_PARTS, SUM_BEST_PARTS,	// but of one window alone
+	NR_SUM_FIGURES,
+};
+
+/** Bytes. */
 struct sum_row {
 	double resident, unseen, uncovered;
-	double low[SUM_WINDOWS], best[SUM_WINDOWS], high[SUM_WINDOWS];
-	double idle[SUM_WINDOWS], own[SUM_WINDOWS];
-	double low_parts[SUM_WINDOWS], best_parts[SUM_WINDOWS];	// but of one window alone
+	double figures[];	// nr_windows for each enum sum_figure
 };
 
 /** Frames [start, end) are of a node. */
@@ -36,13 +41,32 @@ struct sum {
 	size_t nr_nodes;
 	size_t nr_node_numbers;		// 1 with one node
 	size_t nr_rows;			// of the areas
-	struct sum_row *rows;		// nr_rows * NR_SUM_KINDS * nr_node_numbers
+	uint32_t *places;		// nr_rows * NR_SUM_KINDS * nr_node_numbers: 1 + which of the rows, 0: none
+	char *rows;			// those that something is known of, sum_row_size() each
+	size_t nr_used, room;
 	int64_t cpu_ns;			// out
 	uint64_t shared_frames;		// out
 };
 
-/** 0 or -errno; @sum->rows are zeroed first. Reads the page tables again. */
+static inline size_t sum_row_size(const struct sum *sum)
+{
+	return sizeof(struct sum_row) + NR_SUM_FIGURES * sum->nr_windows * sizeof(double);
+}
+
+/** The row that has a place, which is not 0; until the next is made. */
+static inline struct sum_row *sum_row_at(const struct sum *sum, uint32_t place)
+{
+	return (struct sum_row *)(sum->rows + (place - 1) * sum_row_size(sum));
+}
+
+static inline double *sum_figures(const struct sum *sum, struct sum_row *row, enum sum_figure what)
+{
+	return row->figures + what * sum->nr_windows;
+}
+
+/** 0 or -errno; makes places and rows, which sum_free() frees. Reads the page tables again. */
 int page_map_sum(struct page_map *map, struct sum *sum);
+void sum_free(struct sum *sum);
 
 /**
  * For each page of [start, end) of a target how long ago it was used: places in ascending @windows, of

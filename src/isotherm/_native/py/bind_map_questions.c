@@ -15,32 +15,37 @@ static uint64_t at_most(double value, uint64_t most)
 }
 
 /** Whole bytes, with what is less or equal kept so. */
-static void round_row(const struct sum_row *row, size_t windows, uint64_t *values)
+static void round_row(const struct sum *sum, struct sum_row *row, uint64_t *values)
 {
+	const double *low = sum_figures(sum, row, SUM_LOW), *best = sum_figures(sum, row, SUM_BEST);
+	const double *high = sum_figures(sum, row, SUM_HIGH), *idle = sum_figures(sum, row, SUM_IDLE);
+	const double *own = sum_figures(sum, row, SUM_OWN);
 	uint64_t resident = (uint64_t)(row->resident + 0.5), *next = values + 3;
+	size_t windows = sum->nr_windows;
 
 	values[0] = resident;
 	values[1] = at_most(row->unseen, resident);
 	values[2] = at_most(row->uncovered, resident - values[1]);
 	for (size_t i = 0; i < windows; i++, next++) {
-		next[2 * windows] = at_most(row->high[i], resident);
-		next[windows] = at_most(row->best[i], next[2 * windows]);
-		next[0] = at_most(row->low[i], next[windows]);
-		next[3 * windows] = at_most(row->idle[i], resident);
-		next[4 * windows] = at_most(row->own[i], next[3 * windows]);
+		next[2 * windows] = at_most(high[i], resident);
+		next[windows] = at_most(best[i], next[2 * windows]);
+		next[0] = at_most(low[i], next[windows]);
+		next[3 * windows] = at_most(idle[i], resident);
+		next[4 * windows] = at_most(own[i], next[3 * windows]);
 	}
 }
 
 /** (row, kind, node, figures) of what has pages; -1 with an exception set. */
 static int add_row(PyObject *list, const struct sum *sum, size_t row, size_t kind, size_t node)
 {
-	const struct sum_row *figures = &sum->rows[(row * NR_SUM_KINDS + kind) * sum->nr_node_numbers + node];
+	uint32_t place = sum->places[(row * NR_SUM_KINDS + kind) * sum->nr_node_numbers + node];
+	struct sum_row *figures = place ? sum_row_at(sum, place) : NULL;
 	size_t words = 3 + 5 * sum->nr_windows;
 	uint64_t values[3 + 5 * SUM_WINDOWS];
 
-	if (figures->resident < 1)
+	if (!figures || figures->resident < 1)
 		return 0;
-	round_row(figures, sum->nr_windows, values);
+	round_row(sum, figures, values);
 	PyObject *array = new_array("Q", PyBytes_FromStringAndSize((char *)values, words * sizeof(*values)));
 	PyObject *item = array ? Py_BuildValue("(nnnN)", (Py_ssize_t)row, (Py_ssize_t)kind, (Py_ssize_t)node, array)
 			       : NULL;
@@ -88,8 +93,7 @@ PyObject *map_sum_up(PyObject *object, PyObject *args)
 	sum.nodes = node;
 	if (node && sum.nr_windows < SUM_WINDOWS && rows >= 0 && rows < 1 << 20) {
 		memcpy(sum.windows, windows.buf, windows.len);
-		sum.rows = calloc(sum.nr_rows * NR_SUM_KINDS * sum.nr_node_numbers + 1, sizeof(*sum.rows));
-		self = sum.rows ? map_enter(object) : (struct map_object *)PyErr_NoMemory();
+		self = map_enter(object);
 	} else {
 		PyErr_SetString(PyExc_ValueError, "too many windows or rows");
 	}
@@ -103,7 +107,7 @@ PyObject *map_sum_up(PyObject *object, PyObject *args)
 		if (!PyErr_Occurred())
 			list = err ? raise_errno(err) : rows_of(&sum);
 	}
-	free(sum.rows);
+	sum_free(&sum);
 	free(node);
 	return list ? Py_BuildValue("(NL)", list, (long long)sum.cpu_ns) : NULL;
 }

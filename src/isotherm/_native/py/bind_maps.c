@@ -2,6 +2,7 @@
 // _core.AddressMap: the address map of a process, read again and compared; what is made of such maps.
 #include "py/bind_util.h"
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include "py/bind.h"
 #include "sys/address_map.h"
@@ -173,7 +174,20 @@ static PyObject *coalesce_areas(PyObject *module, PyObject *args)
 	return bytes ? new_array("Q", bytes) : NULL;
 }
 
+static PyObject *give_back_memory(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+#ifdef __GLIBC__
+	Py_BEGIN_ALLOW_THREADS
+	malloc_trim(0);
+	Py_END_ALLOW_THREADS
+#endif
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+	{"give_back_memory", give_back_memory, METH_NOARGS, NULL},
 	{"mapping_words", mapping_words, METH_VARARGS, NULL},
 	{"coalesce", coalesce_areas, METH_VARARGS, NULL},
 	{NULL, NULL, 0, NULL},

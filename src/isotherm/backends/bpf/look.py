@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from operator import sub
+from operator import is_, sub
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -159,7 +159,7 @@ class BpfLook(ProcessLook):
             _with_refused(ranges, self._access.unobservable(index))
             for index, ranges in enumerate(found)
         ]
-        if complete != self._complete:
+        if len(complete) != len(self._complete) or not all(map(is_, complete, self._complete)):
             self._complete = complete
         self._last, self._told_of = found, processes
         return self._complete
