@@ -266,6 +266,17 @@ def test_the_page_says_what_the_summary_says(here: Path) -> None:
     assert not any(name in ("src", "href") for _, attrs in elements for name in attrs)
 
 
+def test_what_was_used_over_time_is_by_pages_where_they_are_known(here: Path) -> None:
+    windows = made()
+    text = html(here, windows).read_text()
+    assert "used within 1s" in text
+    assert "whole regions" not in text
+    (here / "run.isotherm").unlink()
+    text = html(here, [replace(one, page_use=None) for one in windows], "--force").read_text()
+    assert "accessed in a window, whole regions" in text
+    assert "used within 1s" not in text
+
+
 def columns(document: dict[str, object]) -> tuple[list[float], list[tuple[int, int, int, int]]]:
     """Begin of each window, and (window, place, size, rate) of each region."""
     raw = zlib.decompress(b64decode(str(document["data"])))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from isotherm.analysis.page_use import curve
 from isotherm.analysis.summary import resident
 from isotherm.model.scheme_state import SchemeState
 from isotherm.model.snapshot import Snapshot
@@ -14,6 +15,8 @@ from isotherm.recording.blocks import Rows
 
 #: More points than this are put together.
 POINTS: Final = 400
+#: Length of the windows of which a map of pages says what was used in them.
+WINDOW_NS: Final = 1_000_000_000
 
 
 class Bin(NamedTuple):
@@ -30,11 +33,13 @@ class Timeline:
     """
     Gathers what changes, window by window.
 
-    resident: (time of day in ns, bytes) where shared memory is counted once, by_pages: by a map
-    of pages; schemes: number and title -> (time of day in ns, bytes applied so far); last_schemes:
-    as of the end; begins, ends, cpu_ns: of windows.
+    used: what a map of pages says was used within `WINDOW_NS`: (time of day in ns, bytes by best
+    estimate, at least, at most); resident: (time of day in ns, bytes) where shared memory is
+    counted once, by_pages: by a map of pages; schemes: number and title -> (time of day in ns,
+    bytes applied so far); last_schemes: as of the end; begins, ends, cpu_ns: of windows.
     """
 
+    used: list[tuple[int, int, int, int]] = field(default_factory=list)
     resident: list[tuple[int, int]] = field(default_factory=list)
     schemes: dict[tuple[int, str], list[tuple[int, int]]] = field(default_factory=dict)
     last_schemes: Sequence[SchemeState] = ()
@@ -52,21 +57,24 @@ class Timeline:
         self.begins.extend(begins)
         self.ends.extend(ends)
         self.cpu_ns.extend(cpu)
-        self._take_resident(part, ends[0])
+        self._take_memory(part, ends[0])
         if part.schemes:
             self.last_schemes = part.schemes
         for number, state in enumerate(part.schemes):
             points = self.schemes.setdefault((number, state.title), [])
             points.append((ends[0], state.stats.sz_applied))
 
-    def _take_resident(self, part: Snapshot | Rows, end_ns: int) -> None:
-        """Note what is in memory: by pages where they are known, as those count once."""
+    def _take_memory(self, part: Snapshot | Rows, end_ns: int) -> None:
+        """Note what is in memory, and used: by pages where they are known, as those count once."""
         use = part.page_use
         if use is not None and use.rows:
             if not self.by_pages:
                 self.resident.clear()
             self.by_pages = True
             self.resident.append((end_ns, use.resident))
+            point = next((one for one in curve(use) if one.window_ns == WINDOW_NS), None)
+            if point is not None:
+                self.used.append((end_ns, point.bytes, point.low_bytes, point.high_bytes))
         told_once = len(part.targets) == 1 or all(
             target.proportional_bytes is not None for target in part.targets
         )

@@ -19,7 +19,7 @@ from isotherm.analysis.page_use import (
     within,
 )
 from isotherm.analysis.summary import Summary
-from isotherm.analysis.timeline import Timeline, binned
+from isotherm.analysis.timeline import WINDOW_NS, Timeline, binned
 from isotherm.model.page_use import PageUse, summed
 from isotherm.model.scheme_state import SchemeState
 from isotherm.pictures.page.charts import Line, Point, chart, share_text
@@ -125,12 +125,21 @@ def time_curves(summary: Summary, timeline: Timeline) -> str:
     def points(found: Iterable[tuple[int, float]]) -> list[Point]:
         return [Point(*one) for one in binned(found, *ends)]
 
-    sizes = summary.wss
-    used = points(
-        (start + weight, size)
-        for start, size, weight in zip(sizes.times_ns, sizes.sizes, sizes.weights, strict=True)
-    )
-    lines = [Line("accessed in a window, whole regions", used)]
+    if timeline.by_pages:
+        best, low, high = (
+            points((at, sizes[i]) for at, *sizes in timeline.used) for i in range(3)
+        )
+        bounded = [
+            Point(a.at, a.value, b.low, c.high) for a, b, c in zip(best, low, high, strict=True)
+        ]
+        lines = [Line(f"used within {format_duration(WINDOW_NS)}", bounded)]
+    else:
+        sizes = summary.wss
+        used = points(
+            (start + weight, size)
+            for start, size, weight in zip(sizes.times_ns, sizes.sizes, sizes.weights, strict=True)
+        )
+        lines = [Line("accessed in a window, whole regions", used)]
     lines.append(Line("resident", points(timeline.resident)))
     applied = [
         Line(title or f"scheme {number}", points(found))
