@@ -1,5 +1,5 @@
 # Each target is one command a person could type; .ci/run calls the same ones.
-.PHONY: help check pins test test-coverage test-kernel test-pythons guests test-vm sanitize coverage fuzz docs bench
+.PHONY: help check pins test test-fast test-kernel test-pythons guests test-vm sanitize coverage fuzz docs bench
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 check:         ## format, lint, types, layers, spelling, pins
@@ -8,8 +8,8 @@ pins:          ## pin every dependency to its newest version
 	uv run --no-project .ci/pins.py
 test:          ## fast tests: no root needed
 	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q
-test-coverage: ## the same but for statistics, two at a time, and what they cover
-	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q -n 2 --dist worksteal --cov --cov-report=term --ignore tests/quality
+test-fast:     ## the same but for statistics, two at a time
+	ISOTHERM_KERNEL_TESTS=off ISOTHERM_VM_TESTS=off uv run pytest -q -n 2 --dist worksteal --ignore tests/quality
 test-pythons:  ## the same, with the built wheel on each newer Python that is found
 	tests/pythons.sh
 test-kernel:   ## tests that touch the running kernel (root)
@@ -20,7 +20,7 @@ test-vm: guests ## tests on other kernels, in guests
 	ISOTHERM_VM_TESTS=require uv run pytest -q -rfEP -n 2 --dist worksteal --durations=15 tests/vm
 sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
 	tests/sanitize.sh
-coverage:      ## how much of the C core its tests run
+coverage:      ## how much of the C core and of Python the core's tests run
 	tests/coverage.sh
 fuzz:          ## COUNT=10000 hostile inputs for every reader, of seed SEED=0; see tests/fuzz/harness.py
 	@bad=0; for f in tests/fuzz/fuzz_*.py; do uv run python $$f --count $(or $(COUNT),10000) --seed $(or $(SEED),0) || bad=1; done; exit $$bad

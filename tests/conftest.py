@@ -1,6 +1,7 @@
 """Options that all tests share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ if os.environ.get("CI"):
 # A machine's own DAMON is nobody's to test with; the guest's is there for that.
 if "ISOTHERM_IN_GUEST" not in os.environ:
     os.environ["ISOTHERM_LEAVE_DAMON"] = "1"
+
+# Who is started in the background ignores interrupts, and under nohup that the terminal is gone;
+# so would every program of a test. What is handled here, however, is the default in those.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 DATA = Path(__file__).parent / "conformance" / "data"
 
