@@ -244,11 +244,11 @@ class ProcessSet:
         return member is not None and member.start_ticks == one.facts.start_ticks
 
     def _take_newcomer(self, one: Newcomer) -> None:
-        if one.origin:
-            self._take(one.facts, one.source, one.group)
-            return
         try:
-            self._admit(one.pid, one.source, one.group)
+            if one.origin:
+                self._take(one.facts, one.source, one.group)
+            else:
+                self._admit(one.pid, one.source, one.group)
         except IsothermError as err:
             self._refused.add(one.pid, err)
 
@@ -336,10 +336,12 @@ class ProcessSet:
             tid = procfs.memory_thread(pid)
         except NotPermittedError:
             kvm, tid = False, pid
-        except IsothermError:
+        except IsothermError as err:
             if descriptor >= 0:
                 os.close(descriptor)
-            return False
+            if isinstance(err, TargetGoneError):
+                return False
+            raise
         self._members[pid] = Process(
             self._next_id,
             pid,
