@@ -85,8 +85,10 @@ def test_the_filter_is_typed_and_taken_back():
     assert has(states[5], "filter web")
     assert shown.wish.words == "web"
     again = stage()
-    drive(app_of(again), ["slash", "w", "q", "escape"])
+    app = app_of(again)
+    drive(app, ["slash", "w", "q", "escape", "q"])
     assert again.wish.words == ""
+    assert app._exit
 
 
 @pytest.mark.parametrize("key", ["q", "f10", "ctrl+c", "ctrl+q"])

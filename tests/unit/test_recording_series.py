@@ -12,6 +12,7 @@ import isotherm
 from isotherm.backends.sim.ops import SimOps
 from isotherm.backends.sim.workloads import fixed
 from isotherm.cli import main
+from isotherm.cli.record import saved
 from isotherm.clock import VirtualClock
 from isotherm.errors import BadValueError, DamagedRecordingError, OutputError
 from isotherm.model.attrs import Attrs
@@ -301,3 +302,16 @@ def test_nothing_is_left_of_nothing(tmp_path):
     sink.open(Session())
     sink.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_files_that_were_taken_away_meanwhile_are_no_failure(tmp_path):
+    sink = RecordingSink(tmp_path / "r.isotherm", rotation=Rotation(max_ns=S))
+    sink.open(Session())
+    for one in many(30):
+        sink.take(one)
+    sink.close()
+    first, *_, last = sink.files
+    first.unlink()
+    assert f"{len(sink.files) - 1} files, {last} the last" in saved(sink)
+    last.unlink()
+    assert "moved or deleted" in saved(sink)

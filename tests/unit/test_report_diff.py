@@ -249,6 +249,11 @@ def test_a_damaged_recording_decides_nothing(run, tmp_path):
     assert status == 5
     assert "CROSSED" in out
     assert "is damaged" in err
+    # Nor one of which nothing can be read.
+    (tmp_path / "b").write_bytes(whole[: len(whole) // 4])
+    status, _, err = run("a", "b", "--fail-if", "wss.p50>+10%")
+    assert status == 5
+    assert "is damaged" in err
 
 
 @pytest.mark.parametrize(

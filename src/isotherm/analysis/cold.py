@@ -34,8 +34,6 @@ _LEAST_NS = _S
 WORTH_SHARE = 0.001
 #: As much as the most: an older age is safer.
 _NEARLY = 0.95
-#: More targets are not named one by one.
-_MOST_PIDS = 64
 #: What a page that comes back takes, in ns, by where it is; measured for zram (benchmarks), and as
 #: such disks are for the others.
 FAULT_NS = {"zram": 12_000, "ssd": 100_000, "disk": 8_000_000, "unknown": 100_000}
@@ -249,16 +247,11 @@ _BY_GROUP = {"unit": "--unit", "container": "--container", "pod": "--pod", "user
 
 
 def whom(targets: Sequence[Target]) -> str:
-    """Return the options that name these targets: their group if it is one, else their pids."""
+    """Return the options that name these targets, and nobody else: their group, or their pids."""
     groups = {target.group for target in targets}
     if len(groups) == 1 and (title := groups.pop()):
         kind, name = Group.of(title)
         if option := {**_BY_GROUP, "cgroup": "-G"}.get(kind):
             return f"{option} {shlex.quote(name)}"
     pids = [target.pid for target in targets if target.pid is not None]
-    called = {target.name for target in targets}
-    if not pids:
-        return "-p PID"
-    if len(pids) > _MOST_PIDS:
-        return f"-n {shlex.quote(called.pop())}" if len(called) == 1 else "-a"
-    return f"-p {','.join(map(str, pids))}"
+    return f"-p {','.join(map(str, pids))}" if pids else "-p PID"

@@ -108,8 +108,11 @@ def _policy(session: MonitorSession) -> list[str]:
 def saved(sink: RecordingSink) -> str:
     """Return what there is of a recording, and what to do next."""
     last = sink.files[-1]
-    total = sum(path.stat().st_size for path in sink.files)
-    what = f"{last}" if len(sink.files) == 1 else f"{len(sink.files)} files, {last} the last"
+    here = [path for path in sink.files if path.exists()]
+    if last not in here:
+        return f"{last} was moved or deleted meanwhile; it holds {sink.nr_snapshots} snapshots"
+    total = sum(path.stat().st_size for path in here)
+    what = f"{last}" if len(here) == 1 else f"{len(here)} files, {last} the last"
     return (
         f"saved {what} ({format_size(total)}, {sink.nr_snapshots} snapshots)."
         f"  next: isotherm report {shlex.quote(os.fspath(last))}"

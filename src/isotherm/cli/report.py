@@ -328,7 +328,13 @@ def show_pair(
     Raises what is damaged in them afterwards, else the failure that the view finds.
     """
     before, after = (open_selected(path, chosen) for path in paths)
-    value = view.compare(before, after, options)
+    try:
+        value = view.compare(before, after, options)
+    except IsothermError:
+        # What cannot be said of a damaged recording: the damage is the news.
+        if damage := before.damage or after.damage:
+            raise damage from None
+        raise
     damage = before.damage or after.damage
     if damage is None:
         check_matched(before)

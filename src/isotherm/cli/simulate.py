@@ -176,7 +176,7 @@ def command(
         judge.verdict(),
     )
     report(simulated, width_of(sys.stdout)).write(form)
-    if output is not None:
+    if output is not None and output.exists():
         tell(
             f"saved {output} ({format_size(output.stat().st_size)})."
             f"  next: isotherm report {shlex.quote(os.fspath(output))}"

@@ -150,7 +150,11 @@ class TopApp(App[None]):
             self.query_one(Board).draw()
 
     def action_stage(self, name: str, *args: int) -> None:
-        """Let a key do to the stage what it says."""
+        """Let a key do to the stage what it says; what leads back leaves the filter first."""
+        if name == "back" and self.query_one(Input).has_focus:
+            self._stage.filter("")
+            self._leave_input()
+            return
         if self._stage.helping:
             name, args = "back", ()
         getattr(self._stage, name)(*args)
@@ -176,12 +180,6 @@ class TopApp(App[None]):
     def on_input_submitted(self) -> None:
         """Keep the filter."""
         self._leave_input()
-
-    def key_escape(self) -> None:
-        """Leave the filter; elsewhere as the binding says."""
-        if self.query_one(Input).has_focus:
-            self._stage.filter("")
-            self._leave_input()
 
     def _leave_input(self) -> None:
         self.query_one(Input).remove_class("shown")
