@@ -150,13 +150,13 @@ def test_memory_that_goes_and_comes_is_forgotten_and_explored():
 
 def test_schemes_act_on_its_regions():
     clock = VirtualClock(1000 * MS)
-    look = SimOps(fixed(64 * MIB, ((16 * MIB, 8 * MIB),)), clock)
-    cold = Scheme(Action.PAGEOUT, Pattern(access=Access(0, 0), age=Age(2_000_000, 1 << 40, "us")))
+    look = SimOps(fixed(16 * MIB, ((4 * MIB, 2 * MIB),)), clock)
+    cold = Scheme(Action.PAGEOUT, Pattern(access=Access(0, 0), age=Age(500_000, 1 << 40, "us")))
     with isotherm.monitor(
         ops=look, policy="sentinels", clock=clock, overhead="1%", schemes=[cold], seed=1
     ) as session:
-        snapshots = list(session.snapshots("8s"))
-    assert look.resident_bytes(0) < 16 * MIB
+        snapshots = list(session.snapshots("2s"))
+    assert look.resident_bytes(0) < 4 * MIB
     assert snapshots[-1].columns.rate is not None
     assert len(snapshots[-1].columns.rate) == len(snapshots[-1].regions)
 
