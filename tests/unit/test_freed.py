@@ -69,12 +69,14 @@ def test_what_came_and_went_between_two_looks_may_have_been_as_much_as_there_eve
     assert counted.said().high == (80 * MIB,) * 3
 
 
-def test_memory_that_is_given_back_unused_was_not_used():
+def test_memory_that_is_given_back_may_have_been_used_before():
     counted = Counted()
     counted.look(2)
     counted.anonymous -= 50 * MIB
     counted.look(3)
-    assert counted.said() == ((0, 0, 0), (0, 0, 0))
+    assert counted.said() == ((0, 0, 0), (50 * MIB,) * 3)
+    counted.look(30)
+    assert counted.said() == ((0, 0, 0), (0, 50 * MIB, 50 * MIB))
 
 
 def test_long_times_take_few_spans():

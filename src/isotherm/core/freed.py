@@ -26,8 +26,9 @@ class Freed(NamedTuple):
     """
     Bytes used within each of some lengths of time, and freed since.
 
-    used: faulted in meanwhile, and seen in memory at one time; high: as many as were faulted in,
-    as far as there ever were more in memory than now.
+    used: faulted in meanwhile, and seen in memory at one time; high: what was in memory meanwhile,
+    of no file and whenever it came, and is not any more, and as many as were faulted in, as far as
+    there ever were more in memory than now.
     """
 
     used: tuple[int, ...]
@@ -78,8 +79,9 @@ class _Known:
             within = [span for span in self.spans if span.end_ns > now_ns - window]
             faulted = sum(span.faulted for span in within)
             most = max((span.most for span in within), default=0)
-            used.append(_told(min(faulted, most - self.last.anonymous)))
-            high.append(max(used[-1], _told(min(faulted, self.last.peak - self.last.resident))))
+            gone = most - self.last.anonymous
+            used.append(_told(min(faulted, gone)))
+            high.append(_told(max(gone, min(faulted, self.last.peak - self.last.resident))))
         return Freed(tuple(used), tuple(high))
 
 

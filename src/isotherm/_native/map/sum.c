@@ -373,6 +373,9 @@ static void divide(const struct work *work, const struct sharer *sharer)
 		struct page_use use = {.use = frame->use, .nr_parts = frame->use.best_part != 0,
 				       .parts = {(float)frame->use.best_part / 255}};
 
+		// Whom of its users nobody could see may have used it since: that is in the most.
+		if (use.use.best < work->sum->nr_windows)
+			use.use.unseen = use.use.uncovered = false;
 		sum_add(work->sum, row, &use, (double)sharer->pages * PAGE / all, false);
 	}
 }
