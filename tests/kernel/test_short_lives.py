@@ -166,3 +166,19 @@ def test_what_is_known_to_be_used_is_not_unknown_as_well(start):
         for row in (one for one in use.rows if one.resident):
             assert max(row.used) + row.unseen + row.uncovered <= row.resident + 1
     assert any(row.used[-1] > SIZE // 8 for row in uses[-1].rows)
+
+
+def test_who_ends_while_a_session_begins_does_not_end_it():
+    from isotherm.targets.target_set import ProcessTargets
+
+    with subprocess.Popen(["sleep", "60"]) as short, subprocess.Popen(["sleep", "9"]) as long:
+        targets = ProcessTargets([short.pid, long.pid])
+        try:
+            short.kill()
+            short.wait()
+            facts = targets.facts()
+            assert facts.pids == (short.pid, long.pid)
+            assert facts.resident_bytes > 0
+        finally:
+            targets.close()
+            long.kill()

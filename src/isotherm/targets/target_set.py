@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from isotherm.core.look import Census, TargetRanges
-from isotherm.errors import NotSupportedError
+from isotherm.errors import IsothermError, NotSupportedError
 from isotherm.kernel import procfs
 from isotherm.kernel.procfs import clear_refs_allowed
 from isotherm.model.scope import Operations, Scope
@@ -180,7 +180,7 @@ class ProcessTargets(TargetSet):
 def _resident(tid: int) -> int:
     try:
         return procfs.statm(tid).resident_bytes
-    except OSError:
+    except IsothermError:  # it ended, or may not be looked at
         return 0
 
 
