@@ -19,4 +19,4 @@ if [ $# -gt 0 ]; then
 	exit
 fi
 run_tests --ignore tests/unit/test_recording_hostile.py \
-	-k "not the_harness_notices and not columns_are_taken and not cost_no_python_each and not arenas_are_told and not heap_of_a_jvm"
+	-k "not the_harness_notices and not columns_are_taken and not cost_no_python_each and not arenas_are_told and not heap_of_a_jvm and not forked_is_counted_once and not too_dear_to_be_divided"
