@@ -69,7 +69,7 @@ def test_record_and_report_of_the_whole_machine(tmp_path, monkeypatch, words):
     assert found["targets"] == [{"id": 0, "name": "physical memory", "pid": None}]
     assert {region["what"] for region in found["regions"]} == {"System RAM"}
     heat = command("report", path, "heatmap").stdout
-    assert heat.startswith("physical memory   heat by address")
+    assert re.match(r"physical memory   \d\.\d GiB   heat by address", heat)
 
 
 def test_a_range_of_physical_memory_shows_the_frames_of_the_hot_area(tmp_path):
