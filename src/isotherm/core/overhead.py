@@ -20,7 +20,8 @@ _SPAN_NS = 1_000_000_000
 #: The first time: what the intervals cost here is not known, and may be many times too much.
 _FIRST_WINDOWS = 3
 _FIRST_SPAN_NS = 300_000_000
-#: A step so long the first time, and wherever it costs so many times too much.
+#: A step so long the first time, and of many targets wherever it costs so many times too much; of few
+#: that is more likely a sum of the map of pages, which comes seldom.
 _FIRST_STEP = 8.0
 _FAR_TOO_MUCH = 2.0
 #: Between these shares of the target nothing changes.
@@ -74,14 +75,15 @@ class Governor:
         if self._windows < windows or self._wall_ns < span_ns:
             return None
         load = self._cpu_ns / self._wall_ns / self._share
-        step = _FIRST_STEP if self._first or load > _FAR_TOO_MUCH else _STEP
+        many = self._takes_turns and len(snapshot.targets) >= _MANY
+        step = _FIRST_STEP if self._first or (many and load > _FAR_TOO_MUCH) else _STEP
         self._first = False
         self._forget()
         if _TOO_LITTLE <= load <= _TOO_MUCH:
             return None
         factor = max(1 / _STEP, min(step, load / (0.5 * (_TOO_LITTLE + _TOO_MUCH))))
         low = self._shortest.sample_us
-        long = _LONG if self._takes_turns and len(snapshot.targets) >= _MANY else _LONGEST
+        long = _LONG if many else _LONGEST
         wanted_us = attrs.sample_us / self.turns * factor
         # First longer intervals, then turns, and longer intervals again where turns are too dear.
         self.turns = min(1.0, max(_LEAST, long * low / wanted_us)) if long < _LONGEST else 1.0
