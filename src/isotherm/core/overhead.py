@@ -20,8 +20,8 @@ _SPAN_NS = 1_000_000_000
 #: The first time: what the intervals cost here is not known, and may be many times too much.
 _FIRST_WINDOWS = 3
 _FIRST_SPAN_NS = 300_000_000
-#: A step so long the first time, and of many targets wherever it costs so many times too much; of few
-#: that is more likely a sum of the map of pages, which comes seldom.
+#: A step so long the first time, and of many targets wherever it costs so many times too much; of
+#: few that is more likely a sum of the map of pages, which comes seldom.
 _FIRST_STEP = 8.0
 _FAR_TOO_MUCH = 2.0
 #: Between these shares of the target nothing changes.
