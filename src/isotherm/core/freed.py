@@ -18,6 +18,8 @@ _AT_ONCE = 64
 _NEVER_NS = 1 << 62
 #: Less than that is within what the kernel's counts are off by.
 _LEAST = 1 << 20
+#: What is counted by CPU, 64 pages at a time, is added up later.
+_OFF = 64 * 4096
 #: Looks are joined to spans that are no longer than this part of the time since.
 _ALIKE = 4
 
@@ -81,7 +83,8 @@ class _Known:
             most = max((span.most for span in within), default=0)
             gone = most - self.last.anonymous
             used.append(_told(min(faulted, gone)))
-            high.append(_told(max(gone, min(faulted, self.last.peak - self.last.resident))))
+            # The kernel's peak and its present size are each off by a little.
+            high.append(_told(max(gone, min(faulted, self.last.peak - self.last.resident + _OFF))))
         return Freed(tuple(used), tuple(high))
 
 
