@@ -13,11 +13,8 @@ from harness import NASTY, Fuzzer, main, mutate
 
 import isotherm.cli
 import isotherm.cli.apply
-import isotherm.cli.cold
-import isotherm.cli.record
-import isotherm.cli.stat
 import isotherm.cli.top
-import isotherm.cli.wss
+import isotherm.cli.watching
 from isotherm.session.options import Options
 
 #: Between two words: no word of a command line holds it, as the kernel ends words with it.
@@ -94,10 +91,7 @@ def check(data):
     words = [os.fsdecode(word) for word in data.split(BETWEEN)] if data else []
     out, err = io.StringIO(), io.StringIO()
     with (
-        mock.patch("isotherm.cli.record.start", _start),
-        mock.patch("isotherm.cli.wss.start", _start),
-        mock.patch("isotherm.cli.cold.start", _start),
-        mock.patch("isotherm.cli.stat.start", _start),
+        mock.patch("isotherm.cli.watching.start", _start),
         mock.patch("isotherm.cli.top.start", _start),
         mock.patch("isotherm.session.applying.start", _start),
         mock.patch("isotherm.cli.demo.monitor", _start_demo),

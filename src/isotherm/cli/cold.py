@@ -12,12 +12,12 @@ from typing import Any
 import click
 
 from isotherm.analysis.cold import Cold, check_names, cold, known_ages
-from isotherm.cli import complain
-from isotherm.cli.foreground import Foreground, require_a_window, tell_news, why_nothing
+from isotherm.cli.foreground import Foreground, tell_news, why_nothing
 from isotherm.cli.options import keywords, length_of, map_options
 from isotherm.cli.report import Given, read_view, show
+from isotherm.cli.watching import watch
 from isotherm.cli.wss import WssCommand, announce, recording_of, sources_of
-from isotherm.errors import BadValueError, CommandEndedError
+from isotherm.errors import BadValueError, IsothermError
 from isotherm.kernel.meminfo import meminfo
 from isotherm.kernel.swap import swap_devices, swap_left_to
 from isotherm.model.page_use import WINDOWS_NS, PageUse
@@ -31,7 +31,6 @@ from isotherm.session.contents import Contents, look_at
 from isotherm.session.options import Keywords, Options
 from isotherm.session.run import run
 from isotherm.session.session import MonitorSession
-from isotherm.session.start import start
 from isotherm.targets import sources
 from isotherm.targets.sources import PidSource
 from isotherm.terminal.screen import Screen
@@ -250,14 +249,10 @@ def _watch(asked: Keywords, length: int, form: str, question: _Question) -> int:
     """Watch, and tell."""
     wanted = Options.of(**asked)
     live = form == "table" and can_redraw(sys.stdout)
-    with Foreground() as foreground, ExitStack() as opened:
-        try:
-            session = opened.enter_context(start(wanted.lasting(length)))
-        except CommandEndedError as err:
-            complain(err.message, err.hint)
-            return err.status
-        foreground.watch(session)
-        require_a_window(session, length)
+
+    def body(
+        session: MonitorSession, foreground: Foreground, opened: ExitStack
+    ) -> IsothermError | None:
         announce(session, length)
         screen = opened.enter_context(Screen(live=live))
         sink = ColdSink(screen if live else None, question)
@@ -274,8 +269,6 @@ def _watch(asked: Keywords, length: int, form: str, question: _Question) -> int:
             screen.last(lines(found, swap, width_of(sys.stdout), inside))
         elif found is not None:
             report(found, swap, SCHEMA, width_of(sys.stdout), inside).write(form)
-        if nothing is not None:
-            if session.command is None:
-                raise nothing
-            complain(nothing.message, nothing.hint)
-        return foreground.status()
+        return nothing
+
+    return watch(wanted, length, body)

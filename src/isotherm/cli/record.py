@@ -13,8 +13,7 @@ from typing import Any
 import click
 
 from isotherm.api import recording_path, recording_sink
-from isotherm.cli import complain
-from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
+from isotherm.cli.foreground import Foreground, why_nothing
 from isotherm.cli.options import (
     TargetCommand,
     keywords,
@@ -23,7 +22,8 @@ from isotherm.cli.options import (
     target_names,
 )
 from isotherm.cli.output_file import STDOUT, check_output
-from isotherm.errors import CommandEndedError
+from isotherm.cli.watching import watch
+from isotherm.errors import IsothermError
 from isotherm.model.page_use import PageUse
 from isotherm.model.snapshot import Snapshot
 from isotherm.recording.series import Rotation
@@ -32,7 +32,6 @@ from isotherm.report import pages
 from isotherm.session.options import Options
 from isotherm.session.run import run
 from isotherm.session.session import MonitorSession
-from isotherm.session.start import start
 from isotherm.terminal.output import tell
 from isotherm.terminal.progress import Progress
 from isotherm.units import duration_ns, exact_duration, format_size
@@ -217,14 +216,10 @@ def command(
     asked["command"] = command_line
     asked["attach"] = attach
     wanted = Options.of(**asked)
-    with Foreground() as foreground, ExitStack() as opened:
-        try:
-            session = opened.enter_context(start(wanted.lasting(length)))
-        except CommandEndedError as err:
-            complain(err.message, err.hint)
-            return err.status
-        foreground.watch(session)
-        require_a_window(session, length)
+
+    def body(
+        session: MonitorSession, foreground: Foreground, _: ExitStack
+    ) -> IsothermError | None:
         path = output or recording_path(session, Path())
         announce(session, endless=length is None)
         target = sys.stdout.buffer if path == STDOUT else path
@@ -239,8 +234,6 @@ def command(
             tell(f"shared memory {shared}")
         if count and path != STDOUT:
             tell(saved(sink))
-        if nothing is not None:
-            if session.command is None:
-                raise nothing
-            complain(nothing.message, nothing.hint)
-        return foreground.status()
+        return nothing
+
+    return watch(wanted, length, body)

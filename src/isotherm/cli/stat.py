@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from isotherm.analysis.usage import unlooked
-from isotherm.cli import complain
-from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
+from isotherm.cli.foreground import Foreground, why_nothing
 from isotherm.cli.options import keywords, length_of, map_options, target_names
+from isotherm.cli.watching import watch
 from isotherm.cli.wss import WssCommand, sources_of
-from isotherm.errors import BadValueError, CommandEndedError
+from isotherm.errors import BadValueError, IsothermError
 from isotherm.model.page_use import PageUse
 from isotherm.model.snapshot import Snapshot
 from isotherm.report.output import json_text
@@ -24,7 +24,6 @@ from isotherm.report.stat import SCHEMA, Line, document, header, record, text
 from isotherm.session.options import Options
 from isotherm.session.run import run
 from isotherm.session.session import MonitorSession
-from isotherm.session.start import start
 from isotherm.terminal.output import tell
 from isotherm.terminal.style import height_of, style_of, width_of
 from isotherm.units import duration_ns, format_duration
@@ -170,24 +169,18 @@ def command(
     asked["command"] = ctx.meta.get(WssCommand.__module__, ())
     asked["sources"] = [*asked["sources"], *sources_of(words)]
     wanted = Options.of(**asked)
-    with Foreground() as foreground, ExitStack() as opened:
-        try:
-            session = opened.enter_context(start(wanted.lasting(length)))
-        except CommandEndedError as err:
-            complain(err.message, err.hint)
-            return err.status
-        foreground.watch(session)
-        require_a_window(session, length)
+
+    def body(
+        session: MonitorSession, foreground: Foreground, _: ExitStack
+    ) -> IsothermError | None:
         _announce(session, interval_ns)
         sink = StatSink(form, interval_ns)
         run(session, [sink], duration=None if length is None else length / 1e9)
         nothing = None if sink.lines else why_nothing(session, foreground, "seen")
         session.close()
-        if nothing is not None:
-            if session.command is None:
-                raise nothing
-            complain(nothing.message, nothing.hint)
-        return foreground.status()
+        return nothing
+
+    return watch(wanted, length, body)
 
 
 def _announce(session: MonitorSession, interval_ns: int) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 import click
 
 from isotherm.analysis.page_use import Used, curve
-from isotherm.cli import complain
-from isotherm.cli.foreground import Foreground, require_a_window, tell_news, why_nothing
+from isotherm.cli.foreground import Foreground, tell_news, why_nothing
 from isotherm.cli.options import (
     TargetCommand,
     keywords,
@@ -23,7 +22,8 @@ from isotherm.cli.options import (
 )
 from isotherm.cli.output_file import STDIN
 from isotherm.cli.report import read_view, show
-from isotherm.errors import BadValueError, CommandEndedError, quoted
+from isotherm.cli.watching import watch
+from isotherm.errors import BadValueError, IsothermError, quoted
 from isotherm.kernel.meminfo import meminfo
 from isotherm.model.page_use import PageUse
 from isotherm.model.snapshot import Snapshot
@@ -36,7 +36,6 @@ from isotherm.report.working_set import Watched, facts, headline, lines, report,
 from isotherm.session.options import Keywords, Options
 from isotherm.session.run import run
 from isotherm.session.session import MonitorSession
-from isotherm.session.start import start
 from isotherm.targets.sources import NameSource, PidSource, TargetSource
 from isotherm.terminal.output import tell
 from isotherm.terminal.screen import Screen
@@ -243,14 +242,10 @@ def command(
 def _watch(asked: Keywords, length: int, form: str) -> int:
     wanted = Options.of(**asked)
     live = form == "table" and can_redraw(sys.stdout)
-    with Foreground() as foreground, ExitStack() as opened:
-        try:
-            session = opened.enter_context(start(wanted.lasting(length)))
-        except CommandEndedError as err:
-            complain(err.message, err.hint)
-            return err.status
-        foreground.watch(session)
-        require_a_window(session, length)
+
+    def body(
+        session: MonitorSession, foreground: Foreground, opened: ExitStack
+    ) -> IsothermError | None:
         announce(session, length)
         screen = opened.enter_context(Screen(live=live))
         sink = WatchSink(form, screen, live=live)
@@ -261,8 +256,6 @@ def _watch(asked: Keywords, length: int, form: str) -> int:
         session.close()
         if watched is not None and form != "table":
             report(watched, width_of(sys.stdout)).write(form)
-        if nothing is not None:
-            if session.command is None:
-                raise nothing
-            complain(nothing.message, nothing.hint)
-        return foreground.status()
+        return nothing
+
+    return watch(wanted, length, body)
