@@ -161,3 +161,20 @@ def test_no_thread_of_the_kernel_is_waited_for_long(files, ager, monkeypatch):
     files.next_pid = os.getpid()
     assert ager.clear(RANGES) > 0
     assert files.commands == [(0, "on"), (0, "off")]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["contexts/0/targets/0/regions/nr_regions", "contexts/0/targets/0/regions/0/start", "state"],
+)
+def test_a_tree_taken_away_at_any_moment_is_told_as_that(files, folder, monkeypatch, moment):
+    def taken_away(path, text):
+        if path == f"0/{moment}":
+            store("nr_kdamonds", "0")
+        store(path, text)
+
+    with FolioAger(files, folder) as ager:
+        store = files._store
+        monkeypatch.setattr(files, "_store", taken_away)
+        with pytest.raises(IsothermError, match="somebody else took the kernel's DAMON away"):
+            ager.clear(RANGES)

@@ -117,8 +117,9 @@ class FolioAger:
     def prepare(self, ranges: Sequence[Range]) -> None:
         """Tell the kernel the ranges of the next `clear`, to save time then; clears nothing."""
         wanted = tuple(ranges)
-        if not self._kdamond.files.has(f"{self._kdamond.index}/contexts/0"):
-            raise IsothermError("somebody else took the kernel's DAMON away")
+        context = f"{self._kdamond.index}/contexts/0"
+        if not self._kdamond.files.has(context):
+            raise self._kdamond.files.missing(context)
         if wanted and wanted != self._ranges:
             self._ranges = ()
             self._kdamond.put_targets((DamonTarget(None, wanted),))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from isotherm.errors import BadValueError
-from isotherm.kernel.damon.files import DamonFiles, lacks
+from isotherm.kernel.damon.files import DamonFiles
 from isotherm.kernel.damon.scheme import get_schemes, get_stats, put_goal_value, put_schemes
 from isotherm.model.attrs import Attrs, IntervalsGoal
 from isotherm.model.ranges import Range
@@ -279,7 +279,7 @@ class KdamondFiles:
         """Raise `NotSupportedError` if this kernel does not show what schemes were tried on."""
         path = f"{self._context}/schemes/{scheme}/tried_regions"
         if not self.files.has(path):
-            raise lacks(path)
+            raise self.files.missing(path)
 
     def tried_regions(self, scheme: int) -> list[TriedRegion]:
         """

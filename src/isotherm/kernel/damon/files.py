@@ -84,7 +84,7 @@ class DamonFiles:
         if self.has(path):
             self.write(path, value)
         elif value != default:
-            raise lacks(path)
+            raise self.missing(path)
 
     def resize(self, folder: str, name: str, count: int) -> None:
         """Have `count` numbered directories in `folder`, by its file nr_NAME."""
@@ -92,9 +92,18 @@ class DamonFiles:
         if count == 0 and not self.has(path):
             return
         if not self.has(path):
-            raise lacks(path)
+            raise self.missing(path)
         if self.number(path) != count:
             self.write(path, count)
+
+    def missing(self, path: str) -> IsothermError:
+        """Return the error of a file that is not there: taken away, or never of this kernel."""
+        kdamond, _, rest = path.partition("/")
+        context = f"{kdamond}/contexts/0"
+        ours = context if f"{rest}/".startswith("contexts/0/") else kdamond
+        if kdamond.isdecimal() and not self.has(ours):
+            return IsothermError("somebody else took the kernel's DAMON away")
+        return lacks(path)
 
     def _store(self, path: str, text: str) -> None:
         fd = os.open(f"{self.root}/{path}", os.O_WRONLY | os.O_CLOEXEC)
@@ -106,7 +115,7 @@ class DamonFiles:
     def _translated(self, err: OSError, path: str, text: str | None) -> IsothermError:
         what = generic(path)
         if err.errno == errno.ENOENT:
-            return lacks(path)
+            return self.missing(path)
         if err.errno in (errno.EACCES, errno.EPERM):
             return NotPermittedError(
                 f"not allowed to touch {what} of the kernel's DAMON", hint=root_hint()
