@@ -368,7 +368,7 @@ class Block:
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
-        self._use_rows += 0 if use is None else len(use.rows)
+        self._use_rows += 0 if use is None else len(use.rows) + len(use.groups)
 
     def message(self) -> bytes:
         """Return the block as a record batch message."""
