@@ -254,7 +254,6 @@ class NativePageMap:
         self._keep_returns(self._ids)
         self._freed.look(now_ns)
         rows = self._use_rows(found, windows)
-        del found
         present = {row.target for row in rows}
         freed = (self._freed_row(target, now_ns, windows) for target in sorted(present))
         stats = self._core.stats()
@@ -369,18 +368,21 @@ class NativePageMap:
         self._returned = {key: of for key, of in self._returned.items() if key[0] in living}
 
     def _use_rows(
-        self, found: Sequence[tuple[int, int, int, array[int]]], windows: Sequence[int]
+        self, found: list[tuple[int, int, int, array[int]]], windows: Sequence[int]
     ) -> tuple[UseRow, ...]:
         """
         Return the rows of a sum; what came back stands in the first one that it is of.
 
-        Equal figures, as programs have that share files, are kept once.
+        Equal figures, as programs have that share files, are kept once. found: is taken apart:
+        of thousands there is no room for both.
         """
         rows = []
         nothing = (0,) * len(windows)
         known: dict[tuple[int, ...], tuple[int, ...]] = {}
         left = dict(self._returned)
-        for row, own, node, words in found:
+        found.reverse()
+        while found:
+            row, own, node, words = found.pop()
             target, what, kind = self._rows.keys[row]
             if own == _ANON:
                 kind = "anon"

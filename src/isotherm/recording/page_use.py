@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import le, lt
@@ -59,18 +59,7 @@ def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
         use.shared_by,
         use.held_ns,
         use.stopped_ns,
-        [
-            (
-                *row[:7],
-                None if row.used_low == row.used else row.used_low,
-                row.used,
-                None if row.used_high == row.used else row.used_high,
-                row.idle,
-                None if row.idle_own == row.idle else row.idle_own,
-                row.returned or None,
-            )
-            for row in use.rows
-        ],
+        _RowValues(use.rows),
         use.shared_cpu_ns,
         use.shared_note,
         use.missed,
@@ -86,6 +75,31 @@ def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
         ]
         or None,
     )
+
+
+class _RowValues(Collection[Any]):
+    """A value for each member of rows, made when they are asked for: there may be thousands."""
+
+    def __init__(self, rows: Sequence[UseRow]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for row in self._rows:
+            yield (
+                *row[:7],
+                None if row.used_low == row.used else row.used_low,
+                row.used,
+                None if row.used_high == row.used else row.used_high,
+                row.idle,
+                None if row.idle_own == row.idle else row.idle_own,
+                row.returned or None,
+            )
+
+    def __contains__(self, row: object) -> bool:
+        return row in list(self)
 
 
 def read_use(vector: Vector, i: int, nr_targets: int) -> PageUse | None:
