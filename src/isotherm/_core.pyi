@@ -762,6 +762,13 @@ def fault_in(pid: int, ranges: Buffer, /) -> int:
 def give_back_memory() -> None:
     """Give freed memory back to the system, of which glibc keeps much."""
 
+def keep_little_memory() -> None:
+    """
+    Let glibc use one heap for all threads, and give back what is freed of large things.
+
+    For a process of our own, before it has threads: it is the whole process' memory.
+    """
+
 def coalesce(areas: Buffer, max_ranges: int, /) -> array[int]:
     """
     Return start and end of at most `max_ranges` ranges that hold all visible areas: coalesce.h.
