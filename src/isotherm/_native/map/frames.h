@@ -18,6 +18,7 @@ struct frame {
 	uint32_t found;		// mappers among the targets
 	struct frame_use use;
 	bool judged, anonymous;	// whether it is asked for, and what came out
+	uint32_t counted;	// 1 + the last group that counted it
 };
 
 struct frames {

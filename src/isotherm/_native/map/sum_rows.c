@@ -29,6 +29,15 @@ void sum_add(const struct sum *sum, struct sum_row *row, const struct page_use *
 	}
 }
 
+void sum_add_row(const struct sum *sum, struct sum_row *group, const struct sum_row *row)
+{
+	group->resident += row->resident;
+	group->unseen += row->unseen;
+	group->uncovered += row->uncovered;
+	for (size_t i = 0; i < NR_SUM_FIGURES * sum->nr_windows; i++)
+		group->figures[i] += row->figures[i];
+}
+
 void sum_finish(const struct sum *sum, struct sum_row *row)
 {
 	double *low = sum_figures(sum, row, SUM_LOW), *best = sum_figures(sum, row, SUM_BEST);
@@ -76,7 +85,9 @@ static uint32_t new_row(struct sum *sum)
 		sum->room = room;
 	}
 	memset(sum->rows + sum->nr_used * size, 0, size);
-	return (uint32_t)++sum->nr_used;
+	sum->nr_used++;
+	sum_row_at(sum, (uint32_t)sum->nr_used)->group = sum->group;
+	return (uint32_t)sum->nr_used;
 }
 
 uint32_t sum_place(struct sum *sum, const struct map_area *area, bool own, uint64_t frame)
@@ -102,6 +113,7 @@ void sum_free(struct sum *sum)
 {
 	free(sum->places);
 	free(sum->rows);
+	free(sum->groups);
 	sum->places = NULL;
-	sum->rows = NULL;
+	sum->rows = sum->groups = NULL;
 }
