@@ -346,10 +346,14 @@ class PageMap:
 
     def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None: ...
     def sum(
-        self, rows: int, windows: Buffer, nodes: Buffer, /
-    ) -> tuple[list[tuple[int, int, int, array[int]]], int]:
+        self, rows: int, windows: Buffer, nodes: Buffer, members: Buffer = ..., /
+    ) -> tuple[list[tuple[int, int, int, array[int]]], int, list[array[int]]]:
         """
-        Sum up: (row, 0 anonymous or 1 not, node, figures) each, and CPU time in ns.
+        Sum up: (row, 0 anonymous or 1 not, node, figures) each, CPU time in ns, figures by group.
+
+        members: u32 target and group, each target once, those of a group together; a group that is
+        all ones is none. Of a group memory counts once that several of it map; no groups where
+        the source tells no frames.
 
         figures: resident, unseen, uncovered bytes; then per window bytes used at least, likely, at
         most, idle, idle and nobody else's.
@@ -787,6 +791,13 @@ def fault_in(pid: int, ranges: Buffer, /) -> int:
 
 def give_back_memory() -> None:
     """Give freed memory back to the system, of which glibc keeps much."""
+
+def keep_little_memory() -> None:
+    """
+    Let glibc use one heap for all threads, and give back what is freed of large things.
+
+    For a process of our own, before it has threads: it is the whole process' memory.
+    """
 
 def coalesce(areas: Buffer, max_ranges: int, /) -> array[int]:
     """
