@@ -133,6 +133,7 @@ def _start(options: Options, process: subprocess.Popen[bytes] | None) -> Monitor
             seed=options.seed,
             overhead=options.overhead,
             schemes=options.schemes,
+            later=options.schemes_later,
             guarded=options.guard is not None,
             dry_run=options.dry_run,
             observe=options.observe,
