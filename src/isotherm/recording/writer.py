@@ -58,7 +58,7 @@ def default_info(*, made_here: bool = True) -> dict[str, Any]:
     }
     return {
         "version": layout.VERSION,
-        "isotherm": _our_version(),
+        "isotherm": our_version(),
         **(here if made_here else {}),
         "command_line": shlex.join(sys.argv)[:_MAX_COMMAND_LINE],
         **(_now() if made_here else {}),
@@ -79,7 +79,7 @@ def _swap() -> dict[str, int]:
         return {}
 
 
-def _our_version() -> str:
+def our_version() -> str:
     """Return the version of the program; metadata.version() parses it as a mail, in 4 MB."""
     try:
         found_at = metadata.distribution("isotherm")
