@@ -85,6 +85,7 @@ def _start_own(options: Options) -> MonitorSession:
         clock=options.clock,
         share=options.overhead,
         schemes=options.schemes,
+        later=options.schemes_later,
         dry_run=options.dry_run,
         observe=options.observe,
         page_map=_own_map(look, options),
