@@ -18,6 +18,8 @@ EXAMPLE = re.compile(
     r"(?<=<!-- made by docs/pictures\.py -->\n```console\n)"
     r"\$ isotherm (?P<words>.*)\n(?:.*\n)*?(?=```)"
 )
+#: What a map of pages is sure of changes with every change of it.
+BOUNDS = re.compile(r"(^ map +says ).*\n(?: {12}.*\n)*", re.MULTILINE)
 
 
 def isotherm(*words: str) -> None:
@@ -28,7 +30,8 @@ def printed(match: re.Match[str]) -> str:
     """Return the block of an example, with what the command prints."""
     command = [sys.executable, "-m", "isotherm", *match["words"].split()]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return f"$ isotherm {match['words']}\n{done.stdout}"
+    said = BOUNDS.sub(r"\1...\n...\n", done.stdout)
+    return f"$ isotherm {match['words']}\n{said}"
 
 
 def main() -> None:
