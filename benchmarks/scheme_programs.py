@@ -99,13 +99,15 @@ serve(lambda: touch(view))
 """
 
 #: One page in 16, all of them over and over: each huge page is in use, and 15/16 of it are not.
+#: Which page it is varies, or all of a huge page's would share few cache sets.
 SPOTTED = """
 from operator import itemgetter
 nbytes, huge = numbers
 memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 if huge:
     memory.madvise(mmap.MADV_HUGEPAGE)
-places = [at + at // 65536 * 5 % 64 * 64 for at in range(0, nbytes, 65536)]
+places = [at + random.randrange(16) * 4096 + at // 65536 * 5 % 64 * 64
+          for at in range(0, nbytes, 65536)]
 random.shuffle(places)
 for at in places:
     memory[at] = 1
