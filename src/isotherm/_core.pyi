@@ -75,6 +75,7 @@ TEST_FACT: Final[int]
 TEST_SIZE: Final[int]
 TEST_CGROUP: Final[int]
 TEST_ABSENT: Final[int]
+TEST_UNDERUSED: Final[int]
 RUN_BYTES: Final[int]
 CONTROL_STOP: Final[int]
 CONTROL_OPS: Final[int]
@@ -660,11 +661,12 @@ def bpf_program(data: Buffer, section: str, symbols: list[tuple[str, int, int]],
     """Instructions of a section, the symbols (name, kind, value) put in; OSError if damaged."""
 
 class SurveySources(TypedDict):
-    """What a survey can look at: accessed bits, flags of page frames, cgroups of them."""
+    """What a survey can look at: accessed bits, flags of page frames, cgroups, huge mappings."""
 
     accessed: bool
     flags: bool
     cgroups: bool
+    huge: bool
 
 class Survey:
     """
@@ -703,6 +705,29 @@ class Survey:
         Also whether a page elsewhere in [start, end) was not watched for so long.
         """
 
+    def find_huge(
+        self,
+        pagemap_fd: int,
+        target: int,
+        start: int,
+        end: int,
+        *,
+        space: int = 0,
+        rules: Buffer = b"",
+    ) -> bytes:
+        """
+        Return the blocks of 2 MiB in [start, end) that are huge pages, as runs.
+
+        Left out is what `rules` refused lately for its contents; space: a number for the address
+        space. See survey_find_huge().
+        """
+
+    def was_split(self, space: int, runs: Buffer, /) -> None:
+        """Keep in mind that these blocks, a run each, were split for their zeros."""
+
+    def contents_read(self) -> tuple[int, int]:
+        """Of how many huge pages contents were read, and the errno of one that could not be."""
+
     def load(self, start: int, facts: Buffer, cgroups: Buffer, /) -> None:
         """Take facts (u16 per page) and cgroups (u64 per page) as if they had been read."""
 
@@ -721,11 +746,14 @@ class Survey:
         strict: bool = False,
         max_run: int = 0,
         min_present: int = 0,
+        min_dense: int = 0,
+        contents_of: tuple[int, int] = (0, 0),
     ) -> tuple[bytes, int]:
         """
         Runs of the whole folios whose middle is in [start, end), and bytes that the rules let by.
 
-        rules: five u64 each, struct survey_rule; max_run: in bytes, 0 for no limit.
+        rules: five u64 each, struct survey_rule; max_run: in bytes, 0 for no limit; contents_of:
+        pid and number of the address space, where contents may be read; (0, 0): they are unknown.
         """
 
     def blocks(
@@ -740,6 +768,8 @@ class Survey:
         strict: bool = False,
         max_run: int = 0,
         min_present: int = 0,
+        min_dense: int = 0,
+        contents_of: tuple[int, int] = (0, 0),
     ) -> tuple[bytes, int]:
         """As `pick`, but for aligned blocks of 2 MiB, a run each; see survey_blocks()."""
 

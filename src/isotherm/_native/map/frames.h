@@ -9,7 +9,7 @@
 struct frame_use {
 	uint8_t low, best, high, idle;
 	uint8_t unseen, uncovered;	// by anybody
-	uint8_t low_part, best_part;	// of 255: in part used within the window before @low, before @best
+	uint8_t best_part;		// of 255: in part used within the window before @best
 };
 
 struct frame {

@@ -34,12 +34,7 @@ static uint8_t place_of(const struct sum *sum, uint64_t ns)
 	return i;
 }
 
-#define LATE 5	// a read that was late by less than a fifth of the time
-
-/**
- * The windows between the ends of when it was used: the longer, the likelier. Of a read that came a
- * little after the end of a window this is taken as sure.
- */
+/** The windows between the ends of when it was used: the longer, the likelier. */
 static void set_parts(const struct sum *sum, const struct map_age *age, struct page_use *page)
 {
 	for (unsigned int i = page->use.best; i-- > 0 && page->nr_parts < MOST_PARTS;) {
@@ -47,11 +42,8 @@ static void set_parts(const struct sum *sum, const struct map_age *age, struct p
 			break;
 		page->parts[page->nr_parts++] = (float)map_age_share(age, sum->windows[i]);
 	}
-	if (!page->nr_parts)
-		return;
-	page->use.best_part = (uint8_t)(page->parts[0] * 255);
-	if (age->low == age->best && sum->windows[page->use.low - 1] >= age->low / LATE * (LATE - 1))
-		page->use.low_part = page->use.best_part;
+	if (page->nr_parts)
+		page->use.best_part = (uint8_t)(page->parts[0] * 255);
 }
 
 static struct page_use use_of(const struct sum *sum, const struct map_table *table, const struct map_bursts *bursts,
@@ -61,16 +53,16 @@ static struct page_use use_of(const struct sum *sum, const struct map_table *tab
 	uint8_t none = (uint8_t)sum->nr_windows;
 
 	if (epoch == MAP_UNSEEN)
-		return (struct page_use){.use = {none, none, 0, 0, 1, 0, 0, 0}};
+		return (struct page_use){.use = {none, none, 0, 0, 1, 0, 0}};
 	if (epoch == MAP_NEW)
-		return (struct page_use){.use = {none, none, 0, 0, 0, 1, 0, 0}};
+		return (struct page_use){.use = {none, none, 0, 0, 0, 1, 0}};
 	struct map_age age = map_table_age(table, bursts, byte);
 	uint8_t idle = 0;
 
 	while (idle < sum->nr_windows && sum->windows[idle] <= age.idle)
 		idle++;
 	struct page_use page = {.use = {place_of(sum, age.low), place_of(sum, age.best), place_of(sum, age.high),
-					idle, 0, 0, 0, 0}};
+					idle, 0, 0, 0}};
 
 	if (age.best != UINT64_MAX && age.from < age.best)
 		set_parts(sum, &age, &page);

@@ -18,7 +18,7 @@ enum sum_kind {
 /** Figures per window, as in model/page_use.py. */
 enum sum_figure {
 	SUM_LOW, SUM_BEST, SUM_HIGH, SUM_IDLE, SUM_OWN,
-	SUM_LOW_PARTS, SUM_BEST_PARTS,	// but of one window alone
+	SUM_BEST_PARTS,	// but of one window alone
 	NR_SUM_FIGURES,
 };
 

@@ -12,8 +12,6 @@ void sum_add(const struct sum *sum, struct sum_row *row, const struct page_use *
 
 	for (unsigned int i = 0; i < page->nr_parts; i++)
 		sum_figures(sum, row, SUM_BEST_PARTS)[use->best - 1 - i] += bytes * page->parts[i];
-	if (use->low_part)
-		sum_figures(sum, row, SUM_LOW_PARTS)[use->low - 1] += bytes * use->low_part / 255;
 	row->resident += bytes;
 	row->unseen += use->unseen ? bytes : 0;
 	row->uncovered += use->uncovered && !use->unseen ? bytes : 0;
@@ -54,7 +52,6 @@ void sum_finish(const struct sum *sum, struct sum_row *row)
 		own[i - 1] += own[i];
 	}
 	for (size_t i = 0; i < sum->nr_windows; i++) {
-		low[i] += sum_figures(sum, row, SUM_LOW_PARTS)[i];
 		best[i] += sum_figures(sum, row, SUM_BEST_PARTS)[i];
 		// What is known of windows is of the newest measured ones, not all of one moment.
 		best[i] = best[i] < low[i] ? low[i] : best[i];
