@@ -4,7 +4,8 @@ What `isotherm record -G` says of a service that restarts and forks, beside what
 Each service runs in a cgroup of its own and does in the middle what it does in its life: gunicorn
 and nginx reload, Redis saves in the background, PostgreSQL is asked by new backends. `resident` is
 the group's in proportion, beside the sum of its members' Pss (smaps_rollup); `once` what it maps
-with each page counted once, beside the different frames in its page tables (pagemap).
+with each page counted once, beside the different frames in its page tables (pagemap). A JVM is
+stopped in the middle.
 """
 
 from __future__ import annotations
@@ -86,8 +87,9 @@ def postgres() -> Iterator[Service]:
 
 @contextmanager
 def java() -> Iterator[Service]:
+    # Its heap grows for long: it stands still from the middle on, so that all see the same.
     with services.java(100_000, 5_000) as (pid, _):
-        yield Service(pid, lambda: None)
+        yield Service(pid, lambda: os.kill(pid, signal.SIGSTOP))
 
 
 SERVICES = {one.__name__: one for one in (gunicorn, nginx, redis, postgres, java)}
