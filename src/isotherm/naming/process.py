@@ -16,6 +16,8 @@ _AGAIN_NS = 5_000_000_000
 _AGAIN_COSTS = 2000
 #: Of so many processes smaller objects have no name: each name is a row of every sum.
 _MANY, _LEAST_OF_MANY = 64, 1 << 20
+#: A map that is cut is a copy: one with more mappings is not cut for a few symbols.
+_MOST_MAPPINGS = 4096
 
 
 class ProcessNames:
@@ -52,7 +54,8 @@ class ProcessNames:
         names, parts = self._found(mappings), read_parts(self._pid, self._start_ticks)
         if not same:
             least = LEAST_BYTES if among < _MANY else _LEAST_OF_MANY
-            self._symbols = symbols(self._pid, mappings, least)
+            few = len(mappings) <= _MOST_MAPPINGS
+            self._symbols = symbols(self._pid, mappings, least) if few else []
         if not same or names != self._names or parts != self._parts or self._named is None:
             whole = rules.named(mappings, names)
             self._named = whole, rules.told_apart(whole, parts, self._symbols)
