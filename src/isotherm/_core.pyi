@@ -722,6 +722,11 @@ class Survey:
         space. See survey_find_huge().
         """
 
+    def has_blocks(
+        self, target: int, start: int, end: int, space: int, rules: Buffer, huge: bool, /
+    ) -> bool:
+        """Tell whether blocks there may be of use to an action; see survey_has_blocks()."""
+
     def was_split(self, space: int, runs: Buffer, /) -> None:
         """Keep in mind that these blocks, a run each, were split for their zeros."""
 

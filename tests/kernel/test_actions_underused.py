@@ -12,6 +12,7 @@ from bpf_kit import HUGE, PAGE, Child
 from memory_kit import entries, pagemap
 
 from isotherm._core import Survey
+from isotherm.actions.filters import rules
 from isotherm.backends.clear_refs.look import ClearRefsLook
 from isotherm.core.act import Done
 from isotherm.kernel.pages.pagemap import Fact, opened
@@ -151,3 +152,31 @@ def test_memory_that_went_is_forgotten(child):
         child.run(f"kit.write({at + 97 * PAGE})")
         assert present(child.pid, at, 512) == list(range(512))
         assert act(SPLIT, at, HUGE).applied_bytes == HUGE
+
+
+def test_a_region_without_a_block_of_use_is_known_without_a_survey(child):
+    at = make(child, (512, 1))
+    small = child.make(f"memory.small({HUGE})")
+    child.run(f"kit.write({small}, {HUGE})")
+    empty = child.make(f"memory.map({HUGE})")
+    words = rules(SPLIT.filters)
+    with acting(child) as (ops, _):
+        survey = Survey(ops.look.walker)
+
+        def has(start, size, *, huge):
+            return survey.has_blocks(0, start, start + size, 7, words, huge)
+
+        assert [has(at, 2 * HUGE, huge=huge) for huge in (True, False)] == [True, False]
+        assert [has(small, HUGE, huge=huge) for huge in (True, False)] == [False, True]
+        assert [has(empty, HUGE, huge=huge) for huge in (True, False)] == [False, False]
+        # A part of a block stands for it.
+        assert has(at + HUGE + PAGE, PAGE, huge=True)
+        with opened(child.pid) as descriptor:
+            survey.read(descriptor, 0, at, at + 2 * HUGE, 1)
+        survey.pick(
+            at, at + 2 * HUGE, Fact.HUGE, 0, rules=words, contents_of=(child.pid, 7), max_run=1
+        )
+        # The dense one was refused for what it holds; the other one waits to be split.
+        assert not has(at, HUGE, huge=True)
+        assert has(at + HUGE, HUGE, huge=True)
+        survey.close()

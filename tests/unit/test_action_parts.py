@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from isotherm.actions import limits
-from isotherm.actions.filters import not_kept_out, rules
+from isotherm.actions.filters import not_kept_out, rules, why_not
 from isotherm.actions.memory import SHARED, Piece, _sorted_out, called
 from isotherm.actions.treat import weighted_node
 from isotherm.actions.ways import NEVER, WAYS
@@ -122,6 +122,29 @@ def test_that_pages_are_left_alone_for_want_of_their_folios_is_told_beforehand()
     assert "kpageflags" in told
     assert limits.warnings_for(Scheme(Action.STAT), blind) == []
     assert limits.warnings_for(Scheme(Action.COLD), blind | {"flags": True}) == []
+
+
+@pytest.mark.parametrize("gives_back", [False, True])
+def test_that_zeros_stay_in_memory_where_the_kernel_keeps_them_is_told(
+    tmp_path, monkeypatch, gives_back
+):
+    (tmp_path / "here").touch()
+    monkeypatch.setattr(
+        limits, "_GIVES_ZEROS_BACK", tmp_path / ("here" if gives_back else "missing")
+    )
+    sources = {"accessed": True, "flags": True, "cgroups": True, "huge": True}
+    told = [
+        limits.warnings_for(parse_line(f"nohugepage {text}"), sources)
+        for text in ("filter=underused:80%..", "access=0%")
+    ]
+    assert ["zeros stay in memory" in " ".join(one) for one in told] == [not gives_back, False]
+
+
+def test_which_huge_pages_are_told_of_is_asked_before_contents():
+    (rule,) = parse_line("stat filter=underused:80%..").filters
+    sources = {"accessed": False, "flags": True, "cgroups": True, "huge": False}
+    assert "Linux 6.7" in why_not(rule, sources, mapped=False)
+    assert why_not(rule, sources | {"huge": True}, mapped=False) == ""
 
 
 def test_only_private_ordinary_mappings_may_be_acted_on():

@@ -282,7 +282,7 @@ def test_what_was_found_in_memory_is_told_with_what_to_do():
     commands = [shlex.split(line)[3] for line in typed if line.startswith("  sudo isotherm")]
     assert commands[1:] == [
         "hugepage access=5%.. filter=name:anonymous",
-        'nohugepage filter=name:"[heap]"',
+        'nohugepage filter=name:"[heap]",underused:50%..',
     ]
     assert all(map(parse_line, commands))
 

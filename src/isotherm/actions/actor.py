@@ -60,6 +60,7 @@ _STEP_BYTES = 64 << 20  # surveyed at a time: 3 ms
 #: By the map a page is in use if it was used in so much time, unless a scheme asks for more.
 _IN_USE_NS = 100_000_000
 _SWAP_ASKED_EVERY_NS = 200_000_000
+_MOST_JOBS = 64
 #: More of one mapping is not looked through where the kernel cannot say which parts are empty.
 _MOST_WITHOUT_HELP = 1 << 40
 
@@ -119,6 +120,7 @@ class Actor:
         self._maps = Maps()
         self._obstacles = Obstacles()
         self._turn = 0
+        self._jobs: dict[tuple[int, bool, bool], Job] = {}
         self._swap_asked_ns = 0
         self._swap_is_free = False
 
@@ -160,7 +162,9 @@ class Actor:
         if scheme.own is not None and not filters:
             total.applied = end - start if dry else scheme.own(target, start, end)
             return total.done()
-        job = Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
+        job = self._job(scheme, filtered=filtered, dry=dry)
+        if self._has_none(job, process, target, start, end):
+            return total.done()
         try:
             if why := self._obstacle(job, process):
                 return Done(errors=self._obstacles.tell(scheme, process, why))
@@ -178,6 +182,29 @@ class Actor:
             for first, size in struct.iter_unpack("=QQ", total.own_runs):
                 total.applied += scheme.own(target, first, first + size)
         return total.done()
+
+    def _job(self, scheme: Scheme, *, filtered: bool, dry: bool) -> Job:
+        """Return what a scheme asks for, made once: a round asks of hundreds of regions."""
+        key = id(scheme), filtered, dry
+        job = self._jobs.get(key)
+        # Groups come and go: what a filter means of them is asked each time.
+        if job is None or job.scheme is not scheme or job.detail > 1:
+            job = Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
+            if len(self._jobs) >= _MOST_JOBS:
+                self._jobs.clear()
+            self._jobs[key] = job
+        return job
+
+    def _has_none(self, job: Job, process: Process, target: int, start: int, end: int) -> bool:
+        """Tell whether a region surely has no block that the job is for, at next to no cost."""
+        if job.blocks is None or job.by_name or not self._sources["accessed"]:
+            return False
+        try:
+            return not self._survey.has_blocks(
+                target, start, end, process.target_id, job.rules, job.blocks
+            )
+        except OSError:
+            return False
 
     def _obstacle(self, job: Job, process: Process) -> str:
         """Say why nothing at all can be done to a process; "" if something can."""

@@ -26,7 +26,7 @@ class Job:
     A scheme, as a survey is asked for it.
 
     by_name: its filters, if one asks for names; reads: contents of memory decide; only_huge: small
-    pages are kept out.
+    pages are kept out; blocks: it is for huge pages alone (True), or for what is none (False).
     """
 
     scheme: Scheme
@@ -43,6 +43,7 @@ class Job:
     by_name: tuple[Filter, ...]
     reads: bool
     only_huge: bool
+    blocks: bool | None
 
     @classmethod
     def of(cls, scheme: Scheme, *, filtered: bool, look_again: bool, dry: bool) -> Job:
@@ -50,6 +51,11 @@ class Job:
         types = {rule.type for rule in filters}
         way = WAYS[Action.STAT if scheme.own is not None else scheme.action]
         need, avoid = way.need, way.avoid
+        only_huge, blocks = action_filters.only_huge(filters), None
+        if only_huge or (scheme.action is Action.NOHUGEPAGE and not filters):
+            blocks = True
+        elif way.blocks and not filters:
+            blocks = False
         if scheme.own is None and scheme.action is not Action.STAT:
             # A page of zeros costs a block nothing that most of its pages do not gain.
             avoid |= NEVER & ~Fact.ZERO if way.blocks else NEVER
@@ -73,7 +79,8 @@ class Job:
             _age_ns(scheme),
             filters if FilterType.NAME in types else (),
             FilterType.UNDERUSED in types,
-            action_filters.only_huge(filters),
+            only_huge,
+            blocks,
         )
 
     def about(self, title: str) -> Job:

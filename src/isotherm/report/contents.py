@@ -68,7 +68,9 @@ def commands(found: Cold, inside: Contents | None) -> Iterator[tuple[str, str]]:
         scheme = Scheme(Action.HUGEPAGE, Pattern(access=Access(5)), filters=gaining)
         yield "hot memory into huge pages:", found.doing(format_line(scheme))
     if bloated := _names(inside, "bloat"):
-        scheme = Scheme(Action.NOHUGEPAGE, filters=bloated)
+        share = round(1000 * BLOATED), 1000
+        sparse = Filter(FilterType.UNDERUSED, matching=False, bounds=share)
+        scheme = Scheme(Action.NOHUGEPAGE, filters=(*bloated, sparse))
         why = "zeros out of huge pages (Linux 6.12 gives them back when it splits one):"
         yield why, found.doing(format_line(scheme))
 

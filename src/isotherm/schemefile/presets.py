@@ -23,7 +23,7 @@ PRESETS = {
     ),
     "ethp": Preset(
         "hugepage name=ethp-hot access=5%.. quota=512M/s,200ms/s weights=0/1/1 fail_charge=1/64\n"
-        "nohugepage name=ethp-sparse every=1s quota=256M/s,100ms/s fail_charge=1/64 "
+        "nohugepage name=ethp-sparse every=2s quota=256M/2s,100ms/2s fail_charge=1/64 "
         "filter=underused:80%..",
         "Huge pages where memory is hot, none where they hold next to nothing: most of their "
         "speed for less of their bloat, wherever a program begins. A huge page has one accessed "

@@ -266,6 +266,29 @@ static PyObject *survey_find_huge_method(PyObject *object, PyObject *args, PyObj
 	return result;
 }
 
+static PyObject *survey_has_blocks_method(PyObject *object, PyObject *args)
+{
+	unsigned long long start, end, space;
+	struct survey *survey;
+	Py_ssize_t target;
+	Py_buffer rules;
+	int huge, found = 1;
+
+	if (!PyArg_ParseTuple(args, "nKKKy*p", &target, &start, &end, &space, &rules, &huge))
+		return NULL;
+	survey = start <= end && end - start <= MAX_PIECE ? enter_both(object) : NULL;
+	if (survey) {
+		uint64_t number = survey_rules_number(rules.buf, rules.len / sizeof(struct survey_rule));
+
+		Py_BEGIN_ALLOW_THREADS
+		found = survey_has_blocks(survey, target, space, start, end, number, huge);
+		leave_both(object);
+		Py_END_ALLOW_THREADS
+	}
+	PyBuffer_Release(&rules);
+	return PyErr_Occurred() ? NULL : PyBool_FromLong(found);
+}
+
 static PyObject *survey_was_split_method(PyObject *object, PyObject *args)
 {
 	const struct survey_run *run;
@@ -503,6 +526,7 @@ static PyMethodDef survey_methods[] = {
 	{"tell", survey_tell_method, METH_VARARGS, NULL},
 	{"may_be_idle", survey_may_be_idle_method, METH_VARARGS, NULL},
 	{"find_huge", WITH_KEYWORDS(survey_find_huge_method), METH_VARARGS | METH_KEYWORDS, NULL},
+	{"has_blocks", survey_has_blocks_method, METH_VARARGS, NULL},
 	{"was_split", survey_was_split_method, METH_VARARGS, NULL},
 	{"contents_read", survey_contents_read, METH_NOARGS, NULL},
 	{"load", survey_load, METH_VARARGS, NULL},

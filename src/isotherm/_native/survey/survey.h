@@ -133,6 +133,12 @@ size_t survey_may_be_idle(const struct survey *survey, size_t target, uint64_t s
  */
 ssize_t survey_find_huge(struct survey *survey, int pagemap_fd, size_t target, uint64_t space,
 			 uint64_t start, uint64_t end, uint64_t rules, struct survey_run *runs);
+/**
+ * Whether a block that [start, end) touches is a huge page that was not refused by @rules lately, or, if
+ * not @huge, may hold small pages. True where that is not known. Takes 0.2 us a block, and nothing else.
+ */
+bool survey_has_blocks(struct survey *survey, size_t target, uint64_t space, uint64_t start, uint64_t end,
+		       uint64_t rules, bool huge);
 /** Whether survey_find_huge() can tell, and survey_read() which pages are of huge ones. */
 bool survey_knows_huge(const struct survey *survey);
 /** Without a walker: mark the pages of huge ones, where the kernel tells; a part of survey_read(). */

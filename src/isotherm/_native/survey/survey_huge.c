@@ -7,6 +7,7 @@
 #include "sys/page.h"
 
 #define BATCH 64
+#define SMALL UINT64_MAX	// in place of a frame: small pages are mapped here, or were
 
 bool survey_knows_huge(const struct survey *survey)
 {
@@ -31,7 +32,7 @@ int survey_mark_huge(struct survey *survey, int pagemap_fd)
 	return 0;
 }
 
-/** The first frame of each of @nr blocks from @start, 0 of those that are no huge page. */
+/** The first frame of each of @nr blocks from @start; SMALL, or 0 where nothing is mapped. */
 static int frames_by_walker(struct survey *survey, size_t target, uint64_t start, size_t nr,
 			    uint64_t *frames)
 {
@@ -49,10 +50,11 @@ static int frames_by_walker(struct survey *survey, size_t target, uint64_t start
 			return err;
 		for (size_t i = 0; i < n; i++) {
 			struct leaf leaf = {0};
+			bool is_table = pmds[i] && walker_is_table(survey->walker, pmds[i]);
 
-			if (pmds[i] && !walker_is_table(survey->walker, pmds[i]))
+			if (pmds[i] && !is_table)
 				leaf = walker_decode(survey->walker, pmds[i], 1, addrs[i]);
-			frames[done + i] = leaf.state == LEAF_PRESENT ? leaf.pfn : 0;
+			frames[done + i] = is_table ? SMALL : leaf.state == LEAF_PRESENT ? leaf.pfn : 0;
 		}
 	}
 	return 0;
@@ -99,9 +101,11 @@ ssize_t survey_find_huge(struct survey *survey, int pagemap_fd, size_t target, u
 		for (size_t i = 0; i < n; i++) {
 			struct huge_page page = {space, start + i * BLOCK, survey->walker ? frames[i] : 0};
 
-			if (!frames[i])
+			bool is_huge = frames[i] && frames[i] != SMALL;
+
+			if (!is_huge)
 				contents_forget(&survey->contents, space, page.block);
-			if (!frames[i] || contents_refused(&survey->contents, &page, rules, now))
+			if (!is_huge || contents_refused(&survey->contents, &page, rules, now))
 				continue;
 			if (nr && runs[nr - 1].start + runs[nr - 1].size == page.block)
 				runs[nr - 1].size += BLOCK;
@@ -110,4 +114,34 @@ ssize_t survey_find_huge(struct survey *survey, int pagemap_fd, size_t target, u
 		}
 	}
 	return nr;
+}
+
+bool survey_has_blocks(struct survey *survey, size_t target, uint64_t space, uint64_t start, uint64_t end,
+		       uint64_t rules, bool huge)
+{
+	uint64_t now = monotonic_ns(), frames[BATCH];
+	size_t nr_targets = 0;
+
+	if (survey->walker)
+		walker_targets(survey->walker, &nr_targets);
+	if (target >= nr_targets)
+		return true;
+	start &= ~(BLOCK - 1);
+	for (size_t n; start < end; start += n * BLOCK) {
+		n = (end - start + BLOCK - 1) / BLOCK < BATCH ? (end - start + BLOCK - 1) / BLOCK : BATCH;
+		if (frames_by_walker(survey, target, start, n, frames))
+			return true;
+		for (size_t i = 0; i < n; i++) {
+			struct huge_page page = {space, start + i * BLOCK, frames[i]};
+
+			bool is_huge = frames[i] && frames[i] != SMALL;
+
+			if (!is_huge)
+				contents_forget(&survey->contents, space, page.block);
+			if (huge ? is_huge && !contents_refused(&survey->contents, &page, rules, now)
+				 : frames[i] == SMALL)
+				return true;
+		}
+	}
+	return false;
 }
