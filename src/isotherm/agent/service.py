@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,9 +41,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def say(text: str) -> None:
-    """Tell whoever reads the log, on one line whatever is in it from outside."""
-    sys.stderr.write(f"isotherm agent: {escaped(text)}\n")
-    sys.stderr.flush()
+    """Tell whoever reads the log, on one line whatever is in it; a log that is gone is no harm."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"isotherm agent: {escaped(text)}\n")
+        sys.stderr.flush()
 
 
 @dataclass(slots=True)
@@ -158,6 +159,8 @@ class Agent:
             say("schemes act" if settings.apply else "schemes only tell what they would do")
 
     def _end_run(self) -> None:
+        if self._reading is not None:
+            self._reading[0].stop()
         self._session.stop()
         if self._run.ident is not None:
             self._run.join()
