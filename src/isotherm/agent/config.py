@@ -48,8 +48,8 @@ RING_FILES = 9
 _LEAST_RING, _LEAST_FOR_NS, _LEAST_EVERY_NS = 4 << 20, 60 * _S, _S
 #: What is told of windows by default: steps that dashboards draw.
 _WINDOWS_NS = (10 * _S, 60 * _S, 300 * _S, 1800 * _S, 3600 * _S, 21600 * _S)
-#: By default: windows that cost little, and at the end of each new processes are looked for.
-MONITOR = Monitor(sample_us=1_000_000, aggr_us=30_000_000, update_us=30_000_000)
+#: By default: windows that cost little, and new processes are looked for after two of them.
+MONITOR = Monitor(sample_us=1_000_000, aggr_us=30_000_000, update_us=60_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ from isotherm.session.start import start
 #: Of what the agent may spend this much is the session's: the rest is for sums, regions, looking
 #: who is there, the ring and scrapes.
 MAP_SHARE = 0.5
+#: Where sums are dear their figures may become so old.
+_OLDEST_NS = 120_000_000_000
 METRICS_SOCKET, CONTROL_SOCKET = "metrics.sock", "ctl.sock"
 _STEP_S = 60.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -303,7 +305,7 @@ def options_of(settings: Settings, groups: WatchedGroups) -> Options:
             regions=_regions(settings),
             policy=MAP,
         ),
-        pages=MapWish(titles=False),
+        pages=MapWish(titles=False, oldest_ns=_OLDEST_NS),
         overhead=MAP_SHARE * settings.overhead,
         schemes=settings.schemes,
         schemes_later=True,
