@@ -169,6 +169,12 @@ def test_what_a_group_is_called(path, labels, monkeypatch):
 
 
 def test_groups_of_other_sources():
+    (source,) = Settings(targets=(("name", "sleep"),)).sources()
+    with subprocess.Popen(["sleep", "600"]) as child:
+        try:
+            assert source.members()[child.pid] == Group("name", "sleep")
+        finally:
+            child.kill()
     watched = WatchedGroups(())
     assert dict(watched.labels(Group("pod", "shop/web"))) == {"namespace": "shop", "pod": "web"}
     assert dict(watched.labels(Group("cgroup", "/a"))) == {"cgroup": "/a"}

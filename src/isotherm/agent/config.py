@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
-from isotherm.agent.groups import MachineSource
+from isotherm.agent.groups import MachineSource, NamedSource
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.page_use import WINDOWS_NS
 from isotherm.model.scheme import Scheme
@@ -25,7 +25,6 @@ from isotherm.targets.source import TargetSource
 from isotherm.targets.sources import (
     CgroupSource,
     ContainerSource,
-    NameSource,
     PodSource,
     UnitSource,
     UserSource,
@@ -39,7 +38,7 @@ _RING_KEYS = ("folder", "for", "size", "every")
 _CONTROL_KEYS = ("socket", "group")
 _KINDS: dict[str, type[TargetSource]] = {
     kind.kind: kind
-    for kind in (CgroupSource, UnitSource, ContainerSource, PodSource, NameSource, UserSource)
+    for kind in (CgroupSource, UnitSource, ContainerSource, PodSource, NamedSource, UserSource)
 }
 _ALL = MachineSource.kind
 _MOST_TARGETS, _MOST_GROUPS = 1000, 100_000
