@@ -23,6 +23,7 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
+from isotherm.schemefile.lines.key_value import parse_line
 from support.fake_damon import LAYOUT, FakeDamon, keywords
 
 MIB = 1 << 20
@@ -206,6 +207,15 @@ def test_own_actions_are_refused(tmp_path):
     scheme = Scheme(Action.STAT, own=lambda target, start, end: 0)
     with pytest.raises(NotSupportedError, match="cannot call an action of Python"):
         kdamond(tmp_path, "7.3").put(Context(schemes=(scheme,)))
+
+
+@pytest.mark.parametrize(
+    ("filters", "name"), [("idle:30s", "idle"), ("anon,underused:80%..", "underused")]
+)
+def test_filters_of_our_own_are_refused(tmp_path, filters, name):
+    schemes = (parse_line(f"nohugepage filter={filters}"),)
+    with pytest.raises(NotSupportedError, match=f"the kernel has no filter {name}"):
+        kdamond(tmp_path, "7.3").put(Context(schemes=schemes))
 
 
 def test_shares_and_durations_become_samples_and_windows(tmp_path):
