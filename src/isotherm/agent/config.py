@@ -58,7 +58,7 @@ class Ring:
     folder: Path = Path("/var/lib/isotherm")
     for_ns: int = 6 * 3600 * _S
     size: int = 256 << 20
-    every_ns: int = 60 * _S
+    every_ns: int = 120 * _S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

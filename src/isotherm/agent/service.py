@@ -34,7 +34,7 @@ from isotherm.session.start import start
 
 #: Of what the agent may spend this much is the session's: the rest is for sums, regions, looking
 #: who is there, the ring and scrapes.
-MAP_SHARE = 0.5
+MAP_SHARE = 0.4
 #: Where sums are dear their figures may become so old.
 _OLDEST_NS = 120_000_000_000
 METRICS_SOCKET, CONTROL_SOCKET = "metrics.sock", "ctl.sock"
