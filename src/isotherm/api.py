@@ -7,6 +7,7 @@ Apart from `session`, because a recording needs zstd and monitoring does not.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Unpack
 
@@ -32,6 +33,7 @@ def record(
     every: float | str | None = None,
     rotate: str | None = None,
     keep: int | None = None,
+    coarse: float | str | None = None,
     **asked: Unpack[Keywords],
 ) -> int:
     """
@@ -41,12 +43,14 @@ def record(
     unit; without it until the target ends. force: overwrite an existing file, which is kept, with
     `OutputError`, otherwise. every: keep a snapshot of so much time, seconds or text, instead of
     all. rotate: "100M", "1h" or "100M,1h": go on in the next file, NAME.0001.isotherm and so on;
-    keep: so many of them. asked: as for `isotherm.monitor`.
+    keep: so many of them. coarse: a coarser level of what they no longer hold (`coarse_sink`).
+    asked: as for `isotherm.monitor`.
     """
     length = None if duration is None else duration_ns(duration)
     sink = recording_sink(Path(path), force=force, every=every, rotate=rotate, keep=keep)
+    coarser = coarse_sink(Path(path), coarse, every=every, rotate=rotate, keep=keep)
     with start(Options.of(**asked).lasting(length)) as session:
-        run(session, [sink], duration=duration)
+        run(session, [sink, *coarser], duration=duration)
         return sink.nr_snapshots
 
 
@@ -71,6 +75,41 @@ def recording_sink(
         raise BadValueError("standard output is one file, and cannot rotate", hint="-o FILE")
     check_series(output, rotation)
     return RecordingSink(output, every_ns=every_ns, rotation=rotation)
+
+
+def coarse_sink(
+    output: Path | BinaryIO,
+    coarse: float | str | None,
+    *,
+    every: float | str | None,
+    rotate: str | None,
+    keep: int | None,
+) -> list[RecordingSink]:
+    """
+    Return what writes a coarser level of a recording of which only the newest files are kept.
+
+    coarse: keep a snapshot of so much time, seconds or text, in NAME.coarse.0001.isotherm and so
+    on; None for no such level: then nothing is returned. They are as large as the others, and as
+    many; where those span a time, they span `keep` times that. Raises `BadValueError`.
+    """
+    if coarse is None:
+        return []
+    every_ns = duration_ns(coarse)
+    if rotate is None or keep is None or not isinstance(output, Path):
+        raise BadValueError(
+            "a coarser level is of what files that rotate no longer hold",
+            hint="--rotate 100M --keep 10 --coarse 1m",
+        )
+    if every_ns <= (0 if every is None else duration_ns(every)):
+        raise BadValueError(
+            "a coarser level keeps a snapshot of more time than the recording does",
+            hint="--every 10s --coarse 10m",
+        )
+    of = Rotation.of(rotate, keep)
+    rotation = replace(of, max_ns=None if of.max_ns is None else of.max_ns * keep)
+    path = output.with_name(f"{output.stem}.coarse{output.suffix}")
+    check_series(path, rotation)
+    return [RecordingSink(path, every_ns=every_ns, rotation=rotation)]
 
 
 def open(path: str | Path) -> AnalysedRecording:  # noqa: A001 - isotherm.open, as gzip.open

@@ -49,7 +49,7 @@ def test_a_whole_configuration(tmp_path):
     assert settings.targets == (("cgroup", "/app/*"), ("unit", "nginx"), ("pod", "shop/web-*"))
     assert [one.title for one in settings.schemes] == ["pageout", "stays"]
     assert settings.monitor.aggr_us == 40_000_000
-    assert settings.monitor.update_us == 30_000_000
+    assert settings.monitor.update_us == 60_000_000
     assert settings.overhead == 0.005
     assert settings.apply
     assert settings.windows_ns == (10_000_000_000, 60_000_000_000)
@@ -169,6 +169,12 @@ def test_what_a_group_is_called(path, labels, monkeypatch):
 
 
 def test_groups_of_other_sources():
+    (source,) = Settings(targets=(("name", "sleep"),)).sources()
+    with subprocess.Popen(["sleep", "600"]) as child:
+        try:
+            assert source.members()[child.pid] == Group("name", "sleep")
+        finally:
+            child.kill()
     watched = WatchedGroups(())
     assert dict(watched.labels(Group("pod", "shop/web"))) == {"namespace": "shop", "pod": "web"}
     assert dict(watched.labels(Group("cgroup", "/a"))) == {"cgroup": "/a"}

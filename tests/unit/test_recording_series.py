@@ -273,9 +273,33 @@ def test_a_session_is_recorded_every_second_in_files_of_three(tmp_path):
     assert summary.watched_ns == summary.duration_ns
 
 
+def test_a_coarser_level_goes_further_back(tmp_path):
+    clock = VirtualClock()
+    ops = SimOps(fixed(64 * MIB, hot=((0, 8 * MIB),)), clock)
+    isotherm.record(
+        tmp_path / "r.isotherm", ops=ops, clock=clock, aggr="100ms", seed=1, duration="30s",
+        rotate="3s", keep=2, coarse="2s",
+    )  # fmt: skip
+    levels = [
+        [isotherm.open(path) for _, path in series_files(tmp_path / name)]
+        for name in ("r.isotherm", "r.coarse.isotherm")
+    ]
+    assert [len(files) for files in levels] == [2, 2]
+    fine, coarse = ([one.summary() for one in files] for files in levels)
+    assert fine[-1].end_ns == coarse[-1].end_ns
+    assert fine[-1].end_ns - fine[0].start_ns <= 6.2 * S
+    assert 7 * S < coarse[-1].end_ns - coarse[0].start_ns <= 12.2 * S
+    assert sum(one.snapshots for one in coarse) <= 7
+    assert all(one.lost_snapshots == 0 for one in (*fine, *coarse))
+
+
 def test_what_cannot_be_recorded_so_is_refused(tmp_path):
     ops = SimOps(fixed(MIB, hot=()), VirtualClock())
-    for asked in ({"keep": 3}, {"every": 0}, {"rotate": "5m"}, {"rotate": "1M", "keep": 0}):
+    for asked in (
+        {"keep": 3}, {"every": 0}, {"rotate": "5m"}, {"rotate": "1M", "keep": 0},
+        {"rotate": "1M", "coarse": "1m"}, {"coarse": "1m"},
+        {"rotate": "1M", "keep": 2, "every": "1m", "coarse": "1m"},
+    ):  # fmt: skip
         with pytest.raises(BadValueError):
             isotherm.record(tmp_path / "r.isotherm", ops=ops, **asked)
     assert not list(tmp_path.iterdir())
@@ -288,6 +312,7 @@ def test_what_cannot_be_recorded_so_is_refused(tmp_path):
         (["--keep", "3"], "files are kept of those that rotate"),
         (["--rotate", "1P", "--keep", "99"], "do not fit"),
         (["--every", "0s"], "is all of them"),
+        (["--coarse", "1m"], "what files that rotate no longer hold"),
     ],
 )
 def test_the_command_says_so_before_anything_is_started(tmp_path, monkeypatch, capsys, args, said):

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from isotherm import _core
 from isotherm.agent.config import Settings, checked_listen
 from isotherm.agent.reload import read_once
 from isotherm.agent.service import Agent, say
@@ -19,6 +20,7 @@ def main() -> int:
     Returns the exit status.
     """
     config, listen, folder = sys.argv[1:]
+    _core.keep_little_memory()
     try:
         path = Path(config) if config else None
         settings = Settings() if path is None else read_once(path)

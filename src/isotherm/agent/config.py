@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Final
 
-from isotherm.agent.groups import MachineSource
+from isotherm.agent.groups import MachineSource, NamedSource
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.page_use import WINDOWS_NS
 from isotherm.model.scheme import Scheme
@@ -25,7 +25,6 @@ from isotherm.targets.source import TargetSource
 from isotherm.targets.sources import (
     CgroupSource,
     ContainerSource,
-    NameSource,
     PodSource,
     UnitSource,
     UserSource,
@@ -39,7 +38,7 @@ _RING_KEYS = ("folder", "for", "size", "every")
 _CONTROL_KEYS = ("socket", "group")
 _KINDS: dict[str, type[TargetSource]] = {
     kind.kind: kind
-    for kind in (CgroupSource, UnitSource, ContainerSource, PodSource, NameSource, UserSource)
+    for kind in (CgroupSource, UnitSource, ContainerSource, PodSource, NamedSource, UserSource)
 }
 _ALL = MachineSource.kind
 _MOST_TARGETS, _MOST_GROUPS = 1000, 100_000
@@ -48,8 +47,8 @@ RING_FILES = 9
 _LEAST_RING, _LEAST_FOR_NS, _LEAST_EVERY_NS = 4 << 20, 60 * _S, _S
 #: What is told of windows by default: steps that dashboards draw.
 _WINDOWS_NS = (10 * _S, 60 * _S, 300 * _S, 1800 * _S, 3600 * _S, 21600 * _S)
-#: By default: windows that cost little, and at the end of each new processes are looked for.
-MONITOR = Monitor(sample_us=1_000_000, aggr_us=30_000_000, update_us=30_000_000)
+#: By default: windows that cost little, and new processes are looked for after two of them.
+MONITOR = Monitor(sample_us=1_000_000, aggr_us=30_000_000, update_us=60_000_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ class Ring:
     folder: Path = Path("/var/lib/isotherm")
     for_ns: int = 6 * 3600 * _S
     size: int = 256 << 20
-    every_ns: int = 60 * _S
+    every_ns: int = 120 * _S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from isotherm.errors import BadValueError, NotSupportedError, TargetGoneError
 from isotherm.model.target import Group
 from isotherm.targets.catalog import Catalog, container_of
 from isotherm.targets.everybody import EverybodySource
+from isotherm.targets.names import NameSource
 from isotherm.targets.source import TargetSource
 
 #: A cgroup of what a user runs: units and containers of his own, which he calls what he likes.
@@ -63,6 +64,15 @@ class MachineSource(EverybodySource):
         else:
             self.paths.pop(group, None)
             self.described.pop(group, None)
+
+
+class NamedSource(NameSource):
+    """Processes by their name, which are a group of that name."""
+
+    @property
+    def group(self) -> str:
+        """The name as it was given."""
+        return self._name
 
 
 class WatchedGroups(TargetSource):

@@ -57,9 +57,13 @@ class Reading:
 
     def give_up(self, why: str) -> None:
         """End the process; there are no settings."""
+        self.stop()
+        self._done(BadValueError(why))
+
+    def stop(self) -> None:
+        """End the process, and say nothing."""
         self._process.kill()
         self._end()
-        self._done(BadValueError(why))
 
     def _end(self) -> None:
         self._server.forget(self._fd)

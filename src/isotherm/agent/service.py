@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,19 @@ from isotherm.session.start import start
 
 #: Of what the agent may spend this much is the session's: the rest is for sums, regions, looking
 #: who is there, the ring and scrapes.
-MAP_SHARE = 0.5
+MAP_SHARE = 0.4
+#: Where sums are dear their figures may become so old.
+_OLDEST_NS = 120_000_000_000
 METRICS_SOCKET, CONTROL_SOCKET = "metrics.sock", "ctl.sock"
 _STEP_S = 60.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def say(text: str) -> None:
-    """Tell whoever reads the log, on one line whatever is in it from outside."""
-    sys.stderr.write(f"isotherm agent: {escaped(text)}\n")
-    sys.stderr.flush()
+    """Tell whoever reads the log, on one line whatever is in it; a log that is gone is no harm."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"isotherm agent: {escaped(text)}\n")
+        sys.stderr.flush()
 
 
 @dataclass(slots=True)
@@ -158,6 +161,8 @@ class Agent:
             say("schemes act" if settings.apply else "schemes only tell what they would do")
 
     def _end_run(self) -> None:
+        if self._reading is not None:
+            self._reading[0].stop()
         self._session.stop()
         if self._run.ident is not None:
             self._run.join()
@@ -300,7 +305,7 @@ def options_of(settings: Settings, groups: WatchedGroups) -> Options:
             regions=_regions(settings),
             policy=MAP,
         ),
-        pages=MapWish(titles=False),
+        pages=MapWish(titles=False, oldest_ns=_OLDEST_NS),
         overhead=MAP_SHARE * settings.overhead,
         schemes=settings.schemes,
         schemes_later=True,

@@ -18,7 +18,7 @@ from isotherm.core.policies import MAP, SENTINELS
 from isotherm.core.sentinels import policy as sentinel_policy
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.attrs import Attrs, IntervalsGoal
-from isotherm.model.page_use import CLEAR_REFS, DAMON, Shared
+from isotherm.model.page_use import CLEAR_REFS, DAMON, OLDEST_NS, Shared
 from isotherm.model.scheme import Scheme
 from isotherm.schemes.engine import Engine, Event
 from isotherm.schemes.goals import Metrics
@@ -114,12 +114,14 @@ class MapWish:
     beside: follow all pages beside the policy's regions, where the backend can; shared: whether a
     process' address map may be held to see memory that others map too ("auto": for 20 ms at most),
     or the kernel's DAMON may be used for it; titles: sums tell the memory of a target apart by the
-    names of its mappings, which of hundreds of targets is most of what a sum costs.
+    names of its mappings, which of hundreds of targets is most of what a sum costs; oldest_ns: one
+    is made once in so much time at the least, whatever it costs.
     """
 
     beside: bool = True
     shared: Shared = "auto"
     titles: bool = True
+    oldest_ns: int = OLDEST_NS
 
     @property
     def stall_ns(self) -> int:

@@ -61,8 +61,8 @@ def command(
 
 
 def become(program: list[str]) -> NoReturn:
-    """Go on as another program: one arena of malloc is enough for two threads."""
-    os.execve(program[0], program, {"MALLOC_ARENA_MAX": "1", **os.environ})  # noqa: S606
+    """Go on as another program."""
+    os.execv(program[0], program)  # noqa: S606
 
 
 def _said(settings: Settings) -> list[str]:

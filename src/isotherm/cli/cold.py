@@ -214,7 +214,7 @@ def command(
                 "a recording holds no memory that could be looked into",
                 hint="name a process that runs",
             )
-        check_of_recording(ctx, ("names", "idle", "form"))
+        check_of_recording(ctx, ("names", IDLE.name.strip("-"), "form"))
         view = views()["cold"]
         given: Given = {"view_name": () if names is None else (names,), "view_idle": idle}
         show(path, view, *read_view(view, given, form, None), form)

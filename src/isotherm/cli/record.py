@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from isotherm.api import recording_path, recording_sink
+from isotherm.api import coarse_sink, recording_path, recording_sink
 from isotherm.cli.foreground import Foreground, why_nothing
 from isotherm.cli.options import (
     TargetCommand,
@@ -30,7 +30,7 @@ from isotherm.recording.series import Rotation
 from isotherm.recording.sink import RecordingSink
 from isotherm.report import pages
 from isotherm.session.options import Options
-from isotherm.session.run import run
+from isotherm.session.run import Sink, run
 from isotherm.session.session import MonitorSession
 from isotherm.terminal.output import tell
 from isotherm.terminal.progress import Progress
@@ -151,6 +151,16 @@ def expected_size(
     return [text]
 
 
+def coarse_size(coarser: list[RecordingSink]) -> list[str]:
+    """Return how large the coarser level may become, if there is one."""
+    return [
+        f"and {of.keep} files of a coarser level"
+        + ("" if of.max_bytes is None else f", {format_size(of.max_bytes * of.keep)} at most")
+        for of in (sink.rotation for sink in coarser)
+        if of is not None and of.keep is not None
+    ]
+
+
 @click.command(
     cls=TargetCommand,
     context_settings={"allow_interspersed_args": False},
@@ -162,7 +172,7 @@ Examples:
   sudo isotherm record -p 4242 -o - | isotherm report -
   sudo isotherm record --unit nginx --wait -d 1h
   sudo isotherm record -a -d 60s
-  sudo isotherm record -n mysqld --wait --every 10s --rotate 100M --keep 10
+  sudo isotherm record -n mysqld --wait --every 10s --rotate 100M --keep 10 --coarse 10m
 Then: isotherm report""",
 )
 @monitor_options
@@ -179,6 +189,10 @@ Then: isotherm report""",
 )
 @click.option("--keep", type=int, metavar="N", help="Keep the newest N of these files.")
 @click.option(
+    "--coarse", metavar="TIME",
+    help="Keep a snapshot of so much time of longer ago, 1m, in as many files.",
+)  # fmt: skip
+@click.option(
     "--attach",
     is_flag=False,
     flag_value="",
@@ -194,6 +208,7 @@ def command(
     every: str | None,
     rotate: str | None,
     keep: int | None,
+    coarse: str | None,
     attach: str | None,
     command_line: tuple[str, ...],
     **options: Any,
@@ -211,7 +226,9 @@ def command(
     elif output is not None:  # files of other names are made, and none is overwritten
         check_output(output, force=True)
     place = sys.stdout.buffer if output == STDOUT else output or Path("recording")
-    recording_sink(place, every=every, rotate=rotate, keep=keep)  # whether it makes sense
+    # Whether it makes sense.
+    recording_sink(place, every=every, rotate=rotate, keep=keep)
+    coarse_sink(place, coarse, every=every, rotate=rotate, keep=keep)
     asked = keywords(options)
     asked["command"] = command_line
     asked["attach"] = attach
@@ -225,15 +242,16 @@ def command(
         target = sys.stdout.buffer if path == STDOUT else path
         progress = ProgressSink(length)
         sink = recording_sink(target, force=force, every=every, rotate=rotate, keep=keep)
-        tell(*expected_size(session, length, every, rotate, keep))
-        sinks = sink, progress
+        coarser = coarse_sink(target, coarse, every=every, rotate=rotate, keep=keep)
+        tell(*expected_size(session, length, every, rotate, keep), *coarse_size(coarser))
+        sinks: list[Sink] = [sink, *coarser, progress]
         count = run(session, sinks, duration=None if length is None else length / 1e9)
         nothing = None if count else why_nothing(session, foreground, "recorded")
         session.close()
         if progress.use is not None and (shared := pages.shared_text(progress.use)):
             tell(f"shared memory {shared}")
         if count and path != STDOUT:
-            tell(saved(sink))
+            tell(*(saved(one) for one in (*coarser, sink)))
         return nothing
 
     return watch(wanted, length, body)

@@ -31,6 +31,7 @@ from isotherm.model.page_use import (
     CLEAR_REFS,
     DAMON,
     FREED,
+    OLDEST_NS,
     WINDOWS_NS,
     Kind,
     PageUse,
@@ -43,11 +44,9 @@ from isotherm.model.target import Mapping
 #: Looking who is there is thought of up to this part of all that may be spent; what it costs
 #: beyond that the map has less, down to this part of its share.
 _SPENT_FREE, _LEAST_LEFT = 0.1, 0.25
-#: A share of the map's CPU time that sums may cost; one a second at the most, and one in a minute
-#: at the least.
+#: A share of the map's CPU time that sums may cost; one a second at the most.
 _SUM_SHARE = 0.2
 _SUM_NS = 900_000_000
-_SELDOM_NS = 60_000_000_000
 #: Reserved addresses that nobody may access are looked through for pages up to this size.
 _MOST_RESERVED = 1 << 30
 #: Of mappings larger than that it is asked first where they have pages, in stretches of this size.
@@ -106,7 +105,8 @@ class NativePageMap:
     scope: keep to these addresses. shared_by: how shared memory is seen if not by holding address
     maps or by frames. by_frames: clears it where an address map would be held for longer, closed
     with the map; shared_note: why there is nobody who does. titles: sums tell the names of
-    mappings apart; where not, all of a kind are one row, without a name.
+    mappings apart; where not, all of a kind are one row, without a name. oldest_ns: a sum is made
+    once in so much time at the least, whatever it costs.
     """
 
     def __init__(
@@ -123,10 +123,11 @@ class NativePageMap:
         by_frames: FrameClearer | None = None,
         shared_note: str = "",
         titles: bool = True,
+        oldest_ns: int = OLDEST_NS,
     ) -> None:
         self._clock = clock
         self._share = share
-        self._titles = titles
+        self._titles, self._oldest_ns = titles, oldest_ns
         self._began_ns = clock.now_ns()
         self._nodes = array("Q", [word for node in nodes for word in node])
         self._scope = union(scope)
@@ -254,7 +255,7 @@ class NativePageMap:
         )
         self._running.settle(self._clock.now_ns())
         rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
-        self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
+        self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), self._oldest_ns)
         self._keep_returns(self._ids)
         self._freed.look(now_ns)
         rows = self._use_rows(found, windows)

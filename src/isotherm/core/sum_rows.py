@@ -61,8 +61,13 @@ def by_window(words: array[int], nr_windows: int) -> list[tuple[int, ...]]:
 
 def returned(sizes: Sequence[int], windows: Sequence[int]) -> tuple[int, ...]:
     """Return how much came back after each length of time or longer; sizes: by `WINDOWS_NS`."""
-    by_age = list(zip(WINDOWS_NS, sizes, strict=False))
-    return tuple(sum(size for age, size in by_age if age >= window) for window in windows)
+    found, left, at = [], sum(sizes[: len(WINDOWS_NS)]), 0
+    for window in windows:  # ascending, as the ages are
+        while at < len(sizes) and at < len(WINDOWS_NS) and WINDOWS_NS[at] < window:
+            left -= sizes[at]
+            at += 1
+        found.append(left)
+    return tuple(found)
 
 
 def group_uses(

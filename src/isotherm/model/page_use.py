@@ -23,6 +23,8 @@ Kind = Literal["anon", "file", "shmem"]
 Shared = Literal["auto", "off", "clear-refs", "damon"]
 CLEAR_REFS: Shared = "clear-refs"
 DAMON: Shared = "damon"
+#: What a map of pages knows is summed up once in so much time at the least, in ns.
+OLDEST_NS = 60 * _S
 #: Title of rows of memory that no map had a look at: of processes that were not known when
 #: targets were last looked for, and of those that executed another program since.
 MISSED = "(not looked at)"

@@ -6,6 +6,7 @@ import time
 
 from isotherm.model.mappings import Mappings
 from isotherm.naming import hotspot, rules
+from isotherm.naming.elf import LEAST_BYTES
 from isotherm.naming.side_file import Part, read_parts
 from isotherm.naming.symbols import symbols
 from isotherm.naming.threads import Threads
@@ -13,6 +14,10 @@ from isotherm.naming.threads import Threads
 #: Threads are looked at again after so long, and so many times what it took, for each process.
 _AGAIN_NS = 5_000_000_000
 _AGAIN_COSTS = 2000
+#: Of so many processes smaller objects have no name: each name is a row of every sum.
+_MANY, _LEAST_OF_MANY = 64, 1 << 20
+#: A map that is cut is a copy: one with more mappings is not cut for a few symbols.
+_MOST_MAPPINGS = 4096
 
 
 class ProcessNames:
@@ -48,7 +53,9 @@ class ProcessNames:
         begun_ns = time.thread_time_ns()
         names, parts = self._found(mappings), read_parts(self._pid, self._start_ticks)
         if not same:
-            self._symbols = symbols(self._pid, mappings)
+            least = LEAST_BYTES if among < _MANY else _LEAST_OF_MANY
+            few = len(mappings) <= _MOST_MAPPINGS
+            self._symbols = symbols(self._pid, mappings, least) if few else []
         if not same or names != self._names or parts != self._parts or self._named is None:
             whole = rules.named(mappings, names)
             self._named = whole, rules.told_apart(whole, parts, self._symbols)

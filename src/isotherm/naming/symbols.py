@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 
@@ -18,11 +19,12 @@ _MOST_FILES = 256
 _KNOWN: dict[tuple[int, int, int, int], elf.Image | None] = {}
 
 
-def symbols(pid: int, mappings: Mappings) -> list[Part]:
+def symbols(pid: int, mappings: Mappings, least: int = elf.LEAST_BYTES) -> list[Part]:
     """
     Return the parts of the memory of a process that have symbols, or are .bss: in order, apart.
 
-    mappings: as the kernel has them. A part ends where its mapping does.
+    mappings: as the kernel has them; least: smaller parts have no name. A part ends where its
+    mapping does.
     """
     found: list[Part] = []
     for path, start, data_end, end in _written(mappings):
@@ -32,7 +34,8 @@ def symbols(pid: int, mappings: Mappings) -> list[Part]:
         base = start - image.low
         bss_end = -(-(base + image.end) // PAGE) * PAGE
         if data_end <= bss_end <= end:
-            found += _parts(mappings, image, base, (data_end, bss_end), path)
+            parts = _parts(mappings, image, base, (data_end, bss_end), path)
+            found += [part for part in parts if part.end - part.start >= least]
     return found
 
 
@@ -42,19 +45,36 @@ def _written(mappings: Mappings) -> Iterator[tuple[str, int, int, int]]:
 
     Its path, where its first mapping starts, where its last one ends, and the anonymous memory.
     """
-    bounds, texts = mappings.bounds, [mappings.texts[kind] for kind in mappings.kinds]
-    first = 0  # of a run of mappings of one file
-    for i, (rights, name) in enumerate(texts):
-        if not i or texts[i - 1][1] != name:
-            first = i
-        is_last = i + 1 == len(texts) or texts[i + 1][1] != name
-        if rights != "rw-p" or not is_last or not name.startswith("/"):
+    bounds = mappings.bounds
+
+    def text(i: int) -> tuple[str, str]:
+        return mappings.texts[mappings.kinds[i]] if 0 <= i < len(mappings) else ("", "\0")
+
+    for i in _private(mappings):
+        _, name = text(i)
+        if text(i + 1)[1] == name:
             continue
+        first = i
+        while text(first - 1)[1] == name:
+            first -= 1
         data_end = end = bounds[2 * i + 1]
-        if i + 1 < len(texts) and texts[i + 1] == ("rw-p", "") and bounds[2 * i + 2] == end:
+        if text(i + 1) == ("rw-p", "") and bounds[2 * i + 2] == end:
             end = bounds[2 * i + 3]
         if end - bounds[2 * i] >= _LEAST_BYTES:
             yield name, bounds[2 * first], data_end, end
+
+
+def _private(mappings: Mappings) -> list[int]:
+    """Return which mappings are of a file and written privately; few of maybe thousands."""
+    kinds, width = mappings.kinds.tobytes(), mappings.kinds.itemsize
+    found = []
+    for kind, (rights, name) in enumerate(mappings.texts):
+        if rights == "rw-p" and name.startswith("/"):
+            word, at = kind.to_bytes(width, sys.byteorder), -1
+            while (at := kinds.find(word, at + 1)) >= 0:
+                if not at % width:
+                    found.append(at // width)
+    return sorted(found)
 
 
 def _parts(
@@ -77,13 +97,14 @@ def _parts(
 
 
 def _cut(mappings: Mappings, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield the pieces of [start, end) that are in one mapping each."""
+    """Yield the pieces of [start, end) that are in one mapping each, and may be written."""
     while start < end:
         place = bisect_right(mappings.bounds, start)
         if not place % 2:
             return
         piece = min(end, mappings.bounds[place])
-        yield start, piece
+        if mappings.texts[mappings.kinds[place // 2]][0] == "rw-p":
+            yield start, piece
         start = piece
 
 

@@ -96,7 +96,7 @@ class RecordingSink:
         self._force = force
         self._every_ns = every_ns
         self._thinning = None if every_ns is None else Thinning(every_ns)
-        self._rotation = rotation
+        self.rotation = rotation
         self._writer: RecordingWriter | Series | None = None
         self._failed = False
         self.nr_snapshots = 0
@@ -122,9 +122,9 @@ class RecordingSink:
         info = session_info(session)
         if self._every_ns is not None:
             info["every_ns"] = self._every_ns
-        if self._rotation is not None:
+        if self.rotation is not None:
             assert isinstance(self._output, Path)  # noqa: S101 - as the caller was told
-            self._writer = Series(self._output, info, self._rotation)
+            self._writer = Series(self._output, info, self.rotation)
         else:
             self._writer = RecordingWriter(self._output, info, force=self._force)
 

@@ -108,6 +108,7 @@ class _Bpf(BackendKind):
                 calm=calm,
                 by_damon=wish.by_damon,
                 titles=wish.titles,
+                oldest_ns=wish.oldest_ns,
             )
         core, force = pages.core if pages else None, opening.force_guests
         act = ActOnProcesses(

@@ -37,6 +37,7 @@ from isotherm.kernel.damon.background import BackgroundAger
 from isotherm.kernel.numa import frames_by_node
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.mappings import Mappings
+from isotherm.model.page_use import OLDEST_NS
 from isotherm.model.ranges import Range, subtract
 from isotherm.model.target import Mapping, Unobservable
 from isotherm.targets.target_set import ProcessTargets
@@ -218,6 +219,7 @@ class BpfLook(ProcessLook):
         calm: bool = False,
         by_damon: bool = False,
         titles: bool = True,
+        oldest_ns: int = OLDEST_NS,
     ) -> NativePageMap:
         """
         Return the map of the targets' pages, to be closed before this look.
@@ -226,7 +228,8 @@ class BpfLook(ProcessLook):
         may be held to see shared memory; alone: nothing is sampled beside it, and it keeps to its
         share from the beginning; calm: it is a guest of a policy that keeps to the share, from
         the beginning too; by_damon: where a map would be held for longer, the kernel's DAMON
-        clears shared memory, if it can be used here; titles: as of `NativePageMap`.
+        clears shared memory, if it can be used here; titles, oldest_ns: as of
+        `NativePageMap`.
         """
         wanted = by_damon and not self._page_idle
         note = hindrance() if wanted else ""
@@ -242,6 +245,7 @@ class BpfLook(ProcessLook):
             by_frames=BackgroundAger() if wanted and not note else None,
             shared_note=note,
             titles=titles,
+            oldest_ns=oldest_ns,
         )
 
     def refused(self, index: int) -> list[Range]:
