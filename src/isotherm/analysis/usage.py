@@ -323,12 +323,12 @@ def strip(snapshot: Snapshot, index: int, cells: int) -> tuple[Cell, ...]:
 
 def _pieces(snapshot: Snapshot, index: int) -> Iterator[tuple[int, int, float, float]]:
     """Yield address, size, heat and the unobservable share of a target's regions."""
-    columns, most = snapshot.columns, snapshot.max_nr_accesses
+    columns, heats = snapshot.columns, snapshot.heats()
     for i in range(bisect_left(columns.target, index), bisect_right(columns.target, index)):
         size = columns.end[i] - columns.start[i]
         if size > 0:
             blind = min(1.0, columns.unobservable[i] / size)
-            yield columns.start[i], size, min(1.0, columns.nr_accesses[i] / most), blind
+            yield columns.start[i], size, heats[i], blind
 
 
 def _blind_pieces(snapshot: Snapshot, index: int) -> Iterator[tuple[int, int, float, float]]:

@@ -292,12 +292,12 @@ class NativePageMap:
         width = len(Run._fields)
         return [Run(*words[i : i + width]) for i in range(0, len(words), width)]
 
-    def used_in(self, columns: Columns, used_ns: int) -> array[int]:
-        """Return how many bytes of each region were used within a time, u64."""
-        words = array("Q", bytes(24 * len(columns)))
-        words[::3] = array("Q", columns.target)
-        words[1::3], words[2::3] = columns.start, columns.end
-        return self._core.used(words, used_ns)
+    def parts(self, columns: Columns, soon_ns: int, used_ns: int, least: int) -> array[int]:
+        """Return what is known of the memory of regions: see `core.page_map.RunMap`."""
+        ranges = array("Q", bytes(24 * len(columns)))
+        ranges[::3] = array("Q", columns.target)
+        ranges[1::3], ranges[2::3] = columns.start, columns.end
+        return self._core.parts(ranges, soon_ns, used_ns, least)
 
     def seen(self, target: int, start: int, end: int) -> None:
         """Note that somebody found pages of [start, end) young, and clears them."""

@@ -45,6 +45,8 @@ const char *scan_check(const struct scan *scan, size_t low, size_t high, uint32_
 				return "a region ends before it begins";
 			if (same && scan->end[i - 1] > scan->start[i])
 				return "regions overlap, or are not in the order of their addresses";
+			if (scan->heat && !(scan->heat[i] >= 0 && scan->heat[i] <= 1))
+				return "the heat of a region is no share";
 		}
 	return NULL;
 }
@@ -113,7 +115,10 @@ size_t scan_runs(const struct scan *scan, size_t row, struct scan_run *runs, dou
 		} else {
 			runs[count++] = (struct scan_run){target, scan->start[i], scan->end[i]};
 		}
-		accessed += (u128)size * scan->nr_accesses[i];
+		if (scan->heat)
+			heat[target] += (double)size * scan->heat[i] * (double)most_of(scan, row);
+		else
+			accessed += (u128)size * scan->nr_accesses[i];
 		if (i + 1 == end || scan->target[i + 1] != target) {
 			heat[target] += (double)accessed;
 			accessed = 0;
@@ -207,7 +212,9 @@ void scan_heat(const struct scan *scan, size_t low, size_t high, uint32_t target
 				continue;
 			if (hidden)
 				blind = hidden >= size ? 1 : (double)hidden / (double)size;
-			if (count)
+			if (scan->heat)
+				rate = scan->heat[i];
+			else if (count)
 				rate = count < most ? (double)count / (double)most : 1;
 			while (at + 1 < grid->rows && grid->starts[at + 1] <= scan->start[i])
 				at++;

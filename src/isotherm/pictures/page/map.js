@@ -318,7 +318,7 @@
     const at = row * cells.width + column, seen = cells.seen[at], hidden = cells.blind[at];
     const lines = [`0x${addressAt(target, place).toString(16)}   ${timeText(t)}`];
     if (name) lines.push(name);
-    if (!(seen > 1e-9)) lines.push(hidden > 1e-9 ? "unknown: could not be observed" : "not mapped");
+    if (!(seen > 1e-9)) lines.push(hidden > 1e-9 ? "unknown: could not be observed" : "not in memory");
     else {
       lines.push(`accessed in ${percent(cells.hot[at] / seen)} of samples, at most ${percent(cells.peak[at])}`);
       if (hidden > 1e-9) lines.push(`${percent(hidden / (seen + hidden))} unknown`);
@@ -330,7 +330,7 @@
       const size = (target.stops[region] - target.starts[region]) * target.unit, text = [`${given.what} of ${sizeText(size)}`];
       if (!target.rates[region]) {
         const [ms, known] = idleFor(target, window, place);
-        text.push(`idle for ${timeText(Math.max(0, ms))}${known ? "" : " or longer"}`);
+        text.push(`${given.idle_is_there ? "idle" : "idle or absent"} for ${timeText(Math.max(0, ms))}${known ? "" : " or longer"}`);
       }
       lines.push(text.join(", "));
     }
