@@ -19,6 +19,8 @@ from isotherm.model.snapshot import LEAST_USED_US, Columns
 #: sooner, by this factor, than the first of these allows in the long run.
 _UPDATE_SHARE, _CENSUS_SHARE, _LEAST = 0.25, 0.1, 1e-5
 _LATEST_NS, _SELDOM_NS = 10_000_000_000, 60_000_000_000
+#: The same until all was looked at once: what is known changes fast.
+_WARM_NS = 2_000_000_000
 _SOON = 2
 #: Of what that costs the newest counts this much.
 _NEWEST = 0.5
@@ -44,6 +46,7 @@ class MapBeside:
         self._overhead = max(overhead, _LEAST)
         self._due_ns = 0
         self._told_ns = 0
+        self._told_covered = False
         self._take_due_ns = self._soon_due_ns = self._update_due_ns = 0
         self._spent_ns, self._spent_from_ns, self._spent_share = 0, 0, 0.0
         self._ids: list[int] = []
@@ -116,8 +119,13 @@ class MapBeside:
 
     def take(self, *, last: bool) -> PageUse | None:
         """Return what is known, if it is worth its cost, or the `last` time that is asked."""
-        if self._map is None or not (last or self._clock.now_ns() >= self._take_due_ns):
+        if self._map is None:
             return None
+        covered = self._map.covered()
+        news = covered and not self._told_covered
+        if not (last or news or self._clock.now_ns() >= self._take_due_ns):
+            return None
+        self._told_covered = covered
         use = self._map.sum() if last else self._map.take()
         return None if use is None else self._told(use)
 
@@ -163,7 +171,8 @@ class MapBeside:
         census = self._look.census(executed)
         if self._look.has_processes:
             spent_ns = cpu_ns_of(self._clock) - begun_ns
-            rest_ns = min(int(spent_ns / (_CENSUS_SHARE * self._overhead)), _SELDOM_NS)
+            seldom_ns = _SELDOM_NS if self._told_covered else _WARM_NS
+            rest_ns = min(int(spent_ns / (_CENSUS_SHARE * self._overhead)), seldom_ns)
             self._take_due_ns = self._clock.now_ns() + rest_ns
             self._spent_ns += spent_ns
         if executed or census.ended or census.missed:

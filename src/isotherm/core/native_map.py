@@ -125,7 +125,7 @@ class NativePageMap:
         shared_note: str = "",
     ) -> None:
         self._clock = clock
-        self._share = share
+        self._share, self._first = share, max(share, first)
         self._began_ns = clock.now_ns()
         self._nodes = array("Q", [word for node in nodes for word in node])
         self._scope = union(scope)
@@ -249,7 +249,8 @@ class NativePageMap:
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
         found, cost_ns = self._core.sum(len(self._rows.keys), array("Q", windows), self._nodes)
         self._running.settle(self._clock.now_ns())
-        rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
+        share = self._share if self._summed_covered else self._first
+        rest_ns = int(cost_ns / (_SUM_SHARE * share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), _SELDOM_NS)
         self._keep_returns(self._ids)
         self._freed.look(now_ns)
