@@ -9,8 +9,10 @@ import isotherm
 from isotherm.backends.sim.ops import SimOps
 from isotherm.backends.sim.workloads import BASE, MIB, MS, fixed
 from isotherm.clock import VirtualClock
+from isotherm.core.map_policy import _Before, _region
 from isotherm.core.monitor import Monitor
 from isotherm.core.native_map import NativePageMap
+from isotherm.core.page_map import Run
 from isotherm.core.region_list import ListedRegion, RegionList, cut_after
 from isotherm.errors import NotSupportedError
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
@@ -140,3 +142,9 @@ def test_when_all_was_looked_at_once_that_is_told_whatever_a_sum_costs():
     made._sum_due_ns = 10**15
     assert made.take() is None
     made.close()
+
+
+def test_rates_are_as_fine_as_the_map_knows_them():
+    run = Run(BASE, BASE + 100 * 4096, 100 * 4096, 0, 3 * 4096, 40 * 4096)
+    region = _region(0, run, 10, _Before(RegionList()))
+    assert (region.count, region.share) == (1, 0.03)  # not a whole sample of ten

@@ -148,7 +148,7 @@ def test_what_is_under_the_pointer_is_said(here: Path, chromium: Browser) -> Non
         "region of 16.0 MiB, idle or absent for 1.6s or longer",
     ]  # fmt: skip
     assert tips[28][2] == "unknown: could not be observed"
-    assert tips[36][2] == "not in memory"
+    assert tips[36][2] == "not mapped"
     chromium.mouse("mouseMoved", 3, 3)
     assert chromium.run("document.querySelector('.tip').hidden")
 

@@ -241,7 +241,8 @@ class _Figure:
             self.canvas.text(LEFT, y + 27, "steps hold equally many cells", GREY)
         x += width + 22
         idle = "idle" if self.grid.idle_is_there else "idle or absent"
-        for label, ground in ((idle, IDLE), ("unknown", None), ("not in memory", GROUND)):
+        blank = "not in memory" if self.grid.idle_is_there else "not mapped"
+        for label, ground in ((idle, IDLE), ("unknown", None), (blank, GROUND)):
             self._swatch(x, y, label, ground)
             x += 26 + round(width_of(label)) + 12
 

@@ -57,7 +57,8 @@ class Ink:
         """idle_is_there: as in `Heatmap`."""
         shown = list(cells)
         self.style = style
-        self._idle = "idle" if idle_is_there else "idle or absent"
+        self._idle = " idle" if idle_is_there else " idle or absent"
+        self._blank = "blank: not in memory" if idle_is_there else "blank: not mapped"
         self._absent = any(cell.kind == ABSENT for cell in shown)
         self.halves = halves(style)
         self.steps: Sequence[Colour | str]
@@ -106,9 +107,9 @@ class Ink:
             (self._sample(self.steps[i]), f" {percent(bound)}" if bound else " >0%")
             for i, bound in steps
         ]
-        items = [(self._sample(COLD_COLOUR, COLD), f" {self._idle}"), *heat]
+        items = [(self._sample(COLD_COLOUR, COLD), self._idle), *heat]
         items.append((self._sample(UNOBSERVABLE_COLOUR, UNOBSERVABLE), " unknown"))
-        return [*items, ("", "blank: not in memory")] if self._absent else items
+        return [*items, ("", self._blank)] if self._absent else items
 
     def _sample(self, step: Colour | str, shade: str = "") -> str:
         if not self.halves:

@@ -81,8 +81,10 @@ def data_script(name: str, value: object) -> str:
 
 def map_section(data: dict[str, Any]) -> str:
     """Return the elements that the script fills."""
-    idle = "idle" if data["idle_is_there"] else "idle or absent"
-    return _own("map.html").replace("IDLE", idle) + data_script("map-data", data)
+    known = data["idle_is_there"]
+    made = _own("map.html").replace("IDLE", "idle" if known else "idle or absent")
+    made = made.replace("ABSENT", "not in memory" if known else "not mapped")
+    return made + data_script("map-data", data)
 
 
 @cache

@@ -318,7 +318,7 @@
     const at = row * cells.width + column, seen = cells.seen[at], hidden = cells.blind[at];
     const lines = [`0x${addressAt(target, place).toString(16)}   ${timeText(t)}`];
     if (name) lines.push(name);
-    if (!(seen > 1e-9)) lines.push(hidden > 1e-9 ? "unknown: could not be observed" : "not in memory");
+    if (!(seen > 1e-9)) lines.push(hidden > 1e-9 ? "unknown: could not be observed" : given.idle_is_there ? "not in memory" : "not mapped");
     else {
       lines.push(`accessed in ${percent(cells.hot[at] / seen)} of samples, at most ${percent(cells.peak[at])}`);
       if (hidden > 1e-9) lines.push(`${percent(hidden / (seen + hidden))} unknown`);
