@@ -11,6 +11,7 @@ from isotherm.analysis.hotness import Heat, by_group, by_mapping, total
 from isotherm.analysis.idleness import headline_ns, idle_ages, is_reached
 from isotherm.analysis.page_use import TOLD_NS, curve
 from isotherm.analysis.page_use import idle_ages as idle_of
+from isotherm.analysis.returns import Returns
 from isotherm.analysis.use_windows import EqualWindows, UseCollector, told_window_ns
 from isotherm.analysis.wss import WorkingSets, WssCollector
 from isotherm.model.page_use import PageUse
@@ -34,7 +35,7 @@ class Summary:
     use_ns: the end of the window that said so, a time of day;
     equal_use: working sets of windows of the length that a headline speaks of; swap_free_bytes:
     swap space at the beginning, None where it is not known. group_heat: heat in `last` by group of
-    targets, those of no group left out.
+    targets, those of no group left out; returns: what had come back by which time.
     """
 
     start_ns: int
@@ -62,6 +63,7 @@ class Summary:
     equal_use: EqualWindows | None = None
     swap_free_bytes: int | None = None
     group_heat: Sequence[Heat] = ()
+    returns: Returns = field(default_factory=Returns)
 
     @property
     def late_ns(self) -> int:
@@ -171,6 +173,7 @@ class SummaryCollector:
     use_targets: tuple[Target, ...] = ()
     use_ns: int = 0
     uses: UseCollector = field(default_factory=UseCollector)
+    returns: Returns = field(default_factory=Returns)
 
     def add(self, snapshot: Snapshot) -> None:
         self.snapshots += 1
@@ -198,6 +201,7 @@ class SummaryCollector:
         if use is not None and (use.rows or self.use is None):
             self.use, self.use_targets, self.use_ns = use, snapshot.targets, snapshot.end_ns
             self.uses.add(snapshot)
+            self.returns.add(use, snapshot.targets)
 
     def add_rows(self, rows: Rows) -> None:
         """Add windows of a block."""
@@ -307,4 +311,5 @@ def summary_of(
         equal_use=None if told is None else seen.uses.equal(told),
         swap_free_bytes=swap_free_bytes,
         group_heat=() if last is None else by_group(last, seen.mappings, long_idle_ns=idle_after),
+        returns=seen.returns,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from operator import add, sub
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from isotherm.core.freed import FreedMemory
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
 from isotherm.core.running_time import RunningTime
+from isotherm.core.sum_rows import Rows, by_window, group_uses, members_of, returned
 from isotherm.errors import IsothermError, TargetGoneError
 from isotherm.kernel.damon.background import Cleared, Ready
 from isotherm.kernel.pages.pagemap import next_populated, opened
@@ -55,9 +56,6 @@ _STRETCH = 128 << 20
 _NO_MEMORY = ("[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]")
 _SHMEM = ("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")  # noqa: S108 - a name in an address map
 _KINDS: tuple[Kind, ...] = ("anon", "file", "shmem")
-#: Rows of a target at most; further mappings are summed up as one.
-_MOST_ROWS = 500
-_OTHERS = "(others)"
 #: After a sum of so many, what it took is given back.
 _MANY_ROWS = 1000
 _ANON, _FILE = 0, 1
@@ -107,7 +105,8 @@ class NativePageMap:
     never. nodes: (first frame, end, node) of each NUMA node's memory, () for a machine with one.
     scope: keep to these addresses. shared_by: how shared memory is seen if not by holding address
     maps or by frames. by_frames: clears it where an address map would be held for longer, closed
-    with the map; shared_note: why there is nobody who does.
+    with the map; shared_note: why there is nobody who does. titles: sums tell the names of
+    mappings apart; where not, all of a kind are one row, without a name.
     """
 
     def __init__(
@@ -123,9 +122,11 @@ class NativePageMap:
         shared_by: str = "",
         by_frames: FrameClearer | None = None,
         shared_note: str = "",
+        titles: bool = True,
     ) -> None:
         self._clock = clock
         self._share, self._first = share, max(share, first)
+        self._titles = titles
         self._began_ns = clock.now_ns()
         self._nodes = array("Q", [word for node in nodes for word in node])
         self._scope = union(scope)
@@ -134,7 +135,7 @@ class NativePageMap:
         self._shared_note = shared_note
         self._piece = MAP_PIECE_NONE
         self._ids = array("I")
-        self._rows = _Rows()
+        self._rows = Rows()
         self._returned: dict[tuple[int, str, Kind], list[int]] = {}
         self._sum_due_ns = 0
         self._summed_covered = False
@@ -166,7 +167,7 @@ class NativePageMap:
         self._targets, self._vast = targets, False
         if ids != self._ids or self._rows.crowded:
             self._keep_returns(ids)
-            self._ids, self._rows, self._told = ids, _Rows(), {}
+            self._ids, self._rows, self._told = ids, Rows(), {}
         for index, known in enumerate(targets):
             mappings = known.told or _standing_for(known.ranges)
             before, vast = self._told.get(index, (None, False))
@@ -247,7 +248,10 @@ class NativePageMap:
         self._running.look(now_ns)
         watched_ns = max(1, now_ns - self._began_ns)
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
-        found, cost_ns = self._core.sum(len(self._rows.keys), array("Q", windows), self._nodes)
+        titles, members = members_of(self._targets or ())
+        found, cost_ns, of_groups = self._core.sum(
+            len(self._rows.keys), array("Q", windows), self._nodes, members
+        )
         self._running.settle(self._clock.now_ns())
         share = self._share if self._summed_covered else self._first
         rest_ns = int(cost_ns / (_SUM_SHARE * share))
@@ -255,7 +259,6 @@ class NativePageMap:
         self._keep_returns(self._ids)
         self._freed.look(now_ns)
         rows = self._use_rows(found, windows)
-        del found
         present = {row.target for row in rows}
         freed = (self._freed_row(target, now_ns, windows) for target in sorted(present))
         stats = self._core.stats()
@@ -272,6 +275,7 @@ class NativePageMap:
             stopped_ns=self._running.stopped_ns,
             shared_cpu_ns=stats["aged_ns"],
             shared_note="" if ways or self._shared_by else self._shared_note,
+            groups=group_uses(titles, of_groups, len(windows)),
         )
 
     def ages(self, target: int, start: int, end: int) -> bytes:
@@ -320,7 +324,7 @@ class NativePageMap:
 
     def _areas(self, index: int, pid: int | None, mappings: Mappings) -> tuple[array[int], bool]:
         """Return what of a map may have pages, and whether parts of it are vast."""
-        by_kind = array("Q", [self._word(index, Mapping(0, 0, *text)) for text in mappings.texts])
+        by_kind = array("Q", [self._word(index, *text) for text in mappings.texts])
         words = _core.mapping_words(mappings.bounds, mappings.kinds, by_kind)
         largest = max(map(sub, words[1::3], words[::3]), default=0)
         if largest <= _MOST_RESERVED and not self._scope:
@@ -338,19 +342,14 @@ class NativePageMap:
                 areas.extend((part.start, part.end, word & ~_RESERVED))
         return areas, vast
 
-    def _word(self, index: int, mapping: Mapping) -> int:
+    def _word(self, index: int, permissions: str, name: str) -> int:
         """What the core is told of mappings of this name and these rights, beside addresses."""
-        if not _may_have_pages(mapping):
+        told = _told_of(permissions, name)
+        if told is None:
             return _NO_PAGES
-        kind = kind_of(mapping)
-        flags = 0
-        if kind != "anon" and not mapping.permissions.endswith("s"):
-            flags = _PRIVATE_FILE
-        elif kind == "shmem":
-            flags = _KEPT
-        what = _ANON if kind == "anon" else _FILE
-        word = self._rows.place(index, mapping.title, kind) | what << 32 | flags << 40
-        return word | _RESERVED if mapping.permissions.startswith("---") else word
+        kind, bits = told
+        title = Mapping(0, 0, permissions, name).title if self._titles else ""
+        return self._rows.place(index, title, kind) | bits
 
     def _parts(self, start: int, end: int, pid: int | None) -> Sequence[Range]:
         whole = [Range(start, end)]
@@ -369,25 +368,27 @@ class NativePageMap:
         self._returned = {key: of for key, of in self._returned.items() if key[0] in living}
 
     def _use_rows(
-        self, found: Sequence[tuple[int, int, int, array[int]]], windows: Sequence[int]
+        self, found: list[tuple[int, int, int, array[int]]], windows: Sequence[int]
     ) -> tuple[UseRow, ...]:
         """
         Return the rows of a sum; what came back stands in the first one that it is of.
 
-        Equal figures, as programs have that share files, are kept once.
+        Equal figures, as programs have that share files, are kept once. found: is taken apart:
+        of thousands there is no room for both.
         """
         rows = []
         nothing = (0,) * len(windows)
         known: dict[tuple[int, ...], tuple[int, ...]] = {}
         left = dict(self._returned)
-        for row, own, node, words in found:
+        found.reverse()
+        while found:
+            row, own, node, words = found.pop()
             target, what, kind = self._rows.keys[row]
             if own == _ANON:
                 kind = "anon"
             sizes = left.pop((self._ids[target], what, kind), None) if left else None
-            ends = range(3, len(words), len(windows))
-            parts = [tuple(words[at : at + len(windows)]) for at in ends]
-            parts.append(_returned(sizes, windows) if sizes else nothing)
+            parts = by_window(words, len(windows))
+            parts.append(returned(sizes, windows) if sizes else nothing)
             resident, unseen, uncovered = words[:3]
             rows.append(
                 UseRow(
@@ -413,38 +414,21 @@ class NativePageMap:
         return UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
 
 
-def _returned(sizes: Sequence[int], windows: Sequence[int]) -> tuple[int, ...]:
-    """Return how much came back after each length of time or longer; sizes: by `WINDOWS_NS`."""
-    by_age = list(zip(WINDOWS_NS, sizes, strict=False))
-    return tuple(sum(size for age, size in by_age if age >= window) for window in windows)
-
-
-class _Rows:
-    """
-    Places of what is summed up: target, title and kind.
-
-    crowded: a target has more titles than are told apart, or had; it is time to begin anew.
-    """
-
-    def __init__(self) -> None:
-        self.keys: list[tuple[int, str, Kind]] = []
-        self._places: dict[tuple[int, str, Kind], int] = {}
-        self._titles: Counter[int] = Counter()
-
-    def place(self, target: int, title: str, kind: Kind) -> int:
-        """Return the place of a row, a new one if need be."""
-        key = target, title, kind
-        if key not in self._places and self._titles[target] >= _MOST_ROWS:
-            key = target, _OTHERS, kind
-        if key not in self._places:
-            self._places[key] = len(self.keys)
-            self.keys.append(key)
-            self._titles[target] += 1
-        return self._places[key]
-
-    @property
-    def crowded(self) -> bool:
-        return any(titles >= _MOST_ROWS for titles in self._titles.values())
+@lru_cache(maxsize=1024)
+def _told_of(permissions: str, name: str) -> tuple[Kind, int] | None:
+    """Return the kind and the flags of mappings of these rights and name; None: of no pages."""
+    mapping = Mapping(0, 0, permissions, name)
+    if not _may_have_pages(mapping):
+        return None
+    kind = kind_of(mapping)
+    flags = 0
+    if kind != "anon" and not permissions.endswith("s"):
+        flags = _PRIVATE_FILE
+    elif kind == "shmem":
+        flags = _KEPT
+    what = _ANON if kind == "anon" else _FILE
+    bits = what << 32 | flags << 40
+    return kind, bits | _RESERVED if permissions.startswith("---") else bits
 
 
 def _standing_for(ranges: Sequence[Range]) -> tuple[Mapping, ...]:

@@ -132,7 +132,8 @@ class Options:
     What was asked of a session, checked: the fields are `Keywords` in the project's own terms.
 
     Invariants: exactly one of sources, command, look and a scope of physical memory says who;
-    every value makes sense by itself. What the machine can do is another question.
+    every value makes sense by itself. What the machine can do is another question. schemes_later:
+    others may be committed while it monitors, even if there are none at the start.
     """
 
     sources: tuple[TargetSource, ...] = ()
@@ -150,6 +151,7 @@ class Options:
     clock: Clock | None = None
     force_guests: bool = False
     schemes: tuple[Scheme, ...] = ()
+    schemes_later: bool = False
     guard: str | None = None
     dry_run: bool = False
     observe: Observer | None = None

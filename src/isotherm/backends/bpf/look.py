@@ -219,6 +219,7 @@ class BpfLook(ProcessLook):
         alone: bool = False,
         calm: bool = False,
         by_damon: bool = False,
+        titles: bool = True,
     ) -> NativePageMap:
         """
         Return the map of the targets' pages, to be closed before this look.
@@ -227,7 +228,8 @@ class BpfLook(ProcessLook):
         may be held to see shared memory; alone: nothing is sampled beside it, and it takes a few
         times its share until all was looked at once; calm: it is a guest of a policy that keeps to
         the share, from the beginning on; by_damon: where a map would be held for longer, the
-        kernel's DAMON clears shared memory, if it can be used here.
+        kernel's DAMON clears shared memory, if it can be used here; titles: as of
+        `NativePageMap`.
         """
         wanted = by_damon and not self._page_idle
         note = hindrance() if wanted else ""
@@ -242,6 +244,7 @@ class BpfLook(ProcessLook):
             shared_by="page_idle" if self._page_idle else "",
             by_frames=BackgroundAger() if wanted and not note else None,
             shared_note=note,
+            titles=titles,
         )
 
     def refused(self, index: int) -> list[Range]:
