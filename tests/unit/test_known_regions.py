@@ -4,6 +4,7 @@ from array import array
 
 import pytest
 
+from isotherm.analysis.idleness import idle_ns
 from isotherm.core.known_regions import KnownRegions, within
 from isotherm.core.page_map import Part
 from support.snapshots import MIB, columns
@@ -88,3 +89,10 @@ def test_shares_of_times_shorter_than_a_map_can_tell():
     assert within(0.19, 50_000_000) == pytest.approx(0.1)
     assert within(1.0, 1) == 1.0
     assert within(0.3, 200_000_000) == 0.3
+
+
+def test_what_the_map_saw_used_a_little_is_not_idle_though_no_sample_found_it():
+    rows = [(0, 0, 8 * MIB, 0, 9, 0), (0, 8 * MIB, 16 * MIB, 0, 9, 0)]
+    little, idle = told(rows, part(0, 8, soon=1, used=2), part(8, 16))
+    assert (little.nr_accesses, little.share, idle_ns(little, 100_000)) == (0, 1 / 8, 0)
+    assert (idle.share, idle_ns(idle, 100_000)) == (0.0, 900_000_000)

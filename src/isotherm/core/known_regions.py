@@ -106,12 +106,14 @@ class KnownRegions:
         )
         for place, (target, start, end, count, age, hidden) in enumerate(rows):
             if at < end_at:
-                whose, low, high, present, unread, _, _, used = words[at : at + _WIDTH]
+                whose, low, high, present, unread, unknown, soon, used = words[at : at + _WIDTH]
                 if low == start and high == end and whose == target and not (hidden or unread):
                     # Nearly all are of this kind.
                     at += _WIDTH
                     if present or count:
                         share = min(1.0, count / most * ((end - start) / (present or end - start)))
+                        if used and not count:
+                            share = within(soon / (present - unknown), soon_ns)
                         made.add(place, (start, end, count, age, 0, used, share))
                     continue
             region = Sampled(place, target, start, end, count, age, hidden, count / most)
@@ -142,7 +144,11 @@ class KnownRegions:
             if hidden and not part.unread and 2 * part.unknown <= part.present:
                 yield self._by_map(region, part, most, soon_ns), True
             else:
-                yield _sampled(region, part, whole), False
+                told = _sampled(region, part, whole)
+                if told.used and not told.count and not is_blind(region.size, region.unobservable):
+                    # Samples are few: what the map saw used a little is not idle.
+                    told.share = within(part.soon / (part.present - part.unknown), soon_ns)
+                yield told, False
 
     def _by_map(self, region: Sampled, part: Part, most: int, soon_ns: int) -> Told:
         share = within(part.soon / (part.present - part.unknown), soon_ns)

@@ -232,9 +232,7 @@ class _Figure:
         self.canvas.text(x, y + 11, "share of samples that found an access", GREY)
         x += round(width_of("share of samples that found an access")) + 14
         self.canvas.cells(x, y, width, 14, [b"".join(map(bytes, heat_colours()))])
-        for n in range(5):
-            heat = self.scale.heat_at(min(n / 4, 1 - 1 / STEPS / 4)) if n < 4 else self.scale.most
-            text = percent(heat) if heat else ">0%"
+        for n, text in self._ticks():
             anchor: Anchor = "start" if n == 0 else "end" if n == 4 else "middle"
             self.canvas.text(x + width * n / 4, y + 27, text, GREY, anchor)
         if self.kind == "quantile":
@@ -245,6 +243,16 @@ class _Figure:
         for label, ground in ((idle, IDLE), ("unknown", None), (blank, GROUND)):
             self._swatch(x, y, label, ground)
             x += 26 + round(width_of(label)) + 12
+
+    def _ticks(self) -> Iterator[tuple[int, str]]:
+        """Yield quarters of the scale and their rates, each rate once: where it begins."""
+        told = set()
+        for n in range(5):
+            heat = self.scale.heat_at(min(n / 4, 1 - 1 / STEPS / 4)) if n < 4 else self.scale.most
+            text = percent(heat) if heat else ">0%"
+            if text not in told:
+                told.add(text)
+                yield n, text
 
     def _swatch(self, x: float, y: float, label: str, ground: RGB | None) -> None:
         """Draw a colour of no heat, stripes for None, and what it stands for."""

@@ -284,9 +284,12 @@
     const bar = root.querySelector(".scale"), marks = root.querySelector(".marks"), c = bar.getContext("2d");
     ramp.forEach((colour, i) => { c.fillStyle = `rgb(${colour})`; c.fillRect(i, 0, 1, 1); });
     marks.textContent = "";
+    const told = new Set();
     for (let n = 0; n <= 4; n++) {
       const heat = n === 4 ? state.bounds.most : heatAt(state.bounds, n / 4), mark = document.createElement("span");
-      mark.textContent = heat ? percent(heat) : ">0%";
+      const text = heat ? percent(heat) : ">0%";
+      if (!told.has(text)) mark.textContent = text;
+      told.add(text);
       marks.append(mark);
     }
   }
