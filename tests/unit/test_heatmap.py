@@ -305,3 +305,12 @@ def test_where_residency_is_known_idle_is_idle_and_absent_has_its_own_sign():
     assert [row[0] for row in grid.heat] == [0.0, None, None, 0.02]
     assert render(grid, 60, 8)[-1] == "· idle  ▁ >0%  █ 2%  ? unknown  blank: not in memory"
     assert not heatmap([told[0], made[1]], 2, 4).idle_is_there
+
+
+def test_of_many_gaps_the_narrow_ones_are_drawn_as_what_is_not_in_memory():
+    heap = [Range(i * 2048, i * 2048 + 1024) for i in range(64)]
+    assert len(fold([*heap, Range(1 << 40, (1 << 40) + 9000)], 450)) == 65
+    heap = [Range(i * 2048, i * 2048 + 1664) for i in range(64)]
+    first, second = fold([*heap, Range(1 << 40, (1 << 40) + 9000)], 450)
+    assert (first.start, first.end) == (0, heap[-1].end)
+    assert second.start == 1 << 40

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from isotherm.analysis.extent import Extent, extent, no_such_target
 from isotherm.errors import BadValueError
@@ -20,6 +20,9 @@ from isotherm.model.ranges import Range, total, union
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
 from isotherm.recording.blocks import Rows
+
+#: So many folds in a picture are few, or one for so many rows.
+_FEW_FOLDS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,16 @@ def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
     """
     Share `rows` among address ranges in proportion to their size, at least one row each.
 
-    Gaps shorter than a row are not worth a fold, and with more ranges than half the rows the
-    narrowest gaps go too. Raises `BadValueError` without ranges or rows.
+    Gaps shorter than a row are not worth a fold. Of many the narrowest are drawn, as what is not
+    in memory, for up to a third of the picture; with more ranges than half the rows more of them
+    go. Raises `BadValueError` without ranges or rows.
     """
     spans = union(ranges)
     if not spans or rows < 1:
         raise BadValueError("a heatmap needs at least one address range and one row")
     spans = union(spans, total(spans) // rows)
+    if len(spans) > max(_FEW_FOLDS, rows // _FEW_FOLDS):
+        spans = union(spans, _narrow(spans))
     most = max(1, rows // 2)
     if len(spans) > most:
         gaps = sorted(b.start - a.end for a, b in pairwise(spans))
@@ -87,6 +93,17 @@ def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
         segments.append(Segment(span.start, span.end, row, share))
         row += share
     return tuple(segments)
+
+
+def _narrow(spans: Sequence[Range]) -> int:
+    """Return which gaps, together, are half of the spans at most: those up to this size."""
+    left, widest = total(spans) // 2, 0
+    for gap, alike in groupby(sorted(b.start - a.end for a, b in pairwise(spans))):
+        left -= gap * len(list(alike))
+        if left < 0:
+            break
+        widest = gap
+    return widest
 
 
 def _apportion(sizes: list[int], rows: int) -> list[int]:
