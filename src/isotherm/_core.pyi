@@ -376,8 +376,13 @@ class PageMap:
         memory, of unknown use, used within soon_ns, within used_ns.
         """
 
-    def used(self, ranges: Buffer, used_ns: int, /) -> array[int]:
-        """Return bytes used within used_ns of each range, u64 target, start, end."""
+    def parts(self, ranges: Buffer, soon_ns: int, used_ns: int, least: int, /) -> array[int]:
+        """
+        Cut ranges, u64 target, start, end each, where no page is in memory over `least` bytes.
+
+        Return parts, u64 each: target, start, end, then bytes there: in memory, where nobody
+        looked yet, of unknown use, used within soon_ns, within used_ns.
+        """
 
     def covered(self) -> bool:
         """All was looked at once. `stats` goes through all tables; this does not."""
@@ -846,7 +851,8 @@ class Scan:
 
     rows: how many windows; offsets: i32, rows + 1; then u32 target, u64 start, end, u32
     nr_accesses, u64 unobservable of the regions; u64 sample_us, aggr_us, i64 start_ns, end_ns of
-    the windows. Raises ValueError for columns that are too short, and offsets that do not rise.
+    the windows; then f64 heat of the regions, if that is told apart, or nothing. Raises
+    ValueError for columns that are too short, and offsets that do not rise.
     """
 
     def __new__(cls, rows: int, /, *columns: Buffer) -> Self: ...

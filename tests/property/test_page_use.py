@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from isotherm.analysis.could_free import could_free
 from isotherm.analysis.page_use import (
+    by_group,
     by_kind,
     by_mapping,
     by_node,
@@ -16,6 +17,9 @@ from isotherm.analysis.page_use import (
     idle_ages,
     within,
 )
+from isotherm.analysis.tree import tree
+from isotherm.analysis.usage import WINDOWS_NS, usage_by_pages
+from isotherm.model.target import Target
 from support.page_uses import page_uses, u64
 
 
@@ -54,6 +58,23 @@ def test_parts_are_the_whole(use):
         assert sum(row.uncovered for row in rows) == use.uncovered
         for i, point in enumerate(curve(use)):
             assert sum(row.used[i] for row in rows) == point.bytes
+
+
+@given(page_uses(3))
+def test_every_view_of_one_moment_has_the_same_idle_memory(use):
+    targets = [Target(i, f"app{i}", i + 1, group=f"group {i % 2}") for i in range(3)]
+    whole = [idle.bytes for idle in idle_ages(use).ages]
+    for parts in (by_mapping(use), by_kind(use), by_group(use, targets)):
+        assert [sum(part.idle[i] for part in parts) for i in range(len(whole))] == whole
+    if whole:
+        found = tree(use, targets, 10 * 10**9)
+        assert sum(node.idle[found.place] for node in found.groups) == whole[found.place]
+    usage = usage_by_pages(use, targets, 0)
+    for at, ns in enumerate(WINDOWS_NS):
+        told = [size for age, size in zip(use.windows_ns, whole, strict=True) if age == ns]
+        assert not use.rows or [usage.total.idle[at]] == (told or [None])
+        known = [figures.idle[at] for figures in usage.targets.values()]
+        assert not told or not known or sum(known) == told[0]
 
 
 @given(page_uses(3), st.none() | u64)

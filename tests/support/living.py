@@ -1,5 +1,6 @@
 """Moments for the live view: programs whose use is known, and whose names are hostile."""
 
+from array import array
 from dataclasses import replace
 
 from isotherm.live.chronicle import Chronicle
@@ -59,8 +60,10 @@ def window(second):
         unobservable=(Unobservable(3, HEAP, HEAP + 40 * MIB, "shared"),),
         mappings=MAPS if second == 0 else None,
     )
+    heats = array("d", [row[3] / 20 for row in rows])
     return replace(
         made,
+        columns=replace(made.columns, share=heats),
         start_ns=T0 + second * S,
         end_ns=T0 + (second + 1) * S,
         sample_us=50_000,

@@ -33,6 +33,7 @@ def windows(draw: st.DrawFn) -> list[Snapshot]:
     targets = tuple(Target(n * 3, f"t{n}", n) for n in range(draw(st.integers(1, 3))))
     gaps: tuple[Unobservable, ...] = ()
     found, at_ns = [], 1_000
+    told = draw(st.booleans())
     layout: list[tuple[int, int, int]] = []
     for index in range(draw(st.integers(1, 12))):
         if not layout or draw(st.integers(0, 3)) == 0:
@@ -56,6 +57,9 @@ def windows(draw: st.DrawFn) -> list[Snapshot]:
         if rows and draw(st.integers(0, 9)) == 0:
             rates = array("d", [draw(st.sampled_from([0.0, 0.1, 1e6]))] * len(rows))
             made = replace(made, rate=rates, low=rates, high=rates)
+        if told:
+            heats = [draw(st.sampled_from([0.0, 0.02, 1.0])) for _ in rows]
+            made = replace(made, share=array("d", heats))
         length = draw(st.sampled_from([1, 100, 1000]))
         use = None
         if draw(st.integers(0, 6)) == 0:
@@ -223,3 +227,12 @@ def test_sums_that_do_not_fit_are_added_up_elsewhere(tmp_path: Path) -> None:
     recording = written(tmp_path / "x", made)
     assert recording.wss() == working_sets(made)
     assert recording.wss().sizes == (3 * top,)
+
+
+def test_heat_that_some_windows_tell_is_read_window_by_window(tmp_path: Path) -> None:
+    made = [snapshot(i, [(0, PAGE, 9 * PAGE, 5, 1, 0)]) for i in range(4)]
+    made[2] = replace(made[2], columns=replace(made[2].columns, share=array("d", [0.01])))
+    recording = written(tmp_path / "x", made)
+    parts = list(recording.by_blocks())
+    assert [one for part in parts for one in (part if isinstance(part, Rows) else [part])] == made
+    assert recording.heatmap(4, 1).heat == ((0.25, 0.25, 0.01, 0.25),)

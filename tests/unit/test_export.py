@@ -137,7 +137,7 @@ def flat(path: Path) -> list[tuple[object, ...]]:
             one.index, one.start_ns, one.end_ns, one.sample_us, one.aggr_us,
             one.targets[r.target].id, one.targets[r.target].name, one.targets[r.target].pid,
             one.targets[r.target].group, r.start, r.end, r.nr_accesses, one.max_nr_accesses,
-            r.age, r.unobservable, r.used, r.rate, r.low, r.high,
+            r.age, r.unobservable, r.used, r.rate, r.low, r.high, r.share,
         )
         for one in open_recording(path)
         for r in one.regions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -175,3 +176,12 @@ def test_ticks_are_round() -> None:
     told = [exact_time(n * second) for n in (0, 59, 60, 90, 3600, 3660)]
     assert told == ["0s", "59s", "1m", "1m30s", "1h", "1h1m"]
     assert exact_time(200_000_000) == "200ms"
+
+
+def test_the_scale_names_each_rate_once(here: Path) -> None:
+    rows = [(0, i * MIB, (i + 1) * MIB, 1 + (i == 7), 0, 0) for i in range(8)]
+    write(here / "run.isotherm", [snapshot(0, rows)])
+    assert main(["report", "run.isotherm", "heatmap", "-o", "map.svg"]) == 0
+    texts = [one.text for one in ET.parse(here / "map.svg").iter(f"{SVG}text")]
+    rates = [text for text in texts if text and re.fullmatch(r">?[\d.]+%", text)]
+    assert rates == [">0%", "5%", "10%"]

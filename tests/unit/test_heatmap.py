@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from array import array
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -143,7 +145,7 @@ def test_plain_picture():
         "             █████·····",
         "555500000000 ··········",
         "             0s      6s",
-        "· idle  █ 100%  ? unknown",
+        "· idle or absent  █ 100%  ? unknown",
     ]
 
 
@@ -272,7 +274,7 @@ def test_addresses_to_the_right_names_and_the_maximum():
         "maximum ·····█··············",
         "     0s ·····█··············",
         "        ····················",
-        "· idle  █ 5%  ? unknown",
+        "· idle or absent  █ 5%  ? unknown",
     ]
 
 
@@ -288,3 +290,27 @@ def test_names_rates_and_addresses_stand_beside_lines():
 def test_rates_are_short():
     told = [percent(heat) for heat in (0, 0.000001, 0.0002, 0.0123, 0.0994, 0.0996, 0.5, 1)]
     assert told == ["0%", "0.01%", "0.02%", "1.2%", "9.9%", "10%", "50%", "100%"]
+
+
+def test_where_residency_is_known_idle_is_idle_and_absent_has_its_own_sign():
+    rows = [(0, 0, 1000, 0, 0, 0), (0, 3000, 4000, 20, 0, 0)]
+    made = [snapshot(0, rows), snapshot(1, [*rows[:1], (0, 1000, 3000, 0, 0, 0), *rows[1:]])]
+    shares = [array("d", [0.0, 0.02]), array("d", [0.0, 0.0, 0.02])]
+    told = [
+        replace(one, columns=replace(one.columns, share=share))
+        for one, share in zip(made, shares, strict=True)
+    ]
+    grid = heatmap(told, 2, 4)
+    assert grid.idle_is_there
+    assert [row[0] for row in grid.heat] == [0.0, None, None, 0.02]
+    assert render(grid, 60, 8)[-1] == "· idle  ▁ >0%  █ 2%  ? unknown  blank: not in memory"
+    assert not heatmap([told[0], made[1]], 2, 4).idle_is_there
+
+
+def test_of_many_gaps_the_narrow_ones_are_drawn_as_what_is_not_in_memory():
+    heap = [Range(i * 2048, i * 2048 + 1024) for i in range(64)]
+    assert len(fold([*heap, Range(1 << 40, (1 << 40) + 9000)], 450)) == 65
+    heap = [Range(i * 2048, i * 2048 + 1664) for i in range(64)]
+    first, second = fold([*heap, Range(1 << 40, (1 << 40) + 9000)], 450)
+    assert (first.start, first.end) == (0, heap[-1].end)
+    assert second.start == 1 << 40

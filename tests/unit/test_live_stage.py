@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from isotherm.analysis.usage import Figures
 from isotherm.live.chronicle import Chronicle, Feed
-from isotherm.live.layout import columns, text_of
+from isotherm.live.layout import age, columns, text_of
 from isotherm.live.rows import SORTS, Wish
 from isotherm.live.stage import Stage
+from isotherm.model.page_use import WINDOWS_NS
 from isotherm.terminal.text import columns_of
 from support.living import DB, EVIL, HOSTILE, WORKER, stage, window
 from support.snapshots import MIB, T0, S, phases
@@ -312,3 +314,22 @@ def test_the_trend_is_of_windows_where_regions_tell():
     assert shown.chronicle.trend(DB.id, 0, 3, 1) == [5 * MIB]
     assert shown.chronicle.trend(DB.group, 0, 3, 1) == [12 * MIB]
     assert shown.chronicle.trend(DB.id, 0, 2, 1) == [32 * MIB]
+
+
+@pytest.mark.parametrize("width", [60, 66, 70, 80, 100, 200])
+def test_how_old_figures_are_is_told_at_any_width(width):
+    shown = stage(44, colour=False)
+    moment = shown.chronicle.moments[-1]
+    usage = replace(moment.usage, at_ns=moment.at_ns - 27 * S)
+    shown.chronicle.moments[-1] = replace(moment, usage=usage)
+    assert "27s ago" in screen(shown, width)[1]
+    shown.enter()
+    shown.move(1)
+    shown.enter()
+    assert "as of 27s ago" in screen(shown, width)[1]
+
+
+@pytest.mark.parametrize("age_ns", [None, 0, *WINDOWS_NS])
+def test_an_age_has_a_gap_beside_it(age_ns):
+    figures = Figures(MIB, 0, (None,) * 3, (None,) * 3, age_ns)
+    assert len(age(figures)) <= 5

@@ -175,6 +175,10 @@ class Known:
 
     def __init__(self, use, executed=frozenset()):
         self.use, self.gone = use, executed
+        self.all_seen = True
+
+    def covered(self):
+        return self.all_seen
 
     def update(self, targets):
         pass
@@ -241,3 +245,16 @@ def test_looking_for_targets_is_put_off_where_it_is_dear():
     beside.update(targets, 4_000_000)
     # 4 ms and the one that the map took: a quarter of 1 % pays for them in two seconds.
     assert beside.ticks_to_update(100_000) == 20
+
+
+def test_when_all_was_looked_at_once_that_is_told_whatever_looking_who_is_there_costs():
+    clock, known = Clock(), Known(page_use(use_row({0: MIB})))
+    known.all_seen = False
+    beside = MapBeside(known, Peopled(Census()), clock, 0.001)  # ten seconds for a millisecond
+    assert beside.take(last=False) is not None
+    clock.now += 1_900_000_000
+    assert beside.take(last=False) is None
+    known.all_seen = True
+    assert beside.take(last=False) is not None
+    clock.now += 9_000_000_000
+    assert beside.take(last=False) is None

@@ -31,11 +31,11 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(here, capsys):
-    def call(use, *args, swap=1 << 40, groups=("", "")):
+    def call(use, *args, swap=1 << 40, groups=("", ""), known=range(9, 120, 10)):
         made = [
             replace(
                 one,
-                page_use=use if one.index % 10 == 9 else None,
+                page_use=use if one.index in known else None,
                 targets=tuple(
                     replace(target, group=group)
                     for target, group in zip(one.targets, groups, strict=True)
@@ -164,6 +164,13 @@ def test_a_map_alone_without_regions(run, monkeypatch):
     assert " [heap]     56.0 MiB  10.0 MiB  16.0 MiB  40.0 MiB" in out
     assert "over 12 windows of 1s" in run(USE, "wss")
     assert json.loads(run(USE, "wss", "--format", "json"))["by"] == "pages"
+
+
+@pytest.mark.parametrize("view", ["summary", "wss", "tree"])
+def test_figures_from_before_the_end_are_told_to_be(run, view):
+    asked = () if view == "summary" else (view,)
+    assert "as of" not in run(USE, *asked)
+    assert re.search(r"as of +11s before the end", run(USE, *asked, known=(9,)))
 
 
 def test_nothing_known_yet(run):

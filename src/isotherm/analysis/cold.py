@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from isotherm.analysis.could_free import NEEDS_SWAP, CouldFree, movable
 from isotherm.analysis.idleness import is_reached
-from isotherm.analysis.page_use import Part, by_mapping, likely_idle
+from isotherm.analysis.page_use import Part, by_mapping, idle_of
 from isotherm.analysis.returns import Lately, Returns, running_ns
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.page_use import PageUse, UseRow
@@ -245,7 +245,7 @@ def _age(
     counted = any(row.returned for row in use.rows)
     return ColdAge(
         age_ns=age_ns,
-        idle_bytes=sum(likely_idle(row, at) for row in use.rows),
+        idle_bytes=sum(idle_of([row])[at] for row in use.rows),
         could=CouldFree(age_ns, file, swap, swap_free_bytes),
         returned_file=back[0] if counted else None,
         returned_swap=back[1] if counted else None,
@@ -260,7 +260,7 @@ def _part(part: Part, goes: UseRow | None, places: Sequence[int]) -> ColdPart:
     row = part.row
     return ColdPart(
         part,
-        tuple(likely_idle(row, i) for i in places),
+        tuple(part.idle[i] for i in places),
         tuple(0 if goes is None else goes.idle_own[i] for i in places),
         tuple(0 if goes is None else goes.returned[i] for i in places) if row.returned else None,
     )

@@ -49,7 +49,11 @@ class Extent:
             id_ = snapshot.targets[index].id
             start, end = columns.start[low:high], columns.end[low:high]
             runs.setdefault(id_, []).extend(_runs(start, end))
-            accessed = sum(map(mul, columns.nr_accesses[low:high], map(sub, end, start)))
+            counts: Iterable[float] = columns.nr_accesses[low:high]
+            if columns.share is not None:
+                most = snapshot.max_nr_accesses
+                counts = (share * most for share in columns.share[low:high])
+            accessed = sum(map(mul, counts, map(sub, end, start)))
             if accessed:
                 self.heat[id_] = self.heat.get(id_, 0.0) + accessed
             low = high

@@ -253,6 +253,7 @@ def _columns(
         rate=None if old.rate is None else taken(old.rate),
         low=None if old.low is None else taken(old.low),
         high=None if old.high is None else taken(old.high),
+        share=None if old.share is None else taken(old.share),
     )
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from isotherm.analysis.extent import Extent, extent, no_such_target
 from isotherm.errors import BadValueError
@@ -20,6 +20,9 @@ from isotherm.model.ranges import Range, total, union
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
 from isotherm.recording.blocks import Rows
+
+#: So many folds in a picture are few, or one for so many rows.
+_FEW_FOLDS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,10 @@ class Heatmap:
 
     heat[row][column] is 0..1, or None where nothing was observed; unobservable[row][column] is
     the share 0..1 of the cell's monitored bytes that could not be observed. None with a share of
-    0 means that the target had nothing there. peak[row][column] is the heat of the hottest region
-    that is in the cell at any time, which a mean over much memory hides; 0 where there is none.
+    0 means that the target had nothing there, or nothing in memory. peak[row][column] is the heat
+    of the hottest region that is in the cell at any time, which a mean over much memory hides; 0
+    where there is none.
+    idle_is_there: what is cold is in memory; else, where nobody knew what is, it may be absent.
     `row_ranges` are the addresses of each row, `segments` the runs of rows without a fold between
     them; times are of the day, in ns.
     """
@@ -53,6 +58,7 @@ class Heatmap:
     heat: tuple[tuple[float | None, ...], ...]
     unobservable: tuple[tuple[float, ...], ...]
     peak: tuple[tuple[float, ...], ...]
+    idle_is_there: bool = False
 
     @property
     def rows(self) -> int:
@@ -67,13 +73,16 @@ def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
     """
     Share `rows` among address ranges in proportion to their size, at least one row each.
 
-    Gaps shorter than a row are not worth a fold, and with more ranges than half the rows the
-    narrowest gaps go too. Raises `BadValueError` without ranges or rows.
+    Gaps shorter than a row are not worth a fold. Of many the narrowest are drawn, as what is not
+    in memory, for up to a third of the picture; with more ranges than half the rows more of them
+    go. Raises `BadValueError` without ranges or rows.
     """
     spans = union(ranges)
     if not spans or rows < 1:
         raise BadValueError("a heatmap needs at least one address range and one row")
     spans = union(spans, total(spans) // rows)
+    if len(spans) > max(_FEW_FOLDS, rows // _FEW_FOLDS):
+        spans = union(spans, _narrow(spans))
     most = max(1, rows // 2)
     if len(spans) > most:
         gaps = sorted(b.start - a.end for a, b in pairwise(spans))
@@ -84,6 +93,17 @@ def fold(ranges: Iterable[Range], rows: int) -> tuple[Segment, ...]:
         segments.append(Segment(span.start, span.end, row, share))
         row += share
     return tuple(segments)
+
+
+def _narrow(spans: Sequence[Range]) -> int:
+    """Return which gaps, together, are half of the spans at most: those up to this size."""
+    left, widest = total(spans) // 2, 0
+    for gap, alike in groupby(sorted(b.start - a.end for a, b in pairwise(spans))):
+        left -= gap * len(list(alike))
+        if left < 0:
+            break
+        widest = gap
+    return widest
 
 
 def _apportion(sizes: list[int], rows: int) -> list[int]:
@@ -122,23 +142,25 @@ class Accumulator:
         self._start, self._end = where.start_ns, max(where.end_ns, where.start_ns + 1)
         zeros = bytes(8 * columns * len(edges))
         self.hot, self.seen, self.unseen, self.peak = (array("d", zeros) for _ in range(4))
+        self._there: bool | None = None
 
     def add(self, snapshot: Snapshot) -> None:
         # First by row, then to the columns that the window touches: mostly one.
         rows = tuple([0.0] * len(self._starts) for _ in range(4))
         index = next((i for i, t in enumerate(snapshot.targets) if t.id == self.target_id), None)
-        columns, most = snapshot.columns, snapshot.max_nr_accesses
-        for target, start, end, count, unseen in zip(
+        columns = snapshot.columns
+        self._note(len(columns), tells_heat=columns.share is not None)
+        for target, start, end, heat, unseen in zip(
             columns.target,
             columns.start,
             columns.end,
-            columns.nr_accesses,
+            snapshot.heats(),
             columns.unobservable,
             strict=True,
         ):
             if target == index and start < end:
                 blind = min(1.0, unseen / (end - start)) if unseen else 0.0
-                self._spread(start, end, count / most if count < most else 1.0, blind, rows)
+                self._spread(start, end, heat, blind, rows)
         for known in snapshot.unobservable:
             if known.target_id == self.target_id:
                 self._spread(known.start, known.end, 0.0, 1.0, rows)
@@ -151,8 +173,14 @@ class Accumulator:
                 cell = row * self.columns + column
                 self.peak[cell] = max(self.peak[cell], value)
 
+    def _note(self, regions: int, *, tells_heat: bool) -> None:
+        """Note whether regions are only of what is in memory."""
+        if regions:
+            self._there = tells_heat and self._there is not False
+
     def add_rows(self, rows: Rows) -> None:
         """Add windows of a block."""
+        self._note(sum(rows.counts()), tells_heat=rows.tells_heat)
         index = next((i for i, t in enumerate(rows.targets) if t.id == self.target_id), _NO_TARGET)
         gaps = [gap for gap in rows.unobservable if gap.target_id == self.target_id]
         rows.add_heat(
@@ -220,7 +248,13 @@ class Accumulator:
             peak=tuple(
                 tuple(self.peak[at : at + width]) for at in range(0, len(self.peak), width)
             ),
+            idle_is_there=self.idle_is_there,
         )
+
+    @property
+    def idle_is_there(self) -> bool:
+        """As in `Heatmap`."""
+        return self._there is True
 
     def cells(self) -> Iterator[tuple[tuple[float | None, ...], tuple[float, ...]]]:
         """Yield each row's heat and unobservable share."""

@@ -16,7 +16,9 @@ HEADLINES_NS = tuple(ms * 1_000_000 for ms in (10_000, 5_000, 2_000, 1_000, 500,
 
 def idle_ns(region: Region, aggr_us: int) -> int:
     """Return for how long a region has not been accessed; 0 where it was, or is not known."""
-    return 0 if region.nr_accesses != 0 else region.age * aggr_us * 1000
+    if region.nr_accesses != 0 or region.share:
+        return 0
+    return region.age * aggr_us * 1000
 
 
 def is_reached(age_ns: int, watched_ns: int) -> bool:

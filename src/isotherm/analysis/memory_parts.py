@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from isotherm.analysis.hotness import UNKNOWN, by_target
-from isotherm.analysis.page_use import likely_idle
+from isotherm.analysis.page_use import idle_of
 from isotherm.analysis.summary import Summary
 from isotherm.model.page_use import UseRow, summed
 from isotherm.model.target import Mapping, Target
@@ -87,7 +87,7 @@ def _by_pages(summary: Summary) -> MemoryParts:
                 row.resident,
                 row.resident,
                 0 if used_at is None else row.used[used_at],
-                likely_idle(row, idle_at) if windows else 0,
+                idle_of(rows)[idle_at] if windows else 0,
                 row.unseen + row.uncovered,
             )
         )

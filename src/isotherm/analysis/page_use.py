@@ -66,11 +66,16 @@ class Ages:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the memory: its name, kind (None for several), and the sum of its rows."""
+    """
+    A part of the memory: its name, kind (None for several), and the sum of its rows.
+
+    idle: what of it was not used for each length of time or longer, by best estimate.
+    """
 
     name: str
     kind: Kind | None
     row: UseRow
+    idle: tuple[int, ...]
 
     @property
     def unknown(self) -> int:
@@ -135,21 +140,42 @@ def likely_idle(row: UseRow, window: int) -> int:
     return max(row.idle[window], seen - row.used[window])
 
 
+def idle_of(rows: Sequence[UseRow]) -> tuple[int, ...]:
+    """
+    Return what rows of one PageUse have that was not used for each length of time, or longer.
+
+    The estimate of many is the sum of those of each: what was used and freed makes nothing else
+    less idle. Who is idle for long is idle for less; what is unknown is not idle.
+    """
+    columns = []
+    for row in rows:
+        left, sizes = row.resident - row.unseen - row.uncovered, []
+        for i in range(len(row.used)):
+            left = min(left, likely_idle(row, i))
+            sizes.append(left)
+        columns.append(sizes)
+    return tuple(map(sum, zip(*columns, strict=True)))
+
+
+def joined(name: str, parts: Sequence[Part]) -> Part:
+    """Return some parts, one at least, as one of this name."""
+    idle = tuple(map(sum, zip(*(part.idle for part in parts), strict=True)))
+    return Part(name, None, summed([part.row for part in parts]), idle)
+
+
 def idle_ages(use: PageUse) -> Ages:
     """Return what is in memory by how long it was not used."""
     unknown = use.unseen + use.uncovered
-    left = known = use.resident - unknown
-    sizes, least, most = [], [], []
-    for i in range(len(use.windows_ns)):
-        # Who is idle for long is idle for less; what is unknown is not idle.
-        left = min(left, sum(likely_idle(row, i) for row in use.rows))
-        sizes.append(left)
-        least.append(min(left, sum(row.idle[i] for row in use.rows)))
-        most.append(max(left, known - sum(row.used_low[i] for row in use.rows)))
+    known = use.resident - unknown
+    sizes = idle_of(use.rows) or (0,) * len(use.windows_ns)
+    least, most = [], []
+    for i, size in enumerate(sizes):
+        least.append(min(size, sum(row.idle[i] for row in use.rows)))
+        most.append(max(size, known - sum(row.used_low[i] for row in use.rows)))
     ages = tuple(
         Idle(age, size, size - longer, low, high)
         for age, size, longer, low, high in zip(
-            use.windows_ns, sizes, [*sizes, 0][1:], least, most, strict=True
+            use.windows_ns, sizes, (*sizes, 0)[1:], least, most, strict=True
         )
     )
     return Ages(known - (sizes[0] if sizes else 0), unknown, ages)
@@ -158,13 +184,13 @@ def idle_ages(use: PageUse) -> Ages:
 def by_mapping(use: PageUse) -> list[Part]:
     """Return the parts by the title and the kind of mappings, largest first."""
     rows = _groups(use, lambda row: (row.what, row.kind))
-    return _parts([(what, kind, row) for (what, kind), row in rows.items()])
+    return _parts([(what, kind, of) for (what, kind), of in rows.items()])
 
 
 def by_kind(use: PageUse) -> list[Part]:
     """Return the parts by whose memory it is: anonymous, of files, shared; largest first."""
     return _parts([
-        (kind, kind, row) for kind, row in _groups(use, lambda row: row.kind).items()
+        (kind, kind, of) for kind, of in _groups(use, lambda row: row.kind).items()
     ])  # fmt: skip
 
 
@@ -173,15 +199,15 @@ def by_node(use: PageUse) -> list[tuple[int | None, Part]]:
     rows = _groups(use, lambda row: row.node)
     ordered = sorted(rows.items(), key=lambda pair: -1 if pair[0] is None else pair[0])
     return [
-        (node, Part("unknown" if node is None else f"node {node}", None, row))
-        for node, row in ordered
+        (node, Part("unknown" if node is None else f"node {node}", None, *of))
+        for node, of in ordered
     ]
 
 
 def by_target(use: PageUse) -> list[tuple[int, Part]]:
     """Return the parts by the index of targets, in their order; their names are not known here."""
     rows = _groups(use, lambda row: row.target)
-    return [(target, Part("", None, row)) for target, row in sorted(rows.items())]
+    return [(target, Part("", None, *of)) for target, of in sorted(rows.items())]
 
 
 def by_group(use: PageUse, targets: Sequence[Target]) -> list[Part]:
@@ -189,16 +215,20 @@ def by_group(use: PageUse, targets: Sequence[Target]) -> list[Part]:
     of = [target.group for target in targets]
     grouped = [row for row in use.rows if row.target < len(of) and of[row.target]]
     rows = _groups(replace(use, rows=tuple(grouped)), lambda row: of[row.target])
-    return _parts([(group, None, row) for group, row in rows.items()])
+    return _parts([(group, None, of) for group, of in rows.items()])
 
 
-def _groups(use: PageUse, key: Callable[[UseRow], K]) -> dict[K, UseRow]:
+#: The sum of some rows, and what of them is idle.
+_Sum = tuple[UseRow, tuple[int, ...]]
+
+
+def _groups(use: PageUse, key: Callable[[UseRow], K]) -> dict[K, _Sum]:
     found: dict[K, list[UseRow]] = {}
     for row in use.rows:
         found.setdefault(key(row), []).append(row)
-    return {group: summed(rows) for group, rows in found.items()}
+    return {group: (summed(rows), idle_of(rows)) for group, rows in found.items()}
 
 
-def _parts(found: list[tuple[str, Kind | None, UseRow]]) -> list[Part]:
-    parts = [Part(name, kind, row) for name, kind, row in found]
+def _parts(found: list[tuple[str, Kind | None, _Sum]]) -> list[Part]:
+    parts = [Part(name, kind, *of) for name, kind, of in found]
     return sorted(parts, key=lambda part: (-extent_of(part.row), part.name, part.kind or ""))

@@ -89,16 +89,15 @@ def _named(
 ) -> list[NamedRegion]:
     maps = {id_: sorted(entries, key=lambda m: m.start) for id_, entries in mappings.items()}
     found = []
-    for region in snapshot.columns:
+    for region, heat in zip(snapshot.columns, snapshot.heats(), strict=True):
         target = snapshot.targets[region.target]
         if target_id in (None, target.id):
-            seen = region.nr_accesses
             found.append(
                 NamedRegion(
                     region,
                     target,
                     what=title_of_most(maps.get(target.id, []), region.start, region.end),
-                    share=None if seen is None else seen / snapshot.max_nr_accesses,
+                    share=None if region.nr_accesses is None else heat,
                     age_ns=region.age * snapshot.aggr_us * 1000,
                     idle_ns=idle_ns(region, snapshot.aggr_us),
                 )

@@ -32,6 +32,7 @@ class Summary:
     sample_us, aggr_us: the shortest and the longest interval, in microseconds; cpu_ns: CPU time of
     the monitor; checks: samples, None where the monitor does not tell; ns: times of day. use: what
     a map of pages knew when it was last summed up, None where there was none, of `use_targets`;
+    use_ns: the end of the window that said so, a time of day;
     equal_use: working sets of windows of the length that a headline speaks of; swap_free_bytes:
     swap space at the beginning, None where it is not known. group_heat: heat in `last` by group of
     targets, those of no group left out; returns: what had come back by which time.
@@ -58,10 +59,16 @@ class Summary:
     aggr_us: tuple[int, int]
     use: PageUse | None = None
     use_targets: tuple[Target, ...] = ()
+    use_ns: int = 0
     equal_use: EqualWindows | None = None
     swap_free_bytes: int | None = None
     group_heat: Sequence[Heat] = ()
     returns: Returns = field(default_factory=Returns)
+
+    @property
+    def late_ns(self) -> int:
+        """How long before the end that was what the map of pages knew, 0 without any."""
+        return 0 if self.use is None else max(0, self.end_ns - self.use_ns)
 
     @property
     def resident_bytes(self) -> int | None:
@@ -164,6 +171,7 @@ class SummaryCollector:
     aggr_us: tuple[int, int] = (0, 0)
     use: PageUse | None = None
     use_targets: tuple[Target, ...] = ()
+    use_ns: int = 0
     uses: UseCollector = field(default_factory=UseCollector)
     returns: Returns = field(default_factory=Returns)
 
@@ -186,10 +194,14 @@ class SummaryCollector:
             self.mappings.update(snapshot.mappings)
         if len(snapshot.columns):
             self.last = snapshot
-        if snapshot.page_use is not None and (snapshot.page_use.rows or self.use is None):
-            self.use, self.use_targets = snapshot.page_use, snapshot.targets
+        self._take_use(snapshot)
+
+    def _take_use(self, snapshot: Snapshot) -> None:
+        use = snapshot.page_use
+        if use is not None and (use.rows or self.use is None):
+            self.use, self.use_targets, self.use_ns = use, snapshot.targets, snapshot.end_ns
             self.uses.add(snapshot)
-            self.returns.add(snapshot.page_use, snapshot.targets)
+            self.returns.add(use, snapshot.targets)
 
     def add_rows(self, rows: Rows) -> None:
         """Add windows of a block."""
@@ -215,10 +227,7 @@ class SummaryCollector:
         if rows.has_more:
             first = rows.first
             self.mappings.update(first.mappings or {})
-            if first.page_use is not None:
-                self.use, self.use_targets = first.page_use, first.targets
-                self.uses.add(first)
-                self.returns.add(first.page_use, first.targets)
+            self._take_use(first)
         if any(counts):
             self.last = rows, max(i for i, count in enumerate(counts) if count)
 
@@ -298,6 +307,7 @@ def summary_of(
         aggr_us=seen.aggr_us,
         use=seen.use,
         use_targets=seen.use_targets,
+        use_ns=seen.use_ns,
         equal_use=None if told is None else seen.uses.equal(told),
         swap_free_bytes=swap_free_bytes,
         group_heat=() if last is None else by_group(last, seen.mappings, long_idle_ns=idle_after),

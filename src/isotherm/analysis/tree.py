@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from isotherm.analysis.page_use import extent_of
+from isotherm.analysis.page_use import extent_of, idle_of
 from isotherm.model.page_use import Kind, PageUse, UseRow, summed
 from isotherm.model.target import Target
 
@@ -27,13 +27,15 @@ class Node:
     A part of the memory, and the parts that it is made of, largest first.
 
     level: what it is; name: of a group, a process ("app 42"), a kind of memory, or a mapping; row:
-    the sum of its rows; target: the process it belongs to, None for groups. once: bytes in memory
-    of a group, what several of it map counted once, whoever maps it too; None where not known.
+    the sum of its rows; idle: what of it was not used for each length of time, by best estimate;
+    target: the process it belongs to, None for groups. once: bytes in memory of a group, what
+    several of it map counted once, whoever maps it too; None where not known.
     """
 
     level: Level
     name: str
     row: UseRow
+    idle: tuple[int, ...]
     target: Target | None = None
     parts: tuple[Node, ...] = ()
     once: int | None = None
@@ -83,7 +85,7 @@ def _group(name: str, rows: list[UseRow], targets: Sequence[Target]) -> Node:
         _process(targets[index], of_one)
         for index, of_one in _split(rows, lambda row: row.target).items()
     ]
-    return Node("group", name, summed(rows), None, _largest_first(processes))
+    return Node("group", name, summed(rows), idle_of(rows), None, _largest_first(processes))
 
 
 def _process(target: Target, rows: list[UseRow]) -> Node:
@@ -91,15 +93,17 @@ def _process(target: Target, rows: list[UseRow]) -> Node:
         _kind(target, kind, of_kind)
         for kind, of_kind in _split(rows, lambda row: row.kind).items()
     ]
-    return Node("process", target.title, summed(rows), target, _largest_first(kinds))
+    parts = _largest_first(kinds)
+    return Node("process", target.title, summed(rows), idle_of(rows), target, parts)
 
 
 def _kind(target: Target, kind: Kind, rows: list[UseRow]) -> Node:
     names = [
-        Node("name", what, summed(of_name), target)
+        Node("name", what, summed(of_name), idle_of(of_name), target)
         for what, of_name in _split(rows, lambda row: row.what).items()
     ]
-    return Node("kind", KINDS[kind], summed(rows), target, _largest_first(names))
+    parts = _largest_first(names)
+    return Node("kind", KINDS[kind], summed(rows), idle_of(rows), target, parts)
 
 
 def _largest_first(nodes: list[Node]) -> tuple[Node, ...]:

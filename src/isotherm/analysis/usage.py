@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from isotherm.analysis.hotness import UNKNOWN
 from isotherm.analysis.idleness import idle_ns
-from isotherm.analysis.page_use import likely_idle
+from isotherm.analysis.page_use import idle_of
 from isotherm.model.page_use import WINDOWS_NS as AGES_NS
 from isotherm.model.page_use import PageUse, UseRow, summed
 from isotherm.model.ranges import parts
@@ -93,20 +93,16 @@ def usage_by_pages(use: PageUse, targets: Sequence[Target], at_ns: int) -> Usage
     rows = [row for row in use.rows if row.target < len(targets)]
     of_targets = _split(rows, lambda row: row.target)
     most = max(_LEAST_PARTS, _MOST_PARTS // max(1, len(of_targets)))
-    sums = {index: summed(found) for index, found in of_targets.items()}
-    grouped = _split(sums.items(), lambda pair: targets[pair[0]].group)
+    grouped = _split(rows, lambda row: targets[row.target].group)
     windows = use.windows_ns
     blind = unlooked(use, targets)
     blind_groups: dict[str, int] = {}
     for index, size in blind.items():
         group = targets[index].group
         blind_groups[group] = blind_groups.get(group, 0) + size
-    groups = {
-        group: figures_of(summed([row for _, row in pairs]), windows)
-        for group, pairs in grouped.items()
-    }
-    total = figures_of(summed([*sums.values()]), windows) if sums else NOTHING
-    of_target = {targets[index].id: figures_of(row, windows) for index, row in sums.items()}
+    groups = {group: figures_of(of_group, windows) for group, of_group in grouped.items()}
+    total = figures_of(rows, windows) if rows else NOTHING
+    of_target = {targets[index].id: figures_of(of, windows) for index, of in of_targets.items()}
     return Usage(
         at_ns,
         use.watched_ns,
@@ -142,17 +138,16 @@ def unlooked(use: PageUse, targets: Sequence[Target]) -> dict[int, int]:
     return {index: size for index, size in sizes.items() if size}
 
 
-def figures_of(row: UseRow, windows_ns: Sequence[int]) -> Figures:
-    """Return the figures of a row of a map of pages."""
+def figures_of(rows: Sequence[UseRow], windows_ns: Sequence[int]) -> Figures:
+    """Return the figures of rows of a map of pages, one at least."""
+    row, idle = summed(rows), idle_of(rows)
     places = [_place(windows_ns, ns) for ns in WINDOWS_NS]
     seen = row.resident - row.unseen - row.uncovered
     age_ns = None
     if seen:
-        # Who is idle for long is idle for less.
-        age_ns, left = 0, seen
-        for i, ns in enumerate(windows_ns):
-            left = min(left, likely_idle(row, i))
-            if 2 * left < seen:
+        age_ns = 0
+        for ns, size in zip(windows_ns, idle, strict=True):
+            if 2 * size < seen:
                 break
             if ns in AGES_NS:  # the last is the time that was watched, whatever that is
                 age_ns = ns
@@ -160,7 +155,7 @@ def figures_of(row: UseRow, windows_ns: Sequence[int]) -> Figures:
         row.resident,
         row.unseen + row.uncovered,
         tuple(None if at is None else row.used[at] for at in places),
-        tuple(None if at is None else likely_idle(row, at) for at in places),
+        tuple(None if at is None else idle[at] for at in places),
         age_ns,
     )
 
@@ -172,15 +167,15 @@ def _place(windows_ns: Sequence[int], ns: int) -> int | None:
 
 def _parts(rows: Sequence[UseRow], windows_ns: Sequence[int], most: int) -> tuple[Part, ...]:
     named = [
-        (what, kind, summed(found))
+        (what, kind, found)
         for (what, kind), found in _split(rows, lambda row: (row.what, row.kind)).items()
     ]
-    named.sort(key=lambda part: (-part[2].resident, part[0], part[1]))
+    named.sort(key=lambda part: (-sum(row.resident for row in part[2]), part[0], part[1]))
     shown, rest = named[:most], named[most:]
-    told = [Part(what, kind, figures_of(row, windows_ns)) for what, kind, row in shown]
+    told = [Part(what, kind, figures_of(found, windows_ns)) for what, kind, found in shown]
     if rest:
-        others = figures_of(summed([row for _, _, row in rest]), windows_ns)
-        told.append(Part(OTHERS, "", others))
+        others = [row for _, _, found in rest for row in found]
+        told.append(Part(OTHERS, "", figures_of(others, windows_ns)))
     return tuple(told)
 
 
@@ -323,12 +318,12 @@ def strip(snapshot: Snapshot, index: int, cells: int) -> tuple[Cell, ...]:
 
 def _pieces(snapshot: Snapshot, index: int) -> Iterator[tuple[int, int, float, float]]:
     """Yield address, size, heat and the unobservable share of a target's regions."""
-    columns, most = snapshot.columns, snapshot.max_nr_accesses
+    columns, heats = snapshot.columns, snapshot.heats()
     for i in range(bisect_left(columns.target, index), bisect_right(columns.target, index)):
         size = columns.end[i] - columns.start[i]
         if size > 0:
             blind = min(1.0, columns.unobservable[i] / size)
-            yield columns.start[i], size, min(1.0, columns.nr_accesses[i] / most), blind
+            yield columns.start[i], size, heats[i], blind
 
 
 def _blind_pieces(snapshot: Snapshot, index: int) -> Iterator[tuple[int, int, float, float]]:

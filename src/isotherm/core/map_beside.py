@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 
 from isotherm.clock import Clock, cpu_ns_of
+from isotherm.core.known_regions import SHORTEST_NS, KnownRegions, least_gap
 from isotherm.core.look import Look, TargetRanges
 from isotherm.core.page_map import PageMap, RunMap
+from isotherm.model.attrs import Attrs
 from isotherm.model.page_use import PageUse, groups_since, never_seen
 from isotherm.model.snapshot import LEAST_USED_US, Columns
 
@@ -16,9 +19,13 @@ from isotherm.model.snapshot import LEAST_USED_US, Columns
 #: sooner, by this factor, than the first of these allows in the long run.
 _UPDATE_SHARE, _CENSUS_SHARE, _LEAST = 0.25, 0.1, 1e-5
 _LATEST_NS, _SELDOM_NS = 10_000_000_000, 60_000_000_000
+#: The same until all was looked at once: what is known changes fast.
+_WARM_NS = 2_000_000_000
 _SOON = 2
 #: Of what that costs the newest counts this much.
 _NEWEST = 0.5
+#: A part of all that may be spent, for what regions are told of the map.
+_PARTS_SHARE = 0.1
 #: What a map of pages knew so long ago is told once more at the end.
 _NEWS_NS = 1_000_000_000
 
@@ -39,9 +46,14 @@ class MapBeside:
         self._overhead = max(overhead, _LEAST)
         self._due_ns = 0
         self._told_ns = 0
+        self._told_covered = False
         self._groups: list[str] = []
         self._take_due_ns = self._soon_due_ns = self._update_due_ns = 0
         self._spent_ns, self._spent_from_ns, self._spent_share = 0, 0, 0.0
+        self._ids: list[int] = []
+        self._regions, self._parts = KnownRegions(), array("Q")
+        self._parts_of: list[int] | None = None
+        self._parts_due_ns = 0
 
     def forget(self) -> None:
         """Let the look know who executed another program, before targets are looked for."""
@@ -54,6 +66,7 @@ class MapBeside:
             return
         begun_ns = cpu_ns_of(self._clock)
         self._map.update(targets)
+        self._ids = [known.target.id for known in targets]
         self._groups = [known.target.group for known in targets]
         if self._look.has_processes:
             self._pay(spent_ns + cpu_ns_of(self._clock) - begun_ns)
@@ -108,8 +121,13 @@ class MapBeside:
 
     def take(self, *, last: bool) -> PageUse | None:
         """Return what is known, if it is worth its cost, or the `last` time that is asked."""
-        if self._map is None or not (last or self._clock.now_ns() >= self._take_due_ns):
+        if self._map is None:
             return None
+        covered = self._map.covered()
+        news = covered and not self._told_covered
+        if not (last or news or self._clock.now_ns() >= self._take_due_ns):
+            return None
+        self._told_covered = covered
         use = self._map.sum() if last else self._map.take()
         return None if use is None else self._told(use)
 
@@ -119,12 +137,28 @@ class MapBeside:
             return None
         return self._told(self._map.sum())
 
-    def with_used(self, columns: Columns, aggr_us: int) -> Columns:
-        """Add to regions how much of them was used in a window, or a second if that is longer."""
-        if columns.used is not None or not isinstance(self._map, RunMap):
+    def known(self, columns: Columns, attrs: Attrs) -> Columns:
+        """
+        Return regions with what is known of their pages, cut to what is in memory.
+
+        How much of them was used is of the last window, or second if that is longer.
+        """
+        if columns.share is not None or not isinstance(self._map, RunMap):
             return columns
-        used_ns = 1000 * max(LEAST_USED_US, aggr_us)
-        return replace(columns, used=self._map.used_in(columns, used_ns))
+        ids = self._ids
+        if self._parts_of != ids or self._clock.now_ns() >= self._parts_due_ns:
+            begun_ns = cpu_ns_of(self._clock)
+            self._parts = self._map.parts(
+                columns,
+                max(SHORTEST_NS, 1000 * attrs.sample_us),
+                1000 * max(LEAST_USED_US, attrs.aggr_us),
+                least_gap(columns, attrs.max_nr_regions),
+            )
+            self._parts_of = ids
+            rest_ns = int((cpu_ns_of(self._clock) - begun_ns) / (_PARTS_SHARE * self._overhead))
+            self._parts_due_ns = self._clock.now_ns() + min(rest_ns, _LATEST_NS)
+        most = attrs.samples_per_aggr
+        return self._regions.columns(columns, self._parts, most, 1000 * attrs.sample_us)
 
     def close(self) -> None:
         """Give back what is held."""
@@ -139,7 +173,8 @@ class MapBeside:
         census = self._look.census(executed)
         if self._look.has_processes:
             spent_ns = cpu_ns_of(self._clock) - begun_ns
-            rest_ns = min(int(spent_ns / (_CENSUS_SHARE * self._overhead)), _SELDOM_NS)
+            seldom_ns = _SELDOM_NS if self._told_covered else _WARM_NS
+            rest_ns = min(int(spent_ns / (_CENSUS_SHARE * self._overhead)), seldom_ns)
             self._take_due_ns = self._clock.now_ns() + rest_ns
             self._spent_ns += spent_ns
         if executed or census.ended or census.missed:

@@ -161,7 +161,10 @@ def _region(target: int, run: Run, samples: int, before: _Before) -> ListedRegio
     seen = run.present - run.unknown
     count = min(samples, max(1, round(run.soon * samples / seen))) if run.used else 0
     unseen = run.end - run.start if not seen else run.unknown
-    region = ListedRegion(target, run.start, run.end, count, unobservable=unseen, used=run.used)
+    share = run.soon / seen if run.used else 0.0
+    region = ListedRegion(
+        target, run.start, run.end, count, unobservable=unseen, used=run.used, share=share
+    )
     old = before.at(target, (run.start + run.end) // 2)
     if old is None or not seen:
         return region

@@ -398,8 +398,7 @@ class Monitor:
     def _publish(self, columns: Columns, use: PageUse | None) -> Snapshot:
         started, self._window_start_ns = self._window_start_ns, self._clock.wall_ns()
         cpu_ns, self._cpu_ns = self._cpu_ns, cpu_ns_of(self._clock)
-        if use is not None:
-            columns = self._map.with_used(columns, self._attrs.aggr_us)
+        columns = self._map.known(columns, self._attrs)
         snapshot = Snapshot(
             index=self._index,
             start_ns=started,

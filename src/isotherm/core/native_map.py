@@ -126,7 +126,7 @@ class NativePageMap:
         oldest_ns: int = OLDEST_NS,
     ) -> None:
         self._clock = clock
-        self._share = share
+        self._share, self._first = share, max(share, first)
         self._titles, self._oldest_ns = titles, oldest_ns
         self._began_ns = clock.now_ns()
         self._nodes = array("Q", [word for node in nodes for word in node])
@@ -254,7 +254,8 @@ class NativePageMap:
             len(self._rows.keys), array("Q", windows), self._nodes, members
         )
         self._running.settle(self._clock.now_ns())
-        rest_ns = int(cost_ns / (_SUM_SHARE * self._share))
+        share = self._share if self._summed_covered else self._first
+        rest_ns = int(cost_ns / (_SUM_SHARE * share))
         self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), self._oldest_ns)
         self._keep_returns(self._ids)
         self._freed.look(now_ns)
@@ -297,12 +298,12 @@ class NativePageMap:
         width = len(Run._fields)
         return [Run(*words[i : i + width]) for i in range(0, len(words), width)]
 
-    def used_in(self, columns: Columns, used_ns: int) -> array[int]:
-        """Return how many bytes of each region were used within a time, u64."""
-        words = array("Q", bytes(24 * len(columns)))
-        words[::3] = array("Q", columns.target)
-        words[1::3], words[2::3] = columns.start, columns.end
-        return self._core.used(words, used_ns)
+    def parts(self, columns: Columns, soon_ns: int, used_ns: int, least: int) -> array[int]:
+        """Return what is known of the memory of regions: see `core.page_map.RunMap`."""
+        ranges = array("Q", bytes(24 * len(columns)))
+        ranges[::3] = array("Q", columns.target)
+        ranges[1::3], ranges[2::3] = columns.start, columns.end
+        return self._core.parts(ranges, soon_ns, used_ns, least)
 
     def seen(self, target: int, start: int, end: int) -> None:
         """Note that somebody found pages of [start, end) young, and clears them."""

@@ -65,6 +65,25 @@ class Run(NamedTuple):
     used: int
 
 
+class Part(NamedTuple):
+    """
+    Addresses [start, end) of a target, and what is known of the memory in them, in bytes.
+
+    target: its place in the last `update`; present: what is in memory; unread: where nobody looked
+    yet, whatever is there; unknown: of what is present that whose use is not seen, or not yet;
+    soon, used: of the rest what was used within the shorter and the longer time.
+    """
+
+    target: int
+    start: int
+    end: int
+    present: int
+    unread: int
+    unknown: int
+    soon: int
+    used: int
+
+
 @runtime_checkable
 class RunMap(PageMap, Protocol):
     """A map that knows of single pages, and so where memory is used alike."""
@@ -76,5 +95,10 @@ class RunMap(PageMap, Protocol):
         target: its place in the last `update`; most: join what is less alike beyond so many.
         """
 
-    def used_in(self, columns: Columns, used_ns: int) -> array[int]:
-        """Return how many bytes of each region were used within a time, u64."""
+    def parts(self, columns: Columns, soon_ns: int, used_ns: int, least: int) -> array[int]:
+        """
+        Return all addresses of regions, in their order, cut where nothing is in memory.
+
+        As the fields of a `Part` after the other, u64. least: fewer bytes without a page are no
+        part of their own.
+        """

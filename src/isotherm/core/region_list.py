@@ -18,7 +18,8 @@ class ListedRegion:
     A region: addresses [start, end) of the target at this place among the ids.
 
     count, last: nr_accesses of the window that ended and the one before; age: windows since that
-    changed; unobservable: bytes; used: bytes that were used in the window that ended.
+    changed; unobservable: bytes; used: bytes that were used in the window that ended; share: as in
+    `model.snapshot.Region`, None where `count` says it.
     """
 
     target: int
@@ -29,6 +30,7 @@ class ListedRegion:
     age: int = 0
     unobservable: int = 0
     used: int = 0
+    share: float | None = None
 
     @property
     def size(self) -> int:
@@ -117,6 +119,9 @@ def columns_of(table: RegionList[_RegionT]) -> Columns:
         age=array("I", [region.age for region in regions]),
         unobservable=array("Q", [region.unobservable for region in regions]),
         used=array("Q", [region.used for region in regions]),
+        share=array("d", [one.share for one in regions if one.share is not None])
+        if all(one.share is not None for one in regions)
+        else None,
     )
 
 

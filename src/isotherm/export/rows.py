@@ -13,6 +13,7 @@ from isotherm.export.formats import Wishes
 HEAD = (
     *("window", "start_ns", "end_ns", "sample_us", "aggr_us", "target", "name", "pid", "group"),
     *("start", "end", "nr_accesses", "max_nr_accesses", "age", "unobservable", "used"),
+    *("rate", "low", "high", "share"),
 )
 
 

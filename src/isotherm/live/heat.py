@@ -30,13 +30,14 @@ class Grid:
     Heat of a target; the lowest addresses and the earliest moment first.
 
     ranges, names: of each row; segments: rows without a fold between them; columns: the cells of a
-    moment, one for each row.
+    moment, one for each row; idle_is_there: as in `Heatmap`.
     """
 
     ranges: tuple[Range, ...]
     names: tuple[str, ...]
     segments: tuple[Segment, ...]
     columns: tuple[tuple[Cell, ...], ...]
+    idle_is_there: bool = False
 
 
 class HeatHistory:
@@ -79,7 +80,12 @@ class HeatHistory:
         segments = fold(key[2], rows)
         edges = tuple(_edges(segments))
         names = _names(moments[-1][0], target_id, edges)
-        return Grid(edges, names, segments, tuple(kept.values()))
+        there = all(
+            moment.snapshot.columns.share is not None
+            for moment, _ in moments
+            if len(moment.snapshot.columns)
+        )
+        return Grid(edges, names, segments, tuple(kept.values()), there)
 
     def _ranges(self, snapshot: Snapshot, index: int, target_id: int) -> tuple[Range, ...]:
         key = snapshot.index, target_id
@@ -214,11 +220,14 @@ def axis_line(chronicle: Chronicle, at: int, grid: Grid, width: int) -> Line:
     return fitted([(f"{'':{beside}}{pad(text, room - len(last))}{last}", "dim")], width)
 
 
-def legend_line(width: int, *, colour: bool) -> Line:
-    """Return what the cells mean."""
+def legend_line(width: int, *, colour: bool, idle_is_there: bool = False) -> Line:
+    """Return what the cells mean; idle_is_there: as in `Heatmap`."""
+    idle = "idle" if idle_is_there else "idle or absent"
+    blank = "blank: not in memory" if idle_is_there else "blank: not mapped"
     if not colour:
-        return fitted([(f" · idle  {SHADES} used  ? unknown  blank: not in memory", "dim")], width)
-    line: Line = [(" ", ""), ("█", COLD_COLOUR), (" idle  ", "dim")]
+        told = f" · {idle}  {SHADES} used  ? unknown  {blank}"
+        return fitted([(told, "dim")], width)
+    line: Line = [(" ", ""), ("█", COLD_COLOUR), (f" {idle}  ", "dim")]
     line += [("█", code) for code in RAMP[::2]]
     line += [(" used  ", "dim"), ("█", UNOBSERVABLE_COLOUR)]
-    return fitted([*line, (" unknown  blank: not in memory", "dim")], width)
+    return fitted([*line, (f" unknown  {blank}", "dim")], width)

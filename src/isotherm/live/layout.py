@@ -82,7 +82,12 @@ def age(figures: Figures | None) -> str:
     """Return for how long half of the memory was not used, in five columns."""
     if figures is None or figures.age_ns is None:
         return "-"
-    return f"{format_duration(figures.age_ns)}+" if figures.age_ns else "<0.1s"
+    if not figures.age_ns:
+        return "<0.1s"
+    if figures.age_ns < _S:
+        return f"{figures.age_ns / _S:.1f}s+"
+    hours = figures.age_ns // (3600 * _S)
+    return f"{hours}h+" if hours else f"{format_duration(figures.age_ns)}+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,19 +234,40 @@ def _shares(sizes: Sequence[int], cells: int) -> list[int]:
     return shares
 
 
+def as_of(moment: Moment) -> str:
+    """Return how old the figures of a moment are, "" where that is no matter."""
+    late_ns = moment.at_ns - moment.usage.at_ns
+    return format_duration(round(late_ns / _S) * _S) if late_ns >= _LATE_NS else ""
+
+
+def _totals(figures: Figures, wish: Wish, labels: Sequence[str], old: str) -> Line:
+    window = wish.window_text
+    resident, idle, unknown, as_of_ = (
+        label.format(text) for label, text in zip(labels, ("", window, "", old), strict=True)
+    )
+    line: Line = [
+        (f" {resident} {small(figures.resident)}", "bold"),
+        (f"  used {window} {known(figures.used[wish.window], figures)}", USED_COLOUR),
+        (f"  {idle} {known(figures.idle[wish.window], figures)}", IDLE_COLOUR),
+        (f"  {unknown} {small(figures.unknown)}", UNOBSERVABLE_COLOUR),
+    ]
+    return [*line, (as_of_, "dim")] if old else line
+
+
 def totals_line(moment: Moment, wish: Wish, width: int) -> Line:
     """Return what all is made of: used, idle and unknown, and a bar of it."""
     figures = moment.usage.total
-    window = wish.window_text
-    line: Line = [
-        (f" resident {small(figures.resident)}", "bold"),
-        (f"  used {window} {known(figures.used[wish.window], figures)}", USED_COLOUR),
-        (f"  idle {window} {known(figures.idle[wish.window], figures)}", IDLE_COLOUR),
-        (f"  unknown {small(figures.unknown)}", UNOBSERVABLE_COLOUR),
-    ]
-    late_ns = moment.at_ns - moment.usage.at_ns
-    if late_ns >= _LATE_NS:
-        line.append((f"  as of {format_duration(round(late_ns / _S) * _S)} ago", "dim"))
+    old = as_of(moment)
+    # Whatever the width, figures are never shown without how old they are.
+    labels = ("resident", "idle {}", "unknown", "  as of {} ago")
+    for labels_ in (
+        labels,
+        ("res", "idle {}", "unkn", "  {} ago"),
+        ("res", "idle", "?", " {} ago"),
+    ):
+        line = _totals(figures, wish, labels_, old)
+        if columns_of(text_of(line)) <= width:
+            break
     room = width - columns_of(text_of(line)) - 3
     if room >= 5:
         line.append(("  ", ""))

@@ -16,6 +16,7 @@ from isotherm.live import heat
 from isotherm.live.chronicle import Chronicle, Moment
 from isotherm.live.layout import (
     Line,
+    as_of,
     bar_spans,
     columns,
     fitted,
@@ -330,6 +331,7 @@ class Stage:
         parts = moment.usage.parts.get(target_id, ())
         absent = _absent(target.mapped_bytes, target.resident_bytes)
         told = [target.title, f"resident {small(None if figures is None else figures.resident)}"]
+        told += [f"as of {old} ago"] if (old := as_of(moment)) else []
         told += [] if absent is None else [f"not in memory {small(absent)}"]
         told += [target.group] if target.group else []
         lines: list[Line] = [[(parts_that_fit(told, width), "bold")]]
@@ -350,7 +352,7 @@ class Stage:
         return [
             *heat.map_lines(grid, width, height, colour=self.colour),
             heat.axis_line(self.chronicle, at, grid, width),
-            heat.legend_line(width, colour=self.colour),
+            heat.legend_line(width, colour=self.colour, idle_is_there=grid.idle_is_there),
         ]
 
 

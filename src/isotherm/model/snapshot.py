@@ -36,7 +36,9 @@ class Region(NamedTuple):
     unobservable: estimated bytes of it that could not be observed; used: bytes of its pages that
     were used within the last window, or second if that is longer; None where nobody knows. rate,
     low, high: accesses of one of its pages per second, and the ends of the 95 % credible interval
-    of that; None where nobody tells.
+    of that; None where nobody tells. share: of the pages of it that are in memory and observable,
+    those that were used within one sampling interval, 0..1 on average; None where nobody knows
+    which are in memory, so that `nr_accesses` is all there is.
     """
 
     target: int
@@ -49,6 +51,7 @@ class Region(NamedTuple):
     rate: float | None = None
     low: float | None = None
     high: float | None = None
+    share: float | None = None
 
     @property
     def size(self) -> int:
@@ -62,7 +65,8 @@ class Columns:
 
     target u32, start u64, end u64, nr_accesses u32, age u32, unobservable u64 (bytes); used u64
     (bytes), None where no map of pages was asked; rate, low, high float64 (per second), all or
-    none of them None. Readers must not change them.
+    none of them None; share float64 (0..1) or None. With `share` no region is of addresses of
+    which nothing is in memory. Readers must not change them.
     """
 
     target: array[int] = field(default_factory=lambda: array("I"))
@@ -75,6 +79,7 @@ class Columns:
     rate: array[float] | None = None
     low: array[float] | None = None
     high: array[float] | None = None
+    share: array[float] | None = None
 
     def __len__(self) -> int:
         return len(self.start)
@@ -90,7 +95,7 @@ class Columns:
             self.unobservable,
             *(
                 nobody if told is None else told
-                for told in (self.used, self.rate, self.low, self.high)
+                for told in (self.used, self.rate, self.low, self.high, self.share)
             ),
             strict=True,
         ):
@@ -162,6 +167,14 @@ class Snapshot:
     def max_nr_accesses(self) -> int:
         """The highest possible nr_accesses: samples per window."""
         return max(1, self.aggr_us // max(1, self.sample_us))
+
+    def heats(self) -> array[float]:
+        """Return the heat of each region, 0..1: the share of samples that found an access."""
+        if self.columns.share is not None:
+            return self.columns.share
+        most = self.max_nr_accesses
+        counts = self.columns.nr_accesses
+        return array("d", [count / most if count < most else 1.0 for count in counts])
 
     def used_bytes(self, size: int, nr_accesses: int) -> int:
         """Return how many of the `size` bytes of a region that was accessed were used."""

@@ -13,7 +13,7 @@ from isotherm.model.ranges import PAGE
 from isotherm.pictures.axis import exact_time, ticks_of_time
 from isotherm.pictures.canvas import Anchor, Canvas, Png, Svg
 from isotherm.pictures.glyphs import fitted, width_of
-from isotherm.pictures.palette import IDLE, RGB, STEPS, heat_colour, heat_colours
+from isotherm.pictures.palette import IDLE, RGB, STEPS, UNKNOWN, heat_colour, heat_colours
 from isotherm.pictures.scale import Kind, Scale, percent, scale_of
 from isotherm.units import format_duration, format_size
 
@@ -144,11 +144,22 @@ class _Figure:
 
     def _mean(self, row: int) -> RGB:
         known = [heat for heat in self.grid.heat[row] if heat is not None]
-        return self._colour(sum(known) / len(known) if known else None, 0)
+        return self._of_strip(row, sum(known) / len(known) if known else None)
 
     def _peak(self, row: int) -> RGB:
         seen = any(heat is not None for heat in self.grid.heat[row])
-        return self._colour(max(self.grid.peak[row]) if seen else None, 0)
+        return self._of_strip(row, max(self.grid.peak[row]) if seen else None)
+
+    def _of_strip(self, row: int, heat: float | None) -> RGB:
+        """Return the colour of a row: too narrow for stripes, where it is unknown."""
+        hidden = sum(self.grid.unobservable[row])
+        there = sum(
+            heat is not None or blind > 0
+            for heat, blind in zip(self.grid.heat[row], self.grid.unobservable[row], strict=True)
+        )
+        if hidden and not heat and (heat is None or 2 * hidden >= there):
+            return UNKNOWN[0]
+        return self._colour(heat, 0)
 
     def addresses(self) -> None:
         """Write addresses where segments begin and end, and a line where memory is left out."""
@@ -221,24 +232,35 @@ class _Figure:
         self.canvas.text(x, y + 11, "share of samples that found an access", GREY)
         x += round(width_of("share of samples that found an access")) + 14
         self.canvas.cells(x, y, width, 14, [b"".join(map(bytes, heat_colours()))])
-        for n in range(5):
-            heat = self.scale.heat_at(min(n / 4, 1 - 1 / STEPS / 4)) if n < 4 else self.scale.most
-            text = percent(heat) if heat else ">0%"
+        for n, text in self._ticks():
             anchor: Anchor = "start" if n == 0 else "end" if n == 4 else "middle"
             self.canvas.text(x + width * n / 4, y + 27, text, GREY, anchor)
         if self.kind == "quantile":
             self.canvas.text(LEFT, y + 27, "steps hold equally many cells", GREY)
         x += width + 22
-        for label in ("idle", "unknown", "not mapped"):
-            self._swatch(x, y, label)
+        idle = "idle" if self.grid.idle_is_there else "idle or absent"
+        blank = "not in memory" if self.grid.idle_is_there else "not mapped"
+        for label, ground in ((idle, IDLE), ("unknown", None), (blank, GROUND)):
+            self._swatch(x, y, label, ground)
             x += 26 + round(width_of(label)) + 12
 
-    def _swatch(self, x: float, y: float, label: str) -> None:
+    def _ticks(self) -> Iterator[tuple[int, str]]:
+        """Yield quarters of the scale and their rates, each rate once: where it begins."""
+        told = set()
+        for n in range(5):
+            heat = self.scale.heat_at(min(n / 4, 1 - 1 / STEPS / 4)) if n < 4 else self.scale.most
+            text = percent(heat) if heat else ">0%"
+            if text not in told:
+                told.add(text)
+                yield n, text
+
+    def _swatch(self, x: float, y: float, label: str, ground: RGB | None) -> None:
+        """Draw a colour of no heat, stripes for None, and what it stands for."""
         self.canvas.rect(x, y, 20, 14, LINE)
-        if label == "unknown":
+        if ground is None:
             self.canvas.striped(x + 0.5, y + 0.5, 19, 13)
         else:
-            self.canvas.rect(x + 0.5, y + 0.5, 19, 13, GROUND if label == "not mapped" else IDLE)
+            self.canvas.rect(x + 0.5, y + 0.5, 19, 13, ground)
         self.canvas.text(x + 26, y + 11, label, GREY)
 
 

@@ -80,6 +80,11 @@ class Rows:
         return found
 
     @property
+    def tells_heat(self) -> bool:
+        """Whether regions have a `share`, and so are only of what is in memory."""
+        return self._block.shares_told is not None
+
+    @property
     def has_more(self) -> bool:
         """Whether `first` has mappings, or tells what pages were used."""
         return self._context["mappings"] is not None or self._context["page_use"] is not None
@@ -135,12 +140,14 @@ class _Block:
         regions = self.columns["regions"]
         self.offsets = regions.offsets
         of = regions.children
+        self.shares_told = _shares_of(batch, self.offsets)
         names = ("target", "start", "end", "nr_accesses", "unobservable")
         self.scan = _core.Scan(
             batch.length,
             self.offsets,
             *(of[name].values for name in names),
             *(self.columns[name].values for name in ("sample_us", "aggr_us", "start", "end")),
+            b"" if self.shares_told is None else self.shares_told,
         )
 
 
@@ -166,9 +173,12 @@ def rows_of(
 
 def _tells_rates(batch: Batch) -> bool:
     told = [one for name in layout.RATES if (one := batch.columns.get(name)) is not None]
-    return any(
-        one.valid is None or any(i < batch.length for i in _bits(one.valid)) for one in told
-    )
+    return any(_tells(one, batch.length) for one in told)
+
+
+def _tells(vector: Vector, length: int) -> bool:
+    """Whether any of so many rows is not null."""
+    return vector.valid is None or any(i < length for i in _bits(vector.valid))
 
 
 def _parts(block: _Block, context: Context2) -> Iterator[Rows]:
@@ -181,6 +191,17 @@ def _parts(block: _Block, context: Context2) -> Iterator[Rows]:
             raise BadMessageError(problem)
         _check_used(block, low, high)
         yield Rows(block, low, high, nested)
+
+
+def _shares_of(batch: Batch, offsets: memoryview) -> memoryview | None:
+    """Return the heat of regions if all windows tell it, None if none does; else raise."""
+    told = batch.columns.get("region_share")
+    if told is None or not _tells(told, batch.length):
+        return None
+    length = batch.length + 1
+    if told.offsets[:length].tolist() != offsets[:length].tolist():
+        raise BadMessageError("the heat of regions is told in some windows only")
+    return told.values
 
 
 def _check_used(block: _Block, low: int, high: int) -> None:

@@ -73,11 +73,7 @@ def rows(batch: Batch, context: Context) -> Iterator[Snapshot]:
             sample_us=sample,
             aggr_us=aggr,
             columns=_with_rates(
-                _with_used(
-                    _regions(members, low, high, len(nested["targets"])),
-                    columns.get("region_used"),
-                    i,
-                ),
+                _with_told(_regions(members, low, high, len(nested["targets"])), columns, i),
                 [columns.get(name) for name in layout.RATES],
                 i,
             ),
@@ -103,7 +99,7 @@ def snapshot_of(
         end_ns=end,
         sample_us=sample,
         aggr_us=aggr,
-        columns=_with_used(made, columns.get("region_used"), i),
+        columns=_with_told(made, columns, i),
         cost=Cost(*cost),
         shares=shares,
         **nested,
@@ -122,6 +118,26 @@ def _regions(
     columns = Columns(target, start, end, count, age, unseen)
     check_regions(columns, nr_targets)
     return columns
+
+
+def _with_told(columns: Columns, told: dict[str, Vector], i: int) -> Columns:
+    """Add what a map of pages knew of the regions."""
+    used = _with_used(columns, told.get("region_used"), i)
+    return _with_share(used, told.get("region_share"), i)
+
+
+def _with_share(columns: Columns, share: Vector | None, i: int) -> Columns:
+    """Add the heat of the regions where it is told apart from the counts."""
+    if share is None or not share.has(i):
+        return columns
+    low, high = share.offsets[i : i + 2]
+    items = array("d")
+    items.frombytes(share.values[low:high].tobytes())
+    if len(items) != len(columns):
+        raise BadMessageError("the heat of regions is not told of each of them")
+    if not all(0 <= heat <= 1 for heat in items):
+        raise BadMessageError("the heat of a region is no share")
+    return replace(columns, share=items)
 
 
 def _with_used(columns: Columns, used: Vector | None, i: int) -> Columns:

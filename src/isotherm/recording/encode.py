@@ -313,6 +313,13 @@ def _region_rates(columns: Columns) -> list[array[float] | None]:
     return rates
 
 
+def _region_share(columns: Columns) -> array[float] | None:
+    share = columns.share
+    if share is not None and (share.typecode != "d" or len(share) != len(columns)):
+        raise ValueError(f"column share is not {len(columns)} items of type d")
+    return share
+
+
 _COST = tuple(Cost.__slots__)
 
 
@@ -370,6 +377,7 @@ class Block:
             None if use is None else use_values(use, len(snapshot.targets)),
             *_region_rates(snapshot.columns),
             snapshot.explored,
+            _region_share(snapshot.columns),
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)

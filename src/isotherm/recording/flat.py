@@ -39,9 +39,10 @@ COLUMNS: Final = (
     Column("rate", "float64", nullable=True),
     Column("low", "float64", nullable=True),
     Column("high", "float64", nullable=True),
+    Column("share", "float64", nullable=True),
 )
 #: What not every monitor tells of regions.
-_TOLD: Final = ("used", "rate", "low", "high")
+_TOLD: Final = ("used", "rate", "low", "high", "share")
 
 
 class _Numbers:

@@ -202,6 +202,7 @@ COLUMNS: Final = (
     _PAGE_USE,
     *[numbers(name, "float64", nullable=True) for name in RATES],
     *_u64("explored", nullable=True),
+    numbers("region_share", "float64", nullable=True),
 )
 
 

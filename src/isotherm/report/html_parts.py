@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from isotherm.analysis.could_free import idle_age_ns
@@ -15,12 +16,12 @@ from isotherm.analysis.page_use import (
     covered,
     curve,
     idle_ages,
-    likely_idle,
+    joined,
     within,
 )
 from isotherm.analysis.summary import Summary
 from isotherm.analysis.timeline import WINDOW_NS, Timeline, binned
-from isotherm.model.page_use import PageUse, summed
+from isotherm.model.page_use import PageUse
 from isotherm.model.scheme_state import SchemeState
 from isotherm.pictures.page.charts import Line, Point, chart, share_text
 from isotherm.pictures.page.heat import text
@@ -161,7 +162,7 @@ def tables(summary: Summary) -> str:
         )
     targets = summary.use_targets
     groups = [
-        Part(pages.numbered(part.name, targets), None, part.row) for part in by_group(use, targets)
+        replace(part, name=pages.numbered(part.name, targets)) for part in by_group(use, targets)
     ]
     processes = [part for _, part in pages.named_targets(use, targets)]
     nodes = [part for _, part in by_node(use)]
@@ -179,7 +180,7 @@ def _parts_table(use: PageUse, what: str, parts: Sequence[Part]) -> str:
         return ""
     shown = sorted(parts, key=lambda part: -part.row.resident)
     if rest := shown[_ROWS:]:
-        others = Part(f"{len(rest)} others", None, summed([part.row for part in rest]))
+        others = joined(f"{len(rest)} others", rest)
         shown = [*shown[:_ROWS], others]
     windows = [ns for ns in (_S, 10 * _S, 60 * _S) if ns in use.windows_ns]
     windows = windows or list(use.windows_ns[-1:])
@@ -200,7 +201,7 @@ def _parts_table(use: PageUse, what: str, parts: Sequence[Part]) -> str:
         row.append(size_cell(part.row.resident))
         row += [size_cell(part.row.used[i]) for i in at]
         if age is not None:
-            row.append(size_cell(likely_idle(part.row, use.windows_ns.index(age))))
+            row.append(size_cell(part.idle[use.windows_ns.index(age)]))
         rows.append([*row, size_cell(part.unknown)])
     return table(heads, rows)
 
@@ -252,7 +253,7 @@ def facts(summary: Summary, info: dict[str, Any]) -> str:
     if (use := summary.use) is not None:
         found.append(("looked at", f"{covered(use):.1%} of what is resident"))
         found.append(("unknown", pages.unknown_text(use)))
-        found += pages.headlines(use, curve(use))
+        found += pages.headlines(use, curve(use), summary.late_ns)
     elif everything := total(summary.what):
         found.append(("unknown", f"{format_size(everything.unobservable)} not observable"))
     every = f"{span(*summary.aggr_us)} each, sampled every {span(*summary.sample_us)}"

@@ -21,11 +21,11 @@ from isotherm.analysis.page_use import (
     covered,
     curve,
     idle_ages,
-    likely_idle,
+    joined,
 )
 from isotherm.analysis.summary import Summary, resident
 from isotherm.analysis.use_windows import told_window_ns
-from isotherm.model.page_use import Kind, PageUse, summed
+from isotherm.model.page_use import Kind, PageUse
 from isotherm.model.target import Group, Target
 from isotherm.report.sorting import Sort, part_keys
 from isotherm.terminal.table import Column, names, table
@@ -38,6 +38,8 @@ MAX_ROWS = 12
 _COLUMNS_NS = (1_000_000_000, 10_000_000_000)
 #: Ages that people are told of.
 _TOLD_AGES_NS = tuple(s * 1_000_000_000 for s in (1, 10, 60, 600, 3600, 86_400))
+#: Figures that are older than this are told to be.
+LATE_NS = 2_500_000_000
 #: Less than this share of what is resident is not worth a headline.
 _WORTH_SHARE = 0.01
 _KINDS: dict[Kind, str] = {
@@ -45,6 +47,11 @@ _KINDS: dict[Kind, str] = {
     "file": "memory of files",
     "shmem": "shared memory",
 }
+
+
+def ago(late_ns: int) -> str:
+    """Return how old figures are, in whole seconds."""
+    return format_duration(round(late_ns / 1e9) * 1_000_000_000)
 
 
 def sizes(used: Used) -> str:
@@ -109,8 +116,14 @@ def age_items(ages: Ages) -> list[str]:
     return [*items, f"unknown {format_size(ages.unknown_bytes)}"]
 
 
-def headlines(use: PageUse, points: Sequence[Used]) -> Iterator[tuple[str, str]]:
-    """Yield what must be known before the figures are read: labels and texts."""
+def headlines(use: PageUse, points: Sequence[Used], late_ns: int = 0) -> Iterator[tuple[str, str]]:
+    """
+    Yield what must be known before the figures are read: labels and texts.
+
+    late_ns: the figures are as of so long before the end.
+    """
+    if late_ns >= LATE_NS:
+        yield "as of", f"{ago(late_ns)} before the end: nothing was summed up after that"
     if not use.exact:
         text = "only the used share of each mapping is known, not which pages"
         yield "coarse", text
@@ -219,7 +232,7 @@ def parts_table(
             row.append(short_size(once[part.name]) if part.name in once else "-")
         row += [_known(part, part.row.used[use.windows_ns.index(ns)]) for ns in windows]
         if age_ns is not None:
-            row.append(_known(part, likely_idle(part.row, use.windows_ns.index(age_ns))))
+            row.append(_known(part, part.idle[use.windows_ns.index(age_ns)]))
         cells.append([*row, *([short_size(part.unknown)] if blind else [])])
     return table(columns, cells, width)
 
@@ -237,7 +250,7 @@ def _last(windows: Sequence[int]) -> list[tuple[int, int]]:
 def _others(parts: Sequence[Part]) -> list[Part]:
     if not parts:
         return []
-    return [Part(f"{len(parts)} others", None, summed([part.row for part in parts]))]
+    return [joined(f"{len(parts)} others", parts)]
 
 
 def in_order(use: PageUse, parts: Sequence[Part], sort: Sort | None) -> list[Part]:
@@ -248,7 +261,7 @@ def in_order(use: PageUse, parts: Sequence[Part], sort: Sort | None) -> list[Par
     used = use.windows_ns.index(windows[-1]) if windows else -1
     age_ns = idle_age_ns(use)
     age = None if age_ns is None else use.windows_ns.index(age_ns)
-    keys = part_keys(used, lambda part: None if age is None else likely_idle(part.row, age))
+    keys = part_keys(used, lambda part: None if age is None else part.idle[age])
     return sort.ordered(parts, keys)
 
 
@@ -299,7 +312,7 @@ def group_document(title: str, targets: Sequence[Target]) -> dict[str, Any]:
 def named_targets(use: PageUse, targets: Sequence[Target]) -> list[tuple[Target, Part]]:
     """Return the parts of targets with their titles."""
     return [
-        (targets[index], Part(targets[index].title, None, part.row))
+        (targets[index], replace(part, name=targets[index].title))
         for index, part in by_target(use)
         if index < len(targets)
     ]
@@ -327,6 +340,7 @@ def document(summary: Summary) -> dict[str, Any]:
         return {
             "by": "pages",
             **use_document(use, summary.use_targets),
+            "late_ns": summary.late_ns,
             "could_free_bytes": 0 if found is None else found.bytes,
             "could_free_age_ns": None if found is None else found.age_ns,
             "needs_swap_bytes": 0 if found is None else found.swap_bytes,
@@ -454,8 +468,8 @@ def part_document(use: PageUse, part: Part) -> dict[str, Any]:
             )
         ],
         "idle": [
-            {"age_ns": ns, "bytes": likely_idle(row, i), "low_bytes": idle, "own_bytes": own}
-            for i, (ns, idle, own) in enumerate(zip(windows, row.idle, row.idle_own, strict=True))
+            {"age_ns": ns, "bytes": size, "low_bytes": idle, "own_bytes": own}
+            for ns, size, idle, own in zip(windows, part.idle, row.idle, row.idle_own, strict=True)
         ],
     }
 
@@ -470,7 +484,7 @@ def part_row(use: PageUse, part: Part) -> dict[str, Any]:
         "unseen_bytes": row.unseen,
         "uncovered_bytes": row.uncovered,
         **{f"used_{_key(ns)}_bytes": n for ns, n in zip(use.windows_ns, row.used, strict=True)},
-        **{f"idle_{_key(ns)}_bytes": likely_idle(row, i) for i, ns in enumerate(use.windows_ns)},
+        **{f"idle_{_key(ns)}_bytes": n for ns, n in zip(use.windows_ns, part.idle, strict=True)},
     }
 
 

@@ -18,7 +18,10 @@ _S = 1_000_000_000
 _USED_NS = (_S, 10 * _S, 60 * _S)
 _IDLE_NS = (10 * _S, 60 * _S)
 #: Columns of the terminal for the time, a number of processes, a size, a share.
-_TIME, _COUNT, _SIZE, _SHARE = 8, 6, 9, 7
+_TIME, _COUNT, _SIZE, _SHARE, _OLD = 8, 6, 9, 6, 6
+_WIDTHS = (_TIME, _COUNT, *[_SIZE] * 7, _SHARE, _OLD)
+#: The place of how old figures are; where there is no room for it, the time is theirs.
+_AS_OF = len(_WIDTHS) - 1
 #: Figures that are older than the interval by this much are told to be.
 _OLD_NS = 500_000_000
 
@@ -86,36 +89,48 @@ def header(width: int) -> str:
     """Return the titles over the lines."""
     used = [f"used {format_duration(ns)}" for ns in _USED_NS]
     idle = [f"idle {format_duration(ns)}" for ns in _IDLE_NS]
-    return _laid_out(["time", "procs", "resident", *used, *idle, "unknown", "cpu"], width)
+    titles = ["time", "procs", "resident", *used, *idle, "unknown", "cpu", "as of"]
+    return _laid_out(titles, width)
 
 
 def text(line: Line, width: int) -> str:
     """Return a line for people, within `width` columns from 60 on."""
     used, idle = _used(curve(line.use)), _idle(idle_ages(line.use))
+    at_ns = line.at_ns if _AS_OF in _shown(width) else line.use_ns
     cells = [
-        time.strftime("%H:%M:%S", time.localtime(line.at_ns / 1e9)),
+        time.strftime("%H:%M:%S", time.localtime(at_ns / 1e9)),
         str(line.targets),
         format_size(line.use.resident + line.unlooked),
         *(_size(used.get(ns)) for ns in _USED_NS),
         *(_size(idle.get(ns)) for ns in _IDLE_NS),
         format_size(line.use.unseen + line.use.uncovered + line.unlooked),
-        f"{line.cpu_share:.1%}",
+        f"{line.cpu_share:.1%}" if line.cpu_share < 1 else f"{line.cpu_share:.0%}",
+        _old(line.at_ns - line.use_ns),
     ]
-    late_ns = line.at_ns - line.use_ns
-    old = f" as of {format_duration(round(late_ns / _S) * _S)} ago"
-    laid_out = _laid_out(cells, width)
-    return laid_out + old * (late_ns > _OLD_NS and len(laid_out) + len(old) <= width)
+    return _laid_out(cells, width)
+
+
+def _old(late_ns: int) -> str:
+    """Return "-27s" for figures that are so old, "" for new ones."""
+    if late_ns <= _OLD_NS:
+        return ""
+    seconds = max(1, round(late_ns / _S))
+    return f"-{seconds}s" if seconds < 1000 else f"-{seconds // 60}m"
 
 
 def _size(size: int | None) -> str:
     return "-" if size is None else format_size(size)
 
 
-def _laid_out(cells: Sequence[str], width: int) -> str:
-    """Return cells in columns; where room is short the longest windows go, then the number."""
-    widths = [_TIME, _COUNT, *[_SIZE] * (len(cells) - 3), _SHARE]
-    shown = list(range(len(cells)))
-    for gone in (7, 5, 1):
-        if sum(widths[i] for i in shown) > width:
+def _shown(width: int) -> list[int]:
+    """Return which columns fit: first the longest windows go, then the number, and "as of"."""
+    shown = list(range(len(_WIDTHS)))
+    for gone in (7, 5, 1, _AS_OF):
+        if sum(_WIDTHS[i] for i in shown) > width:
             shown.remove(gone)
-    return "".join(pad(cells[i], widths[i], right=True) for i in shown)
+    return shown
+
+
+def _laid_out(cells: Sequence[str], width: int) -> str:
+    """Return cells in columns, as many as fit."""
+    return "".join(pad(cells[i], _WIDTHS[i], right=True) for i in _shown(width)).rstrip()

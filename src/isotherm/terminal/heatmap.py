@@ -72,7 +72,8 @@ def render(
         _rows(segment, share * each) for segment, share in zip(grid.segments, shares, strict=True)
     ]
     cells = [sampled(grid, chosen, columns) for chosen in rows]
-    ink = Ink(style, (cell for part in cells for row in part for cell in row), kind)
+    shown = (cell for part in cells for row in part for cell in row)
+    ink = Ink(style, shown, kind, idle_is_there=grid.idle_is_there)
     beside = _margin(width) - MARGIN
     out: list[str] = []
     for i in reversed(range(len(grid.segments))):

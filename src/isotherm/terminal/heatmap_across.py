@@ -51,7 +51,8 @@ def render(
     rows = [part(grid.rows, i, columns) for i in range(columns)]
     by_address = sampled(grid, rows, times)
     cells = [[column[i] for column in by_address] for i in range(times)]
-    ink = Ink(style, (cell for row in cells for cell in row), kind)
+    shown = (cell for row in cells for cell in row)
+    ink = Ink(style, shown, kind, idle_is_there=grid.idle_is_there)
     names_line, addresses = _areas(grid, rows, names)
     lines = [
         joined(" " * MARGIN, names_line),

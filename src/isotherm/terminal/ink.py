@@ -46,8 +46,20 @@ class Cell:
 class Ink:
     """How cells are drawn: in colours, two a character, or by blocks as high as the heat."""
 
-    def __init__(self, style: Style, cells: Iterable[Cell], kind: Kind = "quantile") -> None:
+    def __init__(
+        self,
+        style: Style,
+        cells: Iterable[Cell],
+        kind: Kind = "quantile",
+        *,
+        idle_is_there: bool = False,
+    ) -> None:
+        """idle_is_there: as in `Heatmap`."""
+        shown = list(cells)
         self.style = style
+        self._idle = " idle" if idle_is_there else " idle or absent"
+        self._blank = "blank: not in memory" if idle_is_there else "blank: not mapped"
+        self._absent = any(cell.kind == ABSENT for cell in shown)
         self.halves = halves(style)
         self.steps: Sequence[Colour | str]
         if self.halves:
@@ -55,7 +67,7 @@ class Ink:
         else:
             self.steps = HEIGHTS if style.unicode else _ASCII
         self.kind = kind
-        self.scale: Scale = scale_of((cell.heat for cell in cells), len(self.steps), kind)
+        self.scale: Scale = scale_of((cell.heat for cell in shown), len(self.steps), kind)
 
     def shade(self, cell: Cell) -> str:
         """Return the character of a cell."""
@@ -95,8 +107,9 @@ class Ink:
             (self._sample(self.steps[i]), f" {percent(bound)}" if bound else " >0%")
             for i, bound in steps
         ]
-        idle = (self._sample(COLD_COLOUR, COLD), " idle")
-        return [idle, *heat, (self._sample(UNOBSERVABLE_COLOUR, UNOBSERVABLE), " unknown")]
+        items = [(self._sample(COLD_COLOUR, COLD), self._idle), *heat]
+        items.append((self._sample(UNOBSERVABLE_COLOUR, UNOBSERVABLE), " unknown"))
+        return [*items, ("", self._blank)] if self._absent else items
 
     def _sample(self, step: Colour | str, shade: str = "") -> str:
         if not self.halves:

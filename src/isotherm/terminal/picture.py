@@ -46,9 +46,8 @@ class Layout:
     def heat(self, snapshot: Snapshot) -> list[float]:
         """Mean access rate of each cell, 0..1; regions outside the areas are left out."""
         cells = [0.0] * self.cells
-        for region in snapshot.regions:
+        for region, rate in zip(snapshot.regions, snapshot.heats(), strict=True):
             if region.nr_accesses:
-                rate = region.nr_accesses / snapshot.max_nr_accesses
                 for cell, share in self.shares(region.start, region.end):
                     cells[cell] += rate * share
         return [min(1.0, cell) for cell in cells]

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+#include "map/bits.h"
 #include "map/runs.h"
 #include "sys/clock.h"
 #include "sys/page.h"
@@ -149,34 +151,162 @@ int page_map_runs(struct page_map *map, size_t index, uint64_t soon_ns, uint64_t
 	return err;
 }
 
-/** Of the pages [from, to) of a table how many bytes were used within a time. */
-static uint64_t used_in_table(const struct map_table *table, const struct map_bursts *bursts, size_t from, size_t to,
-			      uint64_t used_ns)
+/** Parts of a range in the making: @made is open while it holds pages, up to @until. */
+struct cutting {
+	const struct map_target *target;
+	struct times times;
+	uint64_t least;
+	struct map_parts *parts;
+	struct map_part made;
+	uint64_t until;
+	bool open;
+};
+
+static int push_part(struct map_parts *parts, const struct map_part *part)
+{
+	if (parts->nr == parts->room) {
+		size_t room = parts->room ? 2 * parts->room : 64;
+		struct map_part *at = reallocarray(parts->at, room, sizeof(*at));
+
+		if (!at)
+			return -ENOMEM;
+		parts->at = at;
+		parts->room = room;
+	}
+	parts->at[parts->nr++] = *part;
+	return 0;
+}
+
+/** Nothing is in memory from @until up to @start: a part of its own, if that is worth one or all there is. */
+static int end_gap(struct cutting *cut, uint64_t start, bool last)
+{
+	struct map_part absent = {.target = cut->made.target, .start = cut->until, .end = start};
+	bool apart = absent.end - absent.start >= cut->least || (last && !cut->open);
+	int err = 0;
+
+	if (cut->open && (apart || last)) {
+		cut->made.end = apart ? absent.start : start;
+		err = push_part(cut->parts, &cut->made);
+		cut->open = false;
+	}
+	return err || !apart || absent.start >= absent.end ? err : push_part(cut->parts, &absent);
+}
+
+/** There are pages from @start on: in the part that is made, or in a new one. */
+static int begin_pages(struct cutting *cut, uint64_t start)
+{
+	bool fresh = !cut->open || start - cut->until >= cut->least;
+	uint64_t from = start - cut->until < cut->least ? cut->until : start;
+	int err = end_gap(cut, start, false);
+
+	if (fresh) {
+		cut->made = (struct map_part){.target = cut->made.target, .start = from};
+		cut->open = true;
+	}
+	return err;
+}
+
+/** Of the pages [from, to) of a table what is in memory, and how it was used. */
+static void add_pages(struct map_part *part, const struct map_table *table, const struct map_bursts *bursts,
+		      size_t from, size_t to, const struct times *times)
 {
 	uint16_t counts[256] = {0};
-	uint64_t bytes = 0;
 
 	if (table->huge)	// each of its small pages as all of it
 		counts[table->pages[0]] = (uint16_t)(to - from);
 	for (size_t i = from; i < to && !table->huge; i++)
 		counts[table->pages[i]]++;
 	for (size_t byte = 0; byte < MAP_ABSENT; byte++) {
-		if (!counts[byte] || map_epoch_of((uint8_t)byte) >= MAP_UNSEEN)
+		if (!counts[byte])
 			continue;
+		uint64_t bytes = counts[byte] * PAGE;
+
+		part->present += bytes;
+		if (map_epoch_of((uint8_t)byte) >= MAP_UNSEEN) {
+			part->unknown += bytes;
+			continue;
+		}
 		struct map_age age = map_table_age(table, bursts, (uint8_t)byte);
 
-		bytes += (uint64_t)(counts[byte] * PAGE * map_age_share(&age, used_ns));
+		part->soon += (uint64_t)((double)bytes * map_age_share(&age, times->soon_ns));
+		part->used += (uint64_t)((double)bytes * map_age_share(&age, times->used_ns));
 	}
-	return bytes;
 }
 
-uint64_t page_map_used(const struct page_map *map, size_t index, uint64_t start, uint64_t end,
-		       uint64_t used_ns)
+/** A bit for each page of a block that is in memory. */
+static void mask_present(const struct map_table *const *tables, uint64_t *mask)
+{
+	memset(mask, 0, MAP_PAGES / 8);
+	for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
+		for (size_t word = 0; tables[kind] && word < MAP_PAGES / 64; word++)
+			mask[word] |= !tables[kind]->huge ? ~bits_of_bytes(tables[kind]->pages + 64 * word, MAP_ABSENT, MAP_ABSENT)
+				      : tables[kind]->pages[0] != MAP_ABSENT ? UINT64_MAX : 0;
+}
+
+/** The first page from @at on that is in memory, or is not; @to for none before it. */
+static size_t next_page(const uint64_t *mask, size_t at, size_t to, bool present)
+{
+	while (at < to) {
+		uint64_t word = (present ? mask[at / 64] : ~mask[at / 64]) >> at % 64;
+
+		if (word) {
+			at += (size_t)__builtin_ctzll(word);
+			break;
+		}
+		at += 64 - at % 64;
+	}
+	return at < to ? at : to;
+}
+
+/** Take pages [from, to) of a block. */
+static int cut_block(struct cutting *cut, const struct map_table *const *tables, uint64_t block, size_t from, size_t to)
+{
+	uint64_t mask[MAP_PAGES / 64];
+	size_t counted = from;	// pages before this one are in a part
+	int err = 0;
+
+	mask_present(tables, mask);
+	for (size_t at = next_page(mask, from, to, true); at < to && !err;) {
+		size_t end = next_page(mask, at, to, false), next = next_page(mask, end, to, true);
+
+		if (!cut->open || block + at * PAGE - cut->until >= cut->least) {
+			err = begin_pages(cut, block + at * PAGE);
+			counted = at;
+		}
+		cut->until = block + end * PAGE;
+		if (next == to || (next - end) * PAGE >= cut->least) {
+			for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
+				if (tables[kind])
+					add_pages(&cut->made, tables[kind], &cut->target->bursts, counted, end, &cut->times);
+			counted = next;
+		}
+		at = next;
+	}
+	return err;
+}
+
+/** Nobody looked at [start, end) yet. */
+static int cut_unread(struct cutting *cut, uint64_t start, uint64_t end)
+{
+	int err = 0;
+
+	if (!cut->open || start - cut->until >= cut->least)
+		err = begin_pages(cut, start);
+	cut->made.unread += end - start;
+	cut->until = end;
+	return err;
+}
+
+int page_map_parts(struct page_map *map, size_t index, uint64_t start, uint64_t end, const struct map_part_terms *terms,
+		    struct map_parts *parts)
 {
 	const struct map_target *target = &map->targets[index];
-	uint64_t bytes = 0;
+	struct cutting cut = {.target = target, .times = {terms->soon_ns, terms->used_ns}, .least = terms->least,
+			      .parts = parts, .made = {.target = index}};
+	int err = 0;
 
-	for (uint64_t block = start / BLOCK * BLOCK; block < end;) {
+	cut.until = start -= start % PAGE;
+	for (uint64_t block = start / BLOCK * BLOCK; block < end && !err;) {
 		const struct map_chunk *chunk = map_target_chunk(target, block);
 		size_t from = start > block ? (start - block) / PAGE : 0;
 		size_t to = end < block + BLOCK ? (end - block + PAGE - 1) / PAGE : MAP_PAGES;
@@ -191,14 +321,18 @@ uint64_t page_map_used(const struct page_map *map, size_t index, uint64_t start,
 			block = begin > block ? begin : block + BLOCK;
 			continue;
 		}
-		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++) {
-			const struct map_table *table =
-				map_chunk_table(chunk, kind, (block - chunk->base) / BLOCK);
+		if (chunk->visited) {
+			const struct map_table *tables[NR_MAP_KINDS];
 
-			if (table)
-				bytes += used_in_table(table, &target->bursts, from, to, used_ns);
+			for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
+				tables[kind] = map_chunk_table(chunk, kind, (block - chunk->base) / BLOCK);
+			err = cut_block(&cut, tables, block, from, to);
+		} else {
+			err = cut_unread(&cut, block + from * PAGE, block + to * PAGE < end ? block + to * PAGE : end);
 		}
 		block += BLOCK;
 	}
-	return bytes < end - start ? bytes : end - start;
+	if (cut.until > end)	// within its last page
+		cut.until = end;
+	return err ? err : end_gap(&cut, end, true);
 }

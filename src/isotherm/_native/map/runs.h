@@ -26,6 +26,31 @@ struct map_runs {
 int page_map_runs(struct page_map *map, size_t target, uint64_t soon_ns, uint64_t used_ns,
 		  size_t most, struct map_runs *runs);
 
-/** Return how many bytes of [start, end) of a target were used within @used_ns, by best estimate. */
-uint64_t page_map_used(const struct page_map *map, size_t target, uint64_t start, uint64_t end,
-		       uint64_t used_ns);
+/**
+ * Addresses [start, end) of a target, and how many bytes in them are in memory. unread: nobody looked
+ * there yet, whatever is there; unknown: in memory, but its use is not seen, or not yet; of the others
+ * used within the shorter time, and the longer.
+ */
+struct map_part {
+	uint64_t target, start, end;
+	uint64_t present, unread, unknown;
+	uint64_t soon, used;
+};
+
+struct map_parts {
+	struct map_part *at;
+	size_t nr, room;
+};
+
+struct map_part_terms {
+	uint64_t soon_ns, used_ns;
+	uint64_t least;	// fewer bytes without a page are no part of their own
+};
+
+/**
+ * Add what is known of [start, end) of a target to @parts: they follow each other and are all of it. Where
+ * there is no page over @terms->least bytes or more is a part of its own. 0 or -ENOMEM. Reads no memory
+ * of the target.
+ */
+int page_map_parts(struct page_map *map, size_t target, uint64_t start, uint64_t end, const struct map_part_terms *terms,
+		    struct map_parts *parts);

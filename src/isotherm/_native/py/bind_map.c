@@ -314,7 +314,7 @@ static PyMethodDef map_methods[] = {
 	{"look", map_look_at, METH_VARARGS, NULL},
 	{"ages", map_ages, METH_VARARGS, NULL},
 	{"runs", map_runs_of, METH_VARARGS, NULL},
-	{"used", map_used_in, METH_VARARGS, NULL},
+	{"parts", map_parts_of, METH_VARARGS, NULL},
 	{"take_returns", map_take_returns, METH_NOARGS, NULL},
 	{"piece", piece, METH_VARARGS, NULL},
 	{"covered", map_covered, METH_NOARGS, NULL},

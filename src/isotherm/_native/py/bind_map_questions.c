@@ -236,34 +236,36 @@ PyObject *map_runs_of(PyObject *object, PyObject *args)
 }
 
 /** Words of u64 at a time: of each range its target, start and end. */
-PyObject *map_used_in(PyObject *object, PyObject *args)
+PyObject *map_parts_of(PyObject *object, PyObject *args)
 {
-	unsigned long long used_ns;
-	struct map_object *self = NULL;
-	PyObject *bytes;
+	unsigned long long soon, used, least;
+	struct map_parts parts = {0};
+	struct map_object *self;
+	PyObject *bytes = NULL;
 	Py_buffer ranges;
+	int err = 0;
 
-	if (!PyArg_ParseTuple(args, "y*K", &ranges, &used_ns))
+	if (!PyArg_ParseTuple(args, "y*KKK", &ranges, &soon, &used, &least))
 		return NULL;
-	size_t nr = (size_t)ranges.len / (3 * sizeof(uint64_t));
-
-	bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(nr * sizeof(uint64_t)));
-	if (bytes)
-		self = map_enter(object);
+	self = map_enter(object);
 	if (self) {
+		struct map_part_terms terms = {soon, used, least ? least : 1};
 		const uint64_t *word = ranges.buf;
-		uint64_t *out = (uint64_t *)(void *)PyBytes_AsString(bytes);
+		size_t nr = (size_t)ranges.len / (3 * sizeof(*word));
 		int64_t begin = bulk_cpu_ns(&self->map.ops);
 
-		for (size_t i = 0; i < nr; i++, word += 3)
-			out[i] = word[0] < self->map.nr_targets && word[1] < word[2]
-				? page_map_used(&self->map, word[0], word[1], word[2], used_ns) : 0;
+		for (size_t i = 0; i < nr && !err; i++, word += 3)
+			if (word[0] < self->map.nr_targets && word[1] < word[2])
+				err = page_map_parts(&self->map, (size_t)word[0], word[1], word[2], &terms, &parts);
 		self->map.stats.cpu_ns += bulk_cpu_ns(&self->map.ops) - begin;
 		map_leave(self);
-	} else {
-		Py_CLEAR(bytes);
+		if (!err)
+			bytes = PyBytes_FromStringAndSize((char *)parts.at, (Py_ssize_t)(parts.nr * sizeof(*parts.at)));
 	}
+	free(parts.at);
 	PyBuffer_Release(&ranges);
+	if (err)
+		return raise_errno(err);
 	return bytes ? new_array("Q", bytes) : NULL;
 }
 

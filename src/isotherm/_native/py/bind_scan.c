@@ -6,7 +6,7 @@
 #include "py/bind.h"
 #include "scan/scan.h"
 
-#define NR_BUFFERS 10
+#define NR_BUFFERS 11
 #define MAX_CELLS (1u << 28)
 
 struct scan_object {
@@ -28,23 +28,27 @@ static void scan_dealloc(PyObject *object)
 /** Take the buffers, each of at least so many items; whether they are. */
 static bool take(struct scan_object *self, PyObject *args)
 {
-	static const size_t sizes[NR_BUFFERS] = {4, 4, 8, 8, 4, 8, 8, 8, 8, 8};
-	PyObject *objects[NR_BUFFERS];
+	static const size_t sizes[NR_BUFFERS] = {4, 4, 8, 8, 4, 8, 8, 8, 8, 8, 8};
+	PyObject *objects[NR_BUFFERS] = {NULL};
+	int given = NR_BUFFERS - 1;
 	Py_ssize_t rows;
 
-	if (!PyArg_ParseTuple(args, "nOOOOOOOOOO", &rows, &objects[0], &objects[1], &objects[2], &objects[3],
-			      &objects[4], &objects[5], &objects[6], &objects[7], &objects[8], &objects[9]))
+	if (!PyArg_ParseTuple(args, "nOOOOOOOOOO|O", &rows, &objects[0], &objects[1], &objects[2], &objects[3],
+			      &objects[4], &objects[5], &objects[6], &objects[7], &objects[8], &objects[9], &objects[10]))
 		return false;
-	for (; self->nr_buffers < NR_BUFFERS; self->nr_buffers++)
+	given += objects[given] != NULL;
+	for (; self->nr_buffers < given; self->nr_buffers++)
 		if (PyObject_GetBuffer(objects[self->nr_buffers], &self->buffers[self->nr_buffers], PyBUF_SIMPLE) < 0)
 			return false;
 	self->scan.rows = (size_t)rows;
-	for (int i = 0; i < NR_BUFFERS; i++) {
+	for (int i = 0; i < given; i++) {
 		size_t items = (size_t)self->buffers[i].len / sizes[i], needed = (size_t)rows;
 
 		if (i == 0)
 			needed++;
-		else if (i <= 5)	// of regions: as many as the offsets say
+		else if (i == 10 && !items)
+			needed = 0;
+		else if (i <= 5 || i == 10)	// of regions: as many as the offsets say
 			needed = (size_t)((const int32_t *)self->buffers[0].buf)[rows];
 		if (rows < 0 || items < needed || (items && (uintptr_t)self->buffers[i].buf % sizes[i]) ||
 		    (i == 0 && !scan_offsets(self->buffers[0].buf, (size_t)rows, INT32_MAX))) {
@@ -78,6 +82,7 @@ static PyObject *scan_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 		.aggr_us = self->buffers[7].buf,
 		.start_ns = self->buffers[8].buf,
 		.end_ns = self->buffers[9].buf,
+		.heat = self->buffers[10].len ? self->buffers[10].buf : NULL,
 	};
 	return (PyObject *)self;
 }

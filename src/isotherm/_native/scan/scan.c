@@ -48,6 +48,8 @@ const char *scan_check(const struct scan *scan, size_t low, size_t high, uint32_
 				return "a region ends before it begins";
 			if (target == before && end > scan->start[i])
 				return "regions overlap, or are not in the order of their addresses";
+			if (scan->heat && !(scan->heat[i] >= 0 && scan->heat[i] <= 1))
+				return "the heat of a region is no share";
 			before = target;
 			end = scan->end[i];
 		}
@@ -122,7 +124,10 @@ size_t scan_runs(const struct scan *scan, size_t row, struct scan_run *runs, dou
 		} else {
 			runs[count++] = (struct scan_run){target, scan->start[i], scan->end[i]};
 		}
-		accessed += (u128)size * scan->nr_accesses[i];
+		if (scan->heat)
+			heat[target] += (double)size * scan->heat[i] * (double)most_of(scan, row);
+		else
+			accessed += (u128)size * scan->nr_accesses[i];
 		if (i + 1 == end || scan->target[i + 1] != target) {
 			heat[target] += (double)accessed;
 			accessed = 0;
@@ -229,7 +234,8 @@ static void sum_window(const struct scan *scan, size_t row, uint32_t target, str
 
 	for (size_t i = first_of(scan, row), after = first_of(scan, row + 1); i < after; i++) {
 		uint64_t start = scan->start[i], end = scan->end[i], hidden = scan->unobservable[i];
-		double rate = (double)scan->nr_accesses[i] / most, bytes = (double)(end - start);
+		double rate = scan->heat ? scan->heat[i] : (double)scan->nr_accesses[i] / most;
+		double bytes = (double)(end - start);
 
 		if (scan->target[i] != target)
 			continue;

@@ -14,6 +14,7 @@ struct scan {
 	const uint64_t *start, *end, *unobservable;
 	const uint64_t *sample_us, *aggr_us;	// of windows
 	const int64_t *start_ns, *end_ns;
+	const double *heat;	// of regions, 0..1; NULL: nr_accesses tells it
 };
 
 /** Whether the offsets of rows [@low, @high) rise, and stay within @regions. */

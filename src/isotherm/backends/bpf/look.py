@@ -53,6 +53,8 @@ STEADY_SWEEP = 0.002
 #: Clears from the target's own CPU in ticks with so many: moving there and back takes as long as
 #: 6 clears from afar, and 32 clears then slow the target by 1 % instead of 5 %.
 FOLLOW_FROM = 8
+#: A map that is alone takes so many times its share until all was looked at once.
+_FIRST_ALONE = 4
 #: Of the share of CPU so much is the map of pages', beside a policy's samples, and alone: waking
 #: up and summing up is the rest; and beside sentinels, which count it in.
 _MAP_SHARE, _ALONE_SHARE, _CALM_SHARE = 0.5, 0.85, 0.3
@@ -225,10 +227,10 @@ class BpfLook(ProcessLook):
         Return the map of the targets' pages, to be closed before this look.
 
         overhead: share of one CPU of it and this look together; stall_ns: how long an address map
-        may be held to see shared memory; alone: nothing is sampled beside it, and it keeps to its
-        share from the beginning; calm: it is a guest of a policy that keeps to the share, from
-        the beginning too; by_damon: where a map would be held for longer, the kernel's DAMON
-        clears shared memory, if it can be used here; titles, oldest_ns: as of
+        may be held to see shared memory; alone: nothing is sampled beside it, and it takes a few
+        times its share until all was looked at once; calm: it is a guest of a policy that keeps to
+        the share, from the beginning on; by_damon: where a map would be held for longer, the
+        kernel's DAMON clears shared memory, if it can be used here; titles, oldest_ns: as of
         `NativePageMap`.
         """
         wanted = by_damon and not self._page_idle
@@ -237,7 +239,7 @@ class BpfLook(ProcessLook):
             self._access,
             SystemClock(),
             share=(_ALONE_SHARE if alone else _CALM_SHARE if calm else _MAP_SHARE) * overhead,
-            first=overhead if alone else _CALM_SHARE * overhead if calm else FIRST_SWEEP,
+            first=_first_share(overhead, alone=alone, calm=calm),
             stall_ns=stall_ns,
             nodes=frames_by_node(),
             scope=self._ranges,
@@ -263,6 +265,13 @@ class BpfLook(ProcessLook):
     def close(self) -> None:
         self._access.close()
         self.walker.close()
+
+
+def _first_share(overhead: float, *, alone: bool, calm: bool) -> float:
+    """Return which share of one CPU a map may take until all was looked at once."""
+    if calm:
+        return _CALM_SHARE * overhead
+    return max(overhead, min(FIRST_SWEEP, _FIRST_ALONE * overhead)) if alone else FIRST_SWEEP
 
 
 def _open(

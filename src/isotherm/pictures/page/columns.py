@@ -84,6 +84,8 @@ class TargetColumns:
             self._bases.append(at)
             at += self._units(segment)
         self._columns = _Columns()
+        #: What is cold is in memory, as in `Heatmap`.
+        self.idle_is_there = True
 
     def _units(self, segment: Segment) -> int:
         return -(-(segment.end - segment.start) // self._unit)
@@ -98,22 +100,23 @@ class TargetColumns:
         """
         if snapshot.end_ns <= self._start_ns or snapshot.start_ns >= self._end_ns:
             return
-        columns, most = snapshot.columns, snapshot.max_nr_accesses
+        columns, heats = snapshot.columns, snapshot.heats()
+        self.idle_is_there &= columns.share is not None or not columns
         low = high = 0
         if index is not None:
             low, high = bisect_left(columns.target, index), bisect_right(columns.target, index)
         before = self.regions
         place = 0
-        for start, end, count, unseen in zip(
+        for start, end, heat, unseen in zip(
             columns.start[low:high],
             columns.end[low:high],
-            columns.nr_accesses[low:high],
+            heats[low:high],
             columns.unobservable[low:high],
             strict=True,
         ):
             if start < end:
                 blind = min(_BLIND, -(-_BLIND * unseen // (end - start))) if unseen else 0
-                rate = max(1, _FULL * min(count, most) // most) if count else 0
+                rate = max(1, int(_FULL * heat)) if heat else 0
                 place = self._put(start, end, rate, blind, place)
         for known in unobservable:
             place = self._put(known.start, known.end, 0, _BLIND, place)
@@ -145,6 +148,7 @@ class TargetColumns:
 
     def take_grid(self, grid: Accumulator) -> None:
         """Add cells of a grid over the same extent instead of windows."""
+        self.idle_is_there = grid.idle_is_there
         rows = len(grid.row_ranges)
         width = (self._end_ns - self._start_ns) / grid.columns
         for column in range(grid.columns):

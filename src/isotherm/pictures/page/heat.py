@@ -67,6 +67,7 @@ def map_data(
         "exact": exact,
         "colours": [css(colour) for colour in heat_colours()],
         "idle": css(IDLE),
+        "idle_is_there": all(one.idle_is_there for one in found),
         "unknown": [css(colour) for colour in UNKNOWN],
     }
 
@@ -80,7 +81,10 @@ def data_script(name: str, value: object) -> str:
 
 def map_section(data: dict[str, Any]) -> str:
     """Return the elements that the script fills."""
-    return _own("map.html") + data_script("map-data", data)
+    known = data["idle_is_there"]
+    made = _own("map.html").replace("IDLE", "idle" if known else "idle or absent")
+    made = made.replace("ABSENT", "not in memory" if known else "not mapped")
+    return made + data_script("map-data", data)
 
 
 @cache

@@ -284,9 +284,12 @@
     const bar = root.querySelector(".scale"), marks = root.querySelector(".marks"), c = bar.getContext("2d");
     ramp.forEach((colour, i) => { c.fillStyle = `rgb(${colour})`; c.fillRect(i, 0, 1, 1); });
     marks.textContent = "";
+    const told = new Set();
     for (let n = 0; n <= 4; n++) {
       const heat = n === 4 ? state.bounds.most : heatAt(state.bounds, n / 4), mark = document.createElement("span");
-      mark.textContent = heat ? percent(heat) : ">0%";
+      const text = heat ? percent(heat) : ">0%";
+      if (!told.has(text)) mark.textContent = text;
+      told.add(text);
       marks.append(mark);
     }
   }
@@ -318,7 +321,7 @@
     const at = row * cells.width + column, seen = cells.seen[at], hidden = cells.blind[at];
     const lines = [`0x${addressAt(target, place).toString(16)}   ${timeText(t)}`];
     if (name) lines.push(name);
-    if (!(seen > 1e-9)) lines.push(hidden > 1e-9 ? "unknown: could not be observed" : "not mapped");
+    if (!(seen > 1e-9)) lines.push(hidden > 1e-9 ? "unknown: could not be observed" : given.idle_is_there ? "not in memory" : "not mapped");
     else {
       lines.push(`accessed in ${percent(cells.hot[at] / seen)} of samples, at most ${percent(cells.peak[at])}`);
       if (hidden > 1e-9) lines.push(`${percent(hidden / (seen + hidden))} unknown`);
@@ -330,7 +333,7 @@
       const size = (target.stops[region] - target.starts[region]) * target.unit, text = [`${given.what} of ${sizeText(size)}`];
       if (!target.rates[region]) {
         const [ms, known] = idleFor(target, window, place);
-        text.push(`idle for ${timeText(Math.max(0, ms))}${known ? "" : " or longer"}`);
+        text.push(`${given.idle_is_there ? "idle" : "idle or absent"} for ${timeText(Math.max(0, ms))}${known ? "" : " or longer"}`);
       }
       lines.push(text.join(", "));
     }

@@ -94,7 +94,7 @@ def _by_pages(summary: Summary, use: PageUse, width: int) -> list[str]:
     """Return what a map of pages knows: what was used, what not, what nobody knows."""
     points = curve(use)
     lines = []
-    for label, text in pages.headlines(use, points):
+    for label, text in pages.headlines(use, points, summary.late_ns):
         lines += labelled(label, text, width, _INDENT)
     lines += pages.listed("used within", pages.curve_items(points), width, _INDENT)
     equal = summary.equal_use

@@ -9,6 +9,7 @@ from typing import Any
 from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.analysis.tree import Node, Tree, tree
 from isotherm.model.page_use import summed
+from isotherm.report.pages import LATE_NS, ago
 from isotherm.report.sorting import SORT, Keys, Sort
 from isotherm.report.view import Option, Options, Page, View, headline, whole_number
 from isotherm.terminal.table import Column, names, table
@@ -29,12 +30,13 @@ class MemoryTree:
     """
     The answer; found: None where no map of pages was kept. top: names of a kind to show.
 
-    why: why there is none, "" where nobody kept one.
+    why: why there is none, "" where nobody kept one; late_ns: it is of so long before the end.
     """
 
     found: Tree | None
     top: int
     why: str = ""
+    late_ns: int = 0
 
 
 class TreeView(View[MemoryTree]):
@@ -53,7 +55,7 @@ class TreeView(View[MemoryTree]):
         found = tree(summary.use, summary.use_targets, options["--window"])
         if (sort := options["--sort"]) is not None:
             found = replace(found, groups=_sorted(found.groups, sort, found.place))
-        return MemoryTree(found, top)
+        return MemoryTree(found, top, late_ns=summary.late_ns)
 
     def document(self, value: MemoryTree) -> dict[str, Any]:
         if value.found is None:
@@ -62,6 +64,7 @@ class TreeView(View[MemoryTree]):
         return {
             "by": "pages",
             "window_ns": found.window_ns,
+            "late_ns": value.late_ns,
             "groups": [_nested(node, found.place) for node in found.groups],
         }
 
@@ -93,6 +96,7 @@ class TreeView(View[MemoryTree]):
             return labelled("", told, page.width, 0)
         length = format_duration(found.window_ns)
         resident = format_size(sum(group.row.resident for group in found.groups))
+        late = [f"as of {ago(value.late_ns)} before the end"] * (value.late_ns >= LATE_NS)
         once = any(group.once is not None for group in found.groups)
         columns = [
             names("what", least=24),
@@ -107,7 +111,7 @@ class TreeView(View[MemoryTree]):
             for label, node in _lines(found.groups, value.top)
         ]
         return [
-            *headline("memory", [f"{resident} resident"], page.width),
+            *headline("memory", [f"{resident} resident", *late], page.width),
             *table(columns, cells, page.width),
         ]
 
@@ -119,7 +123,8 @@ def _figures(node: Node, place: int) -> dict[str, int]:
         "used_bytes": _at(row.used, place),
         "used_low_bytes": _at(row.used_low, place),
         "used_high_bytes": _at(row.used_high, place),
-        "idle_bytes": _at(row.idle, place),
+        "idle_bytes": _at(node.idle, place),
+        "idle_low_bytes": _at(row.idle, place),
         "unknown_bytes": node.unknown,
     }
 
@@ -169,7 +174,7 @@ def _sorted(nodes: tuple[Node, ...], sort: Sort, place: int) -> tuple[Node, ...]
     keys: Keys[Node] = {
         "size": lambda node: node.row.resident,
         "used": lambda node: _at(node.row.used, place),
-        "idle": lambda node: _at(node.row.idle, place),
+        "idle": lambda node: _at(node.idle, place),
         "unknown": lambda node: node.unknown,
         "name": lambda node: node.name,
     }
@@ -178,4 +183,5 @@ def _sorted(nodes: tuple[Node, ...], sort: Sort, place: int) -> tuple[Node, ...]
 
 
 def _rest(nodes: tuple[Node, ...]) -> Node:
-    return Node("name", "", summed([node.row for node in nodes]))
+    idle = tuple(map(sum, zip(*(node.idle for node in nodes), strict=True)))
+    return Node("name", "", summed([node.row for node in nodes]), idle)

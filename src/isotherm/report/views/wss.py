@@ -190,7 +190,7 @@ class WssView(View[Distribution]):
         if value.over_time:
             return _over_time(value, page.width)
         if isinstance(value.by, ByPages):
-            return _by_pages(value.by, page.width)
+            return _by_pages(value.by, page.width, value.summary.late_ns)
         last = value.summary.last
         return _by_regions(value.by, page.width, shares=last is not None and last.shares)
 
@@ -230,11 +230,11 @@ def _range(use: PageUse) -> str:
     return f"{format_duration(first)} to {format_duration(last)}"
 
 
-def _by_pages(by: ByPages, width: int) -> list[str]:
+def _by_pages(by: ByPages, width: int, late_ns: int) -> list[str]:
     points = curve(by.use)
     watched = format_duration(by.use.watched_ns)
     lines = labelled("", f"working set: bytes used within a time, watched for {watched}", width, 0)
-    for label, text in pages.headlines(by.use, points):
+    for label, text in pages.headlines(by.use, points, late_ns):
         lines += labelled(label, text, width, _INDENT)
     most = max([1, *(point.bytes for point in points)])
     beside = max([0, *(len(pages.bounds(point)) for point in points)])
