@@ -359,6 +359,17 @@ class PageMap:
         most, idle, idle and nobody else's.
         """
 
+    def take_gone(self) -> list[tuple[int, array[int]]]:
+        """
+        Return what went since the last call: (target, bytes) each.
+
+        bytes: of memory that likely was used within each length of time of `WINDOWS_NS`, and in
+        none that is shorter, before it was missed.
+        """
+
+    def present(self) -> array[int]:
+        """Return how many bytes of each target are mapped, as they were read last."""
+
     def take_returns(self) -> list[tuple[int, int, array[int]]]:
         """
         Return what was used again since the last call: (row, 0 anonymous or 1 not, figures) each.

@@ -74,13 +74,24 @@ def start():
         process.stdout.close()
 
 
+def freed(document, point):
+    """What may have been used within a window, and is gone."""
+    place = document["curve"].index(point)
+    return sum(
+        part["curve"][place]["high_bytes"]
+        for part in document["mappings"]
+        if part["what"] == "(freed since)"
+    )
+
+
 def adds_up(document):
     """Everything in memory is used, idle or unknown, and each window may hold what is unknown."""
     known = document["recent_bytes"] + sum(each["only_bytes"] for each in document["idle"])
     assert known + document["unknown_bytes"] == document["resident_bytes"]
     for point in document["curve"]:
         assert point["high_bytes"] >= point["low_bytes"] + document["unknown_bytes"]
-        assert point["high_bytes"] <= document["resident_bytes"]
+        # What those had that ended is in memory no more.
+        assert point["high_bytes"] <= document["resident_bytes"] + freed(document, point)
     assert sum(part["resident_bytes"] for part in document["mappings"]) == pytest.approx(
         document["resident_bytes"], abs=len(document["mappings"])
     )

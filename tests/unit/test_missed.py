@@ -8,7 +8,7 @@ import pytest
 
 from isotherm.core.look import Census, Look, TargetRanges
 from isotherm.core.map_beside import MapBeside
-from isotherm.model.page_use import MISSED
+from isotherm.model.page_use import FREED, MISSED
 from isotherm.model.target import Target
 from isotherm.targets.missed import census
 from isotherm.targets.processes import ProcessSet
@@ -212,7 +212,12 @@ def test_what_was_missed_is_unknown_and_who_is_no_more_has_nothing(executed):
     told = MapBeside(Known(use, executed), look, Clock(), 0.01).take(last=False)
     assert (told.missed, told.missed_bytes, told.uncovered) == (3, 6 * MIB, 6 * MIB)
     assert told.resident == (8 - len(executed)) * MIB
-    assert [row.target for row in told.rows if row.what != MISSED] == [0, 1][: 2 - len(executed)]
+    there = [row.target for row in told.rows if row.what not in (MISSED, FREED)]
+    assert there == [0, 1][: 2 - len(executed)]
+    # What it used it used, though nothing of it is in memory.
+    (left,) = [row for row in told.rows if row.what == FREED]
+    assert (left.target, left.resident, left.used[-1]) == (2, 0, MIB)
+    assert not any(left.idle)
     for window in range(len(told.windows_ns)):
         high = sum(row.used_high[window] for row in told.rows)
         assert high == sum(row.used[window] for row in told.rows) + 6 * MIB

@@ -11,7 +11,15 @@ from isotherm.core.known_regions import SHORTEST_NS, KnownRegions, least_gap
 from isotherm.core.look import Look, TargetRanges
 from isotherm.core.page_map import PageMap, RunMap
 from isotherm.model.attrs import Attrs
-from isotherm.model.page_use import PageUse, groups_since, never_seen
+from isotherm.model.page_use import (
+    FREED,
+    Kind,
+    PageUse,
+    UseRow,
+    groups_since,
+    never_seen,
+    summed,
+)
 from isotherm.model.snapshot import LEAST_USED_US, Columns
 
 #: Parts of all that may be spent: looking for targets, and looking who is there that a map does
@@ -48,6 +56,7 @@ class MapBeside:
         self._told_ns = 0
         self._told_covered = False
         self._groups: list[str] = []
+        self._missed = _Missed()
         self._take_due_ns = self._soon_due_ns = self._update_due_ns = 0
         self._spent_ns, self._spent_from_ns, self._spent_share = 0, 0, 0.0
         self._ids: list[int] = []
@@ -177,15 +186,22 @@ class MapBeside:
             rest_ns = min(int(spent_ns / (_CENSUS_SHARE * self._overhead)), seldom_ns)
             self._take_due_ns = self._clock.now_ns() + rest_ns
             self._spent_ns += spent_ns
-        if executed or census.ended or census.missed:
+        missed = sum(size for _, _, size in census.missed)
+        before = self._missed.since(use, missed)
+        if executed or census.ended or census.missed or any(before):
             gone = executed | census.ended
             nr_windows = len(use.windows_ns)
             rows = [row for row in use.rows if row.target not in gone]
             ended = [row for row in use.rows if row.target in gone]
             came = [never_seen(*missed, nr_windows) for missed in census.missed]
+            rows += came
+            if rows and any(before):
+                rows.append(_freed(rows[0]._replace(kind="anon", node=None), before))
+            if rows:
+                rows += _left_behind([row for row in ended if row.target in census.ended])
             use = replace(
                 use,
-                rows=(*rows, *came),
+                rows=tuple(rows),
                 missed=census.processes,
                 groups=groups_since(use.groups, self._groups, ended, came),
             )
@@ -193,3 +209,40 @@ class MapBeside:
             return None
         self._told_ns = use.monotonic_ns
         return use
+
+
+class _Missed:
+    """How much memory of processes that no map knew was there at several times."""
+
+    def __init__(self) -> None:
+        self._sizes: list[tuple[int, int]] = []
+
+    def since(self, use: PageUse, size: int) -> tuple[int, ...]:
+        """Return by how much there was more within each window; size: what there is now."""
+        now_ns = use.monotonic_ns
+        before = tuple(
+            max((more - size for at, more in self._sizes if at > now_ns - window), default=0)
+            for window in use.windows_ns
+        )
+        if size:
+            # Who was there later, and had as much, stands for who was before.
+            self._sizes = [(at, more) for at, more in self._sizes if more > size]
+            self._sizes.append((now_ns, size))
+        return tuple(max(0, more) for more in before)
+
+
+def _freed(row: UseRow, high: tuple[int, ...], used: tuple[int, ...] = ()) -> UseRow:
+    """Return a row of what is not in memory any more, of the same target, kind and node."""
+    none = (0,) * len(high)
+    return UseRow(
+        row.target, FREED, row.kind, row.node, 0, 0, 0, none, used or none, high, none, none
+    )
+
+
+def _left_behind(rows: Sequence[UseRow]) -> list[UseRow]:
+    """Return what targets used that ended just now: it is not in memory any more."""
+    parts: dict[tuple[int, Kind, int | None], list[UseRow]] = {}
+    for row in rows:
+        left = _freed(row, row.used_high, row.used)
+        parts.setdefault((row.target, row.kind, row.node), []).append(left)
+    return [summed(of, what=FREED) for of in parts.values()]

@@ -31,11 +31,14 @@ from isotherm.model.page_use import (
     CLEAR_REFS,
     DAMON,
     FREED,
+    MAPPED,
     OLDEST_NS,
     WINDOWS_NS,
     Kind,
     PageUse,
     UseRow,
+    groups_since,
+    never_seen,
 )
 from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
@@ -162,7 +165,7 @@ class NativePageMap:
         # Who was gone may be another program's memory from here on.
         self._core.set_targets(ids)
         if not same:
-            self._freed.follow(targets)
+            self._freed.follow(targets, self._clock.now_ns())
         if same and not self._vast:
             return
         self._targets, self._vast = targets, False
@@ -186,6 +189,7 @@ class NativePageMap:
             self._running.look(now_ns)
         if counts := now_ns >= self._freed.due_ns:
             self._freed.look(now_ns)
+            self._freed.miss(now_ns, self._core.take_gone())
         if news or not (looks or counts) or now_ns >= self._core_due_ns:
             self._core_due_ns = self._core.step(now_ns)
             self._running.settle(self._clock.now_ns())
@@ -260,8 +264,7 @@ class NativePageMap:
         self._keep_returns(self._ids)
         self._freed.look(now_ns)
         rows = self._use_rows(found, windows)
-        present = {row.target for row in rows}
-        freed = (self._freed_row(target, now_ns, windows) for target in sorted(present))
+        more = self._more_rows(rows, now_ns, windows)
         stats = self._core.stats()
         ways = [CLEAR_REFS] * stats["by_rounds"] + [DAMON] * stats["by_frames"]
         if len(rows) >= _MANY_ROWS:
@@ -270,13 +273,18 @@ class NativePageMap:
             monotonic_ns=now_ns,
             watched_ns=watched_ns,
             windows_ns=windows,
-            rows=(*rows, *(row for row in freed if row is not None)),
+            rows=(*rows, *more),
             shared_by=self._shared_by or " and ".join(ways),
             held_ns=stats["held_ns"],
             stopped_ns=self._running.stopped_ns,
             shared_cpu_ns=stats["aged_ns"],
             shared_note="" if ways or self._shared_by else self._shared_note,
-            groups=group_uses(titles, of_groups, len(windows)),
+            groups=groups_since(
+                group_uses(titles, of_groups, len(windows)),
+                [known.target.group for known in self._targets or ()],
+                (),
+                more,
+            ),
         )
 
     def ages(self, target: int, start: int, end: int) -> bytes:
@@ -405,14 +413,36 @@ class NativePageMap:
             )
         return tuple(rows)
 
-    def _freed_row(self, target: int, now_ns: int, windows: tuple[int, ...]) -> UseRow | None:
-        """Return what a target used and freed since; None for nothing."""
-        used, high = self._freed.of(target, now_ns, windows)
-        none = (0,) * len(windows)
-        if not any(high):
-            return None
-        node = 0 if self._nodes else None
-        return UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
+    def _more_rows(
+        self, rows: Sequence[UseRow], now_ns: int, windows: tuple[int, ...]
+    ) -> list[UseRow]:
+        """Return what targets used that is not there any more, and what is there and not known."""
+        freed, node = self._freed, 0 if self._nodes else None
+        none, more = (0,) * len(windows), []
+        freed.miss(now_ns, self._core.take_gone())
+        mapped = self._core.present()
+        present = sorted({row.target for row in rows})
+        for target in range(len(self._ids)):
+            unknown = 0 if self._scope else freed.unknown(target, now_ns, mapped[target])
+            if unknown:
+                more.append(never_seen(target, "anon", unknown, len(windows), MAPPED))
+        for target in present:
+            used, high = freed.of(target, now_ns, windows, (), mapped[target])
+            if any(used):
+                own = zip(*(row.used for row in rows if row.target == target), strict=True)
+                there = tuple(map(sum, own))
+                used, high = freed.of(target, now_ns, windows, there, mapped[target])
+            if any(high):
+                more.append(
+                    UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
+                )
+        used, high = freed.ended(now_ns, windows, set(present))
+        if present and any(high):
+            more.append(
+                UseRow(present[0], FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
+            )
+        freed.tell(now_ns, windows, rows)
+        return more
 
 
 @lru_cache(maxsize=1024)

@@ -12,13 +12,26 @@ class MemoryCounts(NamedTuple):
     """
     Bytes. faulted: pages that came by a page fault since the process began, of 4 KiB each;
     resident: in memory now; peak: at the most since it began; anonymous: of no file, in memory or
-    in swap space.
+    in swap space; file: of files, in memory; of_children: pages that came by page faults of its
+    children that ended and that it waited for, and of theirs.
     """
 
     faulted: int
     resident: int
     peak: int
     anonymous: int
+    file: int = 0
+    of_children: int = 0
+
+    @property
+    def total(self) -> int:
+        """In memory or in swap space."""
+        return self.anonymous + self.file
+
+    @property
+    def swapped(self) -> int:
+        """In swap space."""
+        return max(0, self.total - self.resident)
 
 
 def memory_counts(pid: int) -> MemoryCounts | None:
@@ -38,7 +51,14 @@ def memory_counts(pid: int) -> MemoryCounts | None:
         return None
     anonymous = sum(found.get(name, 0) for name in (b"RssAnon", b"RssShmem", b"VmSwap"))
     faults = int(fields[7]) + int(fields[9])
-    return MemoryCounts(faults * PAGE, found.get(b"VmRSS", 0), found[b"VmHWM"], anonymous)
+    return MemoryCounts(
+        faults * PAGE,
+        found.get(b"VmRSS", 0),
+        found[b"VmHWM"],
+        anonymous,
+        found.get(b"RssFile", 0),
+        (int(fields[8]) + int(fields[10])) * PAGE,
+    )
 
 
-_SIZES = frozenset((b"VmHWM", b"VmRSS", b"RssAnon", b"RssShmem", b"VmSwap"))
+_SIZES = frozenset((b"VmHWM", b"VmRSS", b"RssAnon", b"RssFile", b"RssShmem", b"VmSwap"))

@@ -30,6 +30,8 @@ OLDEST_NS = 60 * _S
 MISSED = "(not looked at)"
 #: Title of a row of what was used and is not in memory any more.
 FREED = "(freed since)"
+#: Title of rows of memory that is there, as the kernel counts, at addresses that no map knows yet.
+MAPPED = "(mapped since)"
 
 
 class UseRow(NamedTuple):
@@ -47,7 +49,8 @@ class UseRow(NamedTuple):
     Per length of time T of `PageUse.windows_ns`: used_low, used, used_high: bytes used within a
     window of T, at least, by best estimate, at most (unseen and uncovered memory included).
     Of what was used and freed since there is a row for each target, `FREED`, of which nothing is
-    resident: how much, not where.
+    resident: how much, not where; of targets that ended with the first that is left. What came in
+    the place of what went counts once: it is the most that was in memory at one time.
     idle: bytes that were surely not used for T or longer; idle_own: those of them that nobody else
     maps, and that are not shared memory or written pages of shared files, which stay: they could
     be taken out of memory. returned: bytes of such memory that were used again after they had not
@@ -211,7 +214,7 @@ def groups_since(
     return tuple(one for one in found.values() if one.resident)
 
 
-def never_seen(target: int, kind: Kind, size: int, nr_windows: int) -> UseRow:
+def never_seen(target: int, kind: Kind, size: int, nr_windows: int, what: str = MISSED) -> UseRow:
     """Return a row of `size` bytes of which nothing is known, but that they are in memory."""
     none, most = (0,) * nr_windows, (size,) * nr_windows
-    return UseRow(target, MISSED, kind, None, size, 0, size, none, none, most, none, none, none)
+    return UseRow(target, what, kind, None, size, 0, size, none, none, most, none, none, none)

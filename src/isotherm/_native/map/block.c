@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 #include "map/block.h"
+#include "map/gone.h"
 #include "sys/page.h"
 
 #define SPARSE 6	// so few young pages of a table are cleared one by one
@@ -36,13 +37,14 @@ bool map_block_at(const struct page_map *map, const struct map_target *target, s
 	return inside || (block->table && *block->table);
 }
 
-struct map_table *map_block_table(struct page_map *map, struct map_chunk *chunk, enum map_kind kind,
-				  size_t i, struct map_block *block)
+struct map_table *map_block_table(struct page_map *map, struct map_target *target, struct map_chunk *chunk,
+				  enum map_kind kind, size_t i, struct map_block *block)
 {
 	struct map_table *table = block->table ? *block->table : NULL;
 
 	if (!any_present(map, block)) {
 		if (table) {
+			map_gone_all(target, table);
 			free(table);
 			*block->table = NULL;
 			map->stats.tables--;

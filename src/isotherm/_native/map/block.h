@@ -15,8 +15,8 @@ struct map_block {
 bool map_block_at(const struct page_map *map, const struct map_target *target, struct map_chunk *chunk,
 		  enum map_kind kind, const struct bulk_view *view, size_t i, struct map_block *block);
 /** Have a table of the right shape for what is there; NULL if there is nothing, or no memory. */
-struct map_table *map_block_table(struct page_map *map, struct map_chunk *chunk, enum map_kind kind,
-				  size_t i, struct map_block *block);
+struct map_table *map_block_table(struct page_map *map, struct map_target *target, struct map_chunk *chunk,
+				  enum map_kind kind, size_t i, struct map_block *block);
 
 #define MAP_MOST_RANGES 512	// as many as a block can have areas
 struct map_ranges {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "map/gone.h"
 #include "map/returns.h"
 #include "sentinels/panel.h"
 #include "sys/page.h"
@@ -47,6 +48,7 @@ static void forget_tables(struct page_map *map, struct map_target *target, struc
 			if (!table)
 				continue;
 			map_account(map, target, kind, map_totals_of(table), (struct map_totals){0});
+			map_gone_all(target, table);
 			map->stats.tables--;
 			free(table);
 		}

@@ -9,6 +9,7 @@
 #include "map/table.h"
 
 #define MAP_CHUNK_BLOCKS 64	// blocks of 2 MiB that are visited together
+#define MAP_RETURN_AGES 18	// lengths of time, ascending: those of model/page_use.py
 
 /** A mapping of a target, as its owner tells it. */
 struct map_area {
@@ -57,6 +58,8 @@ struct map_target {
 	uint64_t stopped_ns;		// for so long in all it stood still, and its clock with it
 	struct map_bursts bursts;	// as of the last sum
 	uint64_t stopped_at_ns;		// it does so since this time or before; 0: it runs
+	bool any_left;
+	uint64_t left[MAP_RETURN_AGES];	// bytes of what went, by the length of time before in which it was used
 };
 
 /** Pages that were used, and those of them in tables of which as good as the same were before. */

@@ -8,8 +8,6 @@
 #include <stdint.h>
 #include "map/block.h"
 
-/** Lengths of time, ascending: those of model/page_use.py. */
-#define MAP_RETURN_AGES 18
 extern const uint64_t map_return_ages_ns[MAP_RETURN_AGES];
 
 /** What a table was before a read. */

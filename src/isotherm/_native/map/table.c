@@ -118,12 +118,11 @@ static uint8_t appeared(const struct map_table *table, unsigned int class_, bool
 /** What a read shows, and where: a turn of map_table_read(). */
 struct reading {
 	const struct entry_format *format;
-	const uint64_t *entries;
-	map_mask came;			// NULL: none did
+	const struct map_shown *shown;
 	const struct map_turn *turn;	// an epoch may begin with it; NULL: none does
 	map_time now;
 	unsigned int class_;
-	unsigned int present, used, unseen, shared, waiting;
+	unsigned int present, used, unseen, shared, waiting, gone;
 };
 
 static bool is_zero_page(const struct entry_format *format, uint64_t entry)
@@ -150,7 +149,7 @@ static uint64_t take_new(struct map_table *table, struct reading *reading, size_
 	for (uint64_t left = there; left; left &= left - 1) {
 		size_t i = first + (size_t)__builtin_ctzll(left);
 
-		if (is_zero_page(reading->format, reading->entries[i])) {
+		if (is_zero_page(reading->format, reading->shown->entries[i])) {
 			there &= ~(UINT64_C(1) << (i - first));
 			continue;
 		}
@@ -158,9 +157,17 @@ static uint64_t take_new(struct map_table *table, struct reading *reading, size_
 		if (table->nr_epochs)
 			count_fresh(table);
 		table->pages[i] = appeared(table, reading->class_, young >> (i - first) & 1,
-					   reading->came && map_in(reading->came, i));
+					   reading->shown->came && map_in(reading->shown->came, i));
 	}
 	return there;
+}
+
+static void leave(uint8_t *byte, struct reading *reading)
+{
+	if (reading->shown->gone)
+		reading->shown->gone[*byte]++;
+	reading->gone++;
+	*byte = MAP_ABSENT;
 }
 
 static void take_word(struct map_table *table, struct reading *reading, size_t first, uint64_t there, uint64_t young)
@@ -170,7 +177,7 @@ static void take_word(struct map_table *table, struct reading *reading, size_t f
 	uint64_t armed = bits_of_bytes(bytes, MAP_BYTE(1, 0), MAP_BYTE(MAP_UNTOUCHED, 15));
 
 	for (uint64_t left = ~there & ~absent; left; left &= left - 1)
-		bytes[__builtin_ctzll(left)] = MAP_ABSENT;
+		leave(&bytes[__builtin_ctzll(left)], reading);
 	if (there & young & armed)
 		follow_turn(table, reading);
 	for (uint64_t left = there & young & armed; left; left &= left - 1)
@@ -197,12 +204,12 @@ static void take_word(struct map_table *table, struct reading *reading, size_t f
 }
 
 /** Pages whose use is not seen, as their entries tell. */
-static void take_unseen(struct map_table *table, const struct reading *reading, map_mask mask)
+static void take_unseen(struct map_table *table, const struct reading *reading)
 {
 	size_t nr = map_table_pages(table);
 
 	for (size_t i = 0; i < nr; i++)
-		if (reading->entries[i] & reading->format->unseen && map_in(mask, i))
+		if (reading->shown->entries[i] & reading->format->unseen && map_in(reading->shown->mask, i))
 			table->pages[i] = MAP_BYTE(MAP_UNSEEN, MAP_OTHER);
 }
 
@@ -213,16 +220,19 @@ static bool turns(const struct map_table *table, const struct map_turn *turn)
 	       (int32_t)(table->read - turn->began) >= 0;
 }
 
-void map_table_read(struct map_table *table, const struct entry_format *format, const uint64_t *entries,
-		    map_mask mask, map_mask came, const struct map_turn *turn, map_time now)
+size_t map_table_read(struct map_table *table, const struct entry_format *format, const struct map_shown *shown,
+		    const struct map_turn *turn, map_time now)
 {
+	const uint64_t *entries = shown->entries;
+	map_mask mask = shown->mask;
+
 	now = not_before(table, now);
-	struct reading reading = {.format = format, .entries = entries, .now = now, .came = came,
+	struct reading reading = {.format = format, .shown = shown, .now = now,
 				  .turn = turns(table, turn) ? turn : NULL};
 
 	reading.class_ = table->nr_epochs ? map_reads_class(&table->reads, map_since(now, table->began[0])) : 0;
 	if (format->unseen)
-		take_unseen(table, &reading, mask);
+		take_unseen(table, &reading);
 	if (table->huge) {
 		// A word of which the other pages never are there.
 		take_word(table, &reading, 0, (entries[0] & (format->present | format->hidden)) && map_in(mask, 0),
@@ -243,6 +253,7 @@ void map_table_read(struct map_table *table, const struct entry_format *format, 
 	table->read = now;
 	if (table->nr_epochs)
 		map_reads_add(&table->reads, map_since(now, table->began[0]));
+	return reading.gone;
 }
 
 /** The epoch to join with the next older one: where the ends stay nearest to each other. */

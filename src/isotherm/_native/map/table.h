@@ -107,12 +107,21 @@ struct map_turn {
 };
 
 /**
- * Take what a read shows of the pages in @mask; the others are none of this table's. Those in @came,
- * NULL for none, are at addresses that were mapped since the last read: they may have been elsewhere
- * before. Where nothing was used before @turn, which may be NULL, an epoch begins with it.
+ * What a read shows: of the pages in mask, the others are none of the table's. Those in came, NULL for
+ * none, are at addresses that were mapped since the last read: they may have been elsewhere before.
+ * gone: NULL, or how many pages that are not there any more had each byte, which are added.
  */
-void map_table_read(struct map_table *table, const struct entry_format *format, const uint64_t *entries,
-		    map_mask mask, map_mask came, const struct map_turn *turn, map_time now);
+struct map_shown {
+	const uint64_t *entries;
+	map_mask mask, came;
+	uint16_t *gone;
+};
+/**
+ * Take it. Where nothing was used before @turn, which may be NULL, an epoch begins with it.
+ * Returns how many pages are not there any more.
+ */
+size_t map_table_read(struct map_table *table, const struct entry_format *format, const struct map_shown *shown,
+		    const struct map_turn *turn, map_time now);
 /** All that a read showed young was cleared just now: begin an epoch. */
 void map_table_arm(struct map_table *table, map_time now);
 /** A page was found young and cleared by somebody else. */

@@ -2,6 +2,7 @@
 // A visit of a chunk: look at its tables, clear what is due, look again, and arm what was cleared.
 #include <errno.h>
 #include <string.h>
+#include "map/gone.h"
 #include "map/returns.h"
 #include "sys/clock.h"
 #include "sys/page.h"
@@ -14,6 +15,17 @@ static int view_chunk(struct page_map *map, size_t target, const struct map_chun
 {
 	map->stats.reads++;
 	return map->ops.view(map->ops.ctx, target, chunk->base, MAP_CHUNK_BLOCKS, view);
+}
+
+static void read_table(const struct page_map *map, struct map_target *target, const struct map_chunk *chunk,
+		       struct map_table *table, const struct map_block *block, const struct map_turn *turn, map_time now)
+{
+	uint64_t came[MAP_PAGES / 64];
+	uint16_t gone[256] = {0};
+	struct map_shown shown = {block->entries, block->mask, map_came_of(target, chunk, block->address, came), gone};
+
+	if (map_table_read(table, &map->ops.format, &shown, turn, now))
+		map_gone_add(target, table, gone);
 }
 
 /** Let the tables take what a view shows. */
@@ -29,14 +41,11 @@ static void take(struct page_map *map, struct map_target *target, struct map_chu
 			if (!map_block_at(map, target, chunk, kind, view, i, &block))
 				continue;
 			struct map_totals before = map_totals_of(block.table ? *block.table : NULL);
-			struct map_table *table = map_block_table(map, chunk, kind, i, &block);
-
-			uint64_t mask[MAP_PAGES / 64];
+			struct map_table *table = map_block_table(map, target, chunk, kind, i, &block);
 
 			map_before_read(&known, table);
 			if (table)
-				map_table_read(table, &map->ops.format, block.entries, block.mask,
-					       map_came_of(target, chunk, block.address, mask), &chunk->turn, now);
+				read_table(map, target, chunk, table, &block, &chunk->turn, now);
 			map_returns_add(map, target, kind, &known, &block);
 			map_account(map, target, kind, before, map_totals_of(table));
 		}
@@ -147,7 +156,6 @@ static void refuse(struct map_table *table, const struct map_block *block, const
 static void arm_table(struct page_map *map, struct map_target *target, const struct map_chunk *chunk,
 		      enum map_kind kind, struct map_block *block, const struct map_ranges *ranges, map_time now)
 {
-	uint64_t mask[MAP_PAGES / 64];
 	struct map_table *table = *block->table;
 	struct map_totals before = map_totals_of(table), after;
 
@@ -157,8 +165,7 @@ static void arm_table(struct page_map *map, struct map_target *target, const str
 	judge(map, table, block, !ranges, target->by_frames[kind]);
 	if (ranges)
 		refuse(table, block, ranges);
-	map_table_read(table, &map->ops.format, block->entries, block->mask,
-		       map_came_of(target, chunk, block->address, mask), NULL, now);
+	read_table(map, target, chunk, table, block, NULL, now);
 	after = map_totals_of(table);
 	after.fresh = before.fresh;	// what is hot is no news
 	map_account(map, target, kind, before, after);

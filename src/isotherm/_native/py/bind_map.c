@@ -316,6 +316,8 @@ static PyMethodDef map_methods[] = {
 	{"runs", map_runs_of, METH_VARARGS, NULL},
 	{"parts", map_parts_of, METH_VARARGS, NULL},
 	{"take_returns", map_take_returns, METH_NOARGS, NULL},
+	{"take_gone", map_take_gone, METH_NOARGS, NULL},
+	{"present", map_present, METH_NOARGS, NULL},
 	{"piece", piece, METH_VARARGS, NULL},
 	{"covered", map_covered, METH_NOARGS, NULL},
 	{"stats", map_stats_of, METH_NOARGS, NULL},

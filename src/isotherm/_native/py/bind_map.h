@@ -31,5 +31,7 @@ PyObject *map_ages(PyObject *object, PyObject *args);
 PyObject *map_runs_of(PyObject *object, PyObject *args);
 PyObject *map_parts_of(PyObject *object, PyObject *args);
 PyObject *map_take_returns(PyObject *object, PyObject *unused);
+PyObject *map_take_gone(PyObject *object, PyObject *unused);
+PyObject *map_present(PyObject *object, PyObject *unused);
 PyObject *map_covered(PyObject *object, PyObject *unused);
 PyObject *map_stats_of(PyObject *object, PyObject *unused);

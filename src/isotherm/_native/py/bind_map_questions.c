@@ -7,6 +7,7 @@
 #include "map/returns.h"
 #include "map/runs.h"
 #include "map/sum.h"
+#include "sys/page.h"
 
 #define MOST_SUM_ROWS (1 << 20)
 
@@ -307,6 +308,57 @@ PyObject *map_take_returns(PyObject *object, PyObject *unused)
 				Py_CLEAR(list);
 	free(returns.bytes);
 	return list;
+}
+
+static int add_gone(PyObject *list, size_t target, const uint64_t *bytes)
+{
+	PyObject *words = PyBytes_FromStringAndSize((const char *)bytes, MAP_RETURN_AGES * sizeof(*bytes));
+	PyObject *entry = Py_BuildValue("(nN)", (Py_ssize_t)target, new_array("Q", words));
+	int err = entry ? PyList_Append(list, entry) : -1;
+
+	Py_XDECREF(entry);
+	return err;
+}
+
+PyObject *map_take_gone(PyObject *object, PyObject *unused)
+{
+	struct map_object *self = map_enter(object);
+	PyObject *list;
+
+	(void)unused;
+	if (!self)
+		return NULL;
+	list = PyList_New(0);
+	for (size_t i = 0; list && i < self->map.nr_targets; i++) {
+		struct map_target *target = &self->map.targets[i];
+
+		if (target->any_left && add_gone(list, i, target->left) < 0)
+			Py_CLEAR(list);
+		target->any_left = false;
+		memset(target->left, 0, sizeof(target->left));
+	}
+	map_leave(self);
+	return list;
+}
+
+PyObject *map_present(PyObject *object, PyObject *unused)
+{
+	struct map_object *self = map_enter(object);
+	PyObject *words;
+
+	(void)unused;
+	if (!self)
+		return NULL;
+	words = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(self->map.nr_targets * sizeof(uint64_t)));
+	for (size_t i = 0; words && i < self->map.nr_targets; i++) {
+		uint64_t bytes = 0;
+
+		for (size_t kind = 0; kind < NR_MAP_KINDS; kind++)
+			bytes += self->map.targets[i].present[kind] * PAGE;
+		memcpy(PyBytes_AsString(words) + i * sizeof(bytes), &bytes, sizeof(bytes));
+	}
+	map_leave(self);
+	return new_array("Q", words);
 }
 
 PyObject *map_covered(PyObject *object, PyObject *unused)
