@@ -89,13 +89,14 @@ class CoreError(OSError):
 
 class TouchArea:
     """
-    Private anonymous memory of a workload, 2 MiB aligned, never merged with its neighbours.
+    Anonymous memory of a workload, 2 MiB aligned, never merged with its neighbours.
 
-    nbytes: size, whole pages; huge: ask for transparent huge pages, else none are used. Raises
-    OSError when the kernel refuses. Unmapped when the object goes.
+    nbytes: size, whole pages; huge: ask for transparent huge pages, else none are used; shared:
+    with processes that are forked from then on, else private. Raises OSError when the kernel
+    refuses. Unmapped when the object goes.
     """
 
-    def __new__(cls, nbytes: int, huge: bool = False) -> Self: ...
+    def __new__(cls, nbytes: int, huge: bool = False, shared: bool = False) -> Self: ...
     @property
     def address(self) -> int: ...
     @property
