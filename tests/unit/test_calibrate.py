@@ -277,7 +277,7 @@ def test_what_makes_no_sense_is_said(state, args, status):
 def test_whole_mappings_are_measured_without_rights(state, capsys):
     """One mapping, of which a known part is used; the backend tells shares of mappings."""
     args = ["calibrate", "--backend", "clear-refs", "--workload", "fixed", "--size", "128M"]
-    status = main([*args, "-d", "1s", "--format", "json"])
+    status = main([*args, "-d", "2s", "--format", "json"])
     told = json.loads(capsys.readouterr().out or "{}")
     if status == 4:
         pytest.skip("this kernel has no clear_refs")

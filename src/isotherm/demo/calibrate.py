@@ -19,8 +19,9 @@ from isotherm.kernel.procfs import thread_cpu_ns
 from isotherm.model.calibration import Measured
 from isotherm.model.ranges import Range, intersect, total
 from isotherm.model.snapshot import Snapshot
+from isotherm.session.options import Options
 from isotherm.session.session import MonitorSession
-from isotherm.session.start import monitor
+from isotherm.session.start import start
 from isotherm.targets.target_set import TargetFacts
 
 #: So much of the hot memory means that it was found.
@@ -82,13 +83,14 @@ def measure(known: Known, how: How) -> Measured:
         begun = workload.go()
         watched = _Watched(alone=[_speed(workload, lambda: time.sleep(_ALONE_S))])
         began_ns = time.time_ns()
-        with monitor(
+        options = Options.of(
             pid=workload.pid,
             backend=how.backend,
             policy=how.policy,
             overhead=how.overhead,
             seed=how.seed,
-        ) as session:
+        )
+        with start(options.lasting(int(how.seconds * _SECOND_NS))) as session:
             _watch(workload, session, how.seconds, began_ns, watched)
             policy = session.choice.policy if session.choice is not None else how.policy
             whole = session.choice is not None and session.choice.whole_mappings
@@ -135,8 +137,8 @@ def _truth(begun: Truth, watched: _Watched) -> Truth:
     ends = [*watched.phases[1:], watched.end_ns]
     return Truth(
         tuple(
-            HotPhase(start, end, phase.hot)
-            for start, end, phase in zip(watched.phases, ends, begun.phases, strict=True)
+            HotPhase(begin, end, phase.hot)
+            for begin, end, phase in zip(watched.phases, ends, begun.phases, strict=True)
         ),
         begun.areas,
     )
@@ -208,13 +210,15 @@ def _unseen(snapshot: Snapshot, hot: Sequence[Range], target: int) -> int:
 
 def _used_error(known: Known, watched: _Watched, phase: int) -> float | None:
     """Compare what was called used in the last phase with what was: by pages, else by regions."""
-    begin_ns = (watched.phases[phase] + watched.end_ns) // 2
+    begin_ns = watched.phases[phase]
+    middle_ns = (begin_ns + watched.end_ns) // 2
     mapped = any(one.page_use is not None for one in watched.snapshots)
     told = _used_by_pages if mapped else _used_by_regions
     errors = []
     for snapshot in watched.snapshots:
-        said = told(snapshot) if snapshot.start_ns >= begin_ns else None
-        if said is None:
+        if snapshot.start_ns < begin_ns or snapshot.end_ns < middle_ns:
+            continue
+        if (said := told(snapshot)) is None:
             continue
         truth = known.used_bytes(phase, said[1] // 1000)
         if truth >= _LEAST_USED:

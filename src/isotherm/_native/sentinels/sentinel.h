@@ -10,9 +10,17 @@
 #define AGE_SHORT_NS UINT64_C(80000000)
 #define AGE_MIDDLE_NS UINT64_C(1280000000)
 
+/** Two numbers at a time: most processors can. */
+typedef double pair_t __attribute__((vector_size(16), aligned(8)));
+
 /** First accesses, and the page-seconds in which they could have happened, by the time since the clear. */
 struct evidence {
-	double hits[NR_AGES], risk[NR_AGES];
+	union {
+		struct {
+			double hits[NR_AGES], risk[NR_AGES];
+		};
+		pair_t pairs[NR_AGES];
+	};
 };
 
 /** Which choice of a place a clear was spent on. */
