@@ -327,8 +327,11 @@ class PageMap:
     def set_stopped(self, target: int, stopped_ns: int, stopped: bool, now_ns: int, /) -> None:
         """Tell for how long in all a target stood still by now_ns, and whether it does."""
 
-    def set_share(self, share_ns: int, /) -> None:
-        """Change what may be spent a second from now on, but for the first look at everything."""
+    def set_share(self, share_ns: int, first_ns: int = -1, /) -> None:
+        """Change what may be spent a second from now on, and for the first look at everything."""
+
+    def begins(self) -> bool:
+        """Tell whether not all was looked at yet, and that still has a share of its own."""
 
     def step(self, now_ns: int, /) -> int:
         """Do what is due and can be paid; return when to come again."""
