@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -13,12 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import common
+import truth_services as services
 from common import MIB
+from programs import ended
 from scheme_programs import Program
-from scheme_setup import Apply, Swap, Watch, major_faults, own_group, own_swap, rollup, thp
+from scheme_setup import Apply, Swap, major_faults, own_group, own_swap, rollup, thp
 
 #: Starts a program by its name; None if it is not installed.
 Start = Callable[[ExitStack, str, Path | None], Program | None]
+
+PROGRAMS = ("redis", "postgres", "python")
 
 #: It rests while less than this share of what is resident changes in a third of the time to wait.
 _RESTS, _MOST_WAITS = 0.01, 12
@@ -37,6 +42,52 @@ class Times:
 FULL, QUICK = Times(60, 20, 45, 30), Times(16, 5, 14, 8)
 
 
+@dataclass(frozen=True)
+class Tree:
+    """A process and its children."""
+
+    name: str
+    pid: int
+
+    def pids(self) -> list[int]:
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
+        return [self.pid, *map(int, children.split())]
+
+    def resident(self) -> int:
+        """Bytes in memory, shared memory counted once."""
+        return sum(rollup(pid)["Pss"] for pid in self.pids())
+
+    def faults(self) -> int:
+        return sum(map(major_faults, self.pids()))
+
+
+#: Sessions that made a table of their own, which their memory holds, and wait.
+SESSIONS = 4
+SESSION = """
+set temp_buffers = '{mib}MB';
+create temp table mine as select i, repeat('x', 200) from generate_series(1, {rows}) i;
+select count(*) from mine;
+select pg_sleep(100000);
+"""
+
+
+def postgres(stack: ExitStack, *, quick: bool) -> Tree:
+    """PostgreSQL under a paced load, beside which some sessions wait."""
+    size, rows = ("64MB", 30_000) if quick else ("256MB", 150_000)
+    one = stack.enter_context(services.postgres(size, 3 if quick else 15, rate=200))
+    text = SESSION.format(mib=16 if quick else 64, rows=rows)
+    for _ in range(SESSIONS):
+        command = [str(one.programs / "psql"), "-h", str(one.folder), "-c", text, "postgres"]
+        stack.enter_context(
+            ended(
+                subprocess.Popen(
+                    command, user=services.POSTGRES_USER, cwd=one.folder, **services.QUIET
+                )
+            )
+        )
+    return Tree("postgres", one.pid)
+
+
 def said(pid: int, times: Times) -> dict[str, Any]:
     """What it says of the age, in JSON."""
     command = [sys.executable, "-m", "isotherm", "cold", str(pid), "--format", "json"]
@@ -46,27 +97,29 @@ def said(pid: int, times: Times) -> dict[str, Any]:
     return {**document["ages"][0], "compression": document["compression"]}
 
 
-def at_rest(pid: int, times: Times) -> None:
+def at_rest(tree: Tree, times: Times) -> None:
     """Wait until no more goes out than comes back, on a busy machine for longer."""
     time.sleep(times.warm)
     for _ in range(_MOST_WAITS):
-        before = rollup(pid)["Rss"]
+        before = tree.resident()
         time.sleep(times.warm / 3)
-        if abs(rollup(pid)["Rss"] - before) < _RESTS * before:
+        if abs(tree.resident() - before) < _RESTS * before:
             return
 
 
-def beside(program: Program, times: Times, swap: Swap) -> dict[str, Any]:
+def beside(program: Tree, times: Times, swap: Swap) -> dict[str, Any]:
     """Ask, do what was said, and measure what came of it."""
     time.sleep(times.idle)
     age = said(program.pid, times)
-    before = rollup(program.pid)["Rss"]
-    with Apply(age["scheme"], program.pid) as scheme, Watch(program.pid) as watch:
-        at_rest(program.pid, times)
-        steady, faults = time.monotonic(), major_faults(program.pid)
-        time.sleep(times.measure)
-        rate = (major_faults(program.pid) - faults) / (time.monotonic() - steady)
-        resident = watch.mean_since(steady) or rollup(program.pid)["Rss"]
+    before = program.resident()
+    with Apply(age["scheme"], program.pid) as scheme:
+        at_rest(program, times)
+        steady, faults, sizes = time.monotonic(), program.faults(), []
+        while (now := time.monotonic()) < steady + times.measure:
+            sizes.append(program.resident())
+            time.sleep(1)
+        rate = (program.faults() - faults) / (now - steady)
+        resident = statistics.mean(sizes)
         kept = swap.compressed()
         scheme.end()
     swap.bring_back(program.pid)
@@ -81,10 +134,25 @@ def beside(program: Program, times: Times, swap: Swap) -> dict[str, Any]:
         "off %": 100 * (freed / meant - 1) if meant else None,
         "target": "<=15",
         "said refaults/s": age["refaults_per_s"],
+        "earlier": age["earlier_refaults_per_s"],
         "refaults/s": rate,
         "said left": share,
         "left on zram": taken,
     }
+
+
+def begin(
+    stack: ExitStack, name: str, group: Path | None, start: Start, *, quick: bool
+) -> Tree | None:
+    """Start a program by its name; None if it is not installed."""
+    if name != "postgres":
+        program = start(stack, name, group)
+        return None if program is None else Tree(name, program.pid)
+    if services.postgres_folder() is None:
+        common.progress("postgresql not installed: it is left out")
+        return None
+    common.progress("postgres: starts")
+    return postgres(stack, quick=quick)
 
 
 def cold(args: Any, start: Start) -> dict[str, Any]:
@@ -94,13 +162,13 @@ def cold(args: Any, start: Start) -> dict[str, Any]:
         swap = outer.enter_context(own_swap(4096))
         outer.enter_context(thp("madvise"))
         group = outer.enter_context(own_group())
-        for name in args.programs:
+        for name in args.programs or PROGRAMS:
             with ExitStack() as stack:
-                program = start(stack, name, group)
-                if program is None:
+                tree = begin(stack, name, group, start, quick=args.quick)
+                if tree is None:
                     continue
                 common.progress(f"{name}: watched, then done")
-                rows.append(beside(program, times, swap))
+                rows.append(beside(tree, times, swap))
         kind = swap.kind
     common.table(rows, title=f"cold: what is said and what is done, swap on {kind}")
     return {"swap": kind, "rows": rows}

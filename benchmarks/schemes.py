@@ -248,7 +248,7 @@ def prcl(args: Any) -> dict[str, Any]:
         swap = outer.enter_context(own_swap(SWAP_MIB))
         outer.enter_context(thp("madvise"))
         group = outer.enter_context(own_group())
-        for name in args.programs:
+        for name in args.programs or PROGRAMS:
             with ExitStack() as stack:
                 program = start(stack, name, plan, group)
                 if program is None:
@@ -273,13 +273,13 @@ def cold(args: Any) -> dict[str, Any]:
 def _options(parser: argparse.ArgumentParser) -> None:
     def some(text: str) -> list[str]:
         names = text.split(",")
-        if unknown := set(names) - set(PROGRAMS):
+        if unknown := set(names) - {*PROGRAMS, *scheme_cold.PROGRAMS}:
             raise argparse.ArgumentTypeError(f"no program {', '.join(unknown)}")
         return names
 
     parser.add_argument("--only", choices=("prcl", "ethp", "cold"), help="one part")
     parser.add_argument(
-        "--programs", type=some, default=list(PROGRAMS), help="of prcl: redis,python,sqlite"
+        "--programs", type=some, help="redis,python,sqlite; of cold also postgres"
     )
     parser.add_argument(
         "--workloads", type=lambda text: text.split(","), default=list(scheme_ethp.WORKLOADS),

@@ -44,7 +44,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--groups", type=int, default=50)
     parser.add_argument("--processes", type=int, default=500, help="in all groups together")
     parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--words", nargs="*", help="instead of -G and -a, such as -n python3")
+    parser.add_argument(
+        "--words", nargs=argparse.REMAINDER, help="instead of -G and -a, such as -n python3; last"
+    )
 
 
 @contextlib.contextmanager

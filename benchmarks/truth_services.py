@@ -216,8 +216,8 @@ class Postgres:
 
     SEGMENT = "/dev/zero"
 
-    def __init__(self, folder: Path, programs: Path, clients: int) -> None:
-        self.folder, self.programs, self.clients = folder, programs, clients
+    def __init__(self, folder: Path, programs: Path, clients: int, rate: int) -> None:
+        self.folder, self.programs, self.clients, self.rate = folder, programs, clients, rate
         self.load: subprocess.Popen[Any] | None = None
         self.pid = 0
 
@@ -242,6 +242,7 @@ class Postgres:
     def go(self) -> None:
         command = [str(self.programs / "pgbench"), "-h", str(self.folder), "-S", "-n"]
         command += ["-c", str(self.clients), "-T", "100000", "postgres"]
+        command += ["-R", str(self.rate)] if self.rate else []
         self.load = subprocess.Popen(command, user=POSTGRES_USER, cwd=self.folder, **QUIET)
 
     def pause(self) -> None:
@@ -285,13 +286,19 @@ class Postgres:
 
 
 @contextmanager
-def postgres(shared_buffers: str, scale: int, clients: int = 4) -> Iterator[Postgres]:
-    """PostgreSQL under `pgbench -S`; its servers refuse to run as root, so as another user."""
+def postgres(
+    shared_buffers: str, scale: int, clients: int = 4, *, rate: int = 0
+) -> Iterator[Postgres]:
+    """
+    PostgreSQL under `pgbench -S`; its servers refuse to run as root, so as another user.
+
+    rate: transactions a second, 0 for as many as there can be.
+    """
     programs = postgres_folder()
     assert programs is not None
     with tempfile.TemporaryDirectory(prefix="isotherm-pg-") as name:
         shutil.chown(name, POSTGRES_USER)
-        one = Postgres(Path(name), programs, clients)
+        one = Postgres(Path(name), programs, clients, rate)
         try:
             one.start(shared_buffers, scale)
             one.go()

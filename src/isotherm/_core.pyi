@@ -75,6 +75,7 @@ TEST_FACT: Final[int]
 TEST_SIZE: Final[int]
 TEST_CGROUP: Final[int]
 TEST_ABSENT: Final[int]
+TEST_UNDERUSED: Final[int]
 RUN_BYTES: Final[int]
 CONTROL_STOP: Final[int]
 CONTROL_OPS: Final[int]
@@ -349,10 +350,14 @@ class PageMap:
 
     def seen(self, target: int, start: int, end: int, now_ns: int, /) -> None: ...
     def sum(
-        self, rows: int, windows: Buffer, nodes: Buffer, /
-    ) -> tuple[list[tuple[int, int, int, array[int]]], int]:
+        self, rows: int, windows: Buffer, nodes: Buffer, members: Buffer = ..., /
+    ) -> tuple[list[tuple[int, int, int, array[int]]], int, list[array[int]]]:
         """
-        Sum up: (row, 0 anonymous or 1 not, node, figures) each, and CPU time in ns.
+        Sum up: (row, 0 anonymous or 1 not, node, figures) each, CPU time in ns, figures by group.
+
+        members: u32 target and group, each target once, those of a group together; a group that is
+        all ones is none. Of a group memory counts once that several of it map; no groups where
+        the source tells no frames.
 
         figures: resident, unseen, uncovered bytes; then per window bytes used at least, likely, at
         most, idle, idle and nobody else's.
@@ -660,11 +665,12 @@ def bpf_program(data: Buffer, section: str, symbols: list[tuple[str, int, int]],
     """Instructions of a section, the symbols (name, kind, value) put in; OSError if damaged."""
 
 class SurveySources(TypedDict):
-    """What a survey can look at: accessed bits, flags of page frames, cgroups of them."""
+    """What a survey can look at: accessed bits, flags of page frames, cgroups, huge mappings."""
 
     accessed: bool
     flags: bool
     cgroups: bool
+    huge: bool
 
 class Survey:
     """
@@ -703,6 +709,29 @@ class Survey:
         Also whether a page elsewhere in [start, end) was not watched for so long.
         """
 
+    def find_huge(
+        self,
+        pagemap_fd: int,
+        target: int,
+        start: int,
+        end: int,
+        *,
+        space: int = 0,
+        rules: Buffer = b"",
+    ) -> bytes:
+        """
+        Return the blocks of 2 MiB in [start, end) that are huge pages, as runs.
+
+        Left out is what `rules` refused lately for its contents; space: a number for the address
+        space. See survey_find_huge().
+        """
+
+    def was_split(self, space: int, runs: Buffer, /) -> None:
+        """Keep in mind that these blocks, a run each, were split for their zeros."""
+
+    def contents_read(self) -> tuple[int, int]:
+        """Of how many huge pages contents were read, and the errno of one that could not be."""
+
     def load(self, start: int, facts: Buffer, cgroups: Buffer, /) -> None:
         """Take facts (u16 per page) and cgroups (u64 per page) as if they had been read."""
 
@@ -721,11 +750,14 @@ class Survey:
         strict: bool = False,
         max_run: int = 0,
         min_present: int = 0,
+        min_dense: int = 0,
+        contents_of: tuple[int, int] = (0, 0),
     ) -> tuple[bytes, int]:
         """
         Runs of the whole folios whose middle is in [start, end), and bytes that the rules let by.
 
-        rules: five u64 each, struct survey_rule; max_run: in bytes, 0 for no limit.
+        rules: five u64 each, struct survey_rule; max_run: in bytes, 0 for no limit; contents_of:
+        pid and number of the address space, where contents may be read; (0, 0): they are unknown.
         """
 
     def blocks(
@@ -740,6 +772,8 @@ class Survey:
         strict: bool = False,
         max_run: int = 0,
         min_present: int = 0,
+        min_dense: int = 0,
+        contents_of: tuple[int, int] = (0, 0),
     ) -> tuple[bytes, int]:
         """As `pick`, but for aligned blocks of 2 MiB, a run each; see survey_blocks()."""
 
@@ -761,6 +795,13 @@ def fault_in(pid: int, ranges: Buffer, /) -> int:
 
 def give_back_memory() -> None:
     """Give freed memory back to the system, of which glibc keeps much."""
+
+def keep_little_memory() -> None:
+    """
+    Let glibc use one heap for all threads, and give back what is freed of large things.
+
+    For a process of our own, before it has threads: it is the whole process' memory.
+    """
 
 def coalesce(areas: Buffer, max_ranges: int, /) -> array[int]:
     """

@@ -116,7 +116,7 @@ def message(made):
     with credulous():
         for one in made:
             block.add(one)
-    return block.message()
+    return b"".join(block.parts())
 
 
 def recording(*messages, count=0, regions=0):

@@ -310,7 +310,7 @@ def test_clear_refs_acts_where_no_accessed_bit_is_needed(child):
         ops.targets()
         assert "accessed bits" in ops.why_not(scheme(Action.PAGEOUT))
         assert "accessed bits" in ops.why_not(scheme(Action.STAT, reject("young")))
-        assert "page tables" in ops.why_not(scheme(Action.NOHUGEPAGE))
+        assert "page tables" in ops.why_not(scheme(Action.COLLAPSE))
         assert ops.why_not(scheme(Action.COLD)) == ""
         assert ops.act(scheme(Action.COLD), 0, at, at + SIZE, filtered=True) == Done(SIZE)
     finally:

@@ -214,7 +214,7 @@ def test_sums_are_of_the_pages_and_grow_with_the_window(history):
     for what, detail in history:
         change(followed, what, detail)
     followed.wait(61 * SECOND)
-    rows, _ = followed.map.sum(1, WINDOWS, array("Q"))
+    rows, *_ = followed.map.sum(1, WINDOWS, array("Q"))
     (figures,) = [row[3] for row in rows]
     resident, unseen, uncovered = figures[:3]
     low, best, high, idle, own = (

@@ -64,7 +64,7 @@ def test_a_list_of_schemes_is_read_back(spelling, data):
 
 
 @pytest.mark.parametrize("spelling", ["damo", "damo-kdamonds"])
-@pytest.mark.parametrize("rule", ["idle:30s", "name:[heap]"])
+@pytest.mark.parametrize("rule", ["idle:30s", "name:[heap]", "underused:80%.."])
 def test_what_damo_does_not_know_is_refused(spelling, rule):
     file = SchemeFile((parse_line(f"pageout filter={rule}"),))
     with pytest.raises(files.InexpressibleError, match=rule.split(":")[0]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from isotherm.model.page_use import WINDOWS_NS, PageUse, UseRow
+from isotherm.model.page_use import WINDOWS_NS, GroupUse, PageUse, UseRow
 
 name = st.text(max_size=12)  # lone surrogates as well: bytes that are no text
 u32 = st.integers(0, 2**32 - 1)
@@ -20,7 +20,13 @@ def page_uses(draw, nr_targets):
     rows = draw(st.lists(use_rows(nr_targets, len(windows)), max_size=3 * bool(nr_targets)))
     stopped = st.none() | st.integers(0, watched)
     rest = draw(st.tuples(st.booleans(), name, u64, stopped, u64, name, u64))
-    return PageUse(draw(u64), watched, windows, tuple(rows), *rest)
+    groups = tuple(
+        GroupUse(title, *row[4:11])
+        for title, row in draw(
+            st.dictionaries(name.filter(bool), use_rows(1, len(windows)), max_size=2)
+        ).items()
+    )
+    return PageUse(draw(u64), watched, windows, tuple(rows), *rest, groups)
 
 
 @st.composite

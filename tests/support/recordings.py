@@ -24,7 +24,7 @@ def block(*snapshots):
     made = encode.Block()
     for one in snapshots:
         made.add(one)
-    return made.message()
+    return b"".join(made.parts())
 
 
 def ending(snapshots=0, regions=0):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from isotherm.model.attrs import IntervalsGoal
 from isotherm.model.scheme import (
+    OWN_FILTERS,
     Access,
     Action,
     Age,
@@ -83,7 +84,7 @@ quotas = st.builds(
 
 
 #: What the kernel and damo know.
-KERNEL_FILTERS = tuple(one for one in FilterType if one not in (FilterType.IDLE, FilterType.NAME))
+KERNEL_FILTERS = tuple(one for one in FilterType if one not in OWN_FILTERS)
 
 
 @st.composite
@@ -93,6 +94,9 @@ def filters(draw, kinds=tuple(FilterType)):
     if kind is FilterType.IDLE:
         idle = (draw(st.integers(1, 2**50)), U64)
         return Filter(kind, draw(st.booleans()), draw(st.booleans()), bounds=idle)
+    if kind is FilterType.UNDERUSED:
+        shares = draw(st.tuples(*[st.integers(0, 1000)] * 2).map(sorted).map(tuple))
+        return Filter(kind, draw(st.booleans()), draw(st.booleans()), bounds=shares)
     return Filter(
         kind,
         draw(st.booleans()),

@@ -12,6 +12,7 @@ from isotherm.cli import main
 from isotherm.cli.cold import spelled
 from isotherm.errors import BadValueError
 from isotherm.kernel.swap import SwapDevice
+from isotherm.model.page_use import FREED, never_seen
 from isotherm.model.ranges import Range
 from isotherm.model.target import Mapping, Target
 from isotherm.recording.writer import RecordingWriter
@@ -112,6 +113,14 @@ def test_without_a_count_nobody_tells_what_it_costs():
     assert age.refaults_per_s is age.stall_share is None
     assert "costs not known" in " ".join(" ".join(lines(found, Swap(None), 80)).split())
     assert document(found, Swap(None))["ages"][0]["returned_bytes"] is None
+
+
+def test_what_is_gone_or_was_never_looked_at_hides_no_count():
+    gone = use_row({}, what=FREED)
+    missed = never_seen(0, "anon", MIB, len(USE.windows_ns))
+    found = made(page_use(HEAP, gone, missed))
+    assert at(found, 2).refaults_per_s == pytest.approx(25 * MIB / PAGE / 28)
+    assert at(made(page_use(gone)), 2).refaults_per_s is None
 
 
 @pytest.mark.parametrize("names", [None, "[heap]", "[heap]|/usr/*", 'a "b"'])
@@ -300,3 +309,12 @@ def test_huge_blocks_are_whole_and_aligned():
     ranges = [Range(PAGE, block), Range(block, 3 * block), Range(3 * block + PAGE, 5 * block)]
     assert list(_blocks(iter(ranges))) == [block, 2 * block, 4 * block]
     assert list(_blocks(iter(()))) == []
+
+
+@pytest.mark.parametrize("asked", [["-d", "5s"], ["--overhead", "3%"], ["--duration=60s"]])
+@pytest.mark.parametrize("name", ["cold", "wss"])
+def test_what_is_for_programs_is_refused_for_a_recording(name, asked, recorded, capsys):
+    recorded(USE)
+    assert main([name, "x.isotherm", *asked]) == BadValueError.exit_code
+    assert "not for a recording" in capsys.readouterr().err
+    assert main([name, "x.isotherm", "--format", "json"]) == 0

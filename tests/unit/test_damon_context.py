@@ -23,6 +23,7 @@ from isotherm.model.scheme import (
     Watermarks,
     Weights,
 )
+from isotherm.schemefile.lines.key_value import parse_line
 from support.fake_damon import LAYOUT, FakeDamon, keywords
 
 MIB = 1 << 20
@@ -208,6 +209,15 @@ def test_own_actions_are_refused(tmp_path):
         kdamond(tmp_path, "7.3").put(Context(schemes=(scheme,)))
 
 
+@pytest.mark.parametrize(
+    ("filters", "name"), [("idle:30s", "idle"), ("anon,underused:80%..", "underused")]
+)
+def test_filters_of_our_own_are_refused(tmp_path, filters, name):
+    schemes = (parse_line(f"nohugepage filter={filters}"),)
+    with pytest.raises(NotSupportedError, match=f"the kernel has no filter {name}"):
+        kdamond(tmp_path, "7.3").put(Context(schemes=schemes))
+
+
 def test_shares_and_durations_become_samples_and_windows(tmp_path):
     pattern = Pattern(access=Access(10, 50), age=Age(1_000_000, 2_500_000))
     one = kdamond(tmp_path, "6.12")
@@ -259,8 +269,10 @@ def test_tried_bytes_and_probe_hits(tmp_path):
     (folder / "total_bytes").write_text("12288\n")
     assert one.probe_hits(0) == [(), (7, 8)]
     assert one.tried_bytes(0) == 12288
+    old = kdamond(tmp_path / "old", "6.2")
+    old.put(OLD)
     with pytest.raises(NotSupportedError, match=r"tried_regions/total_bytes: Linux 6\.6"):
-        kdamond(tmp_path / "old", "6.2").tried_bytes(0)
+        old.tried_bytes(0)
 
 
 def test_slots_that_somebody_configured_are_not_free(tmp_path):

@@ -230,6 +230,12 @@ def test_speedscope_has_a_profile_for_each_figure(by_pages: Path) -> None:
     assert [one["name"] for one in document["profiles"]] == [
         "resident", "working_set", "idle", "unknown"
     ]  # fmt: skip
+    # What speedscope's own file-format-schema.json demands.
+    assert document["$schema"] == "https://www.speedscope.app/file-format-schema.json"
+    assert all(isinstance(frame["name"], str) for frame in document["shared"]["frames"])
+    for profile in document["profiles"]:
+        assert (profile["type"], profile["unit"], profile["startValue"]) == ("sampled", "bytes", 0)
+        assert len(profile["samples"]) == len(profile["weights"])
     use = open_recording(by_pages).summary().use
     assert use is not None
     for profile, total in zip(

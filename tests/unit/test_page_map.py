@@ -29,7 +29,7 @@ NO_PAGE = (0xFF,) * 4
 
 def known(made, memory):
     """Resident, unseen and uncovered bytes of all."""
-    rows, _ = made.sum(1, WINDOWS, array("Q"))
+    rows, *_ = made.sum(1, WINDOWS, array("Q"))
     return [sum(row[3][i] for row in rows) for i in range(3)]
 
 
@@ -193,7 +193,7 @@ def test_a_huge_page_in_two_areas_counts_once():
     memory.set_huge(0, YOUNG | HUGE)
     made = page_map(memory, (0, 100), (100, 50), (300, 212), rows=True)
     run(made, memory, 2 * SECOND)
-    rows, _ = made.sum(3, WINDOWS, array("Q"))
+    rows, *_ = made.sum(3, WINDOWS, array("Q"))
     assert [(row[0], row[3][0] // PAGE) for row in rows] == [(0, 100), (1, 50), (2, 212)]
     runs = made.runs(0, SECOND, SECOND, 9)
     assert sum(runs[2::6]) == 362 * PAGE

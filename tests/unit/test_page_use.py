@@ -22,6 +22,7 @@ from isotherm.analysis.suggestion import Suggestion, suggest
 from isotherm.analysis.summary import summarize
 from isotherm.analysis.use_windows import UseCollector, equal_windows, window_use
 from isotherm.errors import BadValueError
+from isotherm.model.page_use import GroupUse, groups_since, never_seen
 from isotherm.model.target import Mapping, Target
 from isotherm.schemefile.files import load
 from support.snapshots import MIB, T0, WINDOW_NS, S, page_use, phases, snapshot, use_row
@@ -265,3 +266,19 @@ def test_of_regions_anonymous_memory_needs_swap_as_well():
     assert (advice.what, advice.bytes, advice.with_swap) == ("[heap]", 0, 56 * MIB)
     advice = suggest(summarize(phases(120), swap_free_bytes=50 * MIB))
     assert (advice.bytes, advice.with_swap) == (50 * MIB, 6 * MIB)
+
+
+def test_what_groups_have_when_somebody_came_or_ended_since():
+    whole = GroupUse("unit web.service", *use_row({0.2: 6 * MIB, 20: 30 * MIB})[4:11])
+    here, gone = use_row({0.2: MIB, 20: 2 * MIB}), use_row({20: 40 * MIB}, target=1)
+    titles = ["unit web.service", "unit web.service", ""]
+    came = never_seen(0, "anon", 5 * MIB, len(whole.used))
+    (more,) = groups_since([whole], titles, [here], [came])
+    assert more.resident == (36 - 3 + 5) * MIB
+    assert (more.unseen, more.uncovered) == (0, 5 * MIB)
+    at = page_use().windows_ns.index(10 * S)
+    figures = more.used_low[at], more.used[at], more.used_high[at], more.idle[at]
+    assert figures == (5 * MIB, 5 * MIB, 10 * MIB, 28 * MIB)
+    # Memory that they shared was taken off for each of them: never less than nothing.
+    assert groups_since([whole], titles, [gone], []) == ()
+    assert groups_since([whole], titles, [], [came._replace(target=2)]) == (whole,)

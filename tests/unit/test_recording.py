@@ -486,3 +486,25 @@ def test_rates_are_told_of_all_regions_or_none(tmp_path, told):
     wrong = replace(one, columns=replace(one.columns, **told))
     with pytest.raises(ValueError, match="rates of regions"):
         write(tmp_path / "x.isotherm", [wrong])
+
+
+@pytest.mark.parametrize("size", [0, 100, 1 << 15, 3 << 20])
+def test_a_frame_of_parts_is_one_frame(size):
+    """States the size of its content, and inflates within the window that readers allow."""
+    data = bytes(range(251)) * (size // 251 + 1)
+    parts = memoryview(data)[:size], b"", bytearray(b"end")
+    frame = zstd.Compressor().frame(*parts)
+    assert zstd.content_size(frame[: zstd.HEADER_BYTES]) == size + 3
+
+    def read(at, length):
+        return frame[at : at + length]
+
+    content, end = zstd.inflate(read, 0, size + 3, layout.MAX_BLOCK_BYTES)
+    assert content == b"".join(parts)
+    assert end == len(frame)
+
+
+def test_a_large_block_is_written_in_parts(tmp_path):
+    rows = [use_row({0.5: 4096 * i, 20: MIB}, what=f"[anon:{i}]") for i in range(5000)]
+    made = [replace(snapshot(0), page_use=page_use(*rows)), snapshot(1)]
+    assert list(open_recording(write(tmp_path / "x.isotherm", made))) == made

@@ -17,6 +17,7 @@ import pytest
 
 from isotherm.cli import main
 from isotherm.errors import BadValueError, DamagedRecordingError
+from isotherm.model.page_use import GroupUse
 from isotherm.model.scheme_state import SchemeState, SchemeStats, TriedRegion
 from isotherm.model.target import Mapping, Target, Unobservable
 from isotherm.recording import encode, frames
@@ -276,7 +277,20 @@ def used(use):
     return plain(targets=TARGETS, page_use=use)
 
 
+GROUP = GroupUse("unit db.service", *USE.rows[0][4:11])
+WRONG_GROUPS = {
+    "a group without a name": (GROUP._replace(group=""),),
+    "a group told twice": (GROUP, GROUP),
+    "more unknown of a group than there is": (GROUP._replace(unseen=2**64 - 1),),
+    "more used of a group than there is": (GROUP._replace(used_high=(7 * MIB,) * 9),),
+    "less used of a group than at least": (GROUP._replace(used=(0,) * 9),),
+    "more idle of a group than there is": (GROUP._replace(idle=(7 * MIB,) * 9),),
+    "a figure of a group too few": (GROUP._replace(used=GROUP.used[:-1]),),
+}
+
+
 NONSENSE_OF_USE = {
+    **{name: used(replace(USE, groups=groups)) for name, groups in WRONG_GROUPS.items()},
     **{
         name: used(replace(USE, rows=(USE.rows[0]._replace(**changes),)))
         for name, changes in WRONG_USE.items()

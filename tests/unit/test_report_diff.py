@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -16,6 +17,7 @@ from isotherm.analysis.compare import (
     Metric,
     growth,
     parse_condition,
+    parse_conditions,
     parse_metric,
 )
 from isotherm.analysis.figures import Figure, figures
@@ -277,6 +279,75 @@ def test_what_makes_no_sense_is_refused(run, tmp_path, args, said):
     status, out, err = run(*args)
     assert (status, out) == (2, "")
     assert said in err
+
+
+def test_of_a_group_that_ended_nothing_is_left(run, tmp_path):
+    both = (APP, HELPER)
+    told(tmp_path / "a", [10] * 3, helper(4), targets=both)
+    lived = told(tmp_path / "lived", [10] * 2, helper(4), targets=both)
+    alone = told(tmp_path / "alone", [10] * 3)
+    parts = [*open_recording(lived), list(open_recording(alone))[2]]
+    write(tmp_path / "b", parts)
+    conditions = ["resident[unit h.service]<-3M", "unknown[h.service]>0", "wss.max[h.service]>8M"]
+    status, document, err = run.json("a", "b", *(f"--fail-if={one}" for one in conditions))
+    assert [one["verdict"] for one in document["conditions"]] == ["crossed", "kept", "kept"]
+    assert (status, document["conditions"][0]["after_bytes"]) == (6, 0)
+    assert "resident[unit h.service]<-3M" in err
+    of = changes(document)
+    assert of["idle@10s", "unit h.service"]["after_bytes"] == 0
+    # By regions likewise.
+    regions = [replace(one, page_use=None) for one in parts]
+    write(tmp_path / "c", [replace(one, targets=(APP,)) if one.index else one for one in regions])
+    status, document, err = run.json("c", "c", "--fail-if", "resident[unit h.service]>0")
+    assert (status, document["conditions"][0]["verdict"]) == (0, "kept")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("wss.p95>+10%,idle>+20%", ["wss.p95>+10%", "idle>+20%"]),
+        ("wss.p95[a,b]>+10% , idle[c]<=1G", ["wss.p95[a,b]>+10%", "idle[c]<=1G"]),
+        ("resident[a,wss.p95>=1]>+1M", ["resident[a,wss.p95>=1]>+1M"]),
+        ("resident[x[1],2]>+1M,unknown[*,?]>1M", ["resident[x[1],2]>+1M", "unknown[*,?]>1M"]),
+        (" wss@0.5s.p50 > +1M ", ["wss@0.5s.p50 > +1M"]),
+    ],
+)
+def test_a_comma_in_a_name_parts_no_conditions(text, parts):
+    assert [one.text for one in parse_conditions(text)] == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "'' is no condition"),
+        ("idle>1,", "'' is no condition"),
+        (",idle>1", "'' is no condition"),
+        ("idle>1,,idle>2", "'' is no condition"),
+        ("idle>1,nonsense", "'nonsense' is no condition"),
+        ("wss.p50[a,b", "'wss.p50[a,b' is no condition"),
+        ("idle[a]x>1", "'idle[a]x' is no figure"),
+    ],
+)
+def test_a_part_that_is_no_condition_is_named(text, said):
+    with pytest.raises(BadValueError, match=re.escape(said)):
+        parse_conditions(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("rss>+10%", "did you mean resident?"),
+        ("residen>+10%", "did you mean resident?"),
+        ("working_set.p50>+10%", "did you mean wss?"),
+        ("temperature>3", "there are wss: the working set, wss.p50"),
+        ("resident.p50>3", "resident is what is in memory"),
+        ("idle.p50>3", "idle is idle or idle@10s"),
+    ],
+)
+def test_who_names_a_figure_that_there_is_not_is_told_which_there_are(text, hint):
+    with pytest.raises(BadValueError) as caught:
+        parse_condition(text)
+    assert hint in caught.value.hint
 
 
 def test_names_of_figures():

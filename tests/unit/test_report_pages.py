@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from isotherm.cli import main
-from isotherm.model.page_use import never_seen
+from isotherm.model.page_use import GroupUse, never_seen
 from isotherm.recording.writer import RecordingWriter
 from support.snapshots import MIB, S, columns, page_use, phases, use_row
 
@@ -263,6 +263,21 @@ def test_groups_by_pages(run):
     ]
     assert document["groups"][0]["curve"][3]["bytes"] == 11 * MIB
     assert document["targets"][0]["group"] == "unit web.service"
+
+
+def test_what_a_group_shares_counts_once_in_it(run):
+    row = use_row({0.05: 60 * MIB, 20: 900 * MIB})
+    use = replace(BLIND, groups=(GroupUse(UNITS[0], *row[4:11]),))
+    lines = [" ".join(line.split()) for line in run(use, groups=UNITS).splitlines()]
+    assert [line.split()[:3] for line in lines if line.startswith("group")] == [
+        ["group", "resident", "once"]
+    ]
+    assert any(line.startswith("unit web.service (1)") and "960 MiB" in line for line in lines)
+    first, second = json.loads(run(use, "--format", "json", groups=UNITS))["groups"]
+    assert first["once"]["resident_bytes"] == 960 * MIB
+    assert first["once"]["curve"][3]["bytes"] == 60 * MIB
+    assert first["once"]["idle"][3]["low_bytes"] == 900 * MIB
+    assert second["once"] is None
 
 
 def test_a_group_of_several_targets_and_targets_of_none(run):

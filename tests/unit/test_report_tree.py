@@ -9,6 +9,7 @@ import pytest
 
 from isotherm.analysis.tree import tree
 from isotherm.cli import main
+from isotherm.model.page_use import GroupUse
 from isotherm.model.target import Target
 from isotherm.recording.writer import RecordingWriter
 from support.snapshots import MIB, S, page_use, phases, use_row
@@ -118,6 +119,21 @@ def test_programs_get_a_tree_and_rows_whose_sum_is_all_memory(run):
     assert sum(int(row["resident_bytes"]) for row in rows) == USE.resident
     assert rows[0]["group"] == "db.service"
     assert rows[0]["name"] == "/dev/shm/x"
+
+
+def test_what_a_group_shares_counts_once_in_it(run):
+    row = use_row({0.05: 60 * MIB}, unseen=140 * MIB)
+    use = replace(USE, groups=(GroupUse("db.service", *row[4:11]),))
+    lines = [" ".join(line.split()) for line in run(use).splitlines()]
+    assert lines[1:4] == [
+        "what resident once used in 10s idle 10s+ unknown",
+        "db.service 130 MiB 200 MiB 30.0 MiB 0 B 100 MiB",
+        "helper 43 130 MiB 30.0 MiB 0 B 100 MiB",
+    ]
+    document = json.loads(run(use, "--format", "json"))
+    assert [group["once_bytes"] for group in document["groups"]] == [200 * MIB, None]
+    # Which of it is of some names alone nobody knows.
+    assert "once" not in run(use, "--name", "/dev/shm/*").split()
 
 
 def test_without_a_map_of_pages_it_says_so(run):

@@ -16,11 +16,12 @@ import errno
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from isotherm._core import RUN_BYTES, PageMap, Survey, Walker, advise
 from isotherm.actions import filters as action_filters
 from isotherm.actions import limits as action_limits
+from isotherm.actions.job import Job
 from isotherm.actions.memory import Maps, Piece, called, is_held
 from isotherm.actions.obstacles import (
     CUT,
@@ -34,6 +35,7 @@ from isotherm.actions.obstacles import (
     NOT_READ,
     NOT_WATCHED,
     OTHERS,
+    UNREAD,
     UNWRITTEN,
     Obstacles,
     wants_no_huge_pages,
@@ -41,19 +43,16 @@ from isotherm.actions.obstacles import (
 from isotherm.actions.treat import HUGE_STAYS, Place, size_of, treat
 from isotherm.actions.ways import (
     HUGE_BYTES,
-    MIN_PRESENT_PAGES,
     MOST_CLEARED_RANGES,
     NEVER,
     NOTHING,
-    WAYS,
-    Way,
 )
 from isotherm.core.act import Done
 from isotherm.errors import NotPermittedError, TargetGoneError
 from isotherm.kernel.pages import madvise, pagemap
 from isotherm.kernel.pages.pagemap import Fact
 from isotherm.model.ranges import Range
-from isotherm.model.scheme import Action, Filter, FilterType, Scheme, rejects_rest
+from isotherm.model.scheme import Action, Scheme
 from isotherm.targets.maps import names_of
 from isotherm.targets.processes import Process
 
@@ -161,7 +160,7 @@ class Actor:
         if scheme.own is not None and not filters:
             total.applied = end - start if dry else scheme.own(target, start, end)
             return total.done()
-        job = _Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
+        job = Job.of(scheme, filtered=filtered, look_again=self._look_again, dry=dry)
         try:
             if why := self._obstacle(job, process):
                 return Done(errors=self._obstacles.tell(scheme, process, why))
@@ -180,7 +179,7 @@ class Actor:
                 total.applied += scheme.own(target, first, first + size)
         return total.done()
 
-    def _obstacle(self, job: _Job, process: Process) -> str:
+    def _obstacle(self, job: Job, process: Process) -> str:
         """Say why nothing at all can be done to a process; "" if something can."""
         if process.pidfd < 0:
             return NO_HANDLE
@@ -194,7 +193,7 @@ class Actor:
 
     def _on_region(
         self,
-        job: _Job,
+        job: Job,
         process: Process,
         target: int,
         region: Range,
@@ -213,11 +212,15 @@ class Actor:
                     job.by_name, called(pieces, names_of(process))
                 )
             steps = _steps(pieces, descriptor)
-            for piece in self._idle(job, place, steps, total) if job.idle_ns else steps:
+            if job.idle_ns:
+                steps = self._idle(job, place, steps, total)
+            if job.only_huge:
+                steps = self._huge(job, place, steps)
+            for piece in steps:
                 self._step(job, place, piece, region, total)
 
     def _idle(
-        self, job: _Job, place: Place, pieces: Iterable[Piece], total: _Sum
+        self, job: Job, place: Place, pieces: Iterable[Piece], total: _Sum
     ) -> Iterator[Piece]:
         """Leave out where the map, without a look at memory, knows that nothing is idle."""
         early = False
@@ -229,7 +232,21 @@ class Actor:
         if early:
             total.count(self._obstacles.tell(job.scheme, place.process, NOT_WATCHED))
 
-    def _step(self, job: _Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
+    def _huge(self, job: Job, place: Place, pieces: Iterable[Piece]) -> Iterator[Piece]:
+        """Leave out what is no huge page, or is known not to be underused, without a survey."""
+        for piece in pieces:
+            runs = self._survey.find_huge(
+                place.pagemap_fd,
+                place.target,
+                piece.start,
+                piece.end,
+                space=place.space,
+                rules=job.about(piece.title).rules,
+            )
+            for start, size in struct.iter_unpack("=QQ", runs):
+                yield piece._replace(start=start, end=start + size)
+
+    def _step(self, job: Job, place: Place, piece: Piece, region: Range, total: _Sum) -> None:
         job = job.about(piece.title)
         place.read(piece.start, piece.end, job.detail)
         need, avoid = job.need, job.avoid
@@ -245,8 +262,11 @@ class Actor:
             if job.choose(self._survey, region, need | Fact.ANON, avoid)[0]:
                 total.count({NO_SWAP: 1})
             avoid |= Fact.ANON
-        runs, passed = job.choose(self._survey, region, need, avoid)
+        contents_of = place.process.pid, place.space
+        runs, passed = job.choose(self._survey, region, need, avoid, contents_of)
         total.passed += passed
+        if job.reads and self._survey.contents_read()[1]:
+            total.count(self._obstacles.tell(job.scheme, place.process, UNREAD))
         if job.action is Action.PAGEOUT:
             self._tell_what_stays(job, place.process, region, (need, avoid), total)
         if job.action is Action.LRU_PRIO and self._holds_inactive_huge(region):
@@ -258,12 +278,14 @@ class Actor:
             total.own_runs += runs
         elif runs:
             applied, errors = treat(job.scheme, place, piece, runs)
+            if job.reads and job.action is Action.NOHUGEPAGE:
+                self._survey.was_split(place.space, runs)
             total.applied += applied
             total.count(errors)
         self._clear(place, young)
 
     def _tell_what_stays(
-        self, job: _Job, process: Process, region: Range, wish: tuple[Fact, Fact], total: _Sum
+        self, job: Job, process: Process, region: Range, wish: tuple[Fact, Fact], total: _Sum
     ) -> None:
         """Count, once, why pages stay that the scheme is for."""
         need, avoid = wish
@@ -278,7 +300,7 @@ class Actor:
         need, avoid = Fact.PRESENT | Fact.HUGE, NEVER | Fact.ACTIVE
         return bool(self._survey.pick(*region, need, avoid)[0])
 
-    def _young(self, job: _Job, region: Range, unwanted: Fact) -> bytes:
+    def _young(self, job: Job, region: Range, unwanted: Fact) -> bytes:
         """Return what is in use, to be judged afresh next time."""
         if not job.clears_young or self._mapped:
             return b""  # the map clears, in its time
@@ -304,7 +326,7 @@ class Actor:
         return self._swap_is_free
 
 
-def _of_the_whole(job: _Job, err: NotPermittedError | OSError) -> str:
+def _of_the_whole(job: Job, err: NotPermittedError | OSError) -> str:
     """Say what an error of a whole call means for the whole process; "" if it may pass."""
     if isinstance(err, NotPermittedError):
         return NOT_READ
@@ -332,91 +354,3 @@ def _steps(pieces: Iterable[Piece], descriptor: int) -> Iterator[Piece]:
                 if used is None and piece.end - at > _MOST_WITHOUT_HELP:
                     break
                 at = max(at, (used or at) // HUGE_BYTES * HUGE_BYTES)
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A scheme, as a survey is asked for it; by_name: its filters, if one asks for names."""
-
-    scheme: Scheme
-    way: Way
-    rules: bytes
-    reject_rest: bool
-    clears_young: bool
-    detail: int
-    need: Fact
-    avoid: Fact
-    dry: bool
-    idle_ns: int
-    age_ns: int
-    by_name: tuple[Filter, ...]
-
-    @classmethod
-    def of(cls, scheme: Scheme, *, filtered: bool, look_again: bool, dry: bool) -> _Job:
-        filters = scheme.ops_filters if filtered else ()
-        types = {rule.type for rule in filters}
-        way = WAYS[Action.STAT if scheme.own is not None else scheme.action]
-        need, avoid = way.need, way.avoid
-        if scheme.own is None and scheme.action is not Action.STAT:
-            avoid |= NEVER
-        # As the kernel's pageout: who asks about age himself is not asked again.
-        look = look_again and not types & {FilterType.YOUNG, FilterType.IDLE}
-        if look and way.look == "old":
-            avoid |= Fact.USED | Fact.EARLY
-        if look and way.look == "young":
-            need |= Fact.USED
-        return cls(
-            scheme,
-            way,
-            action_filters.rules(filters).tobytes(),
-            rejects_rest(filters),
-            bool(avoid & Fact.USED) or (FilterType.YOUNG in types and way.look == "old"),
-            2 if FilterType.MEMCG in types else 1,
-            need,
-            avoid,
-            dry,
-            1000 * scheme.idle_us if filtered else 0,
-            _age_ns(scheme),
-            filters if FilterType.NAME in types else (),
-        )
-
-    def about(self, title: str) -> _Job:
-        """Return the same, as it is asked of a mapping that is called so."""
-        if not self.by_name:
-            return self
-        return replace(self, rules=action_filters.rules(self.by_name, title).tobytes())
-
-    @property
-    def action(self) -> Action:
-        """What isotherm does itself: nothing in place of an own action."""
-        return Action.STAT if self.scheme.own is not None else self.scheme.action
-
-    @property
-    def takes_files(self) -> bool:
-        """Whether shared mappings of files are acted on: dropping clean pages harms nobody."""
-        return self.action is Action.PAGEOUT
-
-    def choose(self, survey: Survey, region: Range, need: Fact, avoid: Fact) -> tuple[bytes, int]:
-        """Return the runs to act on, and the bytes that the filters let through."""
-        choose = survey.blocks if self.way.blocks else survey.pick
-        return choose(
-            *region,
-            need,
-            avoid,
-            rules=self.rules,
-            reject_rest=self.reject_rest,
-            strict=bool(self.scheme.core_filters),
-            max_run=self._longest_run(),
-            min_present=MIN_PRESENT_PAGES,
-        )
-
-    def _longest_run(self) -> int:
-        if self.action in (Action.MIGRATE_HOT, Action.MIGRATE_COLD):
-            return 1  # each folio has a destination of its own
-        return HUGE_BYTES if self.action is Action.NOHUGEPAGE else madvise.CALL_BYTES
-
-
-def _age_ns(scheme: Scheme) -> int:
-    """Return for how long the memory that a scheme is for has been so, 0 if it counts windows."""
-    age = scheme.pattern.age
-    return 1000 * age.low if age.unit == "us" else 0

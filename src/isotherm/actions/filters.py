@@ -12,6 +12,7 @@ from isotherm import _core
 from isotherm.actions.memory import Piece
 from isotherm.errors import IsothermError
 from isotherm.kernel.cgroupfs import group_inode
+from isotherm.kernel.pages import contents
 from isotherm.kernel.pages.pagemap import Fact
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.scheme import Filter, FilterType
@@ -34,6 +35,7 @@ class RuleTest(IntEnum):
     SIZE = _core.TEST_SIZE
     CGROUP = _core.TEST_CGROUP
     ABSENT = _core.TEST_ABSENT
+    UNDERUSED = _core.TEST_UNDERUSED
 
 
 _FACTS = {
@@ -65,6 +67,16 @@ def rules(filters: Sequence[Filter], title: str = "") -> array[int]:
     return words
 
 
+def only_huge(filters: Sequence[Filter]) -> bool:
+    """Tell whether small pages are kept out, whatever they are: by a filter `underused`."""
+    for rule in filters:
+        if rule.type is FilterType.UNDERUSED and not rule.matching:
+            return not rule.allow
+        if rule.allow:
+            return False
+    return False
+
+
 def not_kept_out(filters: Sequence[Filter], pieces: Iterable[Piece]) -> Iterator[Piece]:
     """Leave out pieces that the first filters keep out by name, without a look at memory."""
     first = list(takewhile(lambda rule: rule.type is FilterType.NAME, filters))
@@ -82,6 +94,8 @@ def _test(rule: Filter) -> tuple[int, int, int]:
         return RuleTest.SIZE, rule.bounds[0], min(rule.bounds[1], U64_MAX)
     if rule.type is FilterType.MEMCG:
         return RuleTest.CGROUP, group_inode(rule.memcg), 0
+    if rule.type is FilterType.UNDERUSED and rule.bounds:
+        return RuleTest.UNDERUSED, *rule.bounds
     return RuleTest.ABSENT, 0, 0
 
 
@@ -96,6 +110,11 @@ def why_not(rule: Filter, sources: SurveySources, *, mapped: bool) -> str:
         return what + "there are no probes in user space (the kernel's DAMON has them from 7.3 on)"
     if rule.type in (FilterType.YOUNG, FilterType.IDLE) and not sources["accessed"]:
         return what + NEEDS_BPF
+    if rule.type is FilterType.UNDERUSED:
+        if not sources["huge"]:
+            return what + "which pages are huge is told by the backend bpf, or Linux 6.7 and later"
+        if not contents.can_read():
+            return what + "process_vm_readv is forbidden here, by a seccomp filter"
     if rule.type is FilterType.IDLE and not mapped:
         return what + "needs the map of pages, which was not asked for"
     if rule.type in (FilterType.ACTIVE, FilterType.HUGEPAGE_SIZE) and not sources["flags"]:

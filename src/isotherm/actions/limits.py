@@ -12,12 +12,14 @@ from isotherm.kernel import numa
 from isotherm.kernel.pages import madvise
 from isotherm.kernel.pages.pagemap import free_swap_bytes
 from isotherm.kernel.privilege import effective_capabilities, root_hint
-from isotherm.model.scheme import Action, Scheme
+from isotherm.model.scheme import Action, FilterType, Scheme
 
 if TYPE_CHECKING:
     from isotherm._core import SurveySources  # exists in the stub only
 
 _THP = Path("/sys/kernel/mm/transparent_hugepage")
+#: Came with Linux 6.12, as giving back pages of zeros of a huge page that is split.
+_GIVES_ZEROS_BACK = _THP / "shrink_underused"
 _MIGRATIONS = (Action.MIGRATE_HOT, Action.MIGRATE_COLD)
 _ADVICE_SINCE = {
     madvise.WILLNEED: "5.10",
@@ -35,7 +37,8 @@ def why_not(scheme: Scheme, sources: SurveySources, *, look_again: bool, mapped:
     if scheme.own is not None or scheme.action is Action.STAT:
         return ""
     action, way = scheme.action, WAYS[scheme.action]
-    if way.page_tables and not sources["accessed"]:
+    knows = sources["huge" if action is Action.NOHUGEPAGE else "accessed"]
+    if way.page_tables and not knows:
         return f"{action}: which pages are huge shows in page tables only; it {NEEDS_BPF}"
     if way.look and look_again and not sources["accessed"]:
         return f"{action}: the look at pages just before it {NEEDS_BPF}, or look_again=False"
@@ -98,6 +101,14 @@ def warnings_for(scheme: Scheme, sources: SurveySources) -> list[str]:
         found.append(
             "huge pages are split, but khugepaged may make them anew: "
             "transparent_hugepage/enabled is 'always'"
+        )
+    splits_for_zeros = scheme.action is Action.NOHUGEPAGE and FilterType.UNDERUSED in {
+        rule.type for rule in scheme.filters
+    }
+    if splits_for_zeros and not _GIVES_ZEROS_BACK.exists():
+        found.append(
+            "huge pages are split, but their pages of zeros stay in memory: kernels give them "
+            "back from 6.12 on. A scheme of pageout can take them then, one by one"
         )
     if scheme.action is not Action.STAT and not sources["flags"]:
         found.append(

@@ -15,6 +15,7 @@ OTHERS = "pages that other processes map as well: left alone"
 LOCKED = "locked pages (mlock): left alone"
 UNWRITTEN = "pages of shared files that are not written yet, or of tmpfs: left alone"
 CUT = "parts of large folios that are mapped in part: left alone"
+UNREAD = "not permitted to read what pages hold (process_vm_readv)"
 NOT_READ = "not permitted to read the process' memory map"
 NOT_ADVISED = (
     "process_madvise on the process is not permitted: CAP_SYS_NICE is missing, "

@@ -40,6 +40,11 @@ class Place:
     end: int = 0
     told: Callable[[int, bytes], None] | None = None
 
+    @property
+    def space(self) -> int:
+        """A number for the address space."""
+        return self.process.target_id
+
     def read(self, start: int, end: int, detail: int) -> None:
         """Survey [start, end); `ProcessLookupError` if the memory is gone."""
         self.start, self.end = start, end

@@ -22,6 +22,9 @@ NEVER = Fact.SHARED | Fact.LOCKED | Fact.ZERO | Fact.SPECIAL | Fact.TORN
 #: A block with fewer pages than half is not made huge: at worst its memory doubles. (The kernel's
 #: own DAMON has no bound, khugepaged fills up to 511 of 512.)
 MIN_PRESENT_PAGES = 256
+#: Where the rest is zeros the block was huge before, or was read before it was written: so many,
+#: 90 %, must be in use, so that what is split for its zeros is not made huge and split in turn.
+MIN_DENSE_PAGES = 461
 #: Of pages found young by the look just before, so many ranges in a step of 64 MiB are cleared, to
 #: be judged afresh next time: each costs up to 20 µs, and the target half of that.
 MOST_CLEARED_RANGES = 64

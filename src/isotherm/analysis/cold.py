@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from isotherm.analysis.could_free import NEEDS_SWAP, CouldFree, movable
 from isotherm.analysis.idleness import is_reached
 from isotherm.analysis.page_use import Part, by_mapping, likely_idle
+from isotherm.analysis.returns import Lately, Returns, running_ns
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.page_use import PageUse, UseRow
 from isotherm.model.ranges import PAGE
@@ -55,7 +56,9 @@ class ColdAge:
     idle_bytes: by best estimate, all of it; could: what of it `pageout` would free; of memory that
     could be freed, returned_file, returned_swap: bytes that were used again after they had not
     been for so long, by where they would have come back from; None where nobody counted.
-    counted_ns: for so long that could be seen; cost: of a page that comes back.
+    counted_ns: in the last so long, of the time in which that could be seen: a load that goes on,
+    rather than one that began. earlier_bytes, earlier_ns: what came back in the time before that,
+    0 where there was none. cost: of a page that comes back.
     """
 
     age_ns: int
@@ -65,10 +68,24 @@ class ColdAge:
     returned_swap: int | None
     counted_ns: int
     cost: FaultCost
+    earlier_bytes: int = 0
+    earlier_ns: int = 0
+
+    @property
+    def seen_ns(self) -> int:
+        """For how long it could be seen what comes back after so long."""
+        return self.earlier_ns + self.counted_ns
+
+    @property
+    def earlier_per_s(self) -> float | None:
+        """`refaults_per_s` of the time before; None where there was none."""
+        if self.refaults_per_s is None or self.earlier_ns <= 0:
+            return None
+        return self.earlier_bytes / PAGE * _S / self.earlier_ns
 
     @property
     def refaults_per_s(self) -> float | None:
-        """Pages that would come back in a second, had they gone out at this age."""
+        """Pages that come back in a second, where they go out at this age."""
         if self.returned_file is None or self.returned_swap is None or self.counted_ns <= 0:
             return None
         pages = (self.returned_file + self.returned_swap) / PAGE
@@ -129,7 +146,7 @@ class Cold:
         of for at least as long, if there are such.
         """
         some = [age for age in self.ages if age.moved_bytes]
-        some = [age for age in some if age.counted_ns >= age.age_ns] or some
+        some = [age for age in some if age.seen_ns >= age.age_ns] or some
         cheap = [age for age in some if not (age.stall_share or 0) > WORTH_SHARE]
         most = max((age.moved_bytes for age in cheap), default=0)
         enough = [age for age in cheap if age.moved_bytes >= _NEARLY * most]
@@ -166,6 +183,7 @@ def cold(
     names: str | None = None,
     age_ns: int | None = None,
     called: str = "",
+    before: Returns | None = None,
 ) -> Cold:
     """
     Return what can go of the memory that a map of pages knows.
@@ -173,14 +191,17 @@ def cold(
     use: as of the end, of `targets`, with their address maps by id; swap_free_bytes: swap space
     that is free, None where it is not known; cost: of a page that comes back; names: only of
     mappings that this `NamePattern` means; age_ns: only at this age, of those that are known;
-    called: options of the command line that name the targets, "" where nobody gave any.
+    called: options of the command line that name the targets, "" where nobody gave any; before:
+    what had come back by earlier moments, None where nobody took note.
     """
     pattern = None if names is None else NamePattern(names)
     rows = tuple(row for row in use.rows if pattern is None or pattern.matches(row.what))
-    use = replace(use, rows=rows)
+    lately = (before or Returns()).lately(replace(use, rows=rows), targets)
+    use = lately.use
     can_go = movable(use, targets, mappings)
+    goes = replace(lately, use=can_go, earlier=movable(lately.earlier, targets, mappings))
     places = _told(use, age_ns)
-    ages = tuple(_age(use, can_go, i, swap_free_bytes, cost) for i in places)
+    ages = tuple(_age(use, goes, i, swap_free_bytes, cost) for i in places)
     of = {(part.name, part.kind): part.row for part in by_mapping(can_go)}
     parts = tuple(_part(part, of.get((part.name, part.kind)), places) for part in by_mapping(use))
     return Cold(use, tuple(targets), names, swap_free_bytes, ages, parts, called or whom(targets))
@@ -188,8 +209,8 @@ def cold(
 
 def _told(use: PageUse, age_ns: int | None) -> list[int]:
     """Return the places of the ages to tell of: those that memory can have reached."""
-    running_ns = use.watched_ns if use.running_ns is None else use.running_ns
-    known = [i for i, ns in enumerate(use.windows_ns[:-1]) if is_reached(ns, running_ns)]
+    ran_ns = running_ns(use)
+    known = [i for i, ns in enumerate(use.windows_ns[:-1]) if is_reached(ns, ran_ns)]
     if age_ns is not None:
         return [i for i in known if use.windows_ns[i] == age_ns]
     return [i for i in known if use.windows_ns[i] >= _LEAST_NS] or known[-1:]
@@ -206,29 +227,32 @@ def check_names(found: Cold) -> None:
 
 def known_ages(use: PageUse) -> list[int]:
     """Return the ages that may be asked for, in ns."""
-    running_ns = use.watched_ns if use.running_ns is None else use.running_ns
-    return [ns for ns in use.windows_ns[:-1] if is_reached(ns, running_ns)]
+    return [ns for ns in use.windows_ns[:-1] if is_reached(ns, running_ns(use))]
 
 
 def _age(
-    use: PageUse, can_go: PageUse, at: int, swap_free_bytes: int | None, cost: FaultCost
+    use: PageUse, goes: Lately, at: int, swap_free_bytes: int | None, cost: FaultCost
 ) -> ColdAge:
+    """Return what is idle for window `at`, and what of it goes and came back."""
     age_ns = use.windows_ns[at]
     swap, file, back = 0, 0, [0, 0]
-    for row in can_go.rows:
+    for row in goes.use.rows:
         needs = row.kind in NEEDS_SWAP
         swap += row.idle_own[at] * needs
         file += row.idle_own[at] * (not needs)
         back[needs] += row.returned[at] if row.returned else 0
-    counted = all(row.returned for row in use.rows)
+    # Of memory that went, or that nobody looked at, nothing comes back.
+    counted = any(row.returned for row in use.rows)
     return ColdAge(
         age_ns=age_ns,
         idle_bytes=sum(likely_idle(row, at) for row in use.rows),
         could=CouldFree(age_ns, file, swap, swap_free_bytes),
         returned_file=back[0] if counted else None,
         returned_swap=back[1] if counted else None,
-        counted_ns=(use.watched_ns if use.running_ns is None else use.running_ns) - age_ns,
+        counted_ns=goes.later_ns[at],
         cost=cost,
+        earlier_bytes=sum(row.returned[at] for row in goes.earlier.rows if row.returned),
+        earlier_ns=goes.earlier_ns[at],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
 import re
@@ -24,6 +25,8 @@ _METRIC = re.compile(
     r"(?:\.(?P<rank>[a-z0-9.]+))?(?:\[(?P<group>.*)\])?"
 )
 _CONDITION = re.compile(r"(?P<metric>.+?)\s*(?P<op>>=|<=|>|<)\s*(?P<limit>[^<>=]+)")
+#: A condition and what follows it: a comma within brackets is a part of the name.
+_ONE_OF_MANY = re.compile(r"([^\[,]*?(?:\[.*?\](?=\s*[<>]))?\s*[<>]=?[^<>=,]*)(?:,|$)")
 _EXAMPLE = "write it as wss.p95>+10%, wss@10s.max>2G, resident[unit nginx.service]>+50M, idle>+20%"
 Number = Fraction | int | float
 _OPS: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -33,6 +36,17 @@ _OPS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<=": operator.le,
 }
 What = Literal["wss", "idle", "resident", "unknown"]
+_FIGURES: Final[dict[What, str]] = {
+    "wss": "the working set, wss.p50, .p95, .max, .mean or wss@10s.p50",
+    "idle": "idle or idle@10s",
+    "resident": "what is in memory",
+    "unknown": "what nobody saw",
+}
+#: What others call them.
+_OTHER_NAMES: Final[dict[str, What]] = {
+    "rss": "resident", "pss": "resident", "mem": "resident", "memory": "resident", "cold": "idle",
+    "working_set": "wss", "used": "wss", "hot": "wss", "unobservable": "unknown",
+}  # fmt: skip
 Told = Literal["more", "less", "same", "unsure"]
 Verdict = Literal["crossed", "kept", "unsure"]
 
@@ -136,7 +150,7 @@ def parse_metric(text: str) -> Metric:
     """Return the figure of this name; raises `BadValueError`."""
     match = _METRIC.fullmatch(text.strip())
     if match is None:
-        raise BadValueError(f"{quoted(text)} is no figure of a recording", hint=_EXAMPLE)
+        raise BadValueError(f"{quoted(text)} is no figure of a recording", hint=_meant(text))
     what = cast("What", match["what"])
     time, rank, group = match.group("time", "rank", "group")
     if what == "wss":
@@ -145,9 +159,37 @@ def parse_metric(text: str) -> Metric:
                 f"{quoted(text)} does not say which working set", hint="wss.p50, .p95, .max, .mean"
             )
     elif rank is not None or (time is not None and what != "idle"):
-        raise BadValueError(f"{quoted(text)} is no figure of a recording", hint=_EXAMPLE)
+        raise BadValueError(
+            f"{quoted(text)} is no figure of a recording", hint=f"{what} is {_FIGURES[what]}"
+        )
     time_ns = None if time is None else duration_ns(time)
     return Metric(what, time_ns, rank or "", group or ALL)
+
+
+def _meant(text: str) -> str:
+    """Return the hint for a figure that there is not: what was meant, or which there are."""
+    word = re.split(r"[@.\[\s]", text.strip(), maxsplit=1)[0].lower()
+    if word in _FIGURES:
+        return _EXAMPLE
+    near: list[str] = [_OTHER_NAMES[word]] if word in _OTHER_NAMES else []
+    if not near and len(word) < 50:
+        near = difflib.get_close_matches(word, _FIGURES, n=1)
+    if near:
+        return f"did you mean {near[0]}? {_EXAMPLE}"
+    return "there are " + "; ".join(f"{name}: {means}" for name, means in _FIGURES.items())
+
+
+def parse_conditions(text: str) -> tuple[Condition, ...]:
+    """Return the limits of a list, of which commas part them; as `parse_condition`."""
+    found: list[Condition] = []
+    at = 0
+    while at < len(text):
+        match = _ONE_OF_MANY.match(text, at)
+        if match is None:  # there is no other condition in the rest
+            return (*found, parse_condition("" if text[at] == "," else text[at:]))
+        found.append(parse_condition(match[1]))
+        at = match.end()
+    return tuple(found) if found and not text.endswith(",") else (*found, parse_condition(""))
 
 
 def parse_condition(text: str) -> Condition:

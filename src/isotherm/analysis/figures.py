@@ -47,10 +47,18 @@ def group_of(target: Target) -> str:
 
 @dataclass(slots=True)
 class _Uses:
-    """What maps of pages knew of all, and of each group, by and by."""
+    """What maps of pages knew of all, and of each group, by and by; groups: all there were."""
 
     curves: dict[str, UseCollector] = field(default_factory=dict)
     last: dict[str, PageUse] = field(default_factory=dict)
+    groups: set[str] = field(default_factory=set)
+
+    def of(self, group: str) -> PageUse | None:
+        """Return what was known of a group at last; of one that had ended nothing is left."""
+        found = self.last.get(group)
+        if found is None and group in self.curves:
+            return replace(self.last[ALL], rows=())
+        return found
 
     def add(self, snapshot: Snapshot) -> None:
         use = snapshot.page_use
@@ -84,14 +92,14 @@ class Figures:
 
     def of_regions(self) -> Figures:
         """Return what regions alone say of it."""
-        return Figures(replace(self.summary, use=None), _Uses())
+        return Figures(replace(self.summary, use=None), _Uses(groups=self._uses.groups))
 
     @property
     def groups(self) -> list[str]:
         """The groups, in the order of their names."""
         if self.by_pages:
             return sorted(name for name in self._uses.curves if name != ALL)
-        return sorted({group_of(target) for target in self.summary.targets})
+        return sorted(self._uses.groups)
 
     @property
     def lengths_ns(self) -> tuple[int, ...]:
@@ -138,15 +146,15 @@ class Figures:
     def resident(self, group: str = ALL) -> Figure | None:
         """Return what was in memory at last, shared memory counted once."""
         if self.by_pages:
-            use = self._uses.last.get(group)
+            use = self._uses.of(group)
             return None if use is None else Figure.exact(use.resident)
-        known = resident(self._targets(group))
+        known = self._resident(group)
         return None if known is None else Figure.exact(known)
 
     def idle(self, age_ns: int, group: str = ALL) -> Figure | None:
         """Return what was not used for so long, or longer, at last."""
         if self.by_pages:
-            use = self._uses.last.get(group)
+            use = self._uses.of(group)
             ages = () if use is None else idle_ages(use).ages
             found = next((idle for idle in ages if idle.age_ns == age_ns), None)
             if found is None:
@@ -154,7 +162,7 @@ class Figures:
             # Of memory that nobody saw, any part may be as idle.
             unknown = 0 if use is None else use.unseen + use.uncovered
             return Figure(found.bytes, found.low_bytes, found.high_bytes + unknown)
-        heat, known = self._heat(group, age_ns), resident(self._targets(group))
+        heat, known = self._heat(group, age_ns), self._resident(group)
         most = heat.size if known is None else known
         size = min(most, heat.idle_long)
         return Figure(size, size, min(most, heat.idle_long + heat.unobservable))
@@ -162,7 +170,7 @@ class Figures:
     def unknown(self, group: str = ALL) -> Figure | None:
         """Return that of which nothing is known."""
         if self.by_pages:
-            use = self._uses.last.get(group)
+            use = self._uses.of(group)
             return None if use is None else Figure.exact(use.unseen + use.uncovered)
         return Figure.exact(self._heat(group, 0).unobservable)
 
@@ -205,6 +213,11 @@ class Figures:
         """How long most windows are, within a tenth; 0 without any."""
         return max(self.summary.wss.alike().weights, default=0)
 
+    def _resident(self, group: str) -> int | None:
+        targets = self._targets(group)
+        ended = group in self.groups and not targets
+        return 0 if ended else resident(targets)
+
     def _targets(self, group: str) -> list[Target]:
         return [t for t in self.summary.targets if group in (ALL, group_of(t))]
 
@@ -234,6 +247,7 @@ def figures(recording: AnalysedRecording) -> Figures:
     seen, uses = SummaryCollector(), _Uses()
     for part in recording.by_blocks():
         seen.take(part)
+        uses.groups.update(map(group_of, part.targets))
         for snapshot in _telling(part):
             uses.add(snapshot)
     swap = recording.info.get("swap_free_bytes")

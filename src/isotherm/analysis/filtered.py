@@ -78,7 +78,9 @@ class Selection:
             return None
         if not self.names:
             return use
-        return replace(use, rows=tuple(row for row in use.rows if self.has_name(row.what)))
+        rows = tuple(row for row in use.rows if self.has_name(row.what))
+        # Which of what a group has once is of these names, nobody knows.
+        return replace(use, rows=rows, groups=())
 
 
 class FilteredRecording(AnalysedRecording):

@@ -11,6 +11,7 @@ from isotherm.analysis.hotness import Heat, by_group, by_mapping, total
 from isotherm.analysis.idleness import headline_ns, idle_ages, is_reached
 from isotherm.analysis.page_use import TOLD_NS, curve
 from isotherm.analysis.page_use import idle_ages as idle_of
+from isotherm.analysis.returns import Returns
 from isotherm.analysis.use_windows import EqualWindows, UseCollector, told_window_ns
 from isotherm.analysis.wss import WorkingSets, WssCollector
 from isotherm.model.page_use import PageUse
@@ -33,7 +34,7 @@ class Summary:
     a map of pages knew when it was last summed up, None where there was none, of `use_targets`;
     equal_use: working sets of windows of the length that a headline speaks of; swap_free_bytes:
     swap space at the beginning, None where it is not known. group_heat: heat in `last` by group of
-    targets, those of no group left out.
+    targets, those of no group left out; returns: what had come back by which time.
     """
 
     start_ns: int
@@ -60,6 +61,7 @@ class Summary:
     equal_use: EqualWindows | None = None
     swap_free_bytes: int | None = None
     group_heat: Sequence[Heat] = ()
+    returns: Returns = field(default_factory=Returns)
 
     @property
     def resident_bytes(self) -> int | None:
@@ -163,6 +165,7 @@ class SummaryCollector:
     use: PageUse | None = None
     use_targets: tuple[Target, ...] = ()
     uses: UseCollector = field(default_factory=UseCollector)
+    returns: Returns = field(default_factory=Returns)
 
     def add(self, snapshot: Snapshot) -> None:
         self.snapshots += 1
@@ -186,6 +189,7 @@ class SummaryCollector:
         if snapshot.page_use is not None and (snapshot.page_use.rows or self.use is None):
             self.use, self.use_targets = snapshot.page_use, snapshot.targets
             self.uses.add(snapshot)
+            self.returns.add(snapshot.page_use, snapshot.targets)
 
     def add_rows(self, rows: Rows) -> None:
         """Add windows of a block."""
@@ -214,6 +218,7 @@ class SummaryCollector:
             if first.page_use is not None:
                 self.use, self.use_targets = first.page_use, first.targets
                 self.uses.add(first)
+                self.returns.add(first.page_use, first.targets)
         if any(counts):
             self.last = rows, max(i for i, count in enumerate(counts) if count)
 
@@ -296,4 +301,5 @@ def summary_of(
         equal_use=None if told is None else seen.uses.equal(told),
         swap_free_bytes=swap_free_bytes,
         group_heat=() if last is None else by_group(last, seen.mappings, long_idle_ns=idle_after),
+        returns=seen.returns,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from isotherm.analysis.page_use import extent_of
@@ -27,7 +27,8 @@ class Node:
     A part of the memory, and the parts that it is made of, largest first.
 
     level: what it is; name: of a group, a process ("app 42"), a kind of memory, or a mapping; row:
-    the sum of its rows; target: the process it belongs to, None for groups.
+    the sum of its rows; target: the process it belongs to, None for groups. once: bytes in memory
+    of a group, what several of it map counted once, whoever maps it too; None where not known.
     """
 
     level: Level
@@ -35,6 +36,7 @@ class Node:
     row: UseRow
     target: Target | None = None
     parts: tuple[Node, ...] = ()
+    once: int | None = None
 
     @property
     def unknown(self) -> int:
@@ -68,7 +70,10 @@ def tree(use: PageUse, targets: Sequence[Target], window_ns: int | None = None) 
     place = max(0, bisect_right(known_ns, window_ns or _DEFAULT_NS) - 1)
     known = [row for row in use.rows if row.target < len(targets)]
     groups = _split(known, lambda row: targets[row.target].group)
-    nodes = [_group(name, rows, targets) for name, rows in groups.items()]
+    once = {one.group: one.resident for one in use.groups}
+    nodes = [
+        replace(_group(name, rows, targets), once=once.get(name)) for name, rows in groups.items()
+    ]
     length = use.windows_ns[place] if use.windows_ns else 0
     return Tree(length, place, _largest_first(nodes))
 

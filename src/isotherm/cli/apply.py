@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import click
 
+from isotherm import _core
 from isotherm.cli import complain
 from isotherm.cli.foreground import Foreground, require_a_window, tell_news, why_nothing
 from isotherm.cli.options import (
@@ -216,6 +217,7 @@ def command(
         "guard": guard,
     }
     wanted = Options.of(**asked)
+    _core.keep_little_memory()
     with Foreground() as foreground, ExitStack() as opened:
         try:
             applying = opened.enter_context(Applying(wanted.lasting(length), log=log))

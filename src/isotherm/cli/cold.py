@@ -12,11 +12,18 @@ from typing import Any
 import click
 
 from isotherm.analysis.cold import Cold, check_names, cold, known_ages
+from isotherm.analysis.returns import Returns
 from isotherm.cli.foreground import Foreground, tell_news, why_nothing
 from isotherm.cli.options import keywords, length_of, map_options
 from isotherm.cli.report import Given, read_view, show
 from isotherm.cli.watching import watch
-from isotherm.cli.wss import WssCommand, announce, recording_of, sources_of
+from isotherm.cli.wss import (
+    WssCommand,
+    announce,
+    check_of_recording,
+    recording_of,
+    sources_of,
+)
 from isotherm.errors import BadValueError, IsothermError
 from isotherm.kernel.meminfo import meminfo
 from isotherm.kernel.swap import swap_devices, swap_left_to
@@ -70,6 +77,7 @@ class ColdSink:
         self._use: PageUse | None = None
         self._targets: tuple[Target, ...] = ()
         self._mappings: dict[int, Sequence[Mapping]] = {}
+        self._returns = Returns()
 
     def open(self, session: MonitorSession) -> None:
         """Nothing is needed."""
@@ -81,6 +89,7 @@ class ColdSink:
         if snapshot.page_use is None:
             return
         self._use, self._targets = snapshot.page_use, snapshot.targets
+        self._returns.add(self._use, self._targets)
         if self._screen is not None and self._screen.due():
             self._screen.draw(self.lines())
 
@@ -116,6 +125,7 @@ class ColdSink:
             names=asked.names,
             age_ns=asked.age_ns if asked.age_ns in known_ages(self._use) else None,
             called=asked.called,
+            before=self._returns,
         )
 
     def inside(self) -> Contents | None:
@@ -204,6 +214,7 @@ def command(
                 "a recording holds no memory that could be looked into",
                 hint="name a process that runs",
             )
+        check_of_recording(ctx, ("names", "idle", "form"))
         view = views()["cold"]
         given: Given = {"view_name": () if names is None else (names,), "view_idle": idle}
         show(path, view, *read_view(view, given, form, None), form)

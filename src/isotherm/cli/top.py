@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from isotherm import _core
 from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
 from isotherm.cli.options import TargetCommand, keywords, length_of, map_options, target_names
 from isotherm.cli.wss import sources_of
@@ -232,6 +233,7 @@ def _live(wanted: Options, length: int | None, wish: Wish) -> int:
 
 
 def _plain(wanted: Options, length: int | None, wish: Wish, interval_ns: int, rows: int) -> int:
+    _core.keep_little_memory()
     with Foreground() as foreground, ExitStack() as opened:
         session = opened.enter_context(start(wanted))
         foreground.watch(session)

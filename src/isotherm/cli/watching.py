@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from isotherm import _core
 from isotherm.cli import complain
 from isotherm.cli.foreground import Foreground, require_a_window
 from isotherm.errors import CommandEndedError, IsothermError
@@ -24,6 +25,7 @@ def watch(wanted: Options, length: int | None, body: Body) -> int:
     length: for how long, in ns, None without an end. Raises why there was nothing to tell, unless
     a command was started: then its exit status tells more.
     """
+    _core.keep_little_memory()
     with Foreground() as foreground, ExitStack() as opened:
         try:
             session = opened.enter_context(start(wanted.lasting(length)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from isotherm.analysis.page_use import Used, curve
 from isotherm.cli.foreground import Foreground, tell_news, why_nothing
@@ -174,6 +175,22 @@ def recording_of(words: tuple[str, ...]) -> Path | None:
     return path if found else None
 
 
+def check_of_recording(ctx: click.Context, meant: Sequence[str]) -> None:
+    """
+    Refuse what was given for a program that is watched, where a recording was named.
+
+    meant: names of parameters that are for recordings as well.
+    """
+    for param in ctx.command.get_params(ctx):
+        name = param.name or ""
+        given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and isinstance(param, click.Option) and name not in meant:
+            raise BadValueError(
+                f"{param.opts[0]} is for programs that are watched, not for a recording",
+                hint="isotherm report --help shows what can be asked of a recording",
+            )
+
+
 def sources_of(words: tuple[str, ...]) -> list[TargetSource]:
     """Return whom the words name: numbers are pids, others names of processes."""
     return [
@@ -232,6 +249,7 @@ def command(
     named = bool(asked["sources"] or asked["command"])
     path = None if named else recording_of(words)
     if path is not None:
+        check_of_recording(ctx, ("form",))
         view = views()["wss"]
         show(path, view, *read_view(view, {}, form, None), form)
         return 0

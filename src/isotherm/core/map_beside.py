@@ -8,7 +8,7 @@ from dataclasses import replace
 from isotherm.clock import Clock, cpu_ns_of
 from isotherm.core.look import Look, TargetRanges
 from isotherm.core.page_map import PageMap, RunMap
-from isotherm.model.page_use import PageUse, never_seen
+from isotherm.model.page_use import PageUse, groups_since, never_seen
 from isotherm.model.snapshot import LEAST_USED_US, Columns
 
 #: Parts of all that may be spent: looking for targets, and looking who is there that a map does
@@ -39,6 +39,7 @@ class MapBeside:
         self._overhead = max(overhead, _LEAST)
         self._due_ns = 0
         self._told_ns = 0
+        self._groups: list[str] = []
         self._take_due_ns = self._soon_due_ns = self._update_due_ns = 0
         self._spent_ns, self._spent_from_ns, self._spent_share = 0, 0, 0.0
 
@@ -53,6 +54,7 @@ class MapBeside:
             return
         begun_ns = cpu_ns_of(self._clock)
         self._map.update(targets)
+        self._groups = [known.target.group for known in targets]
         if self._look.has_processes:
             self._pay(spent_ns + cpu_ns_of(self._clock) - begun_ns)
 
@@ -144,8 +146,14 @@ class MapBeside:
             gone = executed | census.ended
             nr_windows = len(use.windows_ns)
             rows = [row for row in use.rows if row.target not in gone]
-            rows += [never_seen(*missed, nr_windows) for missed in census.missed]
-            use = replace(use, rows=tuple(rows), missed=census.processes)
+            ended = [row for row in use.rows if row.target in gone]
+            came = [never_seen(*missed, nr_windows) for missed in census.missed]
+            use = replace(
+                use,
+                rows=(*rows, *came),
+                missed=census.processes,
+                groups=groups_since(use.groups, self._groups, ended, came),
+            )
         if not use.rows:
             return None
         self._told_ns = use.monotonic_ns

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from operator import add, sub
@@ -22,6 +21,7 @@ from isotherm.core.freed import FreedMemory
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
 from isotherm.core.running_time import RunningTime
+from isotherm.core.sum_rows import Rows, by_window, group_uses, members_of, returned
 from isotherm.errors import IsothermError, TargetGoneError
 from isotherm.kernel.damon.background import Cleared, Ready
 from isotherm.kernel.pages.pagemap import next_populated, opened
@@ -57,9 +57,6 @@ _STRETCH = 128 << 20
 _NO_MEMORY = ("[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]")
 _SHMEM = ("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")  # noqa: S108 - a name in an address map
 _KINDS: tuple[Kind, ...] = ("anon", "file", "shmem")
-#: Rows of a target at most; further mappings are summed up as one.
-_MOST_ROWS = 500
-_OTHERS = "(others)"
 #: After a sum of so many, what it took is given back.
 _MANY_ROWS = 1000
 _ANON, _FILE = 0, 1
@@ -137,7 +134,7 @@ class NativePageMap:
         self._shared_note = shared_note
         self._piece = MAP_PIECE_NONE
         self._ids = array("I")
-        self._rows = _Rows()
+        self._rows = Rows()
         self._returned: dict[tuple[int, str, Kind], list[int]] = {}
         self._sum_due_ns = self._summed_ns = 0
         #: Tables that there were at the last sum, and what it cost.
@@ -172,7 +169,7 @@ class NativePageMap:
         self._begin(targets)
         if ids != self._ids or self._rows.crowded:
             self._keep_returns(ids)
-            self._ids, self._rows, self._told = ids, _Rows(), {}
+            self._ids, self._rows, self._told = ids, Rows(), {}
         for index, known in enumerate(targets):
             mappings = known.told or _standing_for(known.ranges)
             before, vast = self._told.get(index, (None, False))
@@ -275,14 +272,16 @@ class NativePageMap:
         self._running.look(now_ns)
         watched_ns = max(1, now_ns - self._began_ns)
         windows = (*(ns for ns in WINDOWS_NS if ns < watched_ns), watched_ns)
-        found, cost_ns = self._core.sum(len(self._rows.keys), array("Q", windows), self._nodes)
+        titles, members = members_of(self._targets or ())
+        found, cost_ns, of_groups = self._core.sum(
+            len(self._rows.keys), array("Q", windows), self._nodes, members
+        )
         self._running.settle(self._clock.now_ns())
         self._summed_ns, self._summed = now_ns, (self._core.stats()["tables"], cost_ns)
         self._sum_due_ns = now_ns + self._rest_ns(cost_ns)
         self._keep_returns(self._ids)
         self._freed.look(now_ns)
         rows = self._use_rows(found, windows)
-        del found
         present = {row.target for row in rows}
         freed = (self._freed_row(target, now_ns, windows) for target in sorted(present))
         stats = self._core.stats()
@@ -299,6 +298,7 @@ class NativePageMap:
             stopped_ns=self._running.stopped_ns,
             shared_cpu_ns=stats["aged_ns"],
             shared_note="" if ways or self._shared_by else self._shared_note,
+            groups=group_uses(titles, of_groups, len(windows)),
         )
 
     def ages(self, target: int, start: int, end: int) -> bytes:
@@ -396,25 +396,27 @@ class NativePageMap:
         self._returned = {key: of for key, of in self._returned.items() if key[0] in living}
 
     def _use_rows(
-        self, found: Sequence[tuple[int, int, int, array[int]]], windows: Sequence[int]
+        self, found: list[tuple[int, int, int, array[int]]], windows: Sequence[int]
     ) -> tuple[UseRow, ...]:
         """
         Return the rows of a sum; what came back stands in the first one that it is of.
 
-        Equal figures, as programs have that share files, are kept once.
+        Equal figures, as programs have that share files, are kept once. found: is taken apart:
+        of thousands there is no room for both.
         """
         rows = []
         nothing = (0,) * len(windows)
         known: dict[tuple[int, ...], tuple[int, ...]] = {}
         left = dict(self._returned)
-        for row, own, node, words in found:
+        found.reverse()
+        while found:
+            row, own, node, words = found.pop()
             target, what, kind = self._rows.keys[row]
             if own == _ANON:
                 kind = "anon"
             sizes = left.pop((self._ids[target], what, kind), None) if left else None
-            ends = range(3, len(words), len(windows))
-            parts = [tuple(words[at : at + len(windows)]) for at in ends]
-            parts.append(_returned(sizes, windows) if sizes else nothing)
+            parts = by_window(words, len(windows))
+            parts.append(returned(sizes, windows) if sizes else nothing)
             resident, unseen, uncovered = words[:3]
             rows.append(
                 UseRow(
@@ -438,40 +440,6 @@ class NativePageMap:
             return None
         node = 0 if self._nodes else None
         return UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
-
-
-def _returned(sizes: Sequence[int], windows: Sequence[int]) -> tuple[int, ...]:
-    """Return how much came back after each length of time or longer; sizes: by `WINDOWS_NS`."""
-    by_age = list(zip(WINDOWS_NS, sizes, strict=False))
-    return tuple(sum(size for age, size in by_age if age >= window) for window in windows)
-
-
-class _Rows:
-    """
-    Places of what is summed up: target, title and kind.
-
-    crowded: a target has more titles than are told apart, or had; it is time to begin anew.
-    """
-
-    def __init__(self) -> None:
-        self.keys: list[tuple[int, str, Kind]] = []
-        self._places: dict[tuple[int, str, Kind], int] = {}
-        self._titles: Counter[int] = Counter()
-
-    def place(self, target: int, title: str, kind: Kind) -> int:
-        """Return the place of a row, a new one if need be."""
-        key = target, title, kind
-        if key not in self._places and self._titles[target] >= _MOST_ROWS:
-            key = target, _OTHERS, kind
-        if key not in self._places:
-            self._places[key] = len(self.keys)
-            self.keys.append(key)
-            self._titles[target] += 1
-        return self._places[key]
-
-    @property
-    def crowded(self) -> bool:
-        return any(titles >= _MOST_ROWS for titles in self._titles.values())
 
 
 def _standing_for(ranges: Sequence[Range]) -> tuple[Mapping, ...]:

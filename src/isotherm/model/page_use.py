@@ -68,6 +68,51 @@ class UseRow(NamedTuple):
     returned: tuple[int, ...] = ()
 
 
+class GroupUse(NamedTuple):
+    """
+    What a group of targets has in memory, with memory that several of it map counted once, whoever
+    else maps it too.
+
+    group: title, as of `Target.group`. The other figures are as of a `UseRow`.
+    """
+
+    group: str
+    resident: int
+    unseen: int
+    uncovered: int
+    used_low: tuple[int, ...]
+    used: tuple[int, ...]
+    used_high: tuple[int, ...]
+    idle: tuple[int, ...]
+
+    def with_row(self, row: UseRow) -> GroupUse:
+        """Return this group with what is in a row besides."""
+        sizes = (
+            self.resident + row.resident,
+            self.unseen + row.unseen,
+            self.uncovered + row.uncovered,
+        )
+        return self._with(sizes, row, 1)
+
+    def without_row(self, row: UseRow) -> GroupUse:
+        """Return this group without a row of it, as if nobody else of it had a part of that."""
+        resident = max(0, self.resident - row.resident)
+        unseen = min(resident, max(0, self.unseen - row.unseen))
+        uncovered = min(resident - unseen, max(0, self.uncovered - row.uncovered))
+        return self._with((resident, unseen, uncovered), row, -1)
+
+    def _with(self, sizes: tuple[int, int, int], row: UseRow, sign: int) -> GroupUse:
+        def changed(mine: tuple[int, ...], its: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(
+                max(0, min(sizes[0], a + sign * b)) for a, b in zip(mine, its, strict=True)
+            )
+
+        high = changed(self.used_high, row.used_high)
+        used = tuple(map(min, changed(self.used, row.used), high))
+        low = tuple(map(min, changed(self.used_low, row.used_low), used))
+        return GroupUse(self.group, *sizes, low, used, high, changed(self.idle, row.idle))
+
+
 def summed(rows: Sequence[UseRow], *, what: str = "") -> UseRow:
     """
     Return the sum of rows of one PageUse.
@@ -100,7 +145,8 @@ class PageUse:
     was not asked, or is not any more, "" where that is no loss. missed: how many processes had
     come since targets were last looked for, or executed another program since. Nothing is known of
     what they used: their memory is in rows called `MISSED`, with the target that they descend
-    from, or are.
+    from, or are. groups: what each group of targets has that is looked at, memory that it shares
+    counted once; () where nothing is grouped, or it is not known which memory is the same.
     """
 
     monotonic_ns: int
@@ -114,6 +160,7 @@ class PageUse:
     shared_cpu_ns: int = 0
     shared_note: str = ""
     missed: int = 0
+    groups: tuple[GroupUse, ...] = ()
 
     @property
     def running_ns(self) -> int | None:
@@ -139,6 +186,27 @@ class PageUse:
     def missed_bytes(self) -> int:
         """Bytes of them of the processes that were missed."""
         return sum(row.resident for row in self.rows if row.what == MISSED)
+
+
+def groups_since(
+    groups: Sequence[GroupUse],
+    titles: Sequence[str],
+    ended: Sequence[UseRow],
+    came: Sequence[UseRow],
+) -> tuple[GroupUse, ...]:
+    """
+    Return what groups have since, in proportion: memory of who ended or came is not known apart.
+
+    titles: of the targets' groups, by `UseRow.target`, "" for none; ended: rows that are no more;
+    came: others.
+    """
+    found = {one.group: one for one in groups}
+    for rows, way in ((ended, GroupUse.without_row), (came, GroupUse.with_row)):
+        for row in rows:
+            title = titles[row.target] if row.target < len(titles) else ""
+            if row.resident and title in found:
+                found[title] = way(found[title], row)
+    return tuple(one for one in found.values() if one.resident)
 
 
 def never_seen(target: int, kind: Kind, size: int, nr_windows: int) -> UseRow:

@@ -279,10 +279,22 @@ class FilterType(StrEnum):
     IDLE = "idle"
     #: Ours alone: memory of mappings that reports call so.
     NAME = "name"
+    #: Ours alone: huge pages, by the share of their small pages that are nothing but zeros.
+    UNDERUSED = "underused"
 
 
 #: Decided from the region alone, before memory is looked at (core filters); the others by the ops.
 CORE_FILTERS = frozenset({FilterType.ADDR, FilterType.TARGET})
+#: That no kernel has, nor any other program.
+OWN_FILTERS = frozenset({FilterType.IDLE, FilterType.NAME, FilterType.UNDERUSED})
+#: Those that need bounds.
+_RANGED = (
+    FilterType.ADDR,
+    FilterType.HUGEPAGE_SIZE,
+    FilterType.PROBE_HITS_WSUM,
+    FilterType.IDLE,
+    FilterType.UNDERUSED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +303,8 @@ class Filter:
     One filter: memory whose test equals `matching` is let through (allow) or kept out.
 
     bounds: addresses [start, end) of ADDR, closed sizes in bytes of HUGEPAGE_SIZE, closed counts
-    of PROBE_HITS_WSUM, µs and no bound of IDLE; memcg: path of the cgroup;
-    target: index of the target; name: of NAME, a `NamePattern`.
+    of PROBE_HITS_WSUM, µs and no bound of IDLE, closed shares in 1/1,000 of UNDERUSED; memcg:
+    path of the cgroup; target: index of the target; name: of NAME, a `NamePattern`.
     """
 
     type: FilterType
@@ -304,14 +316,8 @@ class Filter:
     name: str = ""
 
     def __post_init__(self) -> None:
-        ranged = (
-            FilterType.ADDR,
-            FilterType.HUGEPAGE_SIZE,
-            FilterType.PROBE_HITS_WSUM,
-            FilterType.IDLE,
-        )
-        if (self.bounds is not None) != (self.type in ranged):
-            raise BadValueError(f"filter {self.type}: bounds are needed for {', '.join(ranged)}")
+        if (self.bounds is not None) != (self.type in _RANGED):
+            raise BadValueError(f"filter {self.type}: bounds are needed for {', '.join(_RANGED)}")
         _check_numbers(f"filter {self.type}: bounds", self.target, *(self.bounds or ()))
         check_path(f"filter {self.type}: cgroup", self.memcg)
         if self.bounds is not None and self.bounds[0] > self.bounds[1]:
@@ -322,6 +328,8 @@ class Filter:
             and not 0 < self.bounds[0] < self.bounds[1]
         ):
             raise BadValueError("filter idle: a time above 0 is needed", hint="30s is usual")
+        if self.type is FilterType.UNDERUSED and self.bounds and self.bounds[1] > 1000:
+            raise BadValueError("filter underused: a share above 100% cannot be")
         if bool(self.memcg) != (self.type is FilterType.MEMCG):
             raise BadValueError(
                 f"filter {self.type}: a cgroup is needed for memcg, and only there"
@@ -421,6 +429,12 @@ class Scheme:
             rule.bounds[0] for rule in self.filters if rule.type is FilterType.IDLE and rule.bounds
         )
         return max(asked, default=0)
+
+    @property
+    def judges_pages(self) -> bool:
+        """Whether filters judge pages one by one, whatever their region is like."""
+        own = (FilterType.IDLE, FilterType.UNDERUSED)
+        return any(rule.type in own for rule in self.filters)
 
     @property
     def title(self) -> str:

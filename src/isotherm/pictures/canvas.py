@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import struct
 import zlib
 from base64 import b64encode
 from typing import Literal, Protocol
-from xml.sax.saxutils import escape, quoteattr
 
 from isotherm.errors import escaped
 from isotherm.pictures.glyphs import PIXELS, Face, letters, width_of
@@ -159,7 +159,7 @@ class Svg:
         whole = length if text.strip() and text.isascii() else ""
         self._parts.append(
             f'<text x="{x:.5g}" y="{y:.5g}" fill="{css(colour)}" font-size="{size:g}"{weight}'
-            f"{whole} text-anchor={quoteattr(anchor)}>{escape(escaped(text))}</text>"
+            f'{whole} text-anchor="{anchor}">{html.escape(escaped(text), quote=False)}</text>'
         )
 
     def data(self) -> bytes:

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from operator import le
-from typing import Any
+from typing import Any, Final
 
 from isotherm.recording.columns import BUFFERS, CODES, Column, Kind
 from isotherm.recording.flatbuffer import BadMessageError
@@ -21,9 +19,11 @@ from isotherm.recording.messages import Message
 from isotherm.recording.texts import decode_text
 
 _NOTHING = memoryview(b"")
+#: Shared, and never added to.
+_NO_CHILDREN: Final[dict[str, Vector]] = {}
+_SIZES: Final = {code: struct.calcsize(code) for code in (*CODES.values(), "B", "i")}
 
 
-@dataclass(slots=True)
 class Vector:
     """
     The values of a column: `length` of them.
@@ -34,12 +34,23 @@ class Vector:
     per value, None if none is null.
     """
 
-    length: int
-    valid: memoryview | None = None
-    values: memoryview = _NOTHING
-    offsets: memoryview = _NOTHING
-    text: memoryview = _NOTHING
-    children: dict[str, Vector] = field(default_factory=dict)
+    __slots__ = ("children", "length", "offsets", "text", "valid", "values")
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        valid: memoryview | None = None,
+        values: memoryview = _NOTHING,
+        offsets: memoryview = _NOTHING,
+        children: dict[str, Vector] = _NO_CHILDREN,
+    ) -> None:
+        self.length = length
+        self.valid = valid
+        self.values = values
+        self.offsets = offsets
+        self.text = _NOTHING
+        self.children = children
 
     def has(self, i: int) -> bool:
         """Whether value `i` is there, and not null."""
@@ -65,7 +76,8 @@ class _Part:
     """
     What to do with a column of a batch, and with all that is nested in it.
 
-    nodes, buffers: how many it has altogether; wanted: whether it is read; items: of a list;
+    nodes, buffers: how many it has altogether; wanted: whether it is read; code: the struct format
+    of its numbers, "" where it is not of numbers; items: of a list;
     members: of a struct; empty: those of a struct, or of a list's items, where there are none;
     absent: of a struct, those that are wanted and are not there, as they may be null.
     """
@@ -76,6 +88,7 @@ class _Part:
     nodes: int
     buffers: int
     wanted: bool
+    code: str
     items: _Part | None = None
     members: tuple[_Part, ...] = ()
     empty: dict[str, Vector] = field(default_factory=dict)
@@ -95,6 +108,7 @@ def _part(column: Column, wanted: Column | None) -> _Part:
         1 + sum(part.nodes for part in parts),
         BUFFERS[column.kind] + sum(part.buffers for part in parts),
         wanted is not None,
+        CODES.get(column.kind, ""),
         items,
         parts,
         empty if items is None else items.empty,
@@ -154,51 +168,65 @@ class Batch:
         if header.table(3) is not None:
             raise BadMessageError("a block is compressed inside")
         self.length = header.number(0, "q")
-        self._body = message.body
+        self._body, self._size = message.body, len(message.body)
         self._nodes, self._node = header.structs(1, "qq", 16), 0
         self._buffers, self._buffer = header.structs(2, "qq", 16), 0
         counts = (len(self._nodes), len(self._buffers))
         if counts != (layout.nodes, layout.buffers) or self.length < 0:
             raise BadMessageError("a block has not the columns of its schema")
-        self.columns = dict(self._read_all(layout.parts, self.length))
+        self.columns = self._read_all(layout.parts, self.length)
         if layout.absent:
             self.columns |= dict.fromkeys(layout.absent, _nothing(self.length))
 
-    def _read_all(self, parts: Sequence[_Part], least: int) -> Iterator[tuple[str, Vector]]:
+    def _read_all(self, parts: Sequence[_Part], least: int) -> dict[str, Vector]:
         """Read columns of at least so many values (lists may leave some of their items out)."""
+        found = {}
         for part in parts:
             if part.wanted:
-                yield part.name, self._read(part, least)
+                found[part.name] = self._read(part, least)
             else:
                 self._node += part.nodes
                 self._buffer += part.buffers
+        return found
+
+    def _next(self) -> tuple[int, int]:
+        """Return where the next buffer is, and how long."""
+        start, length = found = self._buffers[self._buffer]
+        self._buffer += 1
+        if start < 0 or length < 0 or start + length > self._size:
+            raise BadMessageError("a column lies outside of its block")
+        return found
 
     def _take(self) -> memoryview:
-        start, length = self._buffers[self._buffer]
-        self._buffer += 1
-        if start < 0 or length < 0 or start + length > len(self._body):
-            raise BadMessageError("a column lies outside of its block")
+        start, length = self._next()
         return self._body[start : start + length]
 
-    def _length(self, least: int) -> tuple[int, int]:
+    def _items(self, code: str, count: int) -> memoryview:
+        """Return the next buffer as `count` items of struct format `code`."""
+        start, length = self._next()
+        size = count * _SIZES[code]
+        if length < size:
+            raise BadMessageError("a column is shorter than its length")
+        if not size:  # nothing has no address, and a view of it cannot be cast
+            return memoryview(array(code))
+        return self._body[start : start + size].cast(code)  # type: ignore[call-overload,no-any-return]
+
+    def _read(self, part: _Part, least: int) -> Vector:
         length, nulls = self._nodes[self._node]
         self._node += 1
         if length < least or not 0 <= nulls <= length:
             raise BadMessageError("a column has an impossible length")
-        return length, nulls
-
-    def _read(self, part: _Part, least: int) -> Vector:
-        length, nulls = self._length(least)
-        valid = self._take()
         vector = Vector(length)
         if nulls:
             if not part.nullable:
                 raise BadMessageError(f"null where a value must be, in {part.name!r}")
-            vector.valid = _validity(valid, length, nulls)
-        if part.kind in CODES:
-            vector.values = _view(CODES[part.kind], self._take(), length)
+            vector.valid = _validity(self._take(), length, nulls)
+        else:
+            self._next()
+        if part.code:
+            vector.values = self._items(part.code, length)
         elif part.kind == "bool":
-            vector.values = _view("B", self._take(), (length + 7) // 8)
+            vector.values = self._items("B", (length + 7) // 8)
         elif part.kind == "utf8":
             offsets, vector.text = self._take(), self._take()
             vector.offsets = _offsets(offsets, length, len(vector.text))
@@ -208,7 +236,7 @@ class Batch:
             vector.offsets = _offsets(offsets, length, items.length)
             vector.values, vector.children = items.values, items.children
         elif nulls < length:  # of what is null nothing is read
-            vector.children = dict(self._read_all(part.members, length))
+            vector.children = self._read_all(part.members, length)
             if part.absent:
                 vector.children |= dict.fromkeys(part.absent, _nothing(length))
         else:
@@ -236,15 +264,6 @@ def text_of(vector: Vector, i: int) -> str:
     return decode_text(vector.text[low:high])
 
 
-def _view(code: str, data: memoryview, count: int) -> memoryview:
-    """Return `count` items of struct format `code` at the start of `data`."""
-    size = count * struct.calcsize(code)
-    if len(data) < size:
-        raise BadMessageError("a column is shorter than its length")
-    # Nothing has no address, and a view of it cannot be cast.
-    return data[:size].cast(code) if size else memoryview(array(code))  # type: ignore[call-overload]
-
-
 def _validity(bits: memoryview, length: int, nulls: int) -> memoryview:
     size = (length + 7) // 8
     if len(bits) < size:
@@ -259,11 +278,11 @@ def _offsets(data: memoryview, length: int, limit: int) -> memoryview:
     """Return the offsets of `length` values into something of `limit` items or bytes."""
     if not length and not data:
         return memoryview(bytes(4)).cast("i")
-    offsets = _view("i", data, length + 1)
-    if offsets[0] < 0 or offsets[length] > limit or not _rises(offsets):
+    size = 4 * (length + 1)
+    if len(data) < size:
+        raise BadMessageError("a column is shorter than its length")
+    offsets = data[:size].cast("i")
+    values = offsets.tolist()
+    if values[0] < 0 or values[-1] > limit or values != sorted(values):
         raise BadMessageError("offsets of a column run backwards, or out of it")
     return offsets
-
-
-def _rises(values: memoryview) -> bool:
-    return all(map(le, values, islice(values, 1, None)))

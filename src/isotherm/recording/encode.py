@@ -23,13 +23,13 @@ from isotherm.recording.format import (
     STATS,
     USE_ROW_REGIONS,
 )
-from isotherm.recording.messages import batch_message
+from isotherm.recording.messages import Data, batch_parts
 from isotherm.recording.page_use import use_values
 from isotherm.recording.texts import encode_text
 
 _NOTHING = b""
 #: Rows of structs that are turned into columns at a time.
-_BATCH = 4096
+_BATCH = 1024
 #: What stands, unread, in the members of a struct that is null.
 _UNREAD: Final[dict[Kind, Any]] = {
     "uint32": 0, "uint64": 0, "float64": 0, "timestamp": 0, "bool": False, "utf8": "", "list": (),
@@ -45,7 +45,7 @@ class _Filling(Protocol):
     def extend(self, values: Iterable[Any]) -> None:
         """Add values, none of which is null."""
 
-    def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
+    def give(self, nodes: list[int], buffers: list[Data]) -> None:
         """Add what a record batch needs of this column and those inside it."""
 
 
@@ -56,6 +56,11 @@ def _validity(length: int, nulls: list[int]) -> bytes | bytearray:
     for i in nulls:
         bits[i >> 3] &= ~(1 << (i & 7))
     return bits
+
+
+def _bytes_of(values: array[Any]) -> Data:
+    """Return what an array holds, without a copy; it cannot grow from then on."""
+    return memoryview(values).cast("B") if values else _NOTHING
 
 
 class _Numbers:
@@ -72,10 +77,10 @@ class _Numbers:
     def extend(self, values: Iterable[float]) -> None:
         self._values.extend(values)
 
-    def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
+    def give(self, nodes: list[int], buffers: list[Data]) -> None:
         length = len(self._values)
         nodes += (length, len(self._nulls))
-        buffers += (_validity(length, self._nulls), self._values.tobytes())
+        buffers += (_validity(length, self._nulls), _bytes_of(self._values))
 
 
 class _Truths:
@@ -92,7 +97,7 @@ class _Truths:
         for value in values:
             self.append(value)
 
-    def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
+    def give(self, nodes: list[int], buffers: list[Data]) -> None:
         bits = bytearray(b"\xff") * ((self._length + 7) // 8)
         for i in self._false:
             bits[i >> 3] &= ~(1 << (i & 7))
@@ -117,10 +122,10 @@ class _Texts:
         self._offsets.extend(islice(ends, 1, None))
         self._data += b"".join(encoded)
 
-    def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
+    def give(self, nodes: list[int], buffers: list[Data]) -> None:
         length = len(self._offsets) - 1
         nodes += (length, 0)
-        buffers += (_NOTHING, self._offsets.tobytes() if length else _NOTHING, self._data)
+        buffers += (_NOTHING, _bytes_of(self._offsets) if length else _NOTHING, self._data)
 
 
 class _Structs:
@@ -151,7 +156,7 @@ class _Structs:
                 else:
                     member.extend(items)
 
-    def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
+    def give(self, nodes: list[int], buffers: list[Data]) -> None:
         nodes += (self._length, len(self._nulls))
         buffers.append(_validity(self._length, self._nulls))
         for member in self._members:
@@ -179,10 +184,10 @@ class _Lists:
         for value in values:
             self.append(value)
 
-    def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
+    def give(self, nodes: list[int], buffers: list[Data]) -> None:
         length = len(self._offsets) - 1
         nodes += (length, len(self._nulls))
-        offsets = self._offsets.tobytes() if length else _NOTHING
+        offsets = _bytes_of(self._offsets) if length else _NOTHING
         buffers += (_validity(length, self._nulls), offsets)
         self._items.give(nodes, buffers)
 
@@ -208,10 +213,10 @@ class _Regions:
         for value in values:
             self.append(value)
 
-    def give(self, nodes: list[int], buffers: list[bytes | bytearray]) -> None:
+    def give(self, nodes: list[int], buffers: list[Data]) -> None:
         length, total = len(self.offsets) - 1, self.offsets[-1]
         nodes += (length, 0, total, 0)
-        buffers += (_NOTHING, self.offsets.tobytes(), _NOTHING)
+        buffers += (_NOTHING, _bytes_of(self.offsets), _NOTHING)
         for _, _, gathered in self._columns:
             nodes += (total, 0)
             buffers += (_NOTHING, gathered)
@@ -368,12 +373,12 @@ class Block:
         )
         for column, value in zip(self._columns, row, strict=True):
             column.append(value)
-        self._use_rows += 0 if use is None else len(use.rows)
+        self._use_rows += 0 if use is None else len(use.rows) + len(use.groups)
 
-    def message(self) -> bytes:
-        """Return the block as a record batch message."""
+    def parts(self) -> list[Data]:
+        """Return the block as a record batch message, in parts; nothing can be added any more."""
         nodes: list[int] = []
-        buffers: list[bytes | bytearray] = []
+        buffers: list[Data] = []
         for column in self._columns:
             column.give(nodes, buffers)
-        return batch_message(len(self), nodes, buffers)
+        return batch_parts(len(self), nodes, buffers)

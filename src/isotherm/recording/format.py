@@ -146,6 +146,16 @@ _PAGE_USE: Final = Column(
         *_u64("shared_cpu_ns", nullable=True),
         Column("shared_note", "utf8", nullable=True),
         *_u64("missed", nullable=True),
+        list_of(
+            "groups",
+            *_text("group"),
+            *_u64("resident", "unseen", "uncovered"),
+            numbers("used_low", "uint64", nullable=True),
+            numbers("used", "uint64"),
+            numbers("used_high", "uint64", nullable=True),
+            numbers("idle", "uint64"),
+            nullable=True,
+        ),
     ),
 )
 

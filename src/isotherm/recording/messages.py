@@ -24,6 +24,8 @@ END: Final = b"\xff\xff\xff\xff\0\0\0\0"
 _CONTINUATION: Final = 0xFFFFFFFF
 _VERSION: Final = 4  # MetadataVersion V5
 _SCHEMA, _BATCH = 1, 3  # MessageHeader
+#: Bytes, whoever holds them.
+Data = bytes | bytearray | memoryview
 _NS: Final = 3  # TimeUnit
 
 #: Arrow's numbers of the types that we write, and of those that are passed over.
@@ -76,15 +78,20 @@ def schema_message(columns: Sequence[Column], metadata: dict[str, str]) -> bytes
     return _message(_SCHEMA, (("h", 0), fields, pairs), 0)
 
 
-def batch_message(rows: int, nodes: Sequence[int], buffers: Sequence[bytes | bytearray]) -> bytes:
+def batch_message(rows: int, nodes: Sequence[int], buffers: Sequence[Data]) -> bytes:
+    """Return a record batch message, as `batch_parts` has it."""
+    return b"".join(batch_parts(rows, nodes, buffers))
+
+
+def batch_parts(rows: int, nodes: Sequence[int], buffers: Sequence[Data]) -> list[Data]:
     """
-    Return a record batch message.
+    Return a record batch message in parts, the buffers as they are.
 
     rows: its length; nodes: length and number of nulls of each column in turn, depth first;
     buffers: of the columns in that order, all that `BUFFERS` counts.
     """
     places: list[int] = []
-    body: list[bytes | bytearray] = []
+    body: list[Data] = []
     at = 0
     for data in buffers:
         length = len(data)
@@ -98,7 +105,7 @@ def batch_message(rows: int, nodes: Sequence[int], buffers: Sequence[bytes | byt
         Structs(len(nodes) // 2, struct.pack(f"<{len(nodes)}q", *nodes)),
         Structs(len(buffers), struct.pack(f"<{len(places)}q", *places)),
     )
-    return b"".join((_message(_BATCH, table, at), *body))
+    return [_message(_BATCH, table, at), *body]
 
 
 # Reading.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from operator import le, lt
 from typing import Any, Final, cast, get_args
 
-from isotherm.model.page_use import Kind, PageUse, UseRow, summed
+from isotherm.model.page_use import GroupUse, Kind, PageUse, UseRow, summed
 from isotherm.recording import format as layout
 from isotherm.recording.batch import Vector, span, text_of
 from isotherm.recording.flatbuffer import BadMessageError
@@ -36,7 +37,9 @@ def fitting(use: PageUse, nr_targets: int) -> PageUse:
             what = _MANY if row.resident else row.what
             parts.setdefault((row.target, row.kind, row.node, what), []).append(row)
         rows = tuple(summed(of, what=what) for (*_, what), of in parts.items())
-    return use if rows is use.rows else replace(use, rows=rows)
+    groups = use.groups if len(use.groups) <= layout.MAX_USE_ROWS else ()
+    same = rows is use.rows and groups is use.groups
+    return use if same else replace(use, rows=rows, groups=groups)
 
 
 def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
@@ -56,8 +59,36 @@ def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
         use.shared_by,
         use.held_ns,
         use.stopped_ns,
+        _RowValues(use.rows),
+        use.shared_cpu_ns,
+        use.shared_note,
+        use.missed,
         [
             (
+                *one[:4],
+                None if one.used_low == one.used else one.used_low,
+                one.used,
+                None if one.used_high == one.used else one.used_high,
+                one.idle,
+            )
+            for one in use.groups
+        ]
+        or None,
+    )
+
+
+class _RowValues(Collection[Any]):
+    """A value for each member of rows, made when they are asked for: there may be thousands."""
+
+    def __init__(self, rows: Sequence[UseRow]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for row in self._rows:
+            yield (
                 *row[:7],
                 None if row.used_low == row.used else row.used_low,
                 row.used,
@@ -66,12 +97,9 @@ def use_values(use: PageUse, nr_targets: int) -> tuple[Any, ...]:
                 None if row.idle_own == row.idle else row.idle_own,
                 row.returned or None,
             )
-            for row in use.rows
-        ],
-        use.shared_cpu_ns,
-        use.shared_note,
-        use.missed,
-    )
+
+    def __contains__(self, row: object) -> bool:
+        return row in list(self)
 
 
 def read_use(vector: Vector, i: int, nr_targets: int) -> PageUse | None:
@@ -96,6 +124,7 @@ def read_use(vector: Vector, i: int, nr_targets: int) -> PageUse | None:
         shared_cpu_ns=of["shared_cpu_ns"].number(i) or 0,
         shared_note=text_of(of["shared_note"], i) if of["shared_note"].has(i) else "",
         missed=of["missed"].number(i) or 0,
+        groups=_groups(of["groups"], i) if of["groups"].has(i) else (),
     )
     if problem := _problem(use, nr_targets):
         raise BadMessageError(problem)
@@ -111,11 +140,7 @@ def _rows(lists: Vector, i: int) -> tuple[UseRow, ...]:
     of = lists.children
     found = []
     for at in span(lists, i, layout.MAX_USE_ROWS):
-        figures: dict[str, tuple[int, ...]] = {}
-        for name in ("used", "idle", *_AS):
-            low, high = _bounds(of[name], at)
-            same = name in _AS and not of[name].has(at)
-            figures[name] = figures[_AS[name]] if same else tuple(of[name].values[low:high])
+        figures = _figures(of, at, ("used", "idle", *_AS))
         low, high = _bounds(of["returned"], at) if of["returned"].has(at) else (0, 0)
         figures["returned"] = tuple(of["returned"].values[low:high])
         found.append(
@@ -131,6 +156,32 @@ def _rows(lists: Vector, i: int) -> tuple[UseRow, ...]:
             )
         )
     return tuple(found)
+
+
+def _groups(lists: Vector, i: int) -> tuple[GroupUse, ...]:
+    of = lists.children
+    return tuple(
+        GroupUse(
+            group=text_of(of["group"], at),
+            resident=of["resident"].values[at],
+            unseen=of["unseen"].values[at],
+            uncovered=of["uncovered"].values[at],
+            **_figures(of, at, ("used", "idle", "used_low", "used_high")),
+        )
+        for at in span(lists, i, layout.MAX_USE_ROWS)
+    )
+
+
+def _figures(
+    of: Mapping[str, Vector], at: int, names: Iterable[str]
+) -> dict[str, tuple[int, ...]]:
+    """Return figures by length of time; those that stand for another come after it."""
+    figures: dict[str, tuple[int, ...]] = {}
+    for name in names:
+        low, high = _bounds(of[name], at)
+        same = name in _AS and not of[name].has(at)
+        figures[name] = figures[_AS[name]] if same else tuple(of[name].values[low:high])
+    return figures
 
 
 def _problem(use: PageUse, nr_targets: int) -> str:
@@ -160,6 +211,22 @@ def _problem(use: PageUse, nr_targets: int) -> str:
         rises = uses, (row.idle_own, row.idle, most)
         if not all(all(map(le, *pair)) for line in rises for pair in _pairs(line)):
             return "more memory is used, or idle, than can be"
+    return _problem_of_groups(use)
+
+
+def _problem_of_groups(use: PageUse) -> str:
+    if len(use.groups) > layout.MAX_USE_ROWS:
+        return "more groups than can be"
+    if len({one.group for one in use.groups} - {""}) < len(use.groups):
+        return "a group has no name, or is told twice"
+    for one in use.groups:
+        most = (one.resident,) * len(use.windows_ns)
+        if any(len(numbers) != len(most) for numbers in one[4:]):
+            return "used memory of a group has not a figure for each length of time"
+        lines = (one.used_low, one.used, one.used_high, most), (one.idle, most)
+        rises = all(all(map(le, *pair)) for line in lines for pair in _pairs(line))
+        if not rises or one.unseen + one.uncovered > one.resident:
+            return "more memory of a group is used, idle or unknown than there is"
     return ""
 
 

@@ -12,7 +12,6 @@ import re
 import shlex
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
@@ -80,14 +79,13 @@ def _swap() -> dict[str, int]:
 
 
 def _our_version() -> str:
-    """Return the version of the program; metadata.version() parses it as a mail, in 4 MB."""
-    try:
-        found_at = metadata.distribution("isotherm")
-        text = found_at.read_text("METADATA") or found_at.read_text("PKG-INFO")
-    except metadata.PackageNotFoundError:
-        text = None
-    found = re.search(r"^Version: (.*)$", text or "", re.MULTILINE)
-    return found[1] if found else "unknown"
+    """Return the version of the program as it was installed; importlib.metadata takes 2 MB."""
+    for folder in sys.path:
+        with contextlib.suppress(OSError):
+            for name in os.listdir(folder or "."):  # noqa: PTH208
+                if found := re.fullmatch(r"isotherm-(.+)\.(dist|egg)-info", name):
+                    return found[1]
+    return "unknown"
 
 
 def _plain(value: object) -> object:
@@ -249,17 +247,20 @@ class RecordingWriter:
         """Write the snapshots gathered so far as a block: from here on a kill keeps them."""
         if self._out is None or not len(self._block):
             return
-        message, self._block = self._block.message(), Block()
-        if len(message) > layout.MAX_BLOCK_BYTES:
+        parts, self._block = self._block.parts(), Block()
+        size = sum(map(len, parts))
+        if size > layout.MAX_BLOCK_BYTES:
             self._release()
             raise OutputError(
                 f"cannot write {self._what}: a snapshot is larger than "
                 f"{layout.MAX_BLOCK_BYTES >> 20} MiB",
                 hint="fewer regions, or fewer targets",
             )
-        self._put(self._zstd.frame(message), is_block=True)
-        if len(message) > _LARGE:
-            del message
+        self._put(self._zstd.frame(*parts), is_block=True)
+        if size > _LARGE:
+            # A compressor keeps the room that its largest frame took.
+            self._zstd = Compressor()
+            del parts
             _core.give_back_memory()
 
     def close(self) -> None:

@@ -33,6 +33,10 @@ else:
 _LEVEL: Final = 3
 _SMALL_LEVEL: Final = 6
 _SMALL_BYTES: Final = 1 << 14
+#: There is no room for more than that twice.
+_LARGE_BYTES: Final = 1 << 20
+#: Columns of numbers are like what is near: a compressor holds as much again as it looks back.
+_WINDOW_LOG: Final = 19
 #: The longest header of a frame.
 HEADER_BYTES: Final = 18
 _READ_BYTES: Final = 1 << 15
@@ -53,24 +57,32 @@ def page_compressor(level: int) -> Callable[[bytes | memoryview], int]:
     return compressed
 
 
+def _compressor(options: dict[int, int]) -> ZstdCompressor:
+    return ZstdCompressor(options={**options, CompressionParameter.checksum_flag: 1})
+
+
 class Compressor:
     """Makes frames that state the size of their content and carry its checksum."""
 
     def __init__(self) -> None:
-        self._zstd, self._small = (
-            ZstdCompressor(
-                options={
-                    CompressionParameter.compression_level: level,
-                    CompressionParameter.checksum_flag: 1,
-                }
-            )
-            for level in (_LEVEL, _SMALL_LEVEL)
+        self._small = _compressor({CompressionParameter.compression_level: _SMALL_LEVEL})
+        self._zstd = _compressor(
+            {
+                CompressionParameter.compression_level: _LEVEL,
+                CompressionParameter.window_log: _WINDOW_LOG,
+            }
         )
 
-    def frame(self, data: bytes) -> bytes:
-        """Return one whole frame that holds `data`."""
-        zstd = self._small if len(data) <= _SMALL_BYTES else self._zstd
-        return zstd.compress(data, ZstdCompressor.FLUSH_FRAME)
+    def frame(self, *parts: bytes | bytearray | memoryview) -> bytes:
+        """Return one whole frame that holds what the parts are together; views are of bytes."""
+        size = sum(map(len, parts))
+        if size <= _LARGE_BYTES:
+            zstd = self._small if size <= _SMALL_BYTES else self._zstd
+            return zstd.compress(b"".join(parts), ZstdCompressor.FLUSH_FRAME)
+        self._zstd.set_pledged_input_size(size)
+        made = [self._zstd.compress(part) for part in parts]
+        made.append(self._zstd.flush(ZstdCompressor.FLUSH_FRAME))
+        return b"".join(made)
 
 
 def content_size(head: bytes) -> int:

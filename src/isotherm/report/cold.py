@@ -21,6 +21,8 @@ _INDENT = 15
 MAX_ROWS = 12
 #: So many ages have a column in the table of mappings.
 _COLUMNS = 3
+#: What came back before is told where it was so many pages a second, and so many times as many.
+_NEWS_PER_S, _NEWS_TIMES = 0.1, 2
 #: Words of a command, each with what it has in quotes.
 _WORDS = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
 _MAKE_ZRAM = (
@@ -143,8 +145,10 @@ def _per_second(age: ColdAge) -> str:
     rate = age.refaults_per_s
     if rate is None:
         return "?"
-    if not rate:
-        return "none"
+    return _pages(rate) if rate else "none"
+
+
+def _pages(rate: float) -> str:
     return f"{rate:,.0f} pages/s" if rate >= 9.95 else f"{max(rate, 0.1):.1f} pages/s"
 
 
@@ -232,14 +236,26 @@ def _costs(age: ColdAge, swap: Swap) -> str:
     if rate is None or share is None:
         return "not known: only a map of single pages sees what comes back"
     counted = format_duration(age.counted_ns)
+    if age.earlier_ns:
+        seen = f"in the last {counted} of {format_duration(age.seen_ns)} that this could be seen"
+    else:
+        seen = f"in the {counted} that this could be seen"
     if not rate:
-        return f"nothing came back after that time, in the {counted} that this could be seen"
-    said = (
-        f"{_per_second(age)} came back after that time, in the {counted} that this could be seen"
-    )
-    each = format_duration(age.cost.swap_ns)
-    where = {"zram": "zram", "ssd": "an SSD", "disk": "a disk"}.get(swap.medium, "swap")
-    return f"{said}: {_stall(age)} of the time, if a page takes {each} from {where}"
+        said = f"nothing came back after that time {seen}"
+    else:
+        each = format_duration(age.cost.swap_ns)
+        where = {"zram": "zram", "ssd": "an SSD", "disk": "a disk"}.get(swap.medium, "swap")
+        said = (
+            f"{_pages(rate)} came back after that time {seen}: {_stall(age)} of the time, if a "
+            f"page takes {each} from {where}"
+        )
+    earlier = age.earlier_per_s or 0.0
+    if earlier >= _NEWS_PER_S and earlier > _NEWS_TIMES * rate:
+        said += (
+            f"; before, {_pages(earlier)}: so it is while a load begins, and when something comes "
+            "round more seldom than that"
+        )
+    return said
 
 
 def _stays(found: Cold) -> str:
@@ -341,6 +357,8 @@ def rows(found: Cold) -> list[dict[str, Any]]:
             else age.returned_file + age.returned_swap,
             "counted_ns": age.counted_ns,
             "refaults_per_s": age.refaults_per_s,
+            "earlier_ns": age.earlier_ns,
+            "earlier_refaults_per_s": age.earlier_per_s,
             "stall_share": age.stall_share,
             "scheme": found.scheme(age.age_ns),
             "command": found.command(age.age_ns),

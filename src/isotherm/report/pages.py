@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -188,14 +188,24 @@ def could_free_text(found: CouldFree) -> str:
     return f"{format_size(found.bytes)} {after}; {more}"
 
 
-def parts_table(use: PageUse, parts: Sequence[Part], title: str, width: int) -> list[str]:
-    """Return a table of parts: what is resident of them, used, idle and unknown."""
+def parts_table(
+    use: PageUse,
+    parts: Sequence[Part],
+    title: str,
+    width: int,
+    once: Mapping[str, int] | None = None,
+) -> list[str]:
+    """
+    Return a table of parts: what is resident of them, used, idle and unknown.
+
+    once: by their names, what is resident with memory that several of a part map counted once.
+    """
     shown = [*parts[:MAX_ROWS], *_others(parts[MAX_ROWS:])]
     windows = [ns for ns in _COLUMNS_NS if ns in use.windows_ns] or list(use.windows_ns[-1:])
     age_ns = idle_age_ns(use)
     several = len({(part.name, part.kind) for part in parts}) > len({part.name for part in parts})
     columns = [names(title), *([Column("kind", right=False, rank=5)] if several else [])]
-    columns += [Column("resident", rank=2)]
+    columns += [Column("resident", rank=2), *([Column("once", rank=5)] if once else [])]
     columns += [
         Column(f"used {format_duration(ns)}", rank=3 * bool(i)) for i, ns in _last(windows)
     ]
@@ -205,6 +215,8 @@ def parts_table(use: PageUse, parts: Sequence[Part], title: str, width: int) -> 
     cells = []
     for part in shown:
         row = [part.name, *([part.kind or "-"] if several else []), short_size(part.row.resident)]
+        if once:
+            row.append(short_size(once[part.name]) if part.name in once else "-")
         row += [_known(part, part.row.used[use.windows_ns.index(ns)]) for ns in windows]
         if age_ns is not None:
             row.append(_known(part, likely_idle(part.row, use.windows_ns.index(age_ns))))
@@ -262,7 +274,8 @@ def group_table(
     """Return the table of groups of targets, with how many each has; no line if there are none."""
     groups = in_order(use, by_group(use, targets), sort)
     parts = [replace(part, name=numbered(part.name, targets)) for part in groups]
-    return parts_table(use, parts, "group", width) if parts else []
+    once = {numbered(one.group, targets): one.resident for one in use.groups}
+    return parts_table(use, parts, "group", width, once) if parts else []
 
 
 def numbered(group: str, targets: Sequence[Target]) -> str:
@@ -396,8 +409,33 @@ def use_document(use: PageUse, targets: Sequence[Target]) -> dict[str, Any]:
             for target, part in named_targets(use, targets)
         ],
         "groups": [
-            {**group_document(part.name, targets), **part_document(use, part)}
+            {
+                **group_document(part.name, targets),
+                **part_document(use, part),
+                "once": once_document(use, part.name),
+            }
             for part in by_group(use, targets)
+        ],
+    }
+
+
+def once_document(use: PageUse, title: str) -> dict[str, Any] | None:
+    """Return what a group has in memory, what several of it map counted once; None: not known."""
+    one = next((one for one in use.groups if one.group == title), None)
+    if one is None:
+        return None
+    curve = zip(use.windows_ns, one.used, one.used_low, one.used_high, strict=True)
+    return {
+        "resident_bytes": one.resident,
+        "unseen_bytes": one.unseen,
+        "uncovered_bytes": one.uncovered,
+        "curve": [
+            {"window_ns": ns, "bytes": used, "low_bytes": low, "high_bytes": high}
+            for ns, used, low, high in curve
+        ],
+        "idle": [
+            {"age_ns": ns, "low_bytes": idle}
+            for ns, idle in zip(use.windows_ns, one.idle, strict=True)
         ],
     }
 

@@ -123,6 +123,14 @@ def _between(low: str, high: str) -> str:
     return f"at least {low}" if low else (f"at most {high}" if high else "")
 
 
+def _shares(low: int, high: int) -> str:
+    """Return bounds in 1/1,000, of which one at least bounds anything."""
+    said = _between(
+        format_share(low, 1000) if low else "", format_share(high, 1000) if high < 1000 else ""
+    )
+    return said or "any share"
+
+
 def _filter(rule: Filter) -> str:
     what = _MEMORY.get(rule.type)
     if rule.type is FilterType.MEMCG:
@@ -136,6 +144,7 @@ def _filter(rule: Filter) -> str:
         what = {
             FilterType.ADDR: f"addresses {format_addresses(low, high)}",
             FilterType.IDLE: f"pages that were not accessed for {exact_duration(low)}",
+            FilterType.UNDERUSED: f"huge pages of which {_shares(low, high)} is zeros",
             FilterType.HUGEPAGE_SIZE: f"pages of {_between(exact_size(low), exact_size(high))}",
         }.get(rule.type, f"regions whose probes hit {low} to {high} times")
     if rule.allow:

@@ -6,7 +6,7 @@ import re
 
 from isotherm.model.scheme import Filter, FilterType
 from isotherm.schemefile.source import InexpressibleError, Word, quote, unknown
-from isotherm.schemefile.values import count, parse_sizes
+from isotherm.schemefile.values import count, format_share, parse_sizes, whole_share
 from isotherm.units import U64_MAX, duration_us, exact_duration, exact_size, size
 
 #: Name in lines -> type.
@@ -22,6 +22,7 @@ FILTERS = {
     "probe": FilterType.PROBE_HITS_WSUM,
     "idle": FilterType.IDLE,
     "name": FilterType.NAME,
+    "underused": FilterType.UNDERUSED,
 }
 _SHORT = {kind: name for name, kind in FILTERS.items()}
 _ALSO = {str(kind): kind for kind in FILTERS.values()}
@@ -74,6 +75,24 @@ def _counts(word: Word) -> tuple[int, int]:
     return (count(low, "a count") if low.text else 0), top
 
 
+def parse_permils(word: Word) -> tuple[int, int]:
+    """Return the closed bounds, in 1/1,000, of "80%..", "..20%" or "20%..80%"."""
+    at = word.text.find("..")
+    if at < 0 or word.text == "..":
+        raise word.error(f"{word.said} is no range of shares", hint="80%.. is 80% or more")
+    low, high = word.part(0, at), word.part(at + 2)
+    bottom = whole_share(low, 1000, "a share") if low.text else 0
+    top = whole_share(high, 1000, "a share") if high.text else 1000
+    if bottom > top:
+        raise word.error(f"shares {word.text} are upside down", hint="the lower bound comes first")
+    return bottom, top
+
+
+def format_permils(low: int, high: int) -> str:
+    """Return bounds as `parse_permils` reads them."""
+    return f"{format_share(low, 1000)}..{format_share(high, 1000) if high < 1000 else ''}"
+
+
 def parse_detail(word: Word, kind: FilterType, *, matching: bool, allow: bool) -> Filter:
     """Return the filter of this type whose further words are `word`."""
     if kind in PLAIN:
@@ -97,6 +116,8 @@ def parse_detail(word: Word, kind: FilterType, *, matching: bool, allow: bool) -
             bounds = _counts(word)
         elif kind is FilterType.IDLE:
             bounds = duration_us(word.text, bare="s"), U64_MAX
+        elif kind is FilterType.UNDERUSED:
+            bounds = parse_permils(word)
         return Filter(kind, matching, allow, bounds)
 
 
@@ -108,6 +129,7 @@ _EXAMPLES = {
     FilterType.PROBE_HITS_WSUM: "probe:1..4",
     FilterType.IDLE: "idle:30s",
     FilterType.NAME: "name:[heap]",
+    FilterType.UNDERUSED: "underused:80%..",
 }
 
 
@@ -153,6 +175,8 @@ def format_detail(rule: Filter) -> str:
         return exact_size(low) if low == high else f"{exact_size(low)}..{exact_size(high)}"
     if rule.type is FilterType.IDLE:
         return exact_duration(low)
+    if rule.type is FilterType.UNDERUSED:
+        return format_permils(low, high)
     return f"{low}..{high}"
 
 

@@ -307,7 +307,7 @@ def _renews(scheme: Scheme) -> bool:
 
     Counting changes nothing; and where pages are judged one by one, they have their own time.
     """
-    return (scheme.action is not Action.STAT or scheme.own is not None) and not scheme.idle_us
+    return (scheme.action is not Action.STAT or scheme.own is not None) and not scheme.judges_pages
 
 
 def _by_ops(scheme: Scheme) -> bool:

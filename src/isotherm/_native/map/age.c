@@ -114,7 +114,7 @@ struct map_bursts map_bursts_of(const struct map_comings *comings)
 }
 
 /** Of a page used in one of the two newest epochs; @ended: how long ago that was over. */
-static struct map_age age_in_epoch(const struct first_use *use, uint64_t span, uint64_t ended, bool again, bool sudden)
+static struct map_age age_in_epoch(const struct first_use *use, uint64_t span, uint64_t ended, bool sudden)
 {
 	// Since the end of its epoch it was not used, until then it may have been.
 	struct map_age age = {.low = ended + use->end, .high = ended + 1, .idle = ended};
@@ -126,7 +126,8 @@ static struct map_age age_in_epoch(const struct first_use *use, uint64_t span, u
 		age.best = ended + use->likely;
 		age.from = ended + (use->likely == use->end ? use->begin : use->likely);
 	}
-	if ((!again || sudden) && age.low < ended + span - use->begin)
+	// Surely it was used when that was seen, however often it was before.
+	if (age.low < ended + span - use->begin)
 		age.low = ended + span - use->begin;
 	return age;
 }
@@ -150,7 +151,9 @@ struct map_age map_table_age(const struct map_table *table, const struct map_bur
 	if (class_ == MAP_PERHAPS && epoch < MAP_EPOCHS) {
 		uint64_t armed = epoch ? map_since(table->read, table->began[epoch - 1]) : 0;
 
-		return (struct map_age){never, never, epoch ? armed + 1 : 0, never, armed};
+		uint64_t likely = map_was_again(byte) ? armed + span_of(table, epoch) : never;
+
+		return (struct map_age){never, likely, epoch ? armed + 1 : 0, likely, armed};
 	}
 	if (epoch == MAP_UNTOUCHED)
 		return (struct map_age){never, never, map_since(table->read, table->first) + 1, never,
@@ -165,5 +168,5 @@ struct map_age map_table_age(const struct map_table *table, const struct map_bur
 	bool again = map_was_again(byte);
 	bool sudden = again ? bursts->again[epoch] >> class_ & 1 && is_late(&use, span) : bursts->fresh[epoch];
 
-	return age_in_epoch(&use, span, ended, again, sudden);
+	return age_in_epoch(&use, span, ended, sudden);
 }

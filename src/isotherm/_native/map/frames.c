@@ -57,7 +57,7 @@ uint32_t frames_new(struct frames *frames, uint64_t number, uint32_t mappers)
 		return NO_FRAME;
 	frames->slots[slot_of(frames, number)] = (uint32_t)frames->nr + 1;
 	frames->at[frames->nr] = (struct frame){.number = number, .mappers = mappers,
-						.use = {UINT8_MAX, UINT8_MAX, UINT8_MAX, UINT8_MAX, 0, 0, 0, 0}};
+						.use = {UINT8_MAX, UINT8_MAX, UINT8_MAX, UINT8_MAX, 0, 0, 0}};
 	return (uint32_t)frames->nr++;
 }
 
@@ -78,7 +78,7 @@ static void sooner(uint8_t *window, uint8_t *part, uint8_t other, uint8_t other_
 void frame_add(struct frame *frame, const struct frame_use *use)
 {
 	// Used by anybody is used; idle is what everybody left idle.
-	sooner(&frame->use.low, &frame->use.low_part, use->low, use->low_part);
+	frame->use.low = least(frame->use.low, use->low);
 	sooner(&frame->use.best, &frame->use.best_part, use->best, use->best_part);
 	frame->use.high = least(frame->use.high, use->high);
 	frame->use.idle = least(frame->use.idle, use->idle);

@@ -9,7 +9,7 @@
 struct frame_use {
 	uint8_t low, best, high, idle;
 	uint8_t unseen, uncovered;	// by anybody
-	uint8_t low_part, best_part;	// of 255: in part used within the window before @low, before @best
+	uint8_t best_part;		// of 255: in part used within the window before @best
 };
 
 struct frame {
@@ -18,6 +18,7 @@ struct frame {
 	uint32_t found;		// mappers among the targets
 	struct frame_use use;
 	bool judged, anonymous;	// whether it is asked for, and what came out
+	uint32_t counted;	// 1 + the last group that counted it
 };
 
 struct frames {

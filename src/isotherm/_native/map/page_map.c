@@ -61,6 +61,7 @@ static void forget_target(struct page_map *map, struct map_target *target)
 		forget_tables(map, target, &target->chunks[i]);
 	free(target->chunks);
 	free(target->areas);
+	free(target->came);
 	*target = (struct map_target){.id = target->id};
 }
 
@@ -182,6 +183,11 @@ int page_map_set_areas(struct page_map *map, size_t index, const struct map_area
 	}
 	if (nr)
 		memcpy(copy, areas, bytes);
+	if (map_note_came(target, copy, nr, map_now(map, target, map->ops.now_ns(map->ops.ctx)))) {
+		free(chunks);
+		free(copy);
+		return -ENOMEM;
+	}
 	cut_chunks(copy, nr, chunks);
 	// New memory may be anywhere in chunks that were known: they are read soon.
 	map_time now = map_now(map, target, map->reads.filled > map->began_ns ? map->reads.filled
@@ -196,7 +202,7 @@ int page_map_set_areas(struct page_map *map, size_t index, const struct map_area
 	return 0;
 }
 
-struct map_chunk *map_target_chunk(const struct map_target *target, uint64_t addr)
+size_t map_first_chunk(const struct map_target *target, uint64_t addr)
 {
 	size_t low = 0, high = target->nr_chunks;
 
@@ -208,7 +214,14 @@ struct map_chunk *map_target_chunk(const struct map_target *target, uint64_t add
 		else
 			high = middle;
 	}
-	return low < target->nr_chunks && target->chunks[low].base <= addr ? &target->chunks[low] : NULL;
+	return low;
+}
+
+struct map_chunk *map_target_chunk(const struct map_target *target, uint64_t addr)
+{
+	size_t i = map_first_chunk(target, addr);
+
+	return i < target->nr_chunks && target->chunks[i].base <= addr ? &target->chunks[i] : NULL;
 }
 
 struct map_bursts map_target_bursts(const struct map_target *target)
@@ -246,7 +259,7 @@ size_t map_first_area(const struct map_target *target, uint64_t addr)
 	return low;
 }
 
-static void set_bits(uint64_t *mask, size_t from, size_t to)
+void map_set_bits(uint64_t *mask, size_t from, size_t to)
 {
 	for (size_t i = from; i < to;) {
 		size_t end = (i / 64 + 1) * 64 < to ? (i / 64 + 1) * 64 : to;
@@ -270,7 +283,7 @@ size_t map_mask_of(const struct map_target *target, enum map_kind kind, uint64_t
 			continue;
 		start = start > block ? start : block;
 		end = end < block + BLOCK ? end : block + BLOCK;
-		set_bits(mask, (start - block) / PAGE, (end - block) / PAGE);
+		map_set_bits(mask, (start - block) / PAGE, (end - block) / PAGE);
 		nr += (end - start) / PAGE;
 	}
 	return nr;

@@ -33,12 +33,20 @@ struct map_chunk {
 	struct map_table **tables[NR_MAP_KINDS];	// MAP_CHUNK_BLOCKS each; NULL: none
 };
 
+/** Addresses that were mapped lately. */
+struct map_came {
+	uint64_t start, end;
+	map_time at;
+};
+
 struct map_target {
 	uint32_t id;
 	bool gone;
 	bool sized;		// all of it was read once, so that it is known how to clear it
 	struct map_area *areas;
 	size_t nr_areas;
+	struct map_came *came;		// in chunks that were not read since; in no order
+	size_t nr_came;
 	struct map_chunk *chunks;	// in order
 	size_t nr_chunks;
 	uint64_t present[NR_MAP_KINDS];	// pages, as last read
@@ -175,6 +183,8 @@ uint64_t page_map_bytes(const struct page_map *map);
 struct map_bursts map_target_bursts(const struct map_target *target);
 /** The table of a block, or NULL. */
 struct map_table *map_chunk_table(const struct map_chunk *chunk, enum map_kind kind, size_t block);
+/** The first chunk that ends above @addr: nr_chunks if there is none. */
+size_t map_first_chunk(const struct map_target *target, uint64_t addr);
 /** The chunk that holds @addr, or NULL. */
 struct map_chunk *map_target_chunk(const struct map_target *target, uint64_t addr);
 /** The first area that ends above @addr: nr_areas if there is none. */
@@ -233,6 +243,15 @@ static inline uint64_t map_reading_ns(const struct page_map *map, uint64_t part)
 	return map->stats.tables * MAP_LOOK_NS * part * 1000 / ((uint64_t)map->settings.share_ns / 1000000 + 1);
 }
 
+/**
+ * The areas of a target become @areas, but for its chunks: note what comes. 0 or -ENOMEM.
+ */
+int map_note_came(struct map_target *target, const struct map_area *areas, size_t nr, map_time now);
+/** The pages of a block in a chunk that came since it was read, in @mask; NULL: none did. */
+const uint64_t *map_came_of(const struct map_target *target, const struct map_chunk *chunk, uint64_t block,
+			    uint64_t *mask);
+/** Set bits [from, to) of the 512 of a mask. */
+void map_set_bits(uint64_t *mask, size_t from, size_t to);
 /** The pages of a block that are in areas of a kind. Returns how many bits are set, 512 at most. */
 size_t map_mask_of(const struct map_target *target, enum map_kind kind, uint64_t block, uint64_t *mask);
 static inline map_time map_now(const struct page_map *map, const struct map_target *target, uint64_t now_ns)

@@ -34,12 +34,7 @@ static uint8_t place_of(const struct sum *sum, uint64_t ns)
 	return i;
 }
 
-#define LATE 5	// a read that was late by less than a fifth of the time
-
-/**
- * The windows between the ends of when it was used: the longer, the likelier. Of a read that came a
- * little after the end of a window this is taken as sure.
- */
+/** The windows between the ends of when it was used: the longer, the likelier. */
 static void set_parts(const struct sum *sum, const struct map_age *age, struct page_use *page)
 {
 	for (unsigned int i = page->use.best; i-- > 0 && page->nr_parts < MOST_PARTS;) {
@@ -47,11 +42,8 @@ static void set_parts(const struct sum *sum, const struct map_age *age, struct p
 			break;
 		page->parts[page->nr_parts++] = (float)map_age_share(age, sum->windows[i]);
 	}
-	if (!page->nr_parts)
-		return;
-	page->use.best_part = (uint8_t)(page->parts[0] * 255);
-	if (age->low == age->best && sum->windows[page->use.low - 1] >= age->low / LATE * (LATE - 1))
-		page->use.low_part = page->use.best_part;
+	if (page->nr_parts)
+		page->use.best_part = (uint8_t)(page->parts[0] * 255);
 }
 
 static struct page_use use_of(const struct sum *sum, const struct map_table *table, const struct map_bursts *bursts,
@@ -61,16 +53,16 @@ static struct page_use use_of(const struct sum *sum, const struct map_table *tab
 	uint8_t none = (uint8_t)sum->nr_windows;
 
 	if (epoch == MAP_UNSEEN)
-		return (struct page_use){.use = {none, none, 0, 0, 1, 0, 0, 0}};
+		return (struct page_use){.use = {none, none, 0, 0, 1, 0, 0}};
 	if (epoch == MAP_NEW)
-		return (struct page_use){.use = {none, none, 0, 0, 0, 1, 0, 0}};
+		return (struct page_use){.use = {none, none, 0, 0, 0, 1, 0}};
 	struct map_age age = map_table_age(table, bursts, byte);
 	uint8_t idle = 0;
 
 	while (idle < sum->nr_windows && sum->windows[idle] <= age.idle)
 		idle++;
 	struct page_use page = {.use = {place_of(sum, age.low), place_of(sum, age.best), place_of(sum, age.high),
-					idle, 0, 0, 0, 0}};
+					idle, 0, 0, 0}};
 
 	if (age.best != UINT64_MAX && age.from < age.best)
 		set_parts(sum, &age, &page);
@@ -314,9 +306,17 @@ static void forget_target(struct work *work, struct map_target *target, size_t s
 
 	target->gone = true;
 	work->nr_sharers = sharers;
-	for (size_t i = 0; i < target->nr_areas; i++)
-		if (target->areas[i].row < work->sum->nr_rows)
-			memset(&work->sum->places[target->areas[i].row * each], 0, each * sizeof(uint32_t));
+	for (size_t i = 0; i < target->nr_areas; i++) {
+		size_t row = target->areas[i].row;
+		uint32_t *places = work->sum->places + row * each;
+
+		if (row >= work->sum->nr_rows)
+			continue;
+		for (size_t j = 0; j < each; j++)
+			if (places[j])
+				sum_row_at(work->sum, places[j])->group = NO_GROUP;
+		memset(places, 0, each * sizeof(*places));
+	}
 }
 
 /** What was used since the last read is not idle. */
@@ -362,42 +362,88 @@ static int sum_target(struct work *work, size_t index)
 	return err;
 }
 
-/** Give a row its share of frames. */
+static struct sum_row *group_at(const struct sum *sum, uint32_t group)
+{
+	return (struct sum_row *)(void *)(sum->groups + group * sum_row_size(sum));
+}
+
+/** What nobody else maps is of its group as it is. Before anything is divided. */
+static int begin_groups(struct sum *sum)
+{
+	sum->groups = calloc(sum->nr_groups + 1, sum_row_size(sum));
+	if (!sum->groups)
+		return -ENOMEM;
+	for (uint32_t place = 1; place <= sum->nr_used; place++) {
+		const struct sum_row *row = sum_row_at(sum, place);
+
+		if (row->group < sum->nr_groups)
+			sum_add_row(sum, group_at(sum, row->group), row);
+	}
+	return 0;
+}
+
+/** Give a row its share of frames, and its group those that nobody else of it gave it: see struct sum_member. */
 static void divide(const struct work *work, const struct sharer *sharer)
 {
-	struct sum_row *row = sum_row_at(work->sum, sharer->row);
+	const struct sum *sum = work->sum;
+	struct sum_row *row = sum_row_at(sum, sharer->row);
+	bool grouped = sum->groups && row->group < sum->nr_groups;
 
 	for (size_t i = 0; i < sharer->nr; i++) {
-		const struct frame *frame = &work->frames.at[sharer->frame + i];
+		struct frame *frame = &work->frames.at[sharer->frame + i];
 		uint32_t all = frame->mappers > frame->found ? frame->mappers : frame->found;
 		struct page_use use = {.use = frame->use, .nr_parts = frame->use.best_part != 0,
 				       .parts = {(float)frame->use.best_part / 255}};
+		double bytes = (double)sharer->pages * PAGE;
 
 		// Whom of its users nobody could see may have used it since: that is in the most.
-		if (use.use.best < work->sum->nr_windows)
+		if (use.use.best < sum->nr_windows)
 			use.use.unseen = use.use.uncovered = false;
-		sum_add(work->sum, row, &use, (double)sharer->pages * PAGE / all, false);
+		sum_add(sum, row, &use, bytes / all, false);
+		if (grouped && frame->counted != row->group + 1) {
+			frame->counted = row->group + 1;
+			sum_add(sum, group_at(sum, row->group), &use, bytes, false);
+		}
 	}
+}
+
+/** Those of a group one after the other, so that a frame that it counted was counted last by it. */
+static int sum_targets(struct work *work)
+{
+	const struct sum *sum = work->sum;
+	size_t nr = sum->nr_members ? sum->nr_members : work->map->nr_targets;
+	int err = 0;
+
+	for (size_t i = 0; i < nr && !err; i++) {
+		size_t index = sum->nr_members ? sum->members[i].target : i;
+
+		work->sum->group = sum->nr_members ? sum->members[i].group : NO_GROUP;
+		if (index < work->map->nr_targets && !work->map->targets[index].gone)
+			err = sum_target(work, index);
+	}
+	return err;
 }
 
 int page_map_sum(struct page_map *map, struct sum *sum)
 {
 	struct work work = {.map = map, .sum = sum};
 	int64_t begin = bulk_cpu_ns(&map->ops);
-	int err = 0;
+	int err;
 
-	sum->rows = NULL;
+	sum->rows = sum->groups = NULL;
 	sum->nr_used = sum->room = 0;
 	sum->places = calloc(sum->nr_rows * NR_SUM_KINDS * sum->nr_node_numbers + 1, sizeof(*sum->places));
 	if (!sum->places)
 		return -ENOMEM;
-	for (size_t i = 0; i < map->nr_targets && !err; i++)
-		if (!map->targets[i].gone)
-			err = sum_target(&work, i);
+	err = sum_targets(&work);
+	if (!err && sum->nr_groups && map->ops.format.frame_mask)
+		err = begin_groups(sum);
 	for (size_t i = 0; i < work.nr_sharers && !err; i++)
 		divide(&work, &work.sharers[i]);
 	for (uint32_t place = 1; place <= sum->nr_used; place++)
 		sum_finish(sum, sum_row_at(sum, place));
+	for (uint32_t group = 0; sum->groups && group < sum->nr_groups; group++)
+		sum_finish(sum, group_at(sum, group));
 	sum->shared_frames = work.frames.nr;
 	frames_free(&work.frames);
 	free(work.sharers);

@@ -18,14 +18,22 @@ enum sum_kind {
 /** Figures per window, as in model/page_use.py. */
 enum sum_figure {
 	SUM_LOW, SUM_BEST, SUM_HIGH, SUM_IDLE, SUM_OWN,
-	SUM_LOW_PARTS, SUM_BEST_PARTS,	// but of one window alone
+	SUM_BEST_PARTS,	// but of one window alone
 	NR_SUM_FIGURES,
 };
 
-/** Bytes. */
+#define NO_GROUP UINT32_MAX
+
+/** Bytes. group: of the target that they are of. */
 struct sum_row {
 	double resident, unseen, uncovered;
+	uint32_t group;
 	double figures[];	// nr_windows for each enum sum_figure
+};
+
+/** A target, and its group, a number below nr_groups or NO_GROUP. */
+struct sum_member {
+	uint32_t target, group;
 };
 
 /** Frames [start, end) are of a node. */
@@ -40,10 +48,14 @@ struct sum {
 	const struct sum_node *nodes;	// in order; none: one node
 	size_t nr_nodes;
 	size_t nr_node_numbers;		// 1 with one node
+	const struct sum_member *members;	// each target once, those of a group together; none: no groups
+	size_t nr_members, nr_groups;
 	size_t nr_rows;			// of the areas
 	uint32_t *places;		// nr_rows * NR_SUM_KINDS * nr_node_numbers: 1 + which of the rows, 0: none
 	char *rows;			// those that something is known of, sum_row_size() each
 	size_t nr_used, room;
+	uint32_t group;			// of the rows that are made
+	char *groups;			// what each has, memory that several of it map once; NULL: frames are not told
 	int64_t cpu_ns;			// out
 	uint64_t shared_frames;		// out
 };

@@ -12,8 +12,6 @@ void sum_add(const struct sum *sum, struct sum_row *row, const struct page_use *
 
 	for (unsigned int i = 0; i < page->nr_parts; i++)
 		sum_figures(sum, row, SUM_BEST_PARTS)[use->best - 1 - i] += bytes * page->parts[i];
-	if (use->low_part)
-		sum_figures(sum, row, SUM_LOW_PARTS)[use->low - 1] += bytes * use->low_part / 255;
 	row->resident += bytes;
 	row->unseen += use->unseen ? bytes : 0;
 	row->uncovered += use->uncovered && !use->unseen ? bytes : 0;
@@ -27,6 +25,15 @@ void sum_add(const struct sum *sum, struct sum_row *row, const struct page_use *
 		sum_figures(sum, row, SUM_IDLE)[use->idle - 1] += bytes;
 		sum_figures(sum, row, SUM_OWN)[use->idle - 1] += own ? bytes : 0;
 	}
+}
+
+void sum_add_row(const struct sum *sum, struct sum_row *group, const struct sum_row *row)
+{
+	group->resident += row->resident;
+	group->unseen += row->unseen;
+	group->uncovered += row->uncovered;
+	for (size_t i = 0; i < NR_SUM_FIGURES * sum->nr_windows; i++)
+		group->figures[i] += row->figures[i];
 }
 
 void sum_finish(const struct sum *sum, struct sum_row *row)
@@ -45,7 +52,6 @@ void sum_finish(const struct sum *sum, struct sum_row *row)
 		own[i - 1] += own[i];
 	}
 	for (size_t i = 0; i < sum->nr_windows; i++) {
-		low[i] += sum_figures(sum, row, SUM_LOW_PARTS)[i];
 		best[i] += sum_figures(sum, row, SUM_BEST_PARTS)[i];
 		// What is known of windows is of the newest measured ones, not all of one moment.
 		best[i] = best[i] < low[i] ? low[i] : best[i];
@@ -76,7 +82,9 @@ static uint32_t new_row(struct sum *sum)
 		sum->room = room;
 	}
 	memset(sum->rows + sum->nr_used * size, 0, size);
-	return (uint32_t)++sum->nr_used;
+	sum->nr_used++;
+	sum_row_at(sum, (uint32_t)sum->nr_used)->group = sum->group;
+	return (uint32_t)sum->nr_used;
 }
 
 uint32_t sum_place(struct sum *sum, const struct map_area *area, bool own, uint64_t frame)
@@ -102,6 +110,7 @@ void sum_free(struct sum *sum)
 {
 	free(sum->places);
 	free(sum->rows);
+	free(sum->groups);
 	sum->places = NULL;
-	sum->rows = NULL;
+	sum->rows = sum->groups = NULL;
 }

@@ -21,4 +21,6 @@ uint32_t sum_place(struct sum *sum, const struct map_area *area, bool own, uint6
 void sum_add(const struct sum *sum, struct sum_row *row, const struct page_use *page, double bytes, bool own);
 /** The same with a place; -ENOMEM where that is 0. */
 int sum_add_to(struct sum *sum, uint32_t place, const struct page_use *use, double bytes, bool own);
+/** Add a row to one of its group, before either is finished. */
+void sum_add_row(const struct sum *sum, struct sum_row *group, const struct sum_row *row);
 void sum_finish(const struct sum *sum, struct sum_row *row);

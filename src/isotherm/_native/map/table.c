@@ -107,16 +107,19 @@ static void used(struct map_table *table, size_t i, unsigned int class_)
 	table->pages[i] = MAP_BYTE(0, class_) | (again || table->nr_epochs < 2 ? MAP_AGAIN : 0);
 }
 
-static uint8_t appeared(const struct map_table *table, unsigned int class_)
+static uint8_t appeared(const struct map_table *table, unsigned int class_, bool young, bool came)
 {
-	// A page that was not there was brought in by whoever uses it.
-	return table->nr_epochs ? MAP_BYTE(0, class_) : MAP_BYTE(MAP_NEW, 0);
+	if (!table->nr_epochs)
+		return MAP_BYTE(MAP_NEW, 0);
+	// A page that was not there was brought in by whoever uses it, or moved here by mremap().
+	return !young ? MAP_BYTE(0, MAP_PERHAPS) : came ? MAP_BYTE(0, MAP_LIKELY) : MAP_BYTE(0, class_);
 }
 
 /** What a read shows, and where: a turn of map_table_read(). */
 struct reading {
 	const struct entry_format *format;
 	const uint64_t *entries;
+	map_mask came;			// NULL: none did
 	const struct map_turn *turn;	// an epoch may begin with it; NULL: none does
 	map_time now;
 	unsigned int class_;
@@ -142,7 +145,7 @@ static void follow_turn(struct map_table *table, struct reading *reading)
 }
 
 /** Pages of a word that are @there and have no byte yet. */
-static uint64_t take_new(struct map_table *table, struct reading *reading, size_t first, uint64_t there)
+static uint64_t take_new(struct map_table *table, struct reading *reading, size_t first, uint64_t there, uint64_t young)
 {
 	for (uint64_t left = there; left; left &= left - 1) {
 		size_t i = first + (size_t)__builtin_ctzll(left);
@@ -154,7 +157,8 @@ static uint64_t take_new(struct map_table *table, struct reading *reading, size_
 		follow_turn(table, reading);
 		if (table->nr_epochs)
 			count_fresh(table);
-		table->pages[i] = appeared(table, reading->class_);
+		table->pages[i] = appeared(table, reading->class_, young >> (i - first) & 1,
+					   reading->came && map_in(reading->came, i));
 	}
 	return there;
 }
@@ -172,7 +176,7 @@ static void take_word(struct map_table *table, struct reading *reading, size_t f
 	for (uint64_t left = there & young & armed; left; left &= left - 1)
 		used(table, first + (size_t)__builtin_ctzll(left), reading->class_);
 	if (there & absent)
-		there = (there & ~absent) | take_new(table, reading, first, there & absent);
+		there = (there & ~absent) | take_new(table, reading, first, there & absent, young);
 	reading->present += (unsigned int)__builtin_popcountll(there);
 	if (!(there & ~(armed & ~young)))
 		return;	// all are armed still
@@ -210,10 +214,10 @@ static bool turns(const struct map_table *table, const struct map_turn *turn)
 }
 
 void map_table_read(struct map_table *table, const struct entry_format *format, const uint64_t *entries,
-		    map_mask mask, const struct map_turn *turn, map_time now)
+		    map_mask mask, map_mask came, const struct map_turn *turn, map_time now)
 {
 	now = not_before(table, now);
-	struct reading reading = {.format = format, .entries = entries, .now = now,
+	struct reading reading = {.format = format, .entries = entries, .now = now, .came = came,
 				  .turn = turns(table, turn) ? turn : NULL};
 
 	reading.class_ = table->nr_epochs ? map_reads_class(&table->reads, map_since(now, table->began[0])) : 0;

@@ -31,6 +31,8 @@ enum {
 #define MAP_ABSENT 0xff	// no page
 // Low half instead of a class: whether it was used in that epoch is not known, but not after it.
 #define MAP_PERHAPS 15
+// Likewise, but it likely was: it came to this address, with whoever uses it or moved from another one.
+#define MAP_LIKELY (MAP_PERHAPS | MAP_AGAIN)
 static inline unsigned int map_epoch_of(uint8_t byte)
 {
 	unsigned int half = byte >> 4;
@@ -105,11 +107,12 @@ struct map_turn {
 };
 
 /**
- * Take what a read shows of the pages in @mask; the others are none of this table's. Where nothing
- * was used before @turn, which may be NULL, an epoch begins with it.
+ * Take what a read shows of the pages in @mask; the others are none of this table's. Those in @came,
+ * NULL for none, are at addresses that were mapped since the last read: they may have been elsewhere
+ * before. Where nothing was used before @turn, which may be NULL, an epoch begins with it.
  */
 void map_table_read(struct map_table *table, const struct entry_format *format, const uint64_t *entries,
-		    map_mask mask, const struct map_turn *turn, map_time now);
+		    map_mask mask, map_mask came, const struct map_turn *turn, map_time now);
 /** All that a read showed young was cleared just now: begin an epoch. */
 void map_table_arm(struct map_table *table, map_time now);
 /** A page was found young and cleared by somebody else. */

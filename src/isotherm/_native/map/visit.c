@@ -31,9 +31,12 @@ static void take(struct page_map *map, struct map_target *target, struct map_chu
 			struct map_totals before = map_totals_of(block.table ? *block.table : NULL);
 			struct map_table *table = map_block_table(map, chunk, kind, i, &block);
 
+			uint64_t mask[MAP_PAGES / 64];
+
 			map_before_read(&known, table);
 			if (table)
-				map_table_read(table, &map->ops.format, block.entries, block.mask, &chunk->turn, now);
+				map_table_read(table, &map->ops.format, block.entries, block.mask,
+					       map_came_of(target, chunk, block.address, mask), &chunk->turn, now);
 			map_returns_add(map, target, kind, &known, &block);
 			map_account(map, target, kind, before, map_totals_of(table));
 		}
@@ -141,9 +144,10 @@ static void refuse(struct map_table *table, const struct map_block *block, const
  * Begin an epoch of a table that was cleared just now, and settle what is young already. @ranges: by
  * which it was cleared, and what came of each; NULL: all was cleared together.
  */
-static void arm_table(struct page_map *map, struct map_target *target, enum map_kind kind,
-		      struct map_block *block, const struct map_ranges *ranges, map_time now)
+static void arm_table(struct page_map *map, struct map_target *target, const struct map_chunk *chunk,
+		      enum map_kind kind, struct map_block *block, const struct map_ranges *ranges, map_time now)
 {
+	uint64_t mask[MAP_PAGES / 64];
 	struct map_table *table = *block->table;
 	struct map_totals before = map_totals_of(table), after;
 
@@ -153,7 +157,8 @@ static void arm_table(struct page_map *map, struct map_target *target, enum map_
 	judge(map, table, block, !ranges, target->by_frames[kind]);
 	if (ranges)
 		refuse(table, block, ranges);
-	map_table_read(table, &map->ops.format, block->entries, block->mask, NULL, now);
+	map_table_read(table, &map->ops.format, block->entries, block->mask,
+		       map_came_of(target, chunk, block->address, mask), NULL, now);
 	after = map_totals_of(table);
 	after.fresh = before.fresh;	// what is hot is no news
 	map_account(map, target, kind, before, after);
@@ -193,7 +198,7 @@ static int arm_kind(struct page_map *map, size_t index, struct map_chunk *chunk,
 		err = view_chunk(map, index, chunk, view);
 	for (size_t i = 0; !err && i < MAP_CHUNK_BLOCKS; i++)
 		if (due[i] && map_block_at(map, target, chunk, kind, view, i, &block) && block.table && *block.table)
-			arm_table(map, target, kind, &block, &ranges, now);
+			arm_table(map, target, chunk, kind, &block, &ranges, now);
 	return err;
 }
 
@@ -346,7 +351,7 @@ int map_arm_all(struct page_map *map, size_t index, struct map_chunk *chunk, enu
 			continue;
 		uint16_t used = table->used;
 
-		arm_table(map, target, kind, &block, NULL, now);
+		arm_table(map, target, chunk, kind, &block, NULL, now);
 		chunk->turn = (struct map_turn){.began = now};
 		change->used += used;
 		change->calm += table->calm ? used : 0;
@@ -400,7 +405,7 @@ int map_arm_piece(struct page_map *map, size_t index, struct map_chunk *chunk, s
 			continue;
 		uint16_t used = table->used;
 
-		arm_table(map, target, kind, &block, NULL, now);
+		arm_table(map, target, chunk, kind, &block, NULL, now);
 		change->used += used;
 		change->calm += table->calm ? used : 0;
 	}

@@ -8,6 +8,8 @@
 #include "map/runs.h"
 #include "map/sum.h"
 
+#define MOST_SUM_ROWS (1 << 20)
+
 static uint64_t at_most(double value, uint64_t most)
 {
 	// Sums of fractions, each of another order of adding up.
@@ -35,18 +37,24 @@ static void round_row(const struct sum *sum, struct sum_row *row, uint64_t *valu
 	}
 }
 
+static PyObject *figures_of(const struct sum *sum, struct sum_row *row)
+{
+	size_t words = 3 + 5 * sum->nr_windows;
+	uint64_t values[3 + 5 * SUM_WINDOWS];
+
+	round_row(sum, row, values);
+	return new_array("Q", PyBytes_FromStringAndSize((char *)values, (Py_ssize_t)(words * sizeof(*values))));
+}
+
 /** (row, kind, node, figures) of what has pages; -1 with an exception set. */
 static int add_row(PyObject *list, const struct sum *sum, size_t row, size_t kind, size_t node)
 {
 	uint32_t place = sum->places[(row * NR_SUM_KINDS + kind) * sum->nr_node_numbers + node];
 	struct sum_row *figures = place ? sum_row_at(sum, place) : NULL;
-	size_t words = 3 + 5 * sum->nr_windows;
-	uint64_t values[3 + 5 * SUM_WINDOWS];
 
 	if (!figures || figures->resident < 1)
 		return 0;
-	round_row(sum, figures, values);
-	PyObject *array = new_array("Q", PyBytes_FromStringAndSize((char *)values, words * sizeof(*values)));
+	PyObject *array = figures_of(sum, figures);
 	PyObject *item = array ? Py_BuildValue("(nnnN)", (Py_ssize_t)row, (Py_ssize_t)kind, (Py_ssize_t)node, array)
 			       : NULL;
 	int err = item ? PyList_Append(list, item) : -1;
@@ -67,38 +75,69 @@ static PyObject *rows_of(const struct sum *sum)
 	return list;
 }
 
+/** The figures of each group; none where frames are not told. */
+static PyObject *groups_of(const struct sum *sum)
+{
+	size_t nr = sum->groups ? sum->nr_groups : 0;
+	PyObject *list = PyList_New((Py_ssize_t)nr);
+
+	for (size_t i = 0; list && i < nr; i++) {
+		PyObject *array = figures_of(sum, (struct sum_row *)(void *)(sum->groups + i * sum_row_size(sum)));
+
+		if (!array || PyList_SetItem(list, (Py_ssize_t)i, array) < 0)
+			Py_CLEAR(list);
+	}
+	return list;
+}
+
+/** The nodes of a machine, and how many numbers there are; NULL without memory. */
+static struct sum_node *read_nodes(struct sum *sum, const Py_buffer *words)
+{
+	sum->nr_nodes = (size_t)words->len / (3 * sizeof(uint64_t));
+	struct sum_node *node = calloc(sum->nr_nodes + 1, sizeof(*node));
+
+	for (size_t i = 0; node && i < sum->nr_nodes; i++) {
+		const uint64_t *word = (const uint64_t *)words->buf + 3 * i;
+
+		node[i] = (struct sum_node){word[0], word[1], word[2] < SUM_NODES ? word[2] : 0};
+		if (node[i].node >= sum->nr_node_numbers)
+			sum->nr_node_numbers = node[i].node + 1;
+	}
+	sum->nodes = node;
+	return node;
+}
+
+static void read_members(struct sum *sum, const Py_buffer *words)
+{
+	sum->members = words->buf;
+	sum->nr_members = (size_t)words->len / sizeof(*sum->members);
+	for (size_t i = 0; i < sum->nr_members; i++)
+		if (sum->members[i].group != NO_GROUP && sum->members[i].group >= sum->nr_groups)
+			sum->nr_groups = (size_t)sum->members[i].group + 1;
+}
+
 PyObject *map_sum_up(PyObject *object, PyObject *args)
 {
-	Py_buffer windows, nodes;
+	Py_buffer windows, nodes, members = {0};
 	struct map_object *self = NULL;
-	PyObject *list = NULL;
+	PyObject *list = NULL, *groups = NULL;
 	Py_ssize_t rows;
 	struct sum sum = {.nr_node_numbers = 1};
 	int err = -EINVAL;
 
-	if (!PyArg_ParseTuple(args, "ny*y*", &rows, &windows, &nodes))
+	if (!PyArg_ParseTuple(args, "ny*y*|y*", &rows, &windows, &nodes, &members))
 		return NULL;
 	sum.nr_windows = windows.len / sizeof(uint64_t);
 	sum.nr_rows = rows;
-	sum.nr_nodes = nodes.len / (3 * sizeof(uint64_t));
-	struct sum_node *node = calloc(sum.nr_nodes + 1, sizeof(*node));
+	struct sum_node *node = read_nodes(&sum, &nodes);
 
-	for (size_t i = 0; node && i < sum.nr_nodes; i++) {
-		const uint64_t *word = (const uint64_t *)nodes.buf + 3 * i;
-
-		node[i] = (struct sum_node){word[0], word[1], word[2] < SUM_NODES ? word[2] : 0};
-		if (node[i].node >= sum.nr_node_numbers)
-			sum.nr_node_numbers = node[i].node + 1;
-	}
-	sum.nodes = node;
-	if (node && sum.nr_windows < SUM_WINDOWS && rows >= 0 && rows < 1 << 20) {
+	read_members(&sum, &members);
+	if (node && sum.nr_windows < SUM_WINDOWS && rows >= 0 && rows < MOST_SUM_ROWS && sum.nr_groups < MOST_SUM_ROWS) {
 		memcpy(sum.windows, windows.buf, windows.len);
 		self = map_enter(object);
 	} else {
-		PyErr_SetString(PyExc_ValueError, "too many windows or rows");
+		PyErr_SetString(PyExc_ValueError, "too many windows, rows or groups");
 	}
-	PyBuffer_Release(&windows);
-	PyBuffer_Release(&nodes);
 	if (self) {
 		MAP_BEGIN(self);
 		err = page_map_sum(&self->map, &sum);
@@ -107,9 +146,16 @@ PyObject *map_sum_up(PyObject *object, PyObject *args)
 		if (!PyErr_Occurred())
 			list = err ? raise_errno(err) : rows_of(&sum);
 	}
+	groups = list ? groups_of(&sum) : NULL;
+	PyBuffer_Release(&windows);
+	PyBuffer_Release(&nodes);
+	if (members.obj)
+		PyBuffer_Release(&members);
 	sum_free(&sum);
 	free(node);
-	return list ? Py_BuildValue("(NL)", list, (long long)sum.cpu_ns) : NULL;
+	if (!groups)
+		Py_CLEAR(list);
+	return list ? Py_BuildValue("(NLN)", list, (long long)sum.cpu_ns, groups) : NULL;
 }
 
 PyObject *map_look_at(PyObject *object, PyObject *args)

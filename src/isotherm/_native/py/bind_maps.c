@@ -186,7 +186,24 @@ static PyObject *give_back_memory(PyObject *module, PyObject *unused)
 	Py_RETURN_NONE;
 }
 
+/** Fewer bytes than that come from the heap, of which glibc keeps no more than that for later. */
+#define KEPT_BYTES (128 << 10)
+
+static PyObject *keep_little_memory(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+#ifdef __GLIBC__
+	// By itself it has a heap for each thread, and keeps as much as was once freed at a time.
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+	mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+#endif
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
+	{"keep_little_memory", keep_little_memory, METH_NOARGS, NULL},
 	{"give_back_memory", give_back_memory, METH_NOARGS, NULL},
 	{"mapping_words", mapping_words, METH_VARARGS, NULL},
 	{"coalesce", coalesce_areas, METH_VARARGS, NULL},

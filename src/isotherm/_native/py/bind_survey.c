@@ -6,6 +6,7 @@
 #include "py/bind.h"
 #include "survey/survey.h"
 #include "sys/advise.h"
+#include "sys/clock.h"
 #include "sys/fault_in.h"
 #include "sys/gate.h"
 #include "sys/page.h"
@@ -230,6 +231,76 @@ static PyObject *survey_may_be_idle_method(PyObject *object, PyObject *args)
 	return result;
 }
 
+static PyObject *survey_find_huge_method(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+	static char *names[] = {"pagemap_fd", "target", "start", "end", "space", "rules", NULL};
+	unsigned long long start, end, space = 0;
+	struct survey_run *runs = NULL;
+	Py_buffer rules = {0};
+	PyObject *result = NULL;
+	struct survey *survey;
+	Py_ssize_t target;
+	ssize_t nr = 0;
+	int fd;
+
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "inKK|$Ky*", names, &fd, &target, &start, &end, &space,
+					 &rules))
+		return NULL;
+	if (start % PAGE || end % PAGE || start > end || end - start > MAX_PIECE)
+		PyErr_SetString(PyExc_ValueError, "[start, end) must be whole pages, at most 1 TiB");
+	else if (!(runs = malloc(((end - start) / BLOCK + 1) * sizeof(*runs))))
+		PyErr_NoMemory();
+	if (runs && (survey = enter_both(object))) {
+		uint64_t number = survey_rules_number(rules.buf, rules.len / sizeof(struct survey_rule));
+
+		Py_BEGIN_ALLOW_THREADS
+		nr = survey_find_huge(survey, fd, target, space, start, end, number, runs);
+		leave_both(object);
+		Py_END_ALLOW_THREADS
+		result = nr < 0 ? raise_errno(nr)
+				: PyBytes_FromStringAndSize((const char *)runs, nr * sizeof(*runs));
+	}
+	free(runs);
+	if (rules.obj)
+		PyBuffer_Release(&rules);
+	return result;
+}
+
+static PyObject *survey_was_split_method(PyObject *object, PyObject *args)
+{
+	const struct survey_run *run;
+	unsigned long long space;
+	struct survey *survey;
+	Py_buffer runs;
+
+	if (!PyArg_ParseTuple(args, "Ky*", &space, &runs))
+		return NULL;
+	survey = enter(object);
+	for (run = runs.buf; survey && (const char *)(run + 1) <= (const char *)runs.buf + runs.len; run++)
+		contents_split(&survey->contents, space, run->start, monotonic_ns());
+	if (survey)
+		gate_leave(gate_of(object));
+	PyBuffer_Release(&runs);
+	if (!survey)
+		return NULL;
+	Py_RETURN_NONE;
+}
+
+static PyObject *survey_contents_read(PyObject *object, PyObject *unused)
+{
+	struct survey *survey = enter(object);
+	unsigned long long nr;
+	int error;
+
+	(void)unused;
+	if (!survey)
+		return NULL;
+	nr = survey->contents.nr_read;
+	error = contents_take_error(&survey->contents);
+	gate_leave(gate_of(object));
+	return Py_BuildValue("(Ki)", nr, error);
+}
+
 static PyObject *survey_load(PyObject *object, PyObject *args)
 {
 	unsigned long long start;
@@ -284,27 +355,31 @@ static PyObject *survey_facts(PyObject *object, PyObject *unused)
 static PyObject *choose(PyObject *object, PyObject *args, PyObject *kwargs, bool blocks)
 {
 	static char *names[] = {"start", "end", "need", "avoid", "rules", "reject_rest", "strict",
-				"max_run", "min_present", NULL};
-	unsigned long long from, to, max_run = 0;
+				"max_run", "min_present", "min_dense", "contents_of", NULL};
+	unsigned long long from, to, max_run = 0, space = 0;
 	struct survey *survey;
 	int reject_rest = 0, strict = 0;
 	unsigned short need, avoid;
 	struct survey_run *runs;
-	Py_ssize_t min_present = 0;
+	Py_ssize_t min_present = 0, min_dense = 0;
+	int pid = 0;
 	Py_buffer rules = {0};
 	uint64_t passed;
 	size_t nr;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKHH|$y*ppKn", names, &from, &to, &need, &avoid,
-					 &rules, &reject_rest, &strict, &max_run, &min_present))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "KKHH|$y*ppKnn(iK)", names, &from, &to, &need,
+					 &avoid, &rules, &reject_rest, &strict, &max_run, &min_present,
+					 &min_dense, &pid, &space))
 		return NULL;
 	struct survey_wish wish = {
 		.from = from, .to = to, .need = need, .avoid = avoid, .strict = strict,
 		.reject_rest = reject_rest, .rules = rules.buf,
 		.nr_rules = rules.len / sizeof(struct survey_rule), .max_run = max_run,
-		.min_present = min_present};
+		.min_present = min_present, .min_dense = min_dense, .pid = pid, .space = space};
 
 	survey = enter(object);
+	if (survey && pid)
+		wish.contents = &survey->contents;
 	runs = survey ? malloc((survey->nr + 1) * sizeof(*runs)) : NULL;
 	if (runs) {
 		Py_BEGIN_ALLOW_THREADS
@@ -361,7 +436,7 @@ static PyObject *survey_count_method(PyObject *object, PyObject *args)
 static PyObject *survey_sources(PyObject *object, PyObject *unused)
 {
 	struct survey *survey = enter(object);
-	bool accessed, flags, cgroups;
+	bool accessed, flags, cgroups, huge;
 
 	(void)unused;
 	if (!survey)
@@ -369,10 +444,12 @@ static PyObject *survey_sources(PyObject *object, PyObject *unused)
 	accessed = survey->walker;
 	flags = survey->flags_fd >= 0;
 	cgroups = survey->cgroup_fd >= 0;
+	huge = survey_knows_huge(survey);
 	gate_leave(gate_of(object));
-	return Py_BuildValue("{sOsOsO}", "accessed", accessed ? Py_True : Py_False,
+	return Py_BuildValue("{sOsOsOsO}", "accessed", accessed ? Py_True : Py_False,
 			     "flags", flags ? Py_True : Py_False,
-			     "cgroups", cgroups ? Py_True : Py_False);
+			     "cgroups", cgroups ? Py_True : Py_False,
+			     "huge", huge ? Py_True : Py_False);
 }
 
 static PyObject *advise(PyObject *module, PyObject *args)
@@ -425,6 +502,9 @@ static PyMethodDef survey_methods[] = {
 	{"recall", survey_recall_method, METH_VARARGS, NULL},
 	{"tell", survey_tell_method, METH_VARARGS, NULL},
 	{"may_be_idle", survey_may_be_idle_method, METH_VARARGS, NULL},
+	{"find_huge", WITH_KEYWORDS(survey_find_huge_method), METH_VARARGS | METH_KEYWORDS, NULL},
+	{"was_split", survey_was_split_method, METH_VARARGS, NULL},
+	{"contents_read", survey_contents_read, METH_NOARGS, NULL},
 	{"load", survey_load, METH_VARARGS, NULL},
 	{"facts", survey_facts, METH_NOARGS, NULL},
 	{"pick", WITH_KEYWORDS(survey_pick_method), METH_VARARGS | METH_KEYWORDS, NULL},

@@ -30,22 +30,28 @@ static uint64_t most_of(const struct scan *scan, size_t row)
 /** Of most of the region nothing is known: model/snapshot.py, is_blind(). */
 static bool is_blind(uint64_t size, uint64_t unseen)
 {
-	return unseen > size - unseen || unseen > size || !size;
+	return (unseen > size - unseen) | (unseen > size) | !size;
 }
 
 const char *scan_check(const struct scan *scan, size_t low, size_t high, uint32_t nr_targets)
 {
-	for (size_t row = low; row < high; row++)
-		for (size_t i = first_of(scan, row), from = i; i < first_of(scan, row + 1); i++) {
-			bool same = i > from && scan->target[i] == scan->target[i - 1];
+	for (size_t row = low; row < high; row++) {
+		uint32_t before = 0;	// targets ascend
+		uint64_t end = 0;	// of what was seen of the same one
 
-			if (scan->target[i] >= nr_targets || (i > from && scan->target[i] < scan->target[i - 1]))
+		for (size_t i = first_of(scan, row), after = first_of(scan, row + 1); i < after; i++) {
+			uint32_t target = scan->target[i];
+
+			if (target >= nr_targets || target < before)
 				return "a region is of a target that is not there";
 			if (scan->start[i] >= scan->end[i])
 				return "a region ends before it begins";
-			if (same && scan->end[i - 1] > scan->start[i])
+			if (target == before && end > scan->start[i])
 				return "regions overlap, or are not in the order of their addresses";
+			before = target;
+			end = scan->end[i];
 		}
+	}
 	return NULL;
 }
 
@@ -66,37 +72,40 @@ bool scan_check_used(const struct scan *scan, size_t low, size_t high, const uin
 	return true;
 }
 
+/** Without a branch on what stands in a region: counts come in no order. */
+static uint64_t known_part(uint64_t size, uint64_t hidden, bool counts)
+{
+	return (counts & !is_blind(size, hidden)) ? size - hidden : 0;
+}
+
 bool scan_used(const struct scan *scan, size_t low, size_t high, double least_percent, bool shares, uint64_t *used,
 	       uint64_t *unseen)
 {
+	bool over = false;
+
 	for (size_t row = low; row < high; row++) {
 		uint64_t most = most_of(scan, row), bytes = 0, blind = 0;
 		double share = (double)most * least_percent / 100;
 		uint64_t least = share > UINT32_MAX ? UINT64_MAX : share > 1 ? (uint64_t)share : 1;
 
 		least += least < UINT64_MAX && share > (double)least;	// rounded up
-		for (size_t i = first_of(scan, row); i < first_of(scan, row + 1); i++) {
-			uint64_t size = scan->end[i] - scan->start[i], hidden = scan->unobservable[i], part;
+		for (size_t i = first_of(scan, row), after = first_of(scan, row + 1); i < after; i++) {
+			uint64_t hidden = scan->unobservable[i], count = scan->nr_accesses[i];
+			uint64_t part = known_part(scan->end[i] - scan->start[i], hidden, count >= least);
 
-			if (__builtin_add_overflow(blind, hidden, &blind))
-				return false;
-			if (scan->nr_accesses[i] < least || is_blind(size, hidden))
-				continue;
-			part = size - hidden;
-			if (shares) {
-				u128 bytes_of = (u128)part * scan->nr_accesses[i] / most;
+			over |= __builtin_add_overflow(blind, hidden, &blind);
+			if (shares && part) {
+				u128 bytes_of = (u128)part * count / most;
 
-				if (bytes_of > UINT64_MAX)
-					return false;
+				over |= bytes_of > UINT64_MAX;
 				part = (uint64_t)bytes_of;
 			}
-			if (__builtin_add_overflow(bytes, part, &bytes))
-				return false;
+			over |= __builtin_add_overflow(bytes, part, &bytes);
 		}
 		used[row - low] = bytes;
 		unseen[row - low] = blind;
 	}
-	return true;
+	return !over;
 }
 
 size_t scan_runs(const struct scan *scan, size_t row, struct scan_run *runs, double *heat)
@@ -190,29 +199,68 @@ static void add_window(struct scan_grid *grid, int64_t start_ns, int64_t end_ns)
 	}
 }
 
+/** Sums of one row, at hand while regions fall into it. */
+struct row_sums {
+	double hot, seen, peak;
+};
+
+static struct row_sums sums_of(const struct scan_grid *grid, size_t row)
+{
+	const double *sums = grid->sums + row;
+
+	return (struct row_sums){sums[0], sums[grid->rows], sums[3 * grid->rows]};
+}
+
+static void put_sums(struct scan_grid *grid, size_t row, const struct row_sums *now)
+{
+	double *sums = grid->sums + row;
+
+	sums[0] = now->hot;
+	sums[grid->rows] = now->seen;
+	sums[3 * grid->rows] = now->peak;
+}
+
+/** Sum up the regions of a window, into sums that are 0. */
+static void sum_window(const struct scan *scan, size_t row, uint32_t target, struct scan_grid *grid)
+{
+	double most = (double)most_of(scan, row);
+	size_t at = 0;	// regions of a target ascend, and so do the rows that they are in
+	struct row_sums now = {0};
+
+	for (size_t i = first_of(scan, row), after = first_of(scan, row + 1); i < after; i++) {
+		uint64_t start = scan->start[i], end = scan->end[i], hidden = scan->unobservable[i];
+		double rate = (double)scan->nr_accesses[i] / most, bytes = (double)(end - start);
+
+		if (scan->target[i] != target)
+			continue;
+		rate = rate < 1 ? rate : 1;
+		if (at + 1 < grid->rows && grid->starts[at + 1] <= start) {
+			put_sums(grid, at, &now);
+			while (at + 1 < grid->rows && grid->starts[at + 1] <= start)
+				at++;
+			now = sums_of(grid, at);
+		}
+		if (!hidden && start >= grid->starts[at] && end <= grid->ends[at]) {
+			now.seen += bytes;
+			now.hot += bytes * rate;
+			now.peak = rate > now.peak ? rate : now.peak;
+			continue;
+		}
+		put_sums(grid, at, &now);
+		spread(grid, at, start, end, rate, hidden >= end - start ? 1 : (double)hidden / bytes);
+		now = sums_of(grid, at);
+	}
+	put_sums(grid, at, &now);
+}
+
 void scan_heat(const struct scan *scan, size_t low, size_t high, uint32_t target, const uint64_t *gap_starts,
 	       const uint64_t *gap_ends, size_t nr_gaps, struct scan_grid *grid)
 {
+	if (!grid->rows)
+		return;
 	for (size_t row = low; row < high; row++) {
-		uint64_t most = most_of(scan, row);
-		size_t at = 0;	// regions of a target ascend, and so do the rows that they are in
-
 		memset(grid->sums, 0, 4 * grid->rows * sizeof(*grid->sums));
-		for (size_t i = first_of(scan, row); i < first_of(scan, row + 1); i++) {
-			uint64_t size = scan->end[i] - scan->start[i], hidden = scan->unobservable[i];
-			uint32_t count = scan->nr_accesses[i];
-			double blind = 0, rate = 0;
-
-			if (scan->target[i] != target)
-				continue;
-			if (hidden)
-				blind = hidden >= size ? 1 : (double)hidden / (double)size;
-			if (count)
-				rate = count < most ? (double)count / (double)most : 1;
-			while (at + 1 < grid->rows && grid->starts[at + 1] <= scan->start[i])
-				at++;
-			spread(grid, at, scan->start[i], scan->end[i], rate, blind);
-		}
+		sum_window(scan, row, target, grid);
 		for (size_t i = 0; i < nr_gaps; i++)
 			spread(grid, row_at(grid, gap_starts[i]), gap_starts[i], gap_ends[i], 0, 1);
 		add_window(grid, scan->start_ns[row], scan->end_ns[row]);

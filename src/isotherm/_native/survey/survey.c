@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "survey/survey.h"
 #include "sys/clock.h"
+#include "sys/huge_scan.h"
 #include "sys/page.h"
 
 // Documentation/admin-guide/mm/pagemap.rst
@@ -40,6 +41,7 @@ void survey_init(struct survey *survey, struct walker *walker)
 	survey->flags_fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
 	survey->cgroup_fd = open("/proc/kpagecgroup", O_RDONLY | O_CLOEXEC);
 	thp_open(&survey->thp);
+	survey->scans = huge_scan_works();
 }
 
 void survey_deinit(struct survey *survey)
@@ -49,6 +51,7 @@ void survey_deinit(struct survey *survey)
 	if (survey->cgroup_fd >= 0)
 		close(survey->cgroup_fd);
 	thp_close(&survey->thp);
+	contents_deinit(&survey->contents);
 	free(survey->facts);
 	free(survey->frames);
 	free(survey->words);
@@ -355,6 +358,8 @@ int survey_read(struct survey *survey, int pagemap_fd, size_t target, uint64_t s
 		err = target < nr_targets ? read_tables(survey, target) : -EINVAL;
 	if (!err)
 		err = read_sharing(survey, pagemap_fd);
+	if (!err && !survey->walker)
+		err = survey_mark_huge(survey, pagemap_fd);
 	if (err) {
 		survey->nr = 0;
 		return err;

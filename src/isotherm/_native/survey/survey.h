@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
+#include "survey/contents.h"
 #include "sys/thp.h"
 #include "walker/walker.h"
 
@@ -36,6 +38,7 @@ struct page_map;
 struct survey {
 	struct walker *walker;	// not owned; NULL: accessed bits are unknown
 	int flags_fd, cgroup_fd;	// -1: not available
+	bool scans;		// the kernel scans page maps for huge pages
 	struct thp thp;
 	struct page_map *map;	// survey_ask()
 	uint64_t idle_ns;
@@ -45,6 +48,7 @@ struct survey {
 	uint64_t *frames;	// 0: none, or hidden from us
 	uint64_t *words;	// scratch, one more than pages
 	uint64_t *cgroups;	// inode of the cgroup that pays for each present page; 0 unknown
+	struct contents contents;
 };
 
 /** What may be chosen: of folios in [from, to), those with all facts @need and none of @avoid. */
@@ -57,6 +61,10 @@ struct survey_wish {
 	size_t nr_rules;
 	uint64_t max_run;	// bytes of a run, unless one folio is larger; 0: no limit
 	size_t min_present;	// survey_blocks(): pages of a block that must be there
+	size_t min_dense;	// the same where the rest is zeros: it was sparse not long ago
+	struct contents *contents;	// NULL: contents are not looked at, and unknown
+	int pid;			// whose
+	uint64_t space;			// a number for its address space
 };
 
 enum survey_test {
@@ -64,6 +72,7 @@ enum survey_test {
 	TEST_SIZE,	// bytes of the folio in [low, high]
 	TEST_CGROUP,	// its cgroup has inode low
 	TEST_ABSENT,	// neither present nor swapped: not mapped by any entry
+	TEST_UNDERUSED,	// a huge page of which [low, high] of 1,000 small pages are zeros
 };
 
 /** A filter of the ops layer: the first one whose test equals @matching decides (@allow). */
@@ -76,6 +85,9 @@ struct survey_rule {
 struct survey_run {
 	uint64_t start, size;	// laid out as struct iovec
 };
+
+/** A number for rules, by which contents_refused() knows them. */
+uint64_t survey_rules_number(const struct survey_rule *rules, size_t nr);
 
 void survey_init(struct survey *survey, struct walker *walker);
 void survey_deinit(struct survey *survey);
@@ -116,14 +128,27 @@ size_t survey_may_be_idle(const struct survey *survey, size_t target, uint64_t s
 			  struct survey_run *runs, bool *early);
 
 /**
+ * The blocks within [start, end) that are huge pages, by the walker, or else by @pagemap_fd (Linux
+ * 6.7), and were not refused by @rules lately for what they hold, in @runs; their number, or -errno.
+ */
+ssize_t survey_find_huge(struct survey *survey, int pagemap_fd, size_t target, uint64_t space,
+			 uint64_t start, uint64_t end, uint64_t rules, struct survey_run *runs);
+/** Whether survey_find_huge() can tell, and survey_read() which pages are of huge ones. */
+bool survey_knows_huge(const struct survey *survey);
+/** Without a walker: mark the pages of huge ones, where the kernel tells; a part of survey_read(). */
+int survey_mark_huge(struct survey *survey, int pagemap_fd);
+
+/**
  * The chosen folios as runs of neighbours, at most survey.nr; their number. @passed: bytes that the
- * rules let through, of what is present or was chosen; 0 without rules.
+ * rules let through, of what is present or was chosen; 0 without rules. Contents are read
+ * of what is chosen by all else, and would be or not for what it holds.
  */
 size_t survey_pick(const struct survey *survey, const struct survey_wish *wish,
 		   struct survey_run *runs, uint64_t *passed);
 /**
  * The same for aligned blocks of 2 MiB, a run each: chosen if no page of it has a fact of @avoid,
- * one at least has all of @need, and all folios in it pass the rules.
+ * one at least has all of @need, all folios in it pass the rules, and it was not split just now for
+ * being sparse.
  */
 size_t survey_blocks(const struct survey *survey, const struct survey_wish *wish,
 		     struct survey_run *runs, uint64_t *passed);

@@ -219,6 +219,17 @@ static int take_lines(struct address_map *map, struct reading *reading, const ch
 	return err;
 }
 
+/** Give back the room that @nr items do not need: there may be thousands of maps. */
+static void shrink(void **items, size_t *room, size_t nr, size_t item_size)
+{
+	void *smaller = nr && nr < *room ? realloc(*items, nr * item_size) : NULL;
+
+	if (smaller) {
+		*items = smaller;
+		*room = nr;
+	}
+}
+
 /** Put what was read in the place of what was known, if that is something else. */
 static void conclude(struct address_map *map, struct reading *reading, bool *changed)
 {
@@ -230,6 +241,12 @@ static void conclude(struct address_map *map, struct reading *reading, bool *cha
 		return;
 	free(map->bounds);
 	free(map->kinds);
+	shrink((void **)&reading->bounds, &reading->bounds_room, 2 * nr, sizeof(*map->bounds));
+	shrink((void **)&reading->kinds, &reading->kinds_room, nr, sizeof(*map->kinds));
+	if (map->nr_kinds) {
+		shrink((void **)&map->texts, &map->texts_room, map->text_ends[map->nr_kinds - 1], 1);
+		shrink((void **)&map->text_ends, &map->kinds_room, map->nr_kinds, sizeof(*map->text_ends));
+	}
 	map->bounds = reading->bounds;
 	map->kinds = reading->kinds;
 	map->nr = nr;

@@ -280,8 +280,11 @@ int walker_read(struct walker *walker, const struct leaf_request *requests, size
 	return 0;
 }
 
-/** Run a program that copies from targets[0]; what else it needs is in the area. */
-static int run_copy(struct walker *walker, size_t target, int program)
+/**
+ * Run a program that copies from targets[0], for @nr_slots slots; what else it needs is in the area.
+ * To find a target again sets the number of slots, and leaves what they hold.
+ */
+static int run_copy(struct walker *walker, size_t target, int program, uint32_t nr_slots)
 {
 	uint32_t index = target;
 	int ret = 0;
@@ -292,6 +295,7 @@ static int run_copy(struct walker *walker, size_t target, int program)
 		if (ret || walker->targets[target].state != WALKER_ALIVE)
 			return ret ? ret : -ESRCH;
 		walker_stage(walker, 0, target);
+		walker->area->config.nr_slots = nr_slots;
 		ret = bpf_run(program);
 		if (ret || target_was_alive(&walker->area->targets[0]))
 			return ret;
@@ -313,7 +317,7 @@ int walker_view_tables(struct walker *walker, size_t target, uint64_t start, siz
 		return -E2BIG;
 	walker->area->config.table_start = start;
 	walker->area->config.nr_tables = nr;
-	ret = run_copy(walker, target, walker->copy_fd);
+	ret = run_copy(walker, target, walker->copy_fd, 0);
 	if (ret)
 		return ret;
 	*tables = (const uint64_t (*)[512])walker->tables->entry;
@@ -342,8 +346,7 @@ int walker_view_clumps(struct walker *walker, size_t target, const uint64_t *add
 			return -EINVAL;
 		walker->area->slots[i].addr = addrs[i];
 	}
-	walker->area->config.nr_slots = nr;
-	ret = run_copy(walker, target, walker->clumps_fd);
+	ret = run_copy(walker, target, walker->clumps_fd, nr);
 	if (ret)
 		return ret;
 	*entries = (const uint64_t (*)[WALKER_CLUMP])walker->tables->entry;

@@ -220,9 +220,9 @@ class PageTable:
             found = class_among(self.reads, (max(now, self.last_read) - turn.began) * TICK_NS)
         for number in young:
             self._use(self.pages[number], found)
-        for number in new:  # whoever brought it in uses it
+        for number in new:  # whoever brought it in uses it, unless it was moved here
             self.fresh += bool(self.epochs)
-            self.pages[number] = self._came(found)
+            self.pages[number] = self._came(found, moved=states[number] == PageState.OLD)
         for number, page in self.pages.items():
             if page.unseen and states[number] == PageState.OLD:  # somebody could clear it
                 newest = self.epochs[0] if self.epochs else None
@@ -287,13 +287,12 @@ class PageTable:
             return Age(ended + span, ended + span, ended + 1, ended, ended)
         use = first_use(page.found, self._reads(place), span)
         sudden = self._is_of_a_burst(page)
-        # Used once: when that was seen. Again and again: within windows like that from the clear.
+        # When that was seen. Again and again: likely within windows like that from the clear.
         low, best = ended + use.end, ended + use.likely
         since = ended + (use.begin if use.likely == use.end else use.likely)
         if sudden:
             best, since = ended + span - use.begin, ended + span - use.end
-        if sudden or not page.again:
-            low = max(low, ended + span - use.begin)
+        low = max(low, ended + span - use.begin)
         return Age(low, best, ended + 1, since, ended)
 
     def _ended(self, place: int) -> int:
@@ -332,8 +331,8 @@ class PageTable:
         passed = (max(now, self.last_read) - self._newest.began) * TICK_NS
         return class_among(self.reads, passed)
 
-    def _came(self, found: int) -> Page:
-        return Page(self._newest, found) if self.epochs else Page()
+    def _came(self, found: int, *, moved: bool) -> Page:
+        return Page(self._newest, found, perhaps=moved) if self.epochs else Page()
 
     def _count_return(self, page: Page, now: int) -> None:
         """Count a page that is used now, at some time since the last read."""

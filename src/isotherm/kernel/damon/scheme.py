@@ -13,6 +13,7 @@ from isotherm.errors import NotSupportedError
 from isotherm.kernel.damon.files import DamonFiles, lacks
 from isotherm.model.attrs import UINT_MAX, Attrs
 from isotherm.model.scheme import (
+    OWN_FILTERS,
     Access,
     Action,
     Age,
@@ -40,6 +41,10 @@ def put_schemes(files: DamonFiles, folder: str, schemes: Sequence[Scheme], attrs
         if scheme.own is not None:
             raise NotSupportedError(
                 f"scheme {scheme.title}: the kernel cannot call an action of Python", hint=_HINT
+            )
+        if rule := next((one for one in scheme.filters if one.type in OWN_FILTERS), None):
+            raise NotSupportedError(
+                f"scheme {scheme.title}: the kernel has no filter {rule.type}", hint=_HINT
             )
     files.resize(folder, "schemes", len(schemes))
     for index, scheme in enumerate(schemes):

@@ -9,7 +9,7 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 
-from isotherm.errors import NotPermittedError, NotSupportedError, TargetGoneError
+from isotherm.errors import IsothermError, NotPermittedError, NotSupportedError, TargetGoneError
 from isotherm.kernel.privilege import root_hint
 from isotherm.model.ranges import Range
 
@@ -90,6 +90,16 @@ def read_pages(pid: int, addresses: Sequence[int], size: int) -> Iterator[memory
         for i in range(whole):
             yield view[i * size : (i + 1) * size]
         done += whole + (whole < len(some))  # behind what was read stands one that cannot be
+
+
+def can_read() -> bool:
+    """Tell whether this kernel lets process_vm_readv be called, on ourselves."""
+    word = ctypes.c_uint64()
+    at = ctypes.addressof(word)
+    try:
+        return _read(os.getpid(), at, [at], 8) == 8
+    except (IsothermError, OSError):
+        return False
 
 
 def _read(pid: int, at: int, places: Sequence[int], size: int) -> int:

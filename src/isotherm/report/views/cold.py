@@ -59,6 +59,7 @@ class ColdView(View[Answer]):
             cost=swap.cost,
             names=names_of(recording),
             age_ns=age_ns,
+            before=summary.returns,
         )
         return Answer(found, swap)
 

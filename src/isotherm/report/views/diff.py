@@ -15,7 +15,7 @@ from isotherm.analysis.compare import (
     Judged,
     Metric,
     growth,
-    parse_condition,
+    parse_conditions,
 )
 from isotherm.analysis.figures import ALL, Figure, figures
 from isotherm.analysis.recorded import AnalysedRecording
@@ -38,7 +38,7 @@ def _lengths(text: str) -> tuple[int, ...]:
 
 FAIL_IF = Option(
     "--fail-if", "CONDITION", "exit 6 if so, e.g. 'wss.p95>+10%'; may be repeated.",
-    read=lambda text: tuple(map(parse_condition, text.split(","))), many=True,
+    read=parse_conditions, many=True,
 )  # fmt: skip
 STRICT = Option(
     "--unsure", "keep|fail", "what a condition does that cannot be told.",

@@ -93,15 +93,18 @@ class TreeView(View[MemoryTree]):
             return labelled("", told, page.width, 0)
         length = format_duration(found.window_ns)
         resident = format_size(sum(group.row.resident for group in found.groups))
+        once = any(group.once is not None for group in found.groups)
         columns = [
             names("what", least=24),
             Column("resident"),
+            *([Column("once", rank=3)] if once else []),
             Column(f"used in {length}", rank=1),
             Column(f"idle {length}+", rank=1),
             Column("unknown", rank=2),
         ]
         cells = [
-            _cells(label, node, found.place) for label, node in _lines(found.groups, value.top)
+            _cells(label, node, found.place, once=once)
+            for label, node in _lines(found.groups, value.top)
         ]
         return [
             *headline("memory", [f"{resident} resident"], page.width),
@@ -128,15 +131,22 @@ def _at(figures: tuple[int, ...], place: int) -> int:
 def _nested(node: Node, place: int) -> dict[str, Any]:
     ids = {} if node.target is None else {"target": node.target.id, "pid": node.target.pid}
     made: dict[str, Any] = {"level": node.level, "name": node.name, **ids, **_figures(node, place)}
+    if node.level == "group":
+        made["once_bytes"] = node.once
     if node.level != "name":
         made["parts"] = [_nested(part, place) for part in node.parts]
     return made
 
 
-def _cells(label: str, node: Node, place: int) -> list[str]:
+def _cells(label: str, node: Node, place: int, *, once: bool) -> list[str]:
+    """Return what stands in a line; once: there is a column of what groups have once."""
     figures = _figures(node, place)
-    shown = ("resident_bytes", "used_bytes", "idle_bytes", "unknown_bytes")
-    return [label, *(format_size(figures[name]) for name in shown)]
+    resident, *others = (
+        format_size(figures[name])
+        for name in ("resident_bytes", "used_bytes", "idle_bytes", "unknown_bytes")
+    )
+    of_once = [""] if node.once is None else [format_size(node.once)]
+    return [label, resident, *(of_once if once else []), *others]
 
 
 def _lines(nodes: tuple[Node, ...], top: int, depth: int = 0) -> Iterator[tuple[str, Node]]:

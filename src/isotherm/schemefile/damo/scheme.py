@@ -16,6 +16,7 @@ from isotherm.model import own
 from isotherm.model.attrs import UINT_MAX
 from isotherm.model.own import NamedMetric
 from isotherm.model.scheme import (
+    OWN_FILTERS,
     Access,
     Action,
     Age,
@@ -206,7 +207,7 @@ def _watermarks(node: Node) -> Watermarks:
 
 
 #: Those that damo has; idle is read as well, as isotherm once wrote it.
-_FILTERS = [str(kind) for kind in FilterType if kind is not FilterType.NAME]
+_FILTERS = [str(kind) for kind in FilterType if kind not in OWN_FILTERS or kind is FilterType.IDLE]
 
 
 def _filter(node: Node) -> Filter:
@@ -350,6 +351,8 @@ def _encode_filter(rule: Filter) -> dict[str, Any]:
         raise InexpressibleError("filter idle: only isotherm judges pages one by one")
     if rule.type is FilterType.NAME:
         raise InexpressibleError("filter name: only isotherm knows mappings by name")
+    if rule.type is FilterType.UNDERUSED:
+        raise InexpressibleError("filter underused: only isotherm looks at what pages hold")
     found: dict[str, Any] = {
         "filter_type": str(rule.type),
         "matching": rule.matching,
