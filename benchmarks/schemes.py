@@ -278,9 +278,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
         return names
 
     parser.add_argument("--only", choices=("prcl", "ethp", "cold"), help="one part")
-    parser.add_argument(
-        "--programs", type=some, help="redis,python,sqlite; of cold also postgres"
-    )
+    parser.add_argument("--programs", type=some, help="redis,python,sqlite; of cold also postgres")
     parser.add_argument(
         "--workloads", type=lambda text: text.split(","), default=list(scheme_ethp.WORKLOADS),
         help=f"of ethp: {','.join(scheme_ethp.WORKLOADS)}",

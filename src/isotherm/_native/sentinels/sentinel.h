@@ -39,6 +39,7 @@ enum sentinel_flag {
 	SENTINEL_READ = 8,	// since the last learn pass
 	SENTINEL_PROVISIONAL = 16,	// what it knows is of one first access
 	SENTINEL_DROPPED = 32,	// another one has its room
+	SENTINEL_EARLY = 64,	// of few pages, accessed soon after one of its first clears: worth asking again
 };
 
 struct sentinel {
