@@ -18,7 +18,7 @@ guests:        ## kernels of guests, built or fetched (minutes)
 	uv run python tests/vm/uml_guest.py --build && uv run python tests/vm/qemu_guest.py --make
 test-vm: guests ## tests on other kernels, in guests
 	ISOTHERM_VM_TESTS=require uv run pytest -q -rfEP -n 2 --dist worksteal --durations=15 tests/vm
-sanitize:      ## the core's tests under address and undefined-behaviour sanitizers
+sanitize:      ## the core's tests under address and undefined-behaviour sanitizers, and which of its lines they run
 	tests/sanitize.sh
 coverage:      ## how much of the C core and of Python the core's tests run
 	tests/coverage.sh

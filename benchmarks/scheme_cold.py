@@ -54,8 +54,9 @@ class Tree:
         return [self.pid, *map(int, children.split())]
 
     def resident(self) -> int:
-        """Bytes in memory, shared memory counted once."""
-        return sum(rollup(pid)["Pss"] for pid in self.pids())
+        """Bytes in memory, each counted once; without shared memory, which grows with the load."""
+        facts = map(rollup, self.pids())
+        return sum(of["Pss_Anon"] + of["Pss_File"] for of in facts)
 
     def faults(self) -> int:
         return sum(map(major_faults, self.pids()))

@@ -1,4 +1,9 @@
-"""Huge pages never, always, or where ethp puts them: the second half of benchmarks/schemes.py."""
+"""
+Huge pages never, always, or where ethp puts them: the second half of benchmarks/schemes.py.
+
+Programs ask for huge pages themselves, so that nothing is set for the machine: `always` is what
+they would be where the default is.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +16,10 @@ from typing import Any
 
 import common
 from common import GIB, MIB
-from scheme_programs import DENSE, SPARSE, Program, child, redis
+from scheme_programs import DENSE, SPARSE, SPOTTED, Program, child, redis
 from scheme_setup import Apply, missing, options_of, own_group, rollup, thp
 
-WORKLOADS = ("sparse", "dense", "redis")
+WORKLOADS = ("sparse", "spotted", "dense", "redis")
 NEVER, ALWAYS = "never", "always"
 #: ethp starts among small pages, as with THP `madvise`, or among huge ones, as with `always`.
 MODES = {
@@ -38,30 +43,50 @@ class Plan:
     warm_s: dict[str, float]
     measure_s: float
     sparse_bytes: int
+    spotted_bytes: int
     dense_bytes: int
     keys: int
 
 
-FULL = Plan(5, 2, 2, {"sparse": 12, "dense": 25, "redis": 25}, 4, GIB, GIB, 600_000)
-QUICK = Plan(1, 1, 1, {"sparse": 8, "dense": 8, "redis": 8}, 1, GIB // 4, GIB // 8, 60_000)
+FULL = Plan(
+    5,
+    2,
+    2,
+    {"sparse": 12, "spotted": 12, "dense": 25, "redis": 25},
+    4,
+    GIB,
+    GIB // 2,
+    GIB,
+    600_000,
+)
+QUICK = Plan(
+    1,
+    1,
+    1,
+    {"sparse": 8, "spotted": 8, "dense": 8, "redis": 8},
+    1,
+    GIB // 4,
+    GIB // 8,
+    GIB // 8,
+    60_000,
+)
 
 
 @contextmanager
 def started(workload: str, plan: Plan, *, huge: bool, group: Path | None) -> Iterator[Program]:
     """Start a workload, with huge pages from the start or without."""
-    if workload == "sparse":
-        with child(workload, SPARSE, plan.sparse_bytes, int(huge), group=group) as one:
+    made = {"sparse": (SPARSE, plan.sparse_bytes), "spotted": (SPOTTED, plan.spotted_bytes)}
+    if workload in made:
+        code, nbytes = made[workload]
+        with child(workload, code, nbytes, int(huge), group=group) as one:
             yield one
     elif workload == "dense":
         numbers = (plan.dense_bytes, int(huge))
         with child(workload, DENSE, *numbers, group=group, timed=False) as one:
             yield one
     else:
-        with ExitStack() as stack:
-            with thp("always" if huge else "madvise"):
-                server = redis(plan.keys, plan.keys, pipeline=16, group=group)
-                one = stack.enter_context(server)
-            yield one
+        with redis(plan.keys, plan.keys, pipeline=16, group=group, huge=huge) as server:
+            yield server
 
 
 def run(
@@ -72,6 +97,7 @@ def run(
     with ExitStack() as stack:
         program = stack.enter_context(started(workload, plan, huge=huge, group=group))
         scheme = None
+        started_at, done = time.monotonic(), program.done()
         if acting:
             scheme = stack.enter_context(Apply(schemes, program.pid, options))
         time.sleep(plan.warm_s[workload] if scheme else plan.settle_s)
@@ -83,6 +109,7 @@ def run(
             "mode": mode,
             "memory": facts["Rss"],
             "huge": facts["AnonHugePages"],
+            "whole ns": 1e9 * (time.monotonic() - started_at) / max(1, program.done() - done),
             "ns": 1e9 / speed.rate,
             "cpu ns": 1e9 / speed.per_cpu_s,
             "cpu share": share,
@@ -125,6 +152,7 @@ def rows_of(workload: str, runs: dict[str, list[dict[str, Any]]]) -> list[dict[s
                 "huge MiB": (found["huge"] or 0) / MIB,
                 "ns/work": found["ns"],
                 "cpu ns/work": found["cpu ns"],
+                "whole ns/work": found["whole ns"],
                 "bloat removed": None if left is None else 1 - left,
                 "speed kept": kept(*ends["ns"]) if acting else None,
                 "kept per CPU": kept(*ends["cpu ns"]) if acting else None,
@@ -136,7 +164,7 @@ def rows_of(workload: str, runs: dict[str, list[dict[str, Any]]]) -> list[dict[s
     return rows
 
 
-_FIGURES = ("memory", "huge", "ns", "cpu ns", "cpu share")
+_FIGURES = ("memory", "huge", "ns", "cpu ns", "whole ns", "cpu share")
 
 
 def _note(middle: dict[str, Any]) -> str | None:

@@ -98,6 +98,21 @@ touch, view = itemgetter(*places), memoryview(memory)
 serve(lambda: touch(view))
 """
 
+#: One page in 16, all of them over and over: each huge page is in use, and 15/16 of it are not.
+SPOTTED = """
+from operator import itemgetter
+nbytes, huge = numbers
+memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+if huge:
+    memory.madvise(mmap.MADV_HUGEPAGE)
+places = [at + at // 65536 * 5 % 64 * 64 for at in range(0, nbytes, 65536)]
+random.shuffle(places)
+for at in places:
+    memory[at] = 1
+touch, view = itemgetter(*places), memoryview(memory)
+serve(lambda: touch(view))
+"""
+
 #: Random lines of a dense array, as fast as C can. The area of the touching core forbids huge
 #: pages; a fresh mapping in its place forbids nothing.
 DENSE = """
@@ -292,9 +307,19 @@ def fill(path: str, keys: int) -> None:
 
 @contextmanager
 def redis(
-    keys: int, hot: int, *, paced_s: float = 0.0, pipeline: int = 1, group: Path | None = None
+    keys: int,
+    hot: int,
+    *,
+    paced_s: float = 0.0,
+    pipeline: int = 1,
+    group: Path | None = None,
+    huge: bool = False,
 ) -> Iterator[Redis]:
-    """redis-server, filled with `keys` (thousands) of 512 bytes, and under load."""
+    """
+    redis-server, filled with `keys` of 512 bytes, and under load.
+
+    huge: its allocator asks for huge pages (jemalloc, with which Debian builds it).
+    """
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         path = f"{folder}/socket"
@@ -302,6 +327,7 @@ def redis(
         options = ["--port", "0", "--unixsocket", path, "--save", "", "--disable-thp", "no"]
         server = subprocess.Popen(
             ["redis-server", *options, "--dir", folder],
+            env=os.environ | ({"MALLOC_CONF": "thp:always"} if huge else {}),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -22,3 +22,19 @@ run_tests() { # with arguments of pytest: those of the core two at a time, those
 	"${pytest[@]}" -n 2 --dist worksteal "${core_tests[@]}" "$@"
 	[ ${#kernel_tests[@]} = 0 ] || "${pytest[@]}" "${kernel_tests[@]}" "$@"
 }
+
+report_core() { # what of a core that was built with ISOTHERM_COVERAGE="$work/objects" has been run
+	find "$work/objects" -name '*.gcda' -exec gcov -n {} + 2>/dev/null | awk -F"[':% ]+" '
+		/^File / { file = /_native\/.*\.[ch]/ ? $2 : "" }
+		/^Lines executed/ && file {
+			run = int($3 * $5 / 100 + 0.5); ran[file] = ran[file] > run ? ran[file] : run; of[file] = $5; file = ""
+		}
+		END {
+			for (file in of) {
+				all += of[file]; done += ran[file]
+				printf "%5.1f %% of %4d lines  %s\n", 100 * ran[file] / of[file], of[file], file | "sort -n | head -8"
+			}
+			close("sort -n | head -8")
+			printf "C core: %.1f %% of %d lines are run by its tests; above: the least covered files\n", 100 * done / all, all
+		}'
+}

@@ -15,19 +15,7 @@ else
 	run_tests -k "not it_works_without_root" --cov --cov-append --cov-report=
 	"$work/venv/bin/coverage" report --sort=cover | awk 'NR < 11 || /^TOTAL/ { sub(/.*site-packages\//, ""); print }'
 fi
-find "$work/objects" -name '*.gcda' -exec gcov -n {} + 2>/dev/null | awk -F"[':% ]+" '
-	/^File / { file = /_native\/.*\.[ch]/ ? $2 : "" }
-	/^Lines executed/ && file {
-		run = int($3 * $5 / 100 + 0.5); ran[file] = ran[file] > run ? ran[file] : run; of[file] = $5; file = ""
-	}
-	END {
-		for (file in of) {
-			all += of[file]; done += ran[file]
-			printf "%5.1f %% of %4d lines  %s\n", 100 * ran[file] / of[file], of[file], file | "sort -n | head -8"
-		}
-		close("sort -n | head -8")
-		printf "C core: %.1f %% of %d lines are run by its tests; above: the least covered files\n", 100 * done / all, all
-	}'
+report_core
 "$work/venv/bin/python" -c '
 from isotherm import _core
 names = [name for name, value in vars(_core).items() if name.isupper() and isinstance(value, int)]

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Build the C core with address and undefined-behaviour sanitizers and run the tests that exercise it;
-# as root those of the running kernel too. Arguments go to pytest instead.
+# as root those of the running kernel too. Tells as well which lines they run. Arguments go to pytest instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d) && chmod 755 "$work" # for tests that give root up
 trap 'rm -rf "$work"' EXIT
 . tests/core.sh
-ISOTHERM_SANITIZE=1 ISOTHERM_WERROR=1 build_core
+ISOTHERM_SANITIZE=1 ISOTHERM_COVERAGE="$work/objects" ISOTHERM_WERROR=1 build_core
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)"
 # Python itself leaks by design, and pymalloc would hide overflows of objects.
 export ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
@@ -23,3 +23,5 @@ drawn=(--ignore-glob "tests/unit/test_live_*.py" --ignore-glob "tests/unit/test_
 drawn+=(--ignore tests/unit/test_report_html.py --ignore tests/unit/test_docs.py --ignore tests/unit/test_report_diff.py)
 run_tests "${drawn[@]}" --ignore tests/unit/test_recording_hostile.py \
 	-k "not the_harness_notices and not columns_are_taken and not cost_no_python_each and not arenas_are_told and not heap_of_a_jvm and not forked_is_counted_once and not too_dear_to_be_divided"
+unset LD_PRELOAD
+report_core

@@ -12,6 +12,7 @@ from unittest import mock
 from harness import NASTY, Fuzzer, main, mutate
 
 import isotherm.cli
+import isotherm.cli.agent
 import isotherm.cli.apply
 import isotherm.cli.top
 import isotherm.cli.watching
@@ -47,6 +48,8 @@ EXAMPLES = [
         "scheme check stat --format jsonl",
         "doctor -p 1 --backend auto --format json",
         "demo --seconds 0.5 --plain --backend none",
+        "agent x --check --listen 127.0.0.1:0 --run-folder .",
+        "ctl status --socket x --format json",
         "--version",
         "--help",
     )
@@ -95,6 +98,7 @@ def check(data):
         mock.patch("isotherm.cli.top.start", _start),
         mock.patch("isotherm.session.applying.start", _start),
         mock.patch("isotherm.cli.demo.monitor", _start_demo),
+        mock.patch("isotherm.cli.agent.become", _start_agent),
         mock.patch.dict(os.environ, {"COLUMNS": "80"}),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
@@ -120,6 +124,11 @@ def check(data):
 
 def _start_demo(**asked):
     Options.of(**asked)
+    raise _StartedError
+
+
+def _start_agent(program):
+    assert len(program) == 7
     raise _StartedError
 
 

@@ -300,3 +300,19 @@ def test_a_full_disk_ends_it_with_one_line(child, states):
     assert state_files(states) == set()
     assert os.path.exists(f"/proc/{child.pid}")  # noqa: PTH110
     assert child.intact
+
+
+_ASKS = """
+import ctypes, time
+print(ctypes.CDLL(None).prctl(42, 0, 0, 0, 0), flush=True)
+time.sleep(9)
+"""
+
+
+@pytest.mark.parametrize("options", [(), ("--no-thp",)])
+def test_a_command_may_begin_without_huge_pages(options):
+    words = [sys.executable, "-m", "isotherm", "apply", "stat", "-d", "300ms", *options]
+    done = subprocess.run(
+        [*words, "--", sys.executable, "-c", _ASKS], capture_output=True, text=True, check=False
+    )
+    assert int(done.stdout.splitlines()[0]) & 1 == len(options)

@@ -13,18 +13,21 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from isotherm.agent.config import Settings
+from isotherm.agent.reading import read
 from isotherm.cli import COMMANDS
 from isotherm.schemefile.files import load
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 FENCE = re.compile(
-    r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<kind>[\w-]+)\n(?P<text>.*?)^```$",
+    r"(?:^<!-- not run: (?P<why>[^\n]+) -->\n)?^```(?P<kind>[\w-]+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -96,10 +99,19 @@ def test_schemes_are_read(kind, tmp_path):
         assert load(str(path)).schemes
 
 
+def test_configurations_of_the_agent_are_read_and_say_the_defaults(tmp_path):
+    (fence,) = [f for page in PAGES for f in fences(page) if f.kind == "agent-yaml"]
+    path = tmp_path / "agent.yaml"
+    path.write_text(fence.text)
+    settings = read(path)
+    assert settings.schemes
+    assert replace(settings, schemes=()) == Settings()
+
+
 def test_every_block_is_of_a_known_kind():
     """A block that nobody runs says so: `text` is no command."""
     kinds = {f.kind for page in PAGES for f in fences(page)}
-    assert kinds <= {"console", "schemes", "schemes-yaml", "python", "text", "json"}
+    assert kinds <= {"console", "schemes", "schemes-yaml", "agent-yaml", "python", "text", "json"}
 
 
 def test_every_page_is_in_the_navigation():

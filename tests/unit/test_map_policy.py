@@ -13,7 +13,11 @@ from isotherm.core.monitor import Monitor
 from isotherm.core.native_map import NativePageMap
 from isotherm.core.region_list import ListedRegion, RegionList, cut_after
 from isotherm.errors import NotSupportedError
+from isotherm.model.page_use import summed
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
+from isotherm.model.target import Mapping
+from isotherm.session.options import Options
+from isotherm.session.start import start
 
 TOTAL = 12 * MIB
 HOT = (4 * MIB, 2 * MIB)
@@ -122,6 +126,41 @@ def test_beside_another_policy_regions_tell_what_was_used_of_them():
     for region in last.regions:
         inside = min(region.end, BASE + sum(HOT)) - max(region.start, BASE + HOT[0])
         assert region.used == max(0, inside)
+
+
+def test_sums_can_do_without_the_names_of_mappings():
+    halves = [
+        Mapping(BASE, BASE + TOTAL // 2, "rw-p", "[heap]"),
+        Mapping(BASE + TOTAL // 2, BASE + TOTAL, "rw-p", "[anon:arena]"),
+    ]
+    found = []
+    for titles in (True, False):
+        clock = VirtualClock(1000 * MS)
+        look = SimOps(fixed(TOTAL, (HOT,)), clock)
+        made = NativePageMap(look.bulk(), clock, share=64.0, titles=titles)
+        made.update([replace(known, mappings=halves) for known in look.targets()])
+        while not made.covered() or clock.now_ns() < 3000 * MS:
+            clock.sleep_until(made.step())
+        found.append(made.sum())
+        made.close()
+    named, plain = found
+    assert {row.what for row in named.rows} == {"[heap]", "[anon:arena]"}
+    (row,) = plain.rows
+    assert row == summed(named.rows)
+
+
+def test_schemes_may_come_where_there_were_none():
+    clock = VirtualClock(1000 * MS)
+    look = SimOps(fixed(TOTAL, (HOT,)), clock)
+    schemes = (Scheme(Action.STAT, Pattern()),)
+    found = []
+    with start(Options(look=look, clock=clock, schemes_later=True)) as session:
+        for snapshot in session.snapshots("1s"):
+            if not found:
+                session.monitor.commit(None, schemes)
+            found.append(sum(state.stats.sz_tried for state in snapshot.schemes))
+    assert found[0] == 0
+    assert found[-1] > 0
 
 
 def test_when_all_was_looked_at_once_that_is_told_whatever_a_sum_costs():

@@ -25,7 +25,7 @@ NOW = WINDOWS.index(SECOND)
 
 def used(made, figure):
     """Pages used at least (0), likely (1), at most (2) within each window; idle (3)."""
-    rows, _ = made.sum(1, WINDOWS, array("Q"))
+    rows, *_ = made.sum(1, WINDOWS, array("Q"))
     at = 3 + figure * len(WINDOWS)
     return [sum(row[3][at + i] for row in rows) // 4096 for i in range(len(WINDOWS))]
 

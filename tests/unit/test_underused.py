@@ -114,8 +114,8 @@ def test_what_was_found_is_not_read_again_and_stands_for_other_bounds():
 
 
 def test_reading_is_bounded_whatever_there_is_to_read():
-    """20 ms of CPU time at once, then 1 %: a block in full takes 60 µs at the very least."""
-    nr = 2000
+    """100 ms of CPU time at once, then 2 %: a block in full takes 60 µs at the very least."""
+    nr = 3000
     with blocks(0) as (survey, start):
         for space in range(1, nr + 1):
             chosen(survey, start, 1, "underused:80%..", contents_of=(US[0], space))

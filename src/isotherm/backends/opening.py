@@ -113,11 +113,13 @@ class MapWish:
 
     beside: follow all pages beside the policy's regions, where the backend can; shared: whether a
     process' address map may be held to see memory that others map too ("auto": for 20 ms at most),
-    or the kernel's DAMON may be used for it.
+    or the kernel's DAMON may be used for it; titles: sums tell the memory of a target apart by the
+    names of its mappings, which of hundreds of targets is most of what a sum costs.
     """
 
     beside: bool = True
     shared: Shared = "auto"
+    titles: bool = True
 
     @property
     def stall_ns(self) -> int:
@@ -139,7 +141,7 @@ class Opening:
     sampling; overhead: share of one CPU to keep to; schemes: to be applied; metrics: what their
     goals are read from; guarded: something will hold schemes back (`Backend.throttle`); dry_run:
     only tell what they would do; observe: called with each event; force_guests: take processes
-    that run a virtual machine; pages: the map of pages.
+    that run a virtual machine; pages: the map of pages; later: schemes may come while it monitors.
     """
 
     targets: TargetSet
@@ -153,6 +155,7 @@ class Opening:
     observe: Observer | None = None
     force_guests: bool = False
     pages: MapWish = field(default_factory=MapWish)
+    later: bool = False
 
     @property
     def processes(self) -> ProcessTargets:
@@ -172,6 +175,7 @@ def open_monitor(
     overhead: float | None = None,
     share: float = 0.01,
     schemes: tuple[Scheme, ...] = (),
+    later: bool = False,
     dry_run: bool = False,
     observe: Observer | None = None,
     page_map: PageMap | None = None,
@@ -190,7 +194,7 @@ def open_monitor(
     try:
         attrs = wish.over(_defaults(look, wish, share))
         engine = None
-        if schemes:
+        if schemes or later:
             engine = Engine(
                 schemes,
                 look.min_region_bytes,
@@ -249,6 +253,7 @@ def open_look(
         overhead=opening.overhead,
         share=opening.overhead,
         schemes=opening.schemes,
+        later=opening.later,
         dry_run=opening.dry_run,
         observe=opening.observe,
         page_map=page_map,

@@ -21,6 +21,7 @@ from isotherm.cli.options import (
     target_names,
 )
 from isotherm.errors import BadValueError, CommandEndedError, TargetGoneError
+from isotherm.kernel.huge_pages import can_except_advised
 from isotherm.model.snapshot import Snapshot
 from isotherm.report.applied import live_lines, quota_text, report_applied
 from isotherm.report.output import FORMATS
@@ -162,6 +163,7 @@ Examples:
   sudo isotherm apply 'pageout access=0% age=2m.. quota=128M/s' -n java
   sudo isotherm apply ethp -n python3 --dry-run -d 30s
   sudo isotherm apply 'pageout access=0% age=5m..' -a
+  sudo isotherm apply ethp --no-thp -- ./server --port 8080
   sudo isotherm apply prcl -G /app --guard psi=10ms/s --log actions.jsonl""",
 )
 @click.argument("schemes")
@@ -174,6 +176,10 @@ Examples:
 )
 @click.option("--log", type=click.Path(path_type=Path), help="Append each action, JSON lines.")
 @click.option("--force-guests", is_flag=True, help="Act on processes that run virtual machines.")
+@click.option(
+    "--no-thp", is_flag=True,
+    help="Start CMD without huge pages, but for those that it or a scheme asks for.",
+)  # fmt: skip
 @click.option("--plain", is_flag=True, help="No live table.")
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
@@ -188,6 +194,7 @@ def command(
     guard: str | None,
     log: Path | None,
     force_guests: bool,
+    no_thp: bool,
     plain: bool,
     form: str,
     command_line: tuple[str, ...],
@@ -214,9 +221,15 @@ def command(
         "force_guests": force_guests,
         "schemes": file.schemes,
         "dry_run": dry_run,
+        "no_thp": no_thp,
         "guard": guard,
     }
     wanted = Options.of(**asked)
+    if no_thp and not can_except_advised():
+        tell(
+            "note: before Linux 6.18 a command that is started without huge pages has none at "
+            "all: hugepage and collapse do nothing to it"
+        )
     _core.keep_little_memory()
     with Foreground() as foreground, ExitStack() as opened:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from operator import add, sub
 from typing import Protocol
 
@@ -107,7 +108,8 @@ class NativePageMap:
     never. nodes: (first frame, end, node) of each NUMA node's memory, () for a machine with one.
     scope: keep to these addresses. shared_by: how shared memory is seen if not by holding address
     maps or by frames. by_frames: clears it where an address map would be held for longer, closed
-    with the map; shared_note: why there is nobody who does.
+    with the map; shared_note: why there is nobody who does. titles: sums tell the names of
+    mappings apart; where not, all of a kind are one row, without a name.
     """
 
     def __init__(
@@ -123,9 +125,11 @@ class NativePageMap:
         shared_by: str = "",
         by_frames: FrameClearer | None = None,
         shared_note: str = "",
+        titles: bool = True,
     ) -> None:
         self._clock = clock
         self._share, self._first = share, first
+        self._titles = titles
         self._began_ns = clock.now_ns()
         self._nodes = array("Q", [word for node in nodes for word in node])
         self._scope = union(scope)
@@ -347,7 +351,7 @@ class NativePageMap:
 
     def _areas(self, index: int, pid: int | None, mappings: Mappings) -> tuple[array[int], bool]:
         """Return what of a map may have pages, and whether parts of it are vast."""
-        by_kind = array("Q", [self._word(index, Mapping(0, 0, *text)) for text in mappings.texts])
+        by_kind = array("Q", [self._word(index, *text) for text in mappings.texts])
         words = _core.mapping_words(mappings.bounds, mappings.kinds, by_kind)
         largest = max(map(sub, words[1::3], words[::3]), default=0)
         if largest <= _MOST_RESERVED and not self._scope:
@@ -365,19 +369,14 @@ class NativePageMap:
                 areas.extend((part.start, part.end, word & ~_RESERVED))
         return areas, vast
 
-    def _word(self, index: int, mapping: Mapping) -> int:
+    def _word(self, index: int, permissions: str, name: str) -> int:
         """What the core is told of mappings of this name and these rights, beside addresses."""
-        if not _may_have_pages(mapping):
+        told = _told_of(permissions, name)
+        if told is None:
             return _NO_PAGES
-        kind = kind_of(mapping)
-        flags = 0
-        if kind != "anon" and not mapping.permissions.endswith("s"):
-            flags = _PRIVATE_FILE
-        elif kind == "shmem":
-            flags = _KEPT
-        what = _ANON if kind == "anon" else _FILE
-        word = self._rows.place(index, mapping.title, kind) | what << 32 | flags << 40
-        return word | _RESERVED if mapping.permissions.startswith("---") else word
+        kind, bits = told
+        title = Mapping(0, 0, permissions, name).title if self._titles else ""
+        return self._rows.place(index, title, kind) | bits
 
     def _parts(self, start: int, end: int, pid: int | None) -> Sequence[Range]:
         whole = [Range(start, end)]
@@ -440,6 +439,23 @@ class NativePageMap:
             return None
         node = 0 if self._nodes else None
         return UseRow(target, FREED, "anon", node, 0, 0, 0, none, used, high, none, none)
+
+
+@lru_cache(maxsize=1024)
+def _told_of(permissions: str, name: str) -> tuple[Kind, int] | None:
+    """Return the kind and the flags of mappings of these rights and name; None: of no pages."""
+    mapping = Mapping(0, 0, permissions, name)
+    if not _may_have_pages(mapping):
+        return None
+    kind = kind_of(mapping)
+    flags = 0
+    if kind != "anon" and not permissions.endswith("s"):
+        flags = _PRIVATE_FILE
+    elif kind == "shmem":
+        flags = _KEPT
+    what = _ANON if kind == "anon" else _FILE
+    bits = what << 32 | flags << 40
+    return kind, bits | _RESERVED if permissions.startswith("---") else bits
 
 
 def _standing_for(ranges: Sequence[Range]) -> tuple[Mapping, ...]:

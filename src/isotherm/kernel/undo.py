@@ -32,7 +32,8 @@ Undoer = Callable[[Change], None]
 _KEYS = {"boot_id", "pid", "start_ticks", "pid_namespace", "purpose", "changes"}
 
 
-def _state_path() -> Path:
+def state_path() -> Path:
+    """Return where state files of this user would lie; nothing is made."""
     if os.geteuid() == 0:
         return Path("/run/isotherm")
     if runtime := os.environ.get("XDG_RUNTIME_DIR"):
@@ -42,7 +43,7 @@ def _state_path() -> Path:
 
 def state_folder() -> Path:
     """Return where state files of this user lie; made if need be, refused if others may write."""
-    folder = _state_path()
+    folder = state_path()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = folder.lstat()
     if facts.st_uid != os.geteuid() or not stat.S_ISDIR(facts.st_mode) or facts.st_mode & 0o022:
@@ -158,7 +159,7 @@ def recover(undoers: Mapping[str, Undoer], folder: Path | None = None) -> list[s
 def living(purpose: str, folder: Path | None = None) -> list[Change]:
     """Return the changes that living processes have made for a purpose; changes nothing."""
     changes: list[Change] = []
-    for path in sorted((folder or _state_path()).glob(f"{purpose}.*.json")):
+    for path in sorted((folder or state_path()).glob(f"{purpose}.*.json")):
         content = _read(path)
         if content and content["boot_id"] == boot_id() and _is_alive(content):
             changes += content["changes"]

@@ -32,20 +32,27 @@ def read_plain(inside: int, name: str, most: int, user: int | None = None) -> by
     inside: descriptor of its folder. user: whose it has to be, with no second name. It is opened
     when it is known what it is: devices do things when they are opened. Raises `OSError`.
     """
+    descriptor = open_plain(inside, name, user)
+    if descriptor is None:
+        return b""
+    try:
+        return _read(descriptor, most)
+    finally:
+        os.close(descriptor)
+
+
+def open_plain(inside: int, name: str, user: int | None = None) -> int | None:
+    """Return the descriptor of a regular file, None of what is none; as `read_plain`."""
     known = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inside)
     try:
         facts = os.fstat(known)
         own = user is None or (facts.st_uid == user and facts.st_nlink == 1)
         if not (stat.S_ISREG(facts.st_mode) and own):
-            return b""
+            return None
         # The link is the kernel's, to the very file that was looked at.
-        descriptor = os.open(f"/proc/self/fd/{known}", FLAGS & ~os.O_NOFOLLOW)
+        return os.open(f"/proc/self/fd/{known}", FLAGS & ~os.O_NOFOLLOW)
     finally:
         os.close(known)
-    try:
-        return _read(descriptor, most)
-    finally:
-        os.close(descriptor)
 
 
 def _read(descriptor: int, most: int) -> bytes:

@@ -7,6 +7,7 @@ import time
 from isotherm.model.mappings import Mappings
 from isotherm.naming import hotspot, rules
 from isotherm.naming.side_file import Part, read_parts
+from isotherm.naming.symbols import symbols
 from isotherm.naming.threads import Threads
 
 #: Threads are looked at again after so long, and so many times what it took, for each process.
@@ -29,6 +30,7 @@ class ProcessNames:
         self._heap_size: int | None = None
         self._names: rules.Names = {}
         self._parts: list[Part] = []
+        self._symbols: list[Part] = []
         self._mappings: Mappings | None = None
         self._named: tuple[Mappings, Mappings] | None = None
         self._due_ns = 0
@@ -45,9 +47,11 @@ class ProcessNames:
             return self._named
         begun_ns = time.thread_time_ns()
         names, parts = self._found(mappings), read_parts(self._pid, self._start_ticks)
+        if not same:
+            self._symbols = symbols(self._pid, mappings)
         if not same or names != self._names or parts != self._parts or self._named is None:
             whole = rules.named(mappings, names)
-            self._named = whole, rules.told_apart(whole, parts)
+            self._named = whole, rules.told_apart(whole, parts, self._symbols)
         self._mappings, self._names, self._parts = mappings, names, parts
         cost_ns = time.thread_time_ns() - begun_ns
         self._due_ns = now_ns + max(_AGAIN_NS, among * _AGAIN_COSTS * cost_ns)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os.path
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from isotherm.model.mappings import Mappings
 from isotherm.model.ranges import PAGE
@@ -129,17 +129,21 @@ def named(mappings: Mappings, names: Names) -> Mappings:
     return Mappings(mappings.bounds, kinds, texts)
 
 
-def told_apart(mappings: Mappings, parts: Iterable[Part]) -> Mappings:
+def told_apart(
+    mappings: Mappings, parts: Sequence[Part], symbols: Sequence[Part] = ()
+) -> Mappings:
     """
     Return the map with mappings cut where parts of them have names of their own, in whole pages.
 
-    parts: in order and apart. Anonymous memory only: what a file's is called is certain.
+    parts: in order and apart. Anonymous memory only: what a file's is called is certain. symbols:
+    of programs, likewise, which stand for what no part stands for; of memory of the file itself,
+    "/bin/app [table]".
     """
     inside: dict[int, list[Part]] = {}
-    for part in parts:
+    for part in _in_order(mappings, parts, symbols):
         start, end = -(-part.start // PAGE) * PAGE, part.end // PAGE * PAGE
         index = _at(mappings, start) if start < end else None
-        if index is not None and not _named_by_path(mappings, index):
+        if index is not None:
             end = min(end, mappings.bounds[2 * index + 1])
             inside.setdefault(index, []).append(Part(start, end, part.name))
     if not inside:
@@ -153,12 +157,34 @@ def told_apart(mappings: Mappings, parts: Iterable[Part]) -> Mappings:
         for start, end, name in cuts:
             bounds.extend((low, start, start, end) if low < start else (start, end))
             kinds.extend((kind, len(texts)) if low < start else (len(texts),))
-            texts.append((texts[kind][0], f"[anon:{name}]"))
+            path = mappings.texts[kind][1] if _named_by_path(mappings, index) else ""
+            texts.append((texts[kind][0], f"{path} [{name}]" if path else f"[anon:{name}]"))
             low = end
         if low < high:
             bounds.extend((low, high))
             kinds.append(kind)
     return Mappings(bounds + mappings.bounds[2 * at :], kinds + mappings.kinds[at:], texts)
+
+
+def _in_order(
+    mappings: Mappings, parts: Sequence[Part], symbols: Sequence[Part]
+) -> Iterable[Part]:
+    """Return parts of anonymous memory, and symbols in other places that have no name yet."""
+    own = [part for part in parts if not _is_of_file(mappings, part.start)]
+    if not symbols:
+        return own
+    taken = [bound for part in own for bound in (part.start, part.end)]
+
+    def free(part: Part) -> bool:
+        at = bisect_right(taken, part.start)
+        return at % 2 == 0 and (at == len(taken) or part.end <= taken[at])
+
+    return sorted([*own, *filter(free, symbols)])
+
+
+def _is_of_file(mappings: Mappings, address: int) -> bool:
+    index = _at(mappings, -(-address // PAGE) * PAGE)
+    return index is not None and _named_by_path(mappings, index)
 
 
 def _named_by_path(mappings: Mappings, index: int) -> bool:

@@ -57,7 +57,7 @@ def default_info(*, made_here: bool = True) -> dict[str, Any]:
     }
     return {
         "version": layout.VERSION,
-        "isotherm": _our_version(),
+        "isotherm": our_version(),
         **(here if made_here else {}),
         "command_line": shlex.join(sys.argv)[:_MAX_COMMAND_LINE],
         **(_now() if made_here else {}),
@@ -78,7 +78,7 @@ def _swap() -> dict[str, int]:
         return {}
 
 
-def _our_version() -> str:
+def our_version() -> str:
     """Return the version of the program as it was installed; importlib.metadata takes 2 MB."""
     for folder in sys.path:
         with contextlib.suppress(OSError):

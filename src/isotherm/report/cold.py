@@ -21,8 +21,8 @@ _INDENT = 15
 MAX_ROWS = 12
 #: So many ages have a column in the table of mappings.
 _COLUMNS = 3
-#: What came back before is told where it was so many pages a second, and so many times as many.
-_NEWS_PER_S, _NEWS_TIMES = 0.1, 2
+#: What came back before is told where it was so many pages a second, and so many times more.
+_NEWS_PER_S, _NEWS_TIMES = 1, 2
 #: Words of a command, each with what it has in quotes.
 _WORDS = re.compile(r"""(?:'[^']*'|"[^"]*"|[^\s'"])+""")
 _MAKE_ZRAM = (

@@ -23,12 +23,14 @@ PRESETS = {
     ),
     "ethp": Preset(
         "hugepage name=ethp-hot access=5%.. quota=512M/s,200ms/s weights=0/1/1 fail_charge=1/64\n"
-        "nohugepage name=ethp-cold size=2M.. access=0% age=7s.. quota=128M/s,50ms/s "
-        "weights=0/1/1 fail_charge=1/64",
-        "Huge pages where memory is hot, none where it is cold: most of their speed for less of "
-        "their bloat. The thresholds are those of the DAMOS paper (HPDC '22). Hot memory is made "
-        "huge at about 100 MiB a second, a fifth of a CPU, once; what is huge already costs next "
-        "to no quota.",
+        "nohugepage name=ethp-sparse every=1s quota=256M/s,100ms/s fail_charge=1/64 "
+        "filter=underused:80%..",
+        "Huge pages where memory is hot, none where they hold next to nothing: most of their "
+        "speed for less of their bloat, wherever a program begins. A huge page has one accessed "
+        "bit, so what it holds tells: one of which 80% is zeros is split, and is made huge again "
+        "only once 90% is in use. The rate of what is hot is that of the DAMOS paper (HPDC '22), "
+        "which splits what was not accessed for 7 s. Hot memory is made huge at about 100 MiB a "
+        "second, a fifth of a CPU, once; what is huge already costs next to no quota.",
     ),
     "lru-sort": Preset(
         "lru_prio name=hot access=50%.. quota=5ms/s weights=0/1/1\n"

@@ -77,6 +77,7 @@ class MonitorKeywords(TypedDict, total=False):
     intervals that were not asked for are stretched.
     clock: time for an own operations set, which may be simulated.
     force_guests: take processes that run virtual machines, though what guests use is not seen.
+    no_thp: start the command with huge pages off, but for those that it or a scheme asks for.
     """
 
     pid: int | str | Sequence[int | str] | None
@@ -108,6 +109,7 @@ class MonitorKeywords(TypedDict, total=False):
     overhead: float | str
     clock: Clock | None
     force_guests: bool
+    no_thp: bool
 
 
 class Keywords(MonitorKeywords, total=False):
@@ -132,7 +134,8 @@ class Options:
     What was asked of a session, checked: the fields are `Keywords` in the project's own terms.
 
     Invariants: exactly one of sources, command, look and a scope of physical memory says who;
-    every value makes sense by itself. What the machine can do is another question.
+    every value makes sense by itself. What the machine can do is another question. schemes_later:
+    others may be committed while it monitors, even if there are none at the start.
     """
 
     sources: tuple[TargetSource, ...] = ()
@@ -150,8 +153,10 @@ class Options:
     clock: Clock | None = None
     force_guests: bool = False
     schemes: tuple[Scheme, ...] = ()
+    schemes_later: bool = False
     guard: str | None = None
     dry_run: bool = False
+    no_thp: bool = False
     observe: Observer | None = None
 
     def lasting(self, duration_ns: int | None) -> Self:
@@ -176,6 +181,11 @@ class Options:
         cpu_share(100 * self.overhead)
         if self.seed is not None and not (isinstance(self.seed, int) and 0 <= self.seed < 1 << 64):
             raise BadValueError("a seed is a whole number from 0 to 2^64-1", hint="--seed 1")
+        if self.no_thp and not self.command:
+            raise BadValueError(
+                "huge pages can be switched off for a command only that is started",
+                hint="isotherm apply ethp --no-thp -- COMMAND",
+            )
         if self.clock is not None and self.look is None:
             raise BadValueError("processes run in the machine's own time; leave out clock")
 
@@ -266,6 +276,7 @@ class Options:
             schemes=with_quotas(asked.get("schemes", ())),
             guard=guard,
             dry_run=asked.get("dry_run", False),
+            no_thp=asked.get("no_thp", False),
             observe=asked.get("observe"),
         )
 

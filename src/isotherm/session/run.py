@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -39,7 +39,7 @@ def run(
     `MonitorSession.snapshots`. Signals are served meanwhile, if this is the main thread: a handler
     may `stop` the session. What monitoring or a sink raises is raised here.
     """
-    thread = _Run(session, sinks, duration)
+    thread = Run(session, sinks, duration)
     thread.start()
     try:
         thread.join()
@@ -52,16 +52,30 @@ def run(
     return thread.count
 
 
-class _Run(threading.Thread):
+class Run(threading.Thread):
+    """
+    The thread that monitors: `start` it, and `join` it.
+
+    session, sinks, duration: as for `run`; ended: is called at its end, in it. `count` is how many
+    snapshots there were, `error` what ended it if it was not the end of the stream.
+    """
+
     def __init__(
-        self, session: MonitorSession, sinks: Sequence[Sink], duration: float | str | None
+        self,
+        session: MonitorSession,
+        sinks: Sequence[Sink],
+        duration: float | str | None = None,
+        *,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(name="isotherm")
         self._session, self._sinks, self._duration = session, tuple(sinks), duration
+        self._ended = ended
         self.count = 0
         self.error: BaseException | None = None
 
     def run(self) -> None:
+        """Monitor until the stream ends; nothing is raised."""
         try:
             with ExitStack() as opened:
                 for sink in self._sinks:
@@ -73,3 +87,5 @@ class _Run(threading.Thread):
                         sink.take(snapshot)
         except BaseException as err:  # noqa: BLE001 - raised by who waits
             self.error = err
+        finally:
+            self._ended()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Unpack
 
@@ -29,6 +30,7 @@ from isotherm.errors import (
     shown,
 )
 from isotherm.kernel.features import probe
+from isotherm.kernel.huge_pages import off_for_children
 from isotherm.model.target import Target
 from isotherm.session.guard import guard_of
 from isotherm.session.metrics import SystemMetrics
@@ -58,7 +60,8 @@ def start(options: Options) -> MonitorSession:
         return _attach(options.attach)
     if not options.command:
         return _start(options, None)
-    process = start_command(options.command)
+    with off_for_children() if options.no_thp else nullcontext():
+        process = start_command(options.command)
     try:
         return _start(options, process)
     except BaseException as err:
@@ -85,6 +88,7 @@ def _start_own(options: Options) -> MonitorSession:
         clock=options.clock,
         share=options.overhead,
         schemes=options.schemes,
+        later=options.schemes_later,
         dry_run=options.dry_run,
         observe=options.observe,
         page_map=_own_map(look, options),
@@ -133,6 +137,7 @@ def _start(options: Options, process: subprocess.Popen[bytes] | None) -> Monitor
             seed=options.seed,
             overhead=options.overhead,
             schemes=options.schemes,
+            later=options.schemes_later,
             guarded=options.guard is not None,
             dry_run=options.dry_run,
             observe=options.observe,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Self
 
 from isotherm.errors import TargetGoneError
@@ -12,6 +13,8 @@ from isotherm.targets.remembered import Remembered
 from isotherm.targets.source import TargetSource
 
 _UNITS = (".service", ".scope")
+#: So many cgroups without a process may be remembered.
+_FEW = 64
 #: In which hierarchy a process stands in a group first: as for cgroups.
 _FIRST = ("memory", "", "name=systemd")
 
@@ -31,8 +34,9 @@ class EverybodySource(TargetSource):
 
     def __init__(self, catalog: Catalog | None = None) -> None:
         self._catalog = catalog or Catalog()
+        #: By the path of a cgroup, of those that had processes of late.
         self._groups: dict[str, Group] = {}
-        self._all = Remembered(self._group_of)
+        self._all = Remembered(self._path_of)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -49,15 +53,21 @@ class EverybodySource(TargetSource):
         found = self._all.look()
         if not found:
             raise TargetGoneError("there is no process but isotherm itself")
-        return dict(sorted(found.items()))
+        paths = set(found.values())
+        if len(self._groups) > 2 * len(paths) + _FEW:
+            for path in self._groups.keys() - paths:
+                self._forget(path, self._groups.pop(path))
+        for path in paths - self._groups.keys():
+            self._groups[path] = self._named(path)
+        return {pid: self._groups[path] for pid, path in sorted(found.items())}
 
-    def _group_of(self, pid: int) -> Group | None:
+    def _path_of(self, pid: int) -> str | None:
         if not procfs.program_of(pid) and procfs.is_kernel_thread(pid):
             return None
-        path = procfs.cgroup_of(pid, _FIRST)
-        if path not in self._groups:
-            self._groups[path] = self._named(path)
-        return self._groups[path]
+        return sys.intern(procfs.cgroup_of(pid, _FIRST))
+
+    def _forget(self, path: str, group: Group) -> None:
+        """Forget what a cgroup was that has no process any more."""
 
     def _named(self, path: str) -> Group:
         if (container_id := container_of(path)) is not None:

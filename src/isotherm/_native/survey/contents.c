@@ -9,8 +9,8 @@
 #include "sys/page.h"
 
 #define CHUNK_PAGES 16		// read at a time; then it is asked whether more is needed
-#define SHARE 100		// one part in so many of a CPU
-#define MOST_CREDIT_NS (20 * 1000000)
+#define SHARE 50		// one part in so many of a CPU
+#define MOST_CREDIT_NS (100 * 1000000)
 #define FIRST_HOLD_NS (2 * SECOND_NS)
 #define MOST_DOUBLINGS 7	// 256 s
 #define FIRST_SLOTS 1024
@@ -199,9 +199,9 @@ static bool is_zero(const uint8_t *page)
 
 bool contents_begin(struct contents *contents, struct reading *reading, uint64_t now_ns)
 {
-	uint64_t since = contents->credited_ns ? now_ns - contents->credited_ns : SHARE * MOST_CREDIT_NS;
+	uint64_t since = contents->credited_ns ? now_ns - contents->credited_ns : (uint64_t)SHARE * MOST_CREDIT_NS;
 
-	contents->credit_ns += since < SHARE * MOST_CREDIT_NS ? since / SHARE : MOST_CREDIT_NS;
+	contents->credit_ns += since < (uint64_t)SHARE * MOST_CREDIT_NS ? since / SHARE : MOST_CREDIT_NS;
 	if (contents->credit_ns > MOST_CREDIT_NS)
 		contents->credit_ns = MOST_CREDIT_NS;
 	contents->credited_ns = now_ns;

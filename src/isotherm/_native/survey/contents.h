@@ -60,7 +60,7 @@ void contents_split(struct contents *contents, uint64_t space, uint64_t block, u
 bool contents_was_split(const struct contents *contents, uint64_t space, uint64_t block,
 			uint64_t now_ns);
 
-/** Begin to read; false if no CPU time is left for it, of which there is 1 % of a CPU. */
+/** Begin to read; false if no CPU time is left for it, of which there is 2 % of a CPU. */
 bool contents_begin(struct contents *contents, struct reading *reading, uint64_t now_ns);
 /** Read on, and narrow reading->zeros; false at the end, or if it cannot be read. */
 bool contents_more(struct contents *contents, struct reading *reading);

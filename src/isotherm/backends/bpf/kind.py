@@ -102,7 +102,12 @@ class _Bpf(BackendKind):
         wish, pages = opening.pages, None
         if maps:
             pages = look.page_map(
-                opening.overhead, wish.stall_ns, alone=alone, calm=calm, by_damon=wish.by_damon
+                opening.overhead,
+                wish.stall_ns,
+                alone=alone,
+                calm=calm,
+                by_damon=wish.by_damon,
+                titles=wish.titles,
             )
         core, force = pages.core if pages else None, opening.force_guests
         act = ActOnProcesses(

@@ -217,6 +217,7 @@ class BpfLook(ProcessLook):
         alone: bool = False,
         calm: bool = False,
         by_damon: bool = False,
+        titles: bool = True,
     ) -> NativePageMap:
         """
         Return the map of the targets' pages, to be closed before this look.
@@ -225,7 +226,7 @@ class BpfLook(ProcessLook):
         may be held to see shared memory; alone: nothing is sampled beside it, and it keeps to its
         share from the beginning; calm: it is a guest of a policy that keeps to the share, from
         the beginning too; by_damon: where a map would be held for longer, the kernel's DAMON
-        clears shared memory, if it can be used here.
+        clears shared memory, if it can be used here; titles: as of `NativePageMap`.
         """
         wanted = by_damon and not self._page_idle
         note = hindrance() if wanted else ""
@@ -240,6 +241,7 @@ class BpfLook(ProcessLook):
             shared_by="page_idle" if self._page_idle else "",
             by_frames=BackgroundAger() if wanted and not note else None,
             shared_note=note,
+            titles=titles,
         )
 
     def refused(self, index: int) -> list[Range]:
