@@ -19,6 +19,9 @@ if os.environ.get("CI"):
 if "ISOTHERM_IN_GUEST" not in os.environ:
     os.environ["ISOTHERM_LEAVE_DAMON"] = "1"
 
+# What somebody measured on this machine is not told here.
+os.environ["XDG_STATE_HOME"] = "/nonexistent"
+
 # Who is started in the background ignores interrupts, and under nohup that the terminal is gone;
 # so would every program of a test. What is handled here, however, is the default in those.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

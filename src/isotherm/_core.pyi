@@ -90,13 +90,14 @@ class CoreError(OSError):
 
 class TouchArea:
     """
-    Private anonymous memory of a workload, 2 MiB aligned, never merged with its neighbours.
+    Anonymous memory of a workload, 2 MiB aligned, never merged with its neighbours.
 
-    nbytes: size, whole pages; huge: ask for transparent huge pages, else none are used. Raises
-    OSError when the kernel refuses. Unmapped when the object goes.
+    nbytes: size, whole pages; huge: ask for transparent huge pages, else none are used; shared:
+    with processes that are forked from then on, else private. Raises OSError when the kernel
+    refuses. Unmapped when the object goes.
     """
 
-    def __new__(cls, nbytes: int, huge: bool = False) -> Self: ...
+    def __new__(cls, nbytes: int, huge: bool = False, shared: bool = False) -> Self: ...
     @property
     def address(self) -> int: ...
     @property
@@ -327,8 +328,11 @@ class PageMap:
     def set_stopped(self, target: int, stopped_ns: int, stopped: bool, now_ns: int, /) -> None:
         """Tell for how long in all a target stood still by now_ns, and whether it does."""
 
-    def set_share(self, share_ns: int, /) -> None:
-        """Change what may be spent a second from now on, but for the first look at everything."""
+    def set_share(self, share_ns: int, first_ns: int = -1, /) -> None:
+        """Change what may be spent a second from now on, and for the first look at everything."""
+
+    def begins(self) -> bool:
+        """Tell whether not all was looked at yet, and that still has a share of its own."""
 
     def step(self, now_ns: int, /) -> int:
         """Do what is due and can be paid; return when to come again."""

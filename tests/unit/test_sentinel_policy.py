@@ -6,8 +6,10 @@ import statistics
 import pytest
 
 import isotherm
+from isotherm.backends.opening import Wish
 from isotherm.backends.sim.charged import ChargedLook
 from isotherm.backends.sim.costs import PROFILES
+from isotherm.backends.sim.judge import judge
 from isotherm.backends.sim.ops import SimOps
 from isotherm.backends.sim.patterns import workload_named
 from isotherm.backends.sim.workload import BASE, SECOND, Area, Use, Workload
@@ -19,6 +21,7 @@ from isotherm.core.sentinels.policy import recommended
 from isotherm.errors import NotSupportedError
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
+from isotherm.session.simulated import Simulation
 
 GIB = 1 << 30
 
@@ -169,3 +172,17 @@ def test_windows_are_what_the_share_can_pay():
 def test_a_look_without_a_bulk_face_is_refused():
     with pytest.raises(NotSupportedError, match="has no clumps"):
         Monitor(Blind(), policy="sentinels")
+
+
+def test_a_page_that_was_used_soon_after_its_first_clear_is_asked_again_at_once():
+    """Single pages, as page_idle clears them: 64 MiB in a terabyte, used beside much else."""
+    session, look = Simulation(
+        workload=workload_named("spot64M", 1 << 40, seed=1),
+        costs=PROFILES["page-idle"],
+        wish=Wish(policy="sentinels"),
+        overhead=0.01,
+        seed=1,
+    ).start()
+    with session:
+        *_, last = session.snapshots(4.5)
+    assert judge(look, last).found_share > 0.8

@@ -15,6 +15,7 @@ from isotherm.core.overhead import Governor
 from isotherm.errors import BadValueError
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import PAGE
+from isotherm.session.simulated import Simulation
 
 MIB, TABLE = 1 << 20, 2 << 20
 COLD = PROFILES["cold"]
@@ -369,3 +370,23 @@ def test_numbers_of_a_world_are_checked():
             call()
     assert world.read(7, BASE, BASE + PAGE) == b"\0"
     assert isinstance(world, _core.SimWorld)
+
+
+@pytest.mark.parametrize(("size", "begins"), [(8 << 30, True), (256 << 30, False)])
+def test_regions_and_a_map_keep_to_their_share_however_large_memory_is(size, begins):
+    """A first look that takes seconds has a share of its own; one that takes minutes has none."""
+    workload = workload_named("phases", size, seed=3)
+    session, _ = Simulation(workload=workload, overhead=0.01, seed=3).start()
+    with session:
+        # The last one sums up once more what the map knows, whatever that costs.
+        *taken, _ = session.snapshots(12.0)
+    begin = taken[0].monotonic_ns
+    first = [one for one in taken if one.monotonic_ns - begin < 2 * SECOND]
+    later = [one for one in taken if one.monotonic_ns - begin > 6 * SECOND]
+    assert (share_of(first) > 0.05) == begins
+    assert share_of(later) < 0.0125
+
+
+def share_of(snapshots):
+    spent = sum(one.cost.cpu_ns for one in snapshots)
+    return spent / sum(one.end_ns - one.start_ns for one in snapshots)

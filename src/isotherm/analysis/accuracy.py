@@ -54,7 +54,7 @@ class Score:
     One estimate against the truth, in bytes.
 
     predicted: bytes called hot; hot: bytes that are; both: their overlap; top: hot bytes among
-    the `hot` bytes of highest nr_accesses.
+    the `hot` bytes of highest rate, or nr_accesses.
     """
 
     predicted: int
@@ -105,15 +105,16 @@ def predicted(
 
 def _top(regions: Iterable[Region], hot: Sequence[Range], areas: Sequence[Range]) -> float:
     """
-    Hot bytes among the `total(hot)` bytes of highest nr_accesses.
+    Hot bytes among the `total(hot)` bytes of highest rate, or nr_accesses where no rate is told.
 
-    Regions of equal nr_accesses at the cut give their expected share, as if taken byte by byte
-    in random order; regions without accesses are no prediction and are never taken.
+    Regions of equal rank at the cut give their expected share, as if taken byte by byte in random
+    order; regions without accesses are no prediction and are never taken.
     """
-    ranks: dict[int, list[Range]] = {}
+    ranks: dict[float, list[Range]] = {}
     for region in regions:
-        if region.nr_accesses:
-            ranks.setdefault(region.nr_accesses, []).append(Range(region.start, region.end))
+        rank = region.nr_accesses if region.rate is None else region.rate
+        if region.nr_accesses is not None and rank:
+            ranks.setdefault(rank, []).append(Range(region.start, region.end))
     left, found = total(hot), 0.0
     for count in sorted(ranks, reverse=True):
         inside = intersect(union(ranks[count]), areas)

@@ -27,6 +27,7 @@ _LONGEST_LINE = 300
 COMMANDS = {
     "demo": "Watch our own workload with the best backend; truth beside estimate.",
     "doctor": "What this kernel offers, which backend is chosen and why not the others.",
+    "calibrate": "How near to the truth monitoring comes on this machine, and its price.",
     "record": "Record the access pattern of processes, or of a command.",
     "apply": "Apply schemes to processes: page out what is cold, and so on.",
     "import": "Make a recording of a record of damo, or of perf script.",

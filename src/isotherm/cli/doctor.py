@@ -13,9 +13,11 @@ from isotherm.backends.choose import AUTO, Choice, choose, try_out
 from isotherm.backends.choose_policy import policy_for
 from isotherm.backends.opening import Wish
 from isotherm.backends.self_test import SelfTest
+from isotherm.core.policies import DEFAULT
 from isotherm.errors import IsothermError
 from isotherm.kernel.damon.running import running
 from isotherm.kernel.features import probe
+from isotherm.recording.calibration import kept_digest
 from isotherm.targets.target_set import ProcessTargets, TargetFacts
 
 #: Of one CPU, by default.
@@ -74,6 +76,7 @@ def command(*, pid: int | None, backend: str, output: str) -> int:
         error.message if error else "",
         error.hint if error else "",
         running(),
+        kept_digest(choice.backend, DEFAULT) if choice else None,
     )
     report = report_diagnosis(found, width_of(sys.stdout), style_of(sys.stdout))
     report.write(output)

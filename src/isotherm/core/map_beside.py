@@ -126,7 +126,7 @@ class MapBeside:
 
     def warms_up(self) -> bool:
         """Tell whether work of the start goes on."""
-        return self._map is not None and not self._map.covered()
+        return self._map is not None and self._map.begins()
 
     def take(self, *, last: bool) -> PageUse | None:
         """Return what is known, if it is worth its cost, or the `last` time that is asked."""

@@ -47,9 +47,12 @@ from isotherm.model.target import Mapping
 #: Looking who is there is thought of up to this part of all that may be spent; what it costs
 #: beyond that the map has less, down to this part of its share.
 _SPENT_FREE, _LEAST_LEFT = 0.1, 0.25
-#: A share of the map's CPU time that sums may cost; one a second at the most.
-_SUM_SHARE = 0.2
+#: A share of the map's CPU time that sums may cost; one a second at the most, and one in a while
+#: at the least, while that costs no more than a larger share.
+_SUM_SHARE, _MOST_SUM_SHARE = 0.2, 0.5
 _SUM_NS = 900_000_000
+#: The first look at 1 GiB takes so much CPU time, and one at all so much time at most.
+_LOOK_NS_OF_GIB, _FIRST_LOOK_NS = 27_000_000, 10_000_000_000
 #: Reserved addresses that nobody may access are looked through for pages up to this size.
 _MOST_RESERVED = 1 << 30
 #: Of mappings larger than that it is asked first where they have pages, in stretches of this size.
@@ -102,14 +105,15 @@ class NativePageMap:
     Follows all pages of the targets of a look; a `core.page_map.PageMap`.
 
     source: the access check of the backend bpf, a simulated world, or a `Bulk`; clock: its time.
-    share: of one CPU to keep to; first: likewise until all was looked at once, if that is more.
+    share: of one CPU to keep to; first: likewise until all was looked at once, if that is more and
+    takes some seconds; of memory that would take longer there is no more than share.
     stall_ns: an address map may be held for so long, by estimate, to see shared memory, 0 is
     never. nodes: (first frame, end, node) of each NUMA node's memory, () for a machine with one.
     scope: keep to these addresses. shared_by: how shared memory is seen if not by holding address
     maps or by frames. by_frames: clears it where an address map would be held for longer, closed
     with the map; shared_note: why there is nobody who does. titles: sums tell the names of
     mappings apart; where not, all of a kind are one row, without a name. oldest_ns: a sum is made
-    once in so much time at the least, whatever it costs.
+    once in so much time at the least, unless that is more than half of the share.
     """
 
     def __init__(
@@ -129,7 +133,7 @@ class NativePageMap:
         oldest_ns: int = OLDEST_NS,
     ) -> None:
         self._clock = clock
-        self._share, self._first = share, max(share, first)
+        self._share, self._first = share, first
         self._titles, self._oldest_ns = titles, oldest_ns
         self._began_ns = clock.now_ns()
         self._nodes = array("Q", [word for node in nodes for word in node])
@@ -141,7 +145,9 @@ class NativePageMap:
         self._ids = array("I")
         self._rows = Rows()
         self._returned: dict[tuple[int, str, Kind], list[int]] = {}
-        self._sum_due_ns = 0
+        self._sum_due_ns = self._summed_ns = 0
+        #: Tables that there were at the last sum, and what it cost.
+        self._summed = 0, 0
         self._summed_covered = False
         self._told: dict[int, tuple[Sequence[Mapping], bool]] = {}
         self._targets: Sequence[TargetRanges] | None = None
@@ -169,6 +175,7 @@ class NativePageMap:
         if same and not self._vast:
             return
         self._targets, self._vast = targets, False
+        self._begin(targets)
         if ids != self._ids or self._rows.crowded:
             self._keep_returns(ids)
             self._ids, self._rows, self._told = ids, Rows(), {}
@@ -181,6 +188,13 @@ class NativePageMap:
             self._told[index] = mappings, vast
             self._vast |= vast
             self._core.set_areas(index, areas)
+
+    def _begin(self, targets: Sequence[TargetRanges]) -> None:
+        """Have a first look at more than the share only where that ends soon."""
+        resident = sum(known.target.resident_bytes or 0 for known in targets)
+        if self._first and resident * _LOOK_NS_OF_GIB > _FIRST_LOOK_NS * self._first * (1 << 30):
+            self._first = 0.0
+            self._core.set_share(int(self._share * 1e9), 0)
 
     def step(self) -> int:
         now_ns = self._clock.now_ns()
@@ -234,6 +248,9 @@ class NativePageMap:
     def covered(self) -> bool:
         return self._core.covered()
 
+    def begins(self) -> bool:
+        return self._core.begins()
+
     def executed(self) -> AbstractSet[int]:
         return self._running.executed
 
@@ -245,8 +262,21 @@ class NativePageMap:
             return self.sum()
         if now_ns < self._began_ns + _SUM_NS or now_ns < self._sum_due_ns:
             return None
+        # The map has grown since: so does what a sum of it costs.
+        tables, cost_ns = self._summed
+        grown = self._core.stats()["tables"] / max(1, tables)
+        self._sum_due_ns = self._summed_ns + self._rest_ns(cost_ns * max(1.0, grown))
+        if tables and now_ns < self._sum_due_ns:
+            return None
         use = self.sum()
         return use if use.rows or self.covered() else None
+
+    def _rest_ns(self, cost_ns: float) -> int:
+        """Return the time between two sums that cost so much."""
+        share = self._share if self._summed_covered else max(self._share, self._first)
+        rest_ns = cost_ns / (_SUM_SHARE * share)
+        seldom_ns = max(self._oldest_ns, cost_ns / (_MOST_SUM_SHARE * share))
+        return int(min(max(_SUM_NS, rest_ns), seldom_ns))
 
     def sum(self) -> PageUse:
         now_ns = self._clock.now_ns()
@@ -258,9 +288,8 @@ class NativePageMap:
             len(self._rows.keys), array("Q", windows), self._nodes, members
         )
         self._running.settle(self._clock.now_ns())
-        share = self._share if self._summed_covered else self._first
-        rest_ns = int(cost_ns / (_SUM_SHARE * share))
-        self._sum_due_ns = now_ns + min(max(_SUM_NS, rest_ns), self._oldest_ns)
+        self._summed_ns, self._summed = now_ns, (self._core.stats()["tables"], cost_ns)
+        self._sum_due_ns = now_ns + self._rest_ns(cost_ns)
         self._keep_returns(self._ids)
         self._freed.look(now_ns)
         rows = self._use_rows(found, windows)

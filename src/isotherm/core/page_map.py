@@ -34,7 +34,10 @@ class PageMap(Protocol):
         """Take that so much of all that may be spent, 0 to 1, goes to looking who is there."""
 
     def covered(self) -> bool:
-        """Tell whether all that is resident was looked at once: work of the start is over."""
+        """Tell whether all that is resident was looked at once."""
+
+    def begins(self) -> bool:
+        """Tell whether work of the start goes on, which has a share of CPU of its own."""
 
     def take(self) -> PageUse | None:
         """Return what is known; None while another sum would cost more than it tells."""

@@ -22,11 +22,17 @@ DEFAULT_PERIOD_US = 2500
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """An own anonymous private mapping; `pages`: 4 KiB pages only, or transparent huge pages."""
+    """
+    An own anonymous mapping.
+
+    pages: 4 KiB pages only, or transparent huge pages; shared: a second process maps all of it as
+    well and leaves it alone, else it is private.
+    """
 
     name: str
     nbytes: int
     pages: Pages = "4k"
+    shared: bool = False
 
     def __post_init__(self) -> None:
         _one_of("pages", self.pages, get_args(Pages))

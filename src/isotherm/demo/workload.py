@@ -44,6 +44,29 @@ def _die_with(parent: int) -> None:
         raise SystemExit(1)
 
 
+def _share(areas: list[_core.TouchArea]) -> None:
+    """Start a process that maps the same memory, and ends with this one; wait until it does."""
+    ready, tell = os.pipe()
+    parent = os.getpid()
+    if os.fork() == 0:
+        try:
+            _die_with(parent)
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in range(2):
+                os.dup2(null, stream)
+            for area in areas:
+                area.populate()
+            os.write(tell, b"1")
+            while True:
+                signal.pause()
+        finally:
+            os._exit(1)
+    os.close(tell)
+    if not os.read(ready, 1):
+        raise IsothermError("the process that shares the memory has ended")
+    os.close(ready)
+
+
 def _run_phase(
     phase: Phase, areas: dict[str, _core.TouchArea], until_ns: int, control: mmap.mmap
 ) -> None:
@@ -61,9 +84,14 @@ def run(spec: Spec, control: mmap.mmap, *, driven: bool = False) -> None:
 
     driven: wait for a line of standard input before the phases, and for its end after them.
     """
-    areas = {area.name: _core.TouchArea(area.nbytes, area.pages == "thp") for area in spec.areas}
-    for area in areas.values():
-        area.populate()
+    areas = {
+        area.name: _core.TouchArea(area.nbytes, area.pages == "thp", area.shared)
+        for area in spec.areas
+    }
+    for mapped in areas.values():
+        mapped.populate()
+    if shared := [areas[area.name] for area in spec.areas if area.shared]:
+        _share(shared)
     _say("ready", pid=os.getpid(), areas={name: a.address for name, a in areas.items()})
     if driven and not sys.stdin.readline():
         return

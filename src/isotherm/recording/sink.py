@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -9,6 +10,7 @@ from isotherm.errors import OutputError
 from isotherm.model.attrs import Attrs
 from isotherm.model.snapshot import Snapshot
 from isotherm.model.target import Target
+from isotherm.recording.calibration import kept_digest
 from isotherm.recording.series import Rotation, Series
 from isotherm.recording.thinning import Thinning
 from isotherm.recording.writer import RecordingWriter
@@ -60,16 +62,19 @@ class SessionInfo(Protocol):
 def session_info(session: SessionInfo) -> dict[str, Any]:
     """Return what `session` adds to what every recording says of itself."""
     targets: list[Target] = list(session.targets)
+    policy = getattr(session.choice, "policy", "")
+    measured = kept_digest(session.backend, policy)
     return {
         "backend": session.backend,
         "backend_reason": session.choice.reason if session.choice is not None else "",
-        "policy": getattr(session.choice, "policy", ""),
+        "policy": policy,
         "policy_reason": getattr(session.choice, "policy_reason", ""),
         "whole_mappings": session.choice is not None and session.choice.whole_mappings,
         "attrs": session.attrs,
         "profile": session.profile,
         "operations": session.operations,
         "targets": targets,
+        **({} if measured is None else {"calibration": asdict(measured)}),
     }
 
 

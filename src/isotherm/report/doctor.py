@@ -13,6 +13,8 @@ from isotherm.kernel.damon.ager import hindrance
 from isotherm.kernel.damon.running import Running
 from isotherm.kernel.damon.sysfs import KernelDamon
 from isotherm.kernel.features import KernelSupport
+from isotherm.model.calibration import Digest
+from isotherm.report import calibration
 from isotherm.report.output import Report
 from isotherm.terminal.output import paint
 from isotherm.terminal.style import Style
@@ -28,7 +30,7 @@ class Diagnosis:
     Everything found.
 
     choice: None where no backend can be used, error says why; attachable: kdamonds that run,
-    whoever runs them.
+    whoever runs them; calibrated: what was measured on this machine with the choice.
     """
 
     support: KernelSupport
@@ -37,6 +39,7 @@ class Diagnosis:
     error: str = ""
     hint: str = ""
     attachable: tuple[Running, ...] = ()
+    calibrated: Digest | None = None
 
 
 def report_diagnosis(found: Diagnosis, width: int, style: Style) -> Report:
@@ -56,6 +59,7 @@ def as_json(found: Diagnosis) -> dict[str, Any]:
         "error": found.error or None,
         "hint": found.hint or None,
         "attachable": [asdict(one) for one in found.attachable],
+        "calibrated": calibration.as_json(found.calibrated),
     }
 
 
@@ -198,6 +202,10 @@ def _choice(found: Diagnosis) -> Iterator[tuple[str, str]]:
         yield "self-test", _self_test(found.self_test)
     if choice.policy_reason:
         yield "policy auto", f"{choice.policy}: {choice.policy_reason}"
+    if found.calibrated is not None:
+        yield "calibrated", calibration.quote(found.calibrated, found.support.release)
+    else:
+        yield "calibrated", "nothing yet: isotherm calibrate --quick"
     for backend, why in choice.why_not.items():
         yield f"not {backend}", why
     blind = choice.cannot_see[choice.backend]

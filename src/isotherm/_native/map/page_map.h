@@ -114,7 +114,7 @@ struct map_returns {
 
 struct map_settings {
 	int64_t share_ns;	// CPU time per second
-	int64_t first_ns;	// CPU time per second until all was covered once
+	int64_t first_ns;	// likewise until all was covered once, for FIRST_S of it at most; 0 is no more
 	uint64_t stall_ns;	// an address map may be held so long to clear shared memory; 0: never
 	bool frames;		// there is somebody who clears frames: see struct map_piece
 };

@@ -13,6 +13,7 @@
 #define SHORTEST_REST_NS UINT64_C(4000000)
 #define SHORTEST_TURN_NS SECOND_NS
 #define CALMEST_TURN 2
+#define FIRST_S 10		// seconds of its higher share that the first look at all may take
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -36,6 +37,9 @@ static void share_out(struct page_map *map, uint64_t now_ns)
 {
 	int64_t share = map->settings.share_ns, rounds, frames, reads;
 
+	// Of memory so large that it would go on for minutes a share is promised as well.
+	if (map->stats.cpu_ns > FIRST_S * map->settings.first_ns)
+		map->settings.first_ns = 0;
 	if (!map->covered && map->settings.first_ns > share)
 		share = map->settings.first_ns;
 	rounds = map->rounds.any ? share / (map->piece.any ? 4 : 2) : 0;

@@ -207,18 +207,33 @@ static PyObject *set_stopped(PyObject *object, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *begins(PyObject *object, PyObject *unused)
+{
+	struct map_object *self = map_enter(object);
+
+	(void)unused;
+	if (!self)
+		return NULL;
+	bool first = !self->map.covered && self->map.settings.first_ns;
+
+	map_leave(self);
+	return PyBool_FromLong(first);
+}
+
 static PyObject *set_share(PyObject *object, PyObject *args)
 {
 	struct map_object *self;
-	long long share;
+	long long share, first = -1;
 
-	if (!PyArg_ParseTuple(args, "L", &share))
+	if (!PyArg_ParseTuple(args, "L|L", &share, &first))
 		return NULL;
 	self = map_enter(object);
 	if (!self)
 		return NULL;
 	if (share > 0)
 		self->map.settings.share_ns = share;
+	if (first >= 0)
+		self->map.settings.first_ns = first;
 	map_leave(self);
 	Py_RETURN_NONE;
 }
@@ -308,6 +323,7 @@ static PyMethodDef map_methods[] = {
 	{"set_areas", set_areas, METH_VARARGS, NULL},
 	{"set_stopped", set_stopped, METH_VARARGS, NULL},
 	{"set_share", set_share, METH_VARARGS, NULL},
+	{"begins", begins, METH_NOARGS, NULL},
 	{"step", step, METH_VARARGS, NULL},
 	{"seen", seen, METH_VARARGS, NULL},
 	{"sum", map_sum_up, METH_VARARGS, NULL},

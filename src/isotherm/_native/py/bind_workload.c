@@ -15,17 +15,17 @@ static PyTypeObject *area_type;
 
 static PyObject *area_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-	static char *names[] = {"nbytes", "huge", NULL};
+	static char *names[] = {"nbytes", "huge", "shared", NULL};
 	unsigned long long nbytes;
-	int huge = 0, err;
+	int huge = 0, shared = 0, err;
 	struct area_object *self;
 
-	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "K|p", names, &nbytes, &huge))
+	if (!PyArg_ParseTupleAndKeywords(args, kwargs, "K|pp", names, &nbytes, &huge, &shared))
 		return NULL;
 	self = (struct area_object *)PyType_GenericAlloc(type, 0);
 	if (!self)
 		return NULL;
-	err = touch_area_init(&self->area, nbytes, huge);
+	err = touch_area_init(&self->area, nbytes, huge, shared);
 	if (err) {
 		Py_DECREF(self);
 		return raise_errno(err);

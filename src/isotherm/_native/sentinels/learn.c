@@ -24,19 +24,18 @@
 #define FRESH_STAYS 0.6		// of 100 ms
 #define BELIEF_HALF_LIFE_S 30.0
 #define SURPRISE 2.0
+#define ROOT_HALF_BITS UINT64_C(0x3fe6a09e667f3bcd)	// of 0.7071...
 #define LN2 0.69314718055994530942
 #define NORMAL_95 1.959963984540054
 
 double learn_log(double x)
 {
 	union { double value; uint64_t bits; } u = {x};
-	int exponent = (int)(u.bits >> 52 & 2047) - 1022;
+	// The exponent of what lies between the roots of 1/2 and 2; no branch, which nobody could predict.
+	int64_t above = (int64_t)(u.bits - ROOT_HALF_BITS);
+	int64_t exponent = above >> 52;
 
-	u.bits = (u.bits & UINT64_C(0xfffffffffffff)) | UINT64_C(1022) << 52;
-	if (u.value < 0.70710678118654752440) {
-		u.value *= 2;
-		exponent--;
-	}
+	u.bits = ((uint64_t)above & UINT64_C(0xfffffffffffff)) + ROOT_HALF_BITS;
 	// 2 artanh(s), |s| < 0.172
 	double s = (u.value - 1) / (u.value + 1), q = s * s;
 	double sum = 1.0 / 9 * q + 1.0 / 7;
@@ -44,7 +43,7 @@ double learn_log(double x)
 	sum = sum * q + 1.0 / 5;
 	sum = sum * q + 1.0 / 3;
 	sum = sum * q + 1.0;
-	return 2 * s * sum + exponent * LN2;
+	return 2 * s * sum + (double)exponent * LN2;
 }
 
 double learn_likelihood(const double *hits, const double *risk, unsigned int ages)
@@ -158,16 +157,14 @@ static unsigned int build(struct learn_node *nodes, size_t nr, unsigned int ages
 
 		for (size_t i = 0; i < nr / 2; i++) {
 			const struct learn_node *a = below + 2 * i, *b = a + 1;
-			struct learn_node *sum = above + i;
+			struct learn_node *node = above + i;
 
-			for (unsigned int j = 0; j < NR_AGES; j++) {
-				sum->hits[j] = a->hits[j] + b->hits[j];
-				sum->risk[j] = a->risk[j] + b->risk[j];
-			}
-			double whole = learn_likelihood(sum->hits, sum->risk, ages);
+			for (unsigned int j = 0; j < NR_AGES; j++)
+				node->sum.pairs[j] = a->sum.pairs[j] + b->sum.pairs[j];
+			double whole = learn_likelihood(node->sum.hits, node->sum.risk, ages);
 			double parts = a->best + b->best - penalty;
 
-			sum->best = whole > parts ? whole : parts;
+			node->best = whole > parts ? whole : parts;
 		}
 		if (nr % 2)
 			above[nr / 2] = below[nr - 1];
@@ -202,7 +199,7 @@ static size_t cut(struct learner *learner, size_t nr, unsigned int ages, double 
 		if (level) {
 			const struct learn_node *half = &learner->nodes[levels[level - 1] + 2 * at];
 
-			if (half[0].best + half[1].best - penalty > learn_likelihood(node->hits, node->risk, ages)) {
+			if (half[0].best + half[1].best - penalty > learn_likelihood(node->sum.hits, node->sum.risk, ages)) {
 				stack[depth].level = level - 1;
 				stack[depth++].at = 2 * at + 1;
 				stack[depth].level = level - 1;
@@ -214,8 +211,7 @@ static size_t cut(struct learner *learner, size_t nr, unsigned int ages, double 
 
 		learner->leaves[found].first = first;
 		learner->leaves[found].end = end < nr ? end : nr;
-		memcpy(learner->leaves[found].sum.hits, node->hits, sizeof(node->hits));
-		memcpy(learner->leaves[found++].sum.risk, node->risk, sizeof(node->risk));
+		learner->leaves[found++].sum = node->sum;
 	}
 	return found;
 }
@@ -230,11 +226,14 @@ static size_t pyramid(struct learner *learner, size_t nr, unsigned int ages, dou
 
 // ---- change ----
 
+static bool was_read(const struct sentinel *s)
+{
+	return (s->flags & (SENTINEL_READ | SENTINEL_BLIND)) == SENTINEL_READ;
+}
+
 /** What a sentinel expected to see, hits and all ages in one; false: it abstains, as it has no opinion. */
 static bool expect(const struct sentinel *s, const struct segment *segment, struct learn_node *node)
 {
-	if (!(s->flags & SENTINEL_READ) || s->flags & SENTINEL_BLIND)
-		return false;
 	double hits = evidence_hits(&s->known), risk = evidence_risk(&s->known);
 
 	// A find in a segment that knows nothing of it must not count as a change: it would be forgotten.
@@ -248,17 +247,17 @@ static bool expect(const struct sentinel *s, const struct segment *segment, stru
 			prior = segment ? (segment->sum.hits[i] + 0.5) / (segment->sum.risk[i] + 1) : 0.5;
 		double rate = (s->known.hits[i] + 0.5) / (s->known.risk[i] + 0.5 / (prior + 1e-9));
 
-		node->risk[0] += s->fresh.risk[i] * rate;
+		node->sum.risk[0] += s->fresh.risk[i] * rate;
 	}
 	// Pages side by side are often accessed together: what a clump says is not that of so many witnesses.
 	double weight = s->nr > WITNESSES ? WITNESSES / s->nr : 1;
 
-	node->risk[0] *= weight;
-	node->hits[0] = evidence_hits(&s->fresh) * weight;
-	node->hits[1] = (hits + 0.5) * weight;
-	node->risk[1] = evidence_risk(&s->fresh);
-	node->risk[2] = s->nr;
-	node->best = learn_likelihood(node->hits, node->risk, 1);
+	node->sum.risk[0] *= weight;
+	node->sum.hits[0] = evidence_hits(&s->fresh) * weight;
+	node->sum.hits[1] = (hits + 0.5) * weight;
+	node->sum.risk[1] = evidence_risk(&s->fresh);
+	node->sum.risk[2] = s->nr;
+	node->best = learn_likelihood(node->sum.hits, node->sum.risk, 1);
 	return true;
 }
 
@@ -280,11 +279,19 @@ static void forget(struct sentinel *s, bool up)
 	}
 }
 
+/** No more was seen than expected. */
+static bool is_quiet(const struct learn_node *node)
+{
+	return node->sum.hits[0] <= node->sum.risk[0];
+}
+
 static int find_changes(struct learner *learner, struct sentinel *sentinels, size_t nr)
 {
 	size_t at = 0, votes = 0;
 
 	for (size_t i = 0; i < nr; i++) {
+		if (!was_read(&sentinels[i]))
+			continue;
 		while (at + 1 < learner->nr_segments && learner->segments[at + 1].start <= sentinels[i].place)
 			at++;
 		if (expect(&sentinels[i], learner->nr_segments ? &learner->segments[at] : NULL, &learner->nodes[votes]))
@@ -305,9 +312,9 @@ static int find_changes(struct learner *learner, struct sentinel *sentinels, siz
 		if (!(up || down) || learn_gain(hits, expected, learner->leaves[i].sum.hits[1]) <= needed)
 			continue;
 		// Around what is busier may lie memory that expected nothing and saw nothing: it goes on as it is.
-		while (up && learner->nodes[first].hits[0] <= learner->nodes[first].risk[0])
+		while (up && is_quiet(&learner->nodes[first]))
 			first++;
-		while (up && learner->nodes[end - 1].hits[0] <= learner->nodes[end - 1].risk[0])
+		while (up && is_quiet(&learner->nodes[end - 1]))
 			end--;
 		first = learner->voters[first];
 		end = learner->voters[end - 1] + 1;
@@ -331,24 +338,32 @@ static int find_changes(struct learner *learner, struct sentinel *sentinels, siz
 
 // ---- fold ----
 
-static void fold(struct evidence *known, struct evidence *fresh, struct learn_time time)
+/** Believe more of what is fresh; what both make together is a leaf. */
+static void fold(struct sentinel *s, struct learn_time time, struct learn_node *node)
 {
+	const pair_t weight = {time.weight, time.weight}, rest = 1 - weight, memory = {time.memory, time.memory};
+
 	for (unsigned int i = 0; i < NR_AGES; i++) {
-		known->hits[i] = (known->hits[i] + (1 - time.weight) * fresh->hits[i]) * time.memory;
-		known->risk[i] = (known->risk[i] + (1 - time.weight) * fresh->risk[i]) * time.memory;
-		fresh->hits[i] *= time.weight;
-		fresh->risk[i] *= time.weight;
+		pair_t fresh = s->fresh.pairs[i], known = (s->known.pairs[i] + rest * fresh) * memory;
+
+		fresh *= weight;
+		s->known.pairs[i] = known;
+		s->fresh.pairs[i] = fresh;
+		node->sum.pairs[i] = known + fresh;
 	}
+	if (s->flags & SENTINEL_BLIND)
+		node->sum = (struct evidence){0};
+	node->best = learn_likelihood(node->sum.hits, node->sum.risk, NR_AGES);
+	s->flags &= (uint8_t)~SENTINEL_READ;
+	s->touched = 0;
 }
 
 // ---- segments ----
 
 static void add(struct evidence *sum, const struct evidence *more)
 {
-	for (unsigned int i = 0; i < NR_AGES; i++) {
-		sum->hits[i] += more->hits[i];
-		sum->risk[i] += more->risk[i];
-	}
+	for (unsigned int i = 0; i < NR_AGES; i++)
+		sum->pairs[i] += more->pairs[i];
 }
 
 static double gain_of(const struct segment *a, const struct segment *b)
@@ -414,18 +429,9 @@ static void rate_segment(struct segment *segment)
 		segment->low = segment->rate;
 }
 
+/** From the leaves that are there. */
 static void find_segments(struct learner *learner, const struct sentinel *sentinels, size_t nr)
 {
-	for (size_t i = 0; i < nr; i++) {
-		struct evidence sum = sentinels[i].known;
-
-		add(&sum, &sentinels[i].fresh);
-		if (sentinels[i].flags & SENTINEL_BLIND)
-			sum = (struct evidence){0};
-		memcpy(learner->nodes[i].hits, sum.hits, sizeof(sum.hits));
-		memcpy(learner->nodes[i].risk, sum.risk, sizeof(sum.risk));
-		learner->nodes[i].best = learn_likelihood(sum.hits, sum.risk, NR_AGES);
-	}
 	learner->nr_segments = pyramid(learner, nr, NR_AGES, SEGMENT_PENALTY);
 	for (size_t i = 0; i < learner->nr_segments; i++) {
 		struct learn_leaf *leaf = &learner->leaves[i];
@@ -452,15 +458,14 @@ static void find_surprises(struct learner *learner, const struct sentinel *senti
 {
 	size_t at = 0;
 
-	for (size_t i = 0; i < nr; i++) {
+	for (size_t i = 0; i < nr && learner->nr_segments; i++) {
 		const struct sentinel *s = &sentinels[i];
 		double expected = 0;
 
+		if (!was_read(s) || evidence_risk(&s->known) > 0)
+			continue;
 		while (at + 1 < learner->nr_segments && learner->segments[at + 1].start <= s->place)
 			at++;
-		if (!(s->flags & SENTINEL_READ) || s->flags & SENTINEL_BLIND || !learner->nr_segments ||
-		    evidence_risk(&s->known) > 0)
-			continue;
 		const struct segment *segment = &learner->segments[at];
 
 		for (unsigned int j = 0; j < NR_AGES; j++)
@@ -480,11 +485,8 @@ int learn(struct learner *learner, struct sentinel *sentinels, size_t nr, struct
 		return err;
 	find_surprises(learner, sentinels, nr);
 	err = find_changes(learner, sentinels, nr);
-	for (size_t i = 0; i < nr; i++) {
-		fold(&sentinels[i].known, &sentinels[i].fresh, time);
-		sentinels[i].flags &= (uint8_t)~SENTINEL_READ;
-		sentinels[i].touched = 0;
-	}
+	for (size_t i = 0; i < nr; i++)
+		fold(&sentinels[i], time, &learner->nodes[i]);
 	find_segments(learner, sentinels, nr);
 	return err;
 }

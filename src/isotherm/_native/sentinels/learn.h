@@ -18,7 +18,8 @@ struct change {
 };
 
 struct learn_node {
-	double hits[NR_AGES], risk[NR_AGES], best;
+	struct evidence sum;
+	double best;
 };
 
 struct learner {

@@ -15,10 +15,12 @@
 #define FIRST_READ_NS 140
 #define FIRST_CLEAR_NS 9400
 #define FIRST_WAKE_NS 25000
-#define FIRST_LEARN_NS 40
+#define FIRST_LEARN_NS 30
 #define LEAST_SENTINELS 1024
 #define MOST_SENTINELS 65536
 #define SENTINELS_OF_ONE_PERCENT 16384
+#define EARLY_PAGES 4
+#define EARLY_ARMS 3
 #define INSTANT_S 0.001		// what is young again at once was accessed within that time
 #define BELIEF_S 0.02		// less than so likely, and a hit is halfway on average
 
@@ -320,7 +322,7 @@ static size_t victim(struct panel *panel)
 	for (int tries = 0; tries < 8; tries++) {
 		size_t i = (size_t)rng_range(&panel->rng, 0, panel->nr_sorted);
 
-		if (!(panel->sentinels[i].flags & (SENTINEL_NEAR | SENTINEL_DROPPED)))
+		if (!(panel->sentinels[i].flags & (SENTINEL_NEAR | SENTINEL_DROPPED | SENTINEL_EARLY)))
 			return i;
 	}
 	return SIZE_MAX;
@@ -498,6 +500,8 @@ static void take(struct sentinel *s, uint16_t young, uint16_t present, uint64_t 
 		if (hits) {
 			s->touched = (uint8_t)(s->touched + __builtin_popcount(hits));
 			s->waited_s = (float)((double)(now_ns - s->cleared_ns) / 1e9);
+			if (s->nr <= EARLY_PAGES && s->arms <= EARLY_ARMS && age == 0)
+				s->flags |= SENTINEL_EARLY;
 		}
 		s->left &= (uint16_t)~hits;
 	}
@@ -647,6 +651,7 @@ static void begin_watch(struct panel *panel, struct sentinel *s, uint16_t armed,
 		s->known.risk[i] += s->fresh.risk[i];
 	}
 	s->fresh = (struct evidence){0};
+	s->flags &= (uint8_t)~SENTINEL_EARLY;
 	s->cleared_ns = s->read_ns = running;
 	s->left = armed;
 	s->there = present;

@@ -76,7 +76,8 @@ struct panel {
 	unsigned int phase;		// what the next step does
 	uint64_t round_ns;		// when the round began
 	uint64_t length_ns;		// how long it lasts
-	uint64_t due_ns, learned_ns;
+	uint64_t due_ns, learned_ns, learned_before_ns;
+	uint64_t bisected_ns;		// which learn pass gaps were cut by last
 	size_t turn;			// the sentinel to go on reading from
 	size_t *fresh;			// armed in this round
 	size_t nr_fresh, room_fresh;

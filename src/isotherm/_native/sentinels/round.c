@@ -13,7 +13,9 @@
 #define WAKES 4			// of a round
 #define WAKE_SHARE 0.25		// of all CPU time for being woken up
 #define READ_SHARE 0.25		// of the rest for reads,
-#define READ_SHARE_ALIKE 0.10	// less while there is nothing to tell apart
+#define READ_SHARE_ALIKE 0.10	// less while nothing is hot
+#define ALIKE_RATE 1.0
+#define ALIKE_HITS 8.0
 #define NEAR_SHARE 0.15		// of the reads for what is close to borders
 #define NEAR 24
 #define LEARN_SHARE 0.08
@@ -22,6 +24,9 @@
 #define LENT_NS UINT64_C(3000000000)
 #define PEEKS 4			// clumps that are looked at for one that is cleared, at most
 #define WATCH_AFTER_NS UINT64_C(90000000)
+#define CONFIRM_SHARE 0.2
+#define CONFIRMED_PAGES 4
+#define MOST_CUTS 15		// of a gap
 #define BLIND_NS UINT64_C(10000000000)
 #define GAP_SHARE 0.005		// a gap is worth a clear if it is more than this of its smaller neighbour
 #define BANDIT_HALF_LIFE_S 2.0
@@ -32,6 +37,16 @@
 static const uint64_t read_after_ns[WAKES] = {0, 5000000, 20000000, 80000000};
 static const double floors[NR_POOLS] = {
 	[POOL_EXPLORE] = 0.15, [POOL_BISECT] = 0.05, [POOL_EDGE] = 0.05, [POOL_WATCH] = 0.10};
+
+/** Where nothing is used more than once a second, as far as that is known, reading more often shows nothing. */
+static double read_share(const struct panel *panel)
+{
+	for (size_t i = 0; i < panel->learner.nr_segments; i++)
+		if (panel->learner.segments[i].rate > ALIKE_RATE &&
+		    evidence_hits(&panel->learner.segments[i].sum) >= ALIKE_HITS)
+			return READ_SHARE;
+	return READ_SHARE_ALIKE;
+}
 
 static double random_share(struct panel *panel)
 {
@@ -146,22 +161,46 @@ static size_t find_gaps(const struct panel *panel, struct border *gaps, size_t r
 	return nr;
 }
 
+/**
+ * Cut a gap into parts by sentinels within it: into halves if it is asked about again in the next round,
+ * else into so many that as much is learned at once.
+ */
+static int cut_gap(struct panel *panel, const struct border *border, size_t cuts, double *left)
+{
+	const struct segment *before = &panel->learner.segments[border->segment - 1];
+	const struct sentinel *last = &panel->sentinels[before->end - 1];
+	uint64_t start = last->place + pages_of(last);
+	size_t which[MOST_CUTS], nr = 0;
+
+	for (size_t i = 0; i < cuts; i++) {
+		double where = ((double)i + 0.7 + 0.6 * random_share(panel)) / (double)(cuts + 1);
+		uint64_t place = start + (uint64_t)((double)border->gap * where);
+		size_t area = panel_area_at(panel, place);
+
+		which[nr] = panel_add(panel, area, panel->areas[area].start + (place - panel->areas[area].place) * PAGE,
+				      panel->settings.clump, POOL_BISECT);
+		nr += which[nr] != SIZE_MAX;
+	}
+	return nr ? arm(panel, which, nr, POOL_BISECT, left) : 0;
+}
+
 static int bisect(struct panel *panel, const struct border *gaps, size_t nr, double part, double *left)
 {
 	double until = *left - part;
+	uint64_t period = panel->learned_ns - panel->learned_before_ns;
+	size_t rounds = (size_t)(period / (panel->length_ns + 1)), cuts = 1;
 
+	// Nothing is known of the last cuts before something is learned.
+	if (panel->bisected_ns == panel->learned_ns)
+		return 0;
+	panel->bisected_ns = panel->learned_ns;
+	if (rounds > 1) {
+		cuts = rounds < 4 ? (1u << rounds) - 1 : MOST_CUTS;
+		until = *left - (part * (double)rounds < *left / 2 ? part * (double)rounds : *left / 2);
+	}
 	for (size_t i = 0; i < nr && *left > until; i++) {
-		const struct segment *before = &panel->learner.segments[gaps[i].segment - 1];
-		const struct sentinel *last = &panel->sentinels[before->end - 1];
-		double where = 0.35 + 0.3 * random_share(panel);
-		uint64_t place = last->place + pages_of(last) + (uint64_t)((double)gaps[i].gap * where);
-		size_t area = panel_area_at(panel, place), which;
-
-		which = panel_add(panel, area, panel->areas[area].start + (place - panel->areas[area].place) * PAGE,
-				  panel->settings.clump, POOL_BISECT);
-		if (which == SIZE_MAX)
-			continue;
-		int err = arm(panel, &which, 1, POOL_BISECT, left);
+		size_t paid = (size_t)((*left - until) / panel->costs.clear) + 1;
+		int err = cut_gap(panel, &gaps[i], paid < cuts ? paid : cuts, left);
 
 		if (err)
 			return err;
@@ -218,6 +257,26 @@ static int edge(struct panel *panel, double part, double *left)
 			return err;
 	}
 	return 0;
+}
+
+/**
+ * Arm again at once what was accessed soon after it was cleared for the first times: an access of one page
+ * proves little, and waits for long among all those that cold memory has now and then.
+ */
+static int confirm(struct panel *panel, double part, uint64_t now_ns, double *left)
+{
+	size_t which[256], nr = 0, most = (size_t)(part / panel->costs.clear);
+
+	if (panel->settings.clump > CONFIRMED_PAGES)
+		return 0;
+	for (size_t i = 0; i < panel->nr && nr < most && nr < 256; i++) {
+		const struct sentinel *s = &panel->sentinels[i];
+
+		if ((s->flags & (SENTINEL_EARLY | SENTINEL_BLIND)) == SENTINEL_EARLY && used_up(s) &&
+		    panel_running(panel, s->target, now_ns) - s->cleared_ns > WATCH_AFTER_NS)
+			which[nr++] = i;
+	}
+	return nr ? arm(panel, which, nr, POOL_WATCH, left) : 0;
 }
 
 /**
@@ -341,7 +400,8 @@ int panel_choose(struct panel *panel, double ns, uint64_t now_ns)
 	share_out(panel, gaps_mean < between ? gaps_mean / between : 1, shares);
 	double all = left;
 
-	if (nr_gaps)
+	err = confirm(panel, all * CONFIRM_SHARE, now_ns, &left);
+	if (!err && nr_gaps)
 		err = bisect(panel, gaps, nr_gaps, all * shares[POOL_BISECT], &left);
 	if (!err)
 		err = edge(panel, all * shares[POOL_EDGE], &left);
@@ -385,11 +445,6 @@ static int read_fresh(struct panel *panel)
 			panel->fresh[nr++] = panel->fresh[i];
 	panel->nr_fresh = nr;
 	return panel_read(panel, panel->fresh, nr);
-}
-
-static double read_share(const struct panel *panel)
-{
-	return panel->learner.nr_segments > 1 ? READ_SHARE : READ_SHARE_ALIKE;
 }
 
 /** Read what is due of those that are armed, going on where the last round stopped. */
@@ -451,6 +506,7 @@ static int learn_now(struct panel *panel, uint64_t now_ns)
 		panel->pools[i].clears *= half;
 		panel->learner.surprise[i] = 0;
 	}
+	panel->learned_before_ns = panel->learned_ns;
 	panel->learned_ns = now_ns;
 	panel->stats.learned++;
 	if (!panel->settings.counts && panel->nr)

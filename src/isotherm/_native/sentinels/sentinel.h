@@ -10,9 +10,17 @@
 #define AGE_SHORT_NS UINT64_C(80000000)
 #define AGE_MIDDLE_NS UINT64_C(1280000000)
 
+/** Two numbers at a time: most processors can. */
+typedef double pair_t __attribute__((vector_size(16), aligned(8)));
+
 /** First accesses, and the page-seconds in which they could have happened, by the time since the clear. */
 struct evidence {
-	double hits[NR_AGES], risk[NR_AGES];
+	union {
+		struct {
+			double hits[NR_AGES], risk[NR_AGES];
+		};
+		pair_t pairs[NR_AGES];
+	};
 };
 
 /** Which choice of a place a clear was spent on. */
@@ -31,6 +39,7 @@ enum sentinel_flag {
 	SENTINEL_READ = 8,	// since the last learn pass
 	SENTINEL_PROVISIONAL = 16,	// what it knows is of one first access
 	SENTINEL_DROPPED = 32,	// another one has its room
+	SENTINEL_EARLY = 64,	// of few pages, accessed soon after one of its first clears: worth asking again
 };
 
 struct sentinel {

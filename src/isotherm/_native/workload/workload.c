@@ -35,7 +35,18 @@ static void count(uint64_t *counter, uint64_t more)
 	__atomic_store_n(counter, *counter + more, __ATOMIC_RELAXED);
 }
 
-int touch_area_init(struct touch_area *area, size_t bytes, bool huge)
+static int make_usable(const struct touch_area *area, bool shared)
+{
+	const int access = PROT_READ | PROT_WRITE;
+
+	if (!shared)
+		return mprotect(area->start, area->bytes, access) ? -errno : 0;
+	void *start = mmap(area->start, area->bytes, access, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	return start == MAP_FAILED ? -errno : 0;
+}
+
+int touch_area_init(struct touch_area *area, size_t bytes, bool huge, bool shared)
 {
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
 	size_t reserved_bytes;
@@ -55,11 +66,11 @@ int touch_area_init(struct touch_area *area, size_t bytes, bool huge)
 	start = ((uintptr_t)reserved + 2 * HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
 	area->start = (uint8_t *)start;
 	area->bytes = bytes;
-	if (mprotect(area->start, bytes, PROT_READ | PROT_WRITE)) {
-		int err = errno;
+	int err = make_usable(area, shared);
 
+	if (err) {
 		touch_area_deinit(area);
-		return -err;
+		return err;
 	}
 	// Advice: a kernel without transparent huge pages refuses it and needs none.
 	(void)madvise(area->start, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Private anonymous memory, 2 MiB aligned, with inaccessible memory around it so that the kernel
+/** Anonymous memory, 2 MiB aligned, with inaccessible memory around it so that the kernel
  *  never merges its mapping with a neighbour's. */
 struct touch_area {
 	uint8_t *start;
@@ -32,8 +32,8 @@ struct touch_control {
 };
 
 /** Map @bytes (a multiple of the page size); @huge asks for transparent huge pages, else none are
- *  used. 0 or a negative errno. */
-int touch_area_init(struct touch_area *area, size_t bytes, bool huge);
+ *  used; @shared: with processes that are forked from now on. 0 or a negative errno. */
+int touch_area_init(struct touch_area *area, size_t bytes, bool huge, bool shared);
 void touch_area_deinit(struct touch_area *area);
 
 /** Write a byte of every page. */

@@ -52,6 +52,9 @@ class SmapsMap:
     def covered(self) -> bool:
         return all(watch.uses or watch.past for watch in self._epochs.watches.values())
 
+    def begins(self) -> bool:
+        return not self.covered()
+
     def take(self) -> PageUse | None:
         watches = self._epochs.watches.values()
         marks = sum(len(watch.marks) + len(watch.past) for watch in watches)

@@ -14,8 +14,10 @@ from isotherm.analysis.recorded import AnalysedRecording
 from isotherm.analysis.smallest import smallest_hot
 from isotherm.analysis.suggestion import MISSED_SHARE, Suggestion, suggest
 from isotherm.analysis.summary import Summary, known_sum
+from isotherm.model.calibration import Digest
 from isotherm.model.page_use import PageUse
-from isotherm.report import pages
+from isotherm.recording.calibration import parsed_digest
+from isotherm.report import calibration, pages
 from isotherm.report.sorting import HEAT_KEYS, SORT, Sort
 from isotherm.report.view import Options, Page, View, headline
 from isotherm.terminal.heatmap import heat_line
@@ -38,13 +40,16 @@ class Overview:
     """
     The numbers, and heat by address over the whole time; None where there are no regions.
 
-    sort: in which order mappings and groups stand, None: the largest first.
+    sort: in which order mappings and groups stand, None: the largest first; measured: what
+    `isotherm calibrate` had measured where it was recorded, under a kernel of `release`.
     """
 
     summary: Summary
     heat: Heatmap | None
     suggestion: Suggestion | None
     sort: Sort | None = None
+    measured: Digest | None = None
+    release: str = ""
 
 
 class SummaryView(View[Overview]):
@@ -63,7 +68,11 @@ class SummaryView(View[Overview]):
             what = sort.ordered(summary.what, HEAT_KEYS)
             groups = sort.ordered(summary.group_heat, HEAT_KEYS)
             summary = replace(summary, what=what, group_heat=groups)
-        return Overview(summary, None if summary.last is None else heat, advice, sort)
+        measured = parsed_digest(recording.info.get("calibration"))
+        release = str(recording.info.get("kernel", ""))
+        if summary.last is None:
+            heat = None
+        return Overview(summary, heat, advice, sort, measured, release)
 
     def rows(self, value: Overview) -> list[dict[str, Any]]:
         if (use := value.summary.use) is not None:
@@ -137,6 +146,7 @@ def _document(value: Overview) -> dict[str, Any]:
         "what": [_row(heat) for heat in summary.what],
         "smallest_hot": asdict(smallest) if smallest else None,
         "suggestion": asdict(value.suggestion) if value.suggestion else None,
+        "calibration": calibration.as_json(value.measured),
         "cost": {
             "cpu_share": summary.cost,
             "cpu_ns": summary.cpu_ns,
@@ -201,6 +211,8 @@ def _facts(value: Overview) -> Iterator[tuple[str, str]]:
     told = f", {missed:.1%} of samples missed" if missed >= _TOLD_SHARE else ""
     if summary.cpu_ns or summary.checks:  # neither is known of what damo recorded
         yield "monitoring", f"{summary.cost:.1%} of one CPU{told}"
+    if value.measured is not None:
+        yield "calibrated", calibration.quote(value.measured, value.release)
 
 
 def _by_regions(summary: Summary) -> Iterator[tuple[str, str]]:
