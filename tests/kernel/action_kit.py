@@ -30,6 +30,7 @@ def swap(tmp_path):
         pytest.skip(f"swapon is refused: {done.stderr.strip()}")
     yield file
     subprocess.run(["swapoff", file], check=True)
+    file.unlink()  # what tests leave is kept for a while: 15 GiB of them
 
 
 @pytest.fixture(name="setting")

@@ -49,6 +49,7 @@ def tiny_swap(tmp_path):
     subprocess.run(["swapon", file], check=True)
     yield file
     subprocess.run(["swapoff", file], check=True)
+    file.unlink()
 
 
 def only_cold(child):

@@ -187,6 +187,7 @@ def swap(tmp_path):
         pytest.skip(f"swap cannot be had: {made.stderr}{on.stderr}")
     yield
     subprocess.run(["swapoff", path], check=True)
+    path.unlink()
 
 
 @pytest.mark.usefixtures("swap")
