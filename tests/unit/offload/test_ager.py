@@ -1,5 +1,6 @@
 """Clearing accessed bits by the kernel's DAMON: what it is told, and when it is refused."""
 
+import errno
 import json
 import os
 
@@ -178,3 +179,13 @@ def test_a_tree_taken_away_at_any_moment_is_told_as_that(files, folder, monkeypa
         monkeypatch.setattr(files, "_store", taken_away)
         with pytest.raises(IsothermError, match="somebody else took the kernel's DAMON away"):
             ager.clear(RANGES)
+
+
+def test_a_file_that_goes_while_it_is_open_is_told_as_taken_away(files, ager, monkeypatch):
+    def gone(_path, _text):
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(files, "_store", gone)
+    with pytest.raises(IsothermError, match="somebody else took the kernel's DAMON away"):
+        ager.clear(RANGES)
+    monkeypatch.undo()

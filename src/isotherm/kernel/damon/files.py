@@ -14,6 +14,7 @@ from isotherm.kernel.privilege import root_hint
 ROOT = Path("/sys/kernel/mm/damon/admin/kdamonds")
 #: All of DAMON's sysfs has one lock, which is only tried: somebody else's look is our EBUSY.
 PATIENCE_S = 5.0
+TAKEN_AWAY = "somebody else took the kernel's DAMON away"
 
 Value = int | str | bool
 
@@ -102,7 +103,7 @@ class DamonFiles:
         context = f"{kdamond}/contexts/0"
         ours = context if f"{rest}/".startswith("contexts/0/") else kdamond
         if kdamond.isdecimal() and not self.has(ours):
-            return IsothermError("somebody else took the kernel's DAMON away")
+            return IsothermError(TAKEN_AWAY)
         return lacks(path)
 
     def _store(self, path: str, text: str) -> None:
@@ -114,6 +115,8 @@ class DamonFiles:
 
     def _translated(self, err: OSError, path: str, text: str | None) -> IsothermError:
         what = generic(path)
+        if err.errno == errno.ENODEV:  # it was there when it was opened
+            return IsothermError(TAKEN_AWAY)
         if err.errno == errno.ENOENT:
             return self.missing(path)
         if err.errno in (errno.EACCES, errno.EPERM):
