@@ -63,6 +63,8 @@ _SHMEM = ("/dev/shm/", "/dev/zero", "/memfd:", "/SYSV")  # noqa: S108 - a name i
 _KINDS: tuple[Kind, ...] = ("anon", "file", "shmem")
 #: After a sum of so many, what it took is given back.
 _MANY_ROWS = 1000
+#: Targets that went whose places in sums are kept, beside as many as there are.
+_MOST_GONE = 16
 _ANON, _FILE = 0, 1
 _PRIVATE_FILE, _KEPT = 1, 2
 #: Told of mappings that have no pages, and of those that only may if they are not too large.
@@ -143,6 +145,7 @@ class NativePageMap:
         self._shared_note = shared_note
         self._piece = MAP_PIECE_NONE
         self._ids = array("I")
+        self._places: dict[int, int] = {}
         self._rows = Rows()
         self._returned: dict[tuple[int, str, Kind], list[int]] = {}
         self._sum_due_ns = self._summed_ns = 0
@@ -177,17 +180,25 @@ class NativePageMap:
         self._targets, self._vast = targets, False
         self._begin(targets)
         if ids != self._ids or self._rows.crowded:
-            self._keep_returns(ids)
-            self._ids, self._rows, self._told = ids, Rows(), {}
-        for index, known in enumerate(targets):
+            self._follow(ids)
+        for index, (one, known) in enumerate(zip(ids, targets, strict=True)):
             mappings = known.told or _standing_for(known.ranges)
-            before, vast = self._told.get(index, (None, False))
+            before, vast = self._told.get(one, (None, False))
             if before == mappings and not vast:
                 continue
-            areas, vast = self._areas(index, known.target.pid, Mappings.of(mappings))
-            self._told[index] = mappings, vast
+            areas, vast = self._areas(one, known.target.pid, Mappings.of(mappings))
+            self._told[one] = mappings, vast
             self._vast |= vast
             self._core.set_areas(index, areas)
+
+    def _follow(self, ids: array[int]) -> None:
+        """Take who is there: what was told of those that stay stands, unless there is no room."""
+        self._keep_returns(ids)
+        self._ids, self._places = ids, {one: place for place, one in enumerate(ids)}
+        if self._rows.crowded or self._rows.nr_targets > 2 * len(ids) + _MOST_GONE:
+            self._rows, self._told = Rows(), {}
+        # Of who comes back the core knows nothing.
+        self._told = {one: self._told[one] for one in ids if one in self._told}
 
     def _begin(self, targets: Sequence[TargetRanges]) -> None:
         """Have a first look at more than the share only where that ends soon."""
@@ -360,9 +371,9 @@ class NativePageMap:
         if self._by_frames is not None:
             self._by_frames.close()
 
-    def _areas(self, index: int, pid: int | None, mappings: Mappings) -> tuple[array[int], bool]:
+    def _areas(self, target: int, pid: int | None, mappings: Mappings) -> tuple[array[int], bool]:
         """Return what of a map may have pages, and whether parts of it are vast."""
-        by_kind = array("Q", [self._word(index, *text) for text in mappings.texts])
+        by_kind = array("Q", [self._word(target, *text) for text in mappings.texts])
         words = _core.mapping_words(mappings.bounds, mappings.kinds, by_kind)
         largest = max(map(sub, words[1::3], words[::3]), default=0)
         if largest <= _MOST_RESERVED and not self._scope:
@@ -380,14 +391,14 @@ class NativePageMap:
                 areas.extend((part.start, part.end, word & ~_RESERVED))
         return areas, vast
 
-    def _word(self, index: int, permissions: str, name: str) -> int:
+    def _word(self, target: int, permissions: str, name: str) -> int:
         """What the core is told of mappings of this name and these rights, beside addresses."""
         told = _told_of(permissions, name)
         if told is None:
             return _NO_PAGES
         kind, bits = told
         title = Mapping(0, 0, permissions, name).title if self._titles else ""
-        return self._rows.place(index, title, kind) | bits
+        return self._rows.place(target, title, kind) | bits
 
     def _parts(self, start: int, end: int, pid: int | None) -> Sequence[Range]:
         whole = [Range(start, end)]
@@ -399,7 +410,7 @@ class NativePageMap:
         """Add to what came back, by the ids of targets; those not among `ids` are forgotten."""
         for row, own, sizes in self._core.take_returns():
             target, what, kind = self._rows.keys[row]
-            key = self._ids[target], what, "anon" if own == _ANON else kind
+            key = target, what, "anon" if own == _ANON else kind
             so_far = self._returned.setdefault(key, [0] * len(sizes))
             so_far[:] = map(add, so_far, sizes)
         living = set(ids)
@@ -424,13 +435,13 @@ class NativePageMap:
             target, what, kind = self._rows.keys[row]
             if own == _ANON:
                 kind = "anon"
-            sizes = left.pop((self._ids[target], what, kind), None) if left else None
+            sizes = left.pop((target, what, kind), None) if left else None
             parts = by_window(words, len(windows))
             parts.append(returned(sizes, windows) if sizes else nothing)
             resident, unseen, uncovered = words[:3]
             rows.append(
                 UseRow(
-                    target,
+                    self._places[target],
                     what,
                     kind,
                     node if self._nodes else None,

@@ -76,7 +76,8 @@ class RunningTime:
 
     def follow(self, targets: Sequence[TargetRanges]) -> None:
         """Take the living targets, in their order."""
-        self._known = {one.target.id: self._known.get(one.target.id, _Known()) for one in targets}
+        before, ids = self._known, [one.target.id for one in targets]
+        self._known = {one: before.get(one) or _Known() for one in ids}
         self.executed = frozenset()
         for known, one in zip(self._known.values(), targets, strict=True):
             if known.mappings is not one.mappings:

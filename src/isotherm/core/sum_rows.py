@@ -17,7 +17,7 @@ _NO_GROUP = 0xFFFF_FFFF
 
 class Rows:
     """
-    Places of what is summed up: target, title and kind.
+    Places of what is summed up: id of a target, title and kind.
 
     crowded: a target has more titles than are told apart, or had; it is time to begin anew.
     """
@@ -37,6 +37,11 @@ class Rows:
             self.keys.append(key)
             self._titles[target] += 1
         return self._places[key]
+
+    @property
+    def nr_targets(self) -> int:
+        """How many targets have places, those that went included."""
+        return len(self._titles)
 
     @property
     def crowded(self) -> bool:

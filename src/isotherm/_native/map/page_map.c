@@ -102,14 +102,17 @@ int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr)
 
 	if (!targets)
 		return -ENOMEM;
-	for (size_t i = 0; i < nr; i++) {
+	// Mostly both are in the same order: each is found where the one before it was.
+	for (size_t i = 0, at = 0; i < nr; i++) {
 		targets[i].id = ids[i];
-		for (size_t j = 0; j < map->nr_targets; j++)
-			if (map->targets[j].id == ids[i]) {
-				targets[i] = map->targets[j];
-				map->targets[j] = (struct map_target){.id = UINT32_MAX};
-				break;
-			}
+		for (size_t tried = 0; tried < map->nr_targets; tried++, at++) {
+			at = at < map->nr_targets ? at : 0;
+			if (map->targets[at].id != ids[i])
+				continue;
+			targets[i] = map->targets[at];
+			map->targets[at++] = (struct map_target){.id = UINT32_MAX};
+			break;
+		}
 	}
 	for (size_t j = 0; j < map->nr_targets; j++)
 		forget_target(map, &map->targets[j]);
