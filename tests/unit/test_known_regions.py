@@ -1,5 +1,6 @@
 """What regions are told of a map of pages: what is absent, shared, or not looked at yet."""
 
+import sys
 from array import array
 
 import pytest
@@ -96,3 +97,28 @@ def test_what_the_map_saw_used_a_little_is_not_idle_though_no_sample_found_it():
     little, idle = told(rows, part(0, 8, soon=1, used=2), part(8, 16))
     assert (little.nr_accesses, little.share, idle_ns(little, 100_000)) == (0, 1 / 8, 0)
     assert (idle.share, idle_ns(idle, 100_000)) == (0.0, 900_000_000)
+
+
+def calls_of(act):
+    """Count what `act` calls of functions in Python."""
+    calls = 0
+
+    def note(frame, event, what):
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        act()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+def test_regions_that_nobody_looked_at_are_told_in_few_steps_each():
+    nr = 200
+    rows = [(0, n * MIB, (n + 1) * MIB, 0, 3, 0) for n in range(nr)]
+    parts = [part(n, n + 1, unread=1) for n in range(nr)]
+    assert calls_of(lambda: told(rows, *parts)) < calls_of(lambda: told([], *parts)) + 20 * nr
+    assert len(told(rows, *parts)) == nr

@@ -105,20 +105,27 @@ class KnownRegions:
             strict=True,
         )
         for place, (target, start, end, count, age, hidden) in enumerate(rows):
+            known: list[Part] = []
             if at < end_at:
-                whose, low, high, present, unread, unknown, soon, used = words[at : at + _WIDTH]
-                if low == start and high == end and whose == target and not (hidden or unread):
+                one_part = words[at : at + _WIDTH]
+                whose, low, high, present, unread, unknown, soon, used = one_part
+                if low == start and high == end and whose == target:
                     # Nearly all are of this kind.
                     at += _WIDTH
-                    if present or count:
-                        share = min(1.0, count / most * ((end - start) / (present or end - start)))
-                        if used and not count:
-                            share = within(soon / (present - unknown), soon_ns)
-                        made.add(place, (start, end, count, age, 0, used, share))
-                    continue
+                    if not (hidden or unread):
+                        if present or count:
+                            size = end - start
+                            share = min(1.0, count / most * (size / (present or size)))
+                            if used and not count:
+                                share = within(soon / (present - unknown), soon_ns)
+                            made.add(place, (start, end, count, age, 0, used, share))
+                        continue
+                    known = [Part(*one_part)]
             region = Sampled(place, target, start, end, count, age, hidden, count / most)
-            at = _passed(region, words, at)
-            for one in self._parts(region, list(_inside(region, words, at)), most, soon_ns):
+            if not known:
+                at = _passed(region, words, at)
+                known = list(_inside(region, words, at))
+            for one in self._parts(region, known, most, soon_ns):
                 told, is_map = one
                 made.add(place, _fields(told))
                 if is_map:
@@ -130,7 +137,7 @@ class KnownRegions:
         self, region: Sampled, known: list[Part], most: int, soon_ns: int
     ) -> Iterator[tuple[Told, bool]]:
         """Yield what is told of a region, and whether it is what the map knows."""
-        whole = _sum_of(region, known)
+        whole = known[0] if len(known) == 1 else _sum_of(region, known)
         there, hidden = whole.present + whole.unread, region.unobservable
         accessed = region.share * (region.size - min(region.size, hidden))
         if accessed > _CHANCE * there or (hidden and not there):
