@@ -153,6 +153,8 @@ class NativePageMap:
         self._summed = 0, 0
         self._summed_covered = False
         self._told: dict[int, tuple[Sequence[Mapping], bool]] = {}
+        #: How often the address map of a target, by its id, had changed when it was told.
+        self._changes: dict[int, int] = {}
         self._targets: Sequence[TargetRanges] | None = None
         self._vast = False
         self._core = _core.PageMap(
@@ -177,6 +179,8 @@ class NativePageMap:
             self._freed.follow(targets, self._clock.now_ns())
         if same and not self._vast:
             return
+        if not same:
+            self._changes = {i: self._changes[i] for i in ids if i in self._changes}
         self._targets, self._vast = targets, False
         self._begin(targets)
         if ids != self._ids or self._rows.crowded:
@@ -184,12 +188,20 @@ class NativePageMap:
         for index, (one, known) in enumerate(zip(ids, targets, strict=True)):
             mappings = known.told or _standing_for(known.ranges)
             before, vast = self._told.get(one, (None, False))
+            since_ns = self._since_ns(known)
             if before == mappings and not vast:
                 continue
             areas, vast = self._areas(one, known.target.pid, Mappings.of(mappings))
             self._told[one] = mappings, vast
             self._vast |= vast
-            self._core.set_areas(index, areas)
+            self._core.set_areas(index, areas, since_ns)
+
+    def _since_ns(self, known: TargetRanges) -> int:
+        """Return when the target had the mappings that were told before; 0 if nobody knows."""
+        reading = known.reading
+        changes = self._changes.get(known.target.id)
+        self._changes[known.target.id] = reading.changes
+        return reading.before_ns if changes == reading.changes - 1 else 0
 
     def _follow(self, ids: array[int]) -> None:
         """Take who is there: what was told of those that stay stands, unless there is no room."""
