@@ -249,7 +249,9 @@ def test_a_terabyte_of_nothing_costs_nothing():
         finally:
             child.kill()
     (row,) = [row for row in use.rows if row.resident >= 8 * MIB]
-    assert row.used_low[use.windows_ns.index(SECOND)] >= 2 * MIB
+    # Whether a whole look fell into the last second is a matter of how busy the machine is.
+    assert row.used_low[-1] >= 2 * MIB
+    assert row.used_high[use.windows_ns.index(SECOND)] >= 2 * MIB
     assert row.idle[use.windows_ns.index(SECOND)] >= 6 * MIB - REST
     # A terabyte has 8,192 stretches of 128 MiB.
     assert visits < 4000

@@ -89,7 +89,7 @@ def test_the_same_every_time_and_of_any_grid(here: Path, suffix: str) -> None:
     write(here / "run.isotherm", phases())
     recording = isotherm.open(here / "run.isotherm")
     grid, names = recording.named_heatmap(5, 9)
-    for kind in ("quantile", "linear"):
+    for kind in ("log", "quantile", "linear"):
         assert heat_figure(grid, names, suffix, kind=kind) == heat_figure(
             grid, names, suffix, kind=kind
         )
@@ -181,7 +181,8 @@ def test_ticks_are_round() -> None:
 def test_the_scale_names_each_rate_once(here: Path) -> None:
     rows = [(0, i * MIB, (i + 1) * MIB, 1 + (i == 7), 0, 0) for i in range(8)]
     write(here / "run.isotherm", [snapshot(0, rows)])
-    assert main(["report", "run.isotherm", "heatmap", "-o", "map.svg"]) == 0
+    how = ("--scale", "quantile", "-o", "map.svg")
+    assert main(["report", "run.isotherm", "heatmap", *how]) == 0
     texts = [one.text for one in ET.parse(here / "map.svg").iter(f"{SVG}text")]
     rates = [text for text in texts if text and re.fullmatch(r">?[\d.]+%", text)]
     assert rates == [">0%", "5%", "10%"]

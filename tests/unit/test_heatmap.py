@@ -134,7 +134,7 @@ def test_data_outside_the_wanted_extent_are_left_out():
 def test_plain_picture():
     grid = heatmap(phases(), 10, 9, target_id=HOT_APP)
     assert render(grid, 23, 12) == [
-        "7fff00000000 ▄▄▄▄▄▄▄▄▄▄",
+        "7fff00000000 ▆▆▆▆▆▆▆▆▆▆",
         "             ┄┄ 42.7 Ti",
         "555504000000 ··········",
         "             ··········",
@@ -221,7 +221,7 @@ def test_the_peak_is_what_a_mean_hides():
 
 def test_steps_of_a_quantile_scale_hold_as_many_cells_each():
     heats = [i / 1000 for i in range(800)]
-    scale = scale_of([*heats, None], 8)
+    scale = scale_of([*heats, None], 8, "quantile")
     found = [scale.step(heat) for heat in heats if heat]
     assert all(95 <= found.count(step) <= 105 for step in range(8))
     assert scale.step(scale.most) == 7
@@ -230,9 +230,25 @@ def test_steps_of_a_quantile_scale_hold_as_many_cells_each():
         assert scale.heat_at(scale.place(heat)) == pytest.approx(heat, abs=1e-9)
 
 
-def test_few_rates_are_still_told_apart():
-    scale = scale_of([0.1] * 10 + [1.0] * 20, 8)
-    assert scale.step(0.01) < scale.step(0.1) < scale.step(1.0) == 7
+def test_steps_of_a_logarithmic_scale_are_multiples():
+    heats = [0.0009, 0.004, 0.02, 0.05, 0.2, 0.5, 1.0]
+    scale = scale_of(heats, 6)
+    assert [scale.step(heat) for heat in heats] == [0, 1, 2, 3, 4, 5, 5]
+    # The legend tells the least heat that is drawn with a step.
+    assert scale.bounds == (0.0, 0.004, 0.02, 0.05, 0.2, 0.5)
+    # What chance does to rates of next to nothing takes no more of it than its share.
+    noise = [0.0013 + i / 1e6 for i in range(600)]
+    assert len({scale_of([*noise, 1.0], 8).step(heat) for heat in noise}) == 1
+    assert len({scale_of([*noise, 1.0], 8, "quantile").step(heat) for heat in noise}) >= 7
+    # Heats that differ by little look alike, and so does all that is next to nothing.
+    assert {scale_of([0.8, 0.9, 1.0], 8).step(heat) for heat in (0.8, 0.9, 1.0)} == {7}
+    assert scale_of([1e-9, 0.0009, 1.0], 4).step(0.0009) == 0
+
+
+@pytest.mark.parametrize("kind", ["log", "quantile"])
+def test_few_rates_are_still_told_apart(kind):
+    scale = scale_of([0.1] * 10 + [1.0] * 20, 8, kind)
+    assert scale.step(0.01) <= scale.step(0.1) < scale.step(1.0) == 7
     assert scale_of([0.05], 8).step(0.05) == 7
     assert [scale_of([], 4).step(heat) for heat in (0.01, 0.3, 0.6, 1.0)] == [0, 1, 2, 3]
     linear = scale_of([0.1, 0.2], 4, "linear")
@@ -283,7 +299,7 @@ def test_names_rates_and_addresses_stand_beside_lines():
     names = ["[heap]"] * 8 + ["\x1b[2J[stack]"]
     lines = render(grid, 60, 13, names=names)
     assert lines[0].split() == ["mean", "max"]
-    assert lines[1].startswith("7fff00000000 \\x1b[2J[stack]   10%  10% ▄▄▄")
+    assert lines[1].startswith("7fff00000000 \\x1b[2J[stack]   10%  10% ▆▆▆")
     assert lines[5].startswith("             [heap]           50% 100% ····")
 
 

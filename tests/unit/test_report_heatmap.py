@@ -117,7 +117,7 @@ def test_who_is_there_no_more_keeps_its_name(tmp_path: Path) -> None:
         (["--address", "heap..2"], "'heap' is not an address"),
         (["--address", "9..2"], "ends before it begins"),
         (["--hottest", "0"], "hottest 0 bytes"),
-        (["--scale", "log"], "'log' is not possible\nhint: one of quantile, linear"),
+        (["--scale", "cubic"], "'cubic' is not possible\nhint: one of log, quantile, linear"),
         (["--addresses", "left"], "one of up, across"),
     ],
 )

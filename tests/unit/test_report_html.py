@@ -62,7 +62,7 @@ def made(name: str = "[heap]", target: str = "app", count: int = 20) -> list[Sna
 
 
 def write(path: Path, windows: list[Snapshot]) -> Path:
-    with RecordingWriter(path, {"backend": "sim"}) as writer:
+    with RecordingWriter(path, {"backend": "sim", "policy": ""}) as writer:
         for one in windows:
             writer.write(one)
     return path
@@ -259,6 +259,7 @@ def test_the_page_says_what_the_summary_says(here: Path) -> None:
     for told in ("used within 10s", "40.0 MiB", "Working set W(T)", "Idle ages", "stat", "4.0 MiB",
                  "looked at", "8.0 MiB cannot be seen", "unknown"):  # fmt: skip
         assert told in plain
+    assert "<dd></dd>" not in text
     # The curves have their intervals.
     assert text.count('<polygon class="band0"') >= 2
     assert "(7.0 MiB to 17.0 MiB)" in text

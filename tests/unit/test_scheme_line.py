@@ -164,6 +164,12 @@ def test_filters(text, expected):
         assert parse_line(f"pageout filter={text}").filters == (expected,)
 
 
+@pytest.mark.parametrize("bounds", [(0, 0), (0, 2**64 - 1), (4096, 2**64 - 1), (2**64 - 1,) * 2])
+def test_sizes_of_huge_pages_are_read_back(bounds):
+    scheme = Scheme(Action.STAT, filters=(Filter(FilterType.HUGEPAGE_SIZE, True, False, bounds),))
+    assert parse_line(format_line(scheme)).filters == scheme.filters
+
+
 def test_quotes_and_comments():
     assert parse_line('pageout name="a # b" # a comment').name == "a # b"
     assert parse_line("pageout name='a b'").name == "a b"

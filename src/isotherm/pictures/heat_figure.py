@@ -32,7 +32,7 @@ FORMATS: Final[dict[str, Callable[[int, int, RGB], Canvas]]] = {".png": Png, ".s
 
 
 def heat_figure(
-    grid: Heatmap, names: Sequence[str], suffix: str, *, kind: Kind = "quantile", note: str = ""
+    grid: Heatmap, names: Sequence[str], suffix: str, *, kind: Kind = "log", note: str = ""
 ) -> bytes:
     """
     Return a file of this ending.

@@ -1,14 +1,16 @@
-"""Which step of a scale a heat is drawn with: steps of equal width, or of equally many cells."""
+"""Which step of a scale a heat is drawn with: of equal ratio, width, or number of cells."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Kind = Literal["quantile", "linear"]
-KINDS: Final[tuple[Kind, ...]] = ("quantile", "linear")
+Kind = Literal["log", "quantile", "linear"]
+KINDS: Final[tuple[Kind, ...]] = ("log", "quantile", "linear")
+#: What a logarithmic scale spans: three decades below the highest heat.
+_SPAN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +54,21 @@ class Scale:
         ]
 
 
-def scale_of(heats: Iterable[float | None], steps: int, kind: Kind = "quantile") -> Scale:
+def scale_of(heats: Iterable[float | None], steps: int, kind: Kind = "log") -> Scale:
     """
     Return a scale of so many steps for what is to be drawn; None and 0 are not.
 
-    By quantiles about as many cells fall into each step, whatever the rates: a picture of little
-    heat shows as much as one of much. The legend has to say what the steps stand for.
+    log: each step is the same multiple of the one before, from a thousandth of the highest heat
+    to that; bounds are the least heats that there are in a step. quantile: about as many cells
+    fall into each step, whatever the rates; where most cells differ by chance alone, that is what
+    it shows. linear: of equal width up to 1. The legend has to say what the steps stand for.
     """
     found = sorted(heat for heat in heats if heat)
     if kind == "linear" or not found:
         return Scale(tuple(i / steps for i in range(steps)), 1.0)
+    if kind == "log":
+        even = (found[-1] * _SPAN ** (i / steps - 1) for i in range(1, steps))
+        return Scale((0.0, *(found[bisect_left(found, bound)] for bound in even)), found[-1])
     bounds = (0.0, *(found[i * len(found) // steps] for i in range(1, steps)))
     return Scale(bounds, found[-1])
 

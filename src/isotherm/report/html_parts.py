@@ -263,7 +263,7 @@ def facts(summary: Summary, info: dict[str, Any]) -> str:
     regions = f"{summary.regions} in all, {summary.max_regions} at most in a window"
     found.append(("regions", regions))
     for key in ("backend", "policy", "profile", "kernel", "isotherm"):
-        if isinstance(info.get(key), str):
-            found.append((key, info[key]))
-    items = "".join(f"<dt>{text(key)}</dt><dd>{text(said)}</dd>" for key, said in found)
+        if isinstance(said := info.get(key), str) and said:
+            found.append((key, said))
+    items = "".join(f"<dt>{text(key)}</dt><dd>{text(fact)}</dd>" for key, fact in found)
     return f"<dl>{items}</dl>"

@@ -6,8 +6,8 @@ import re
 
 from isotherm.model.scheme import Filter, FilterType
 from isotherm.schemefile.source import InexpressibleError, Word, quote, unknown
-from isotherm.schemefile.values import count, format_share, parse_sizes, whole_share
-from isotherm.units import U64_MAX, duration_us, exact_duration, exact_size, size
+from isotherm.schemefile.values import count, format_share, format_sizes, parse_sizes, whole_share
+from isotherm.units import U64_MAX, duration_us, exact_duration, size
 
 #: Name in lines -> type.
 FILTERS = {
@@ -172,7 +172,7 @@ def format_detail(rule: Filter) -> str:
     if rule.type is FilterType.ADDR:
         return format_addresses(low, high)
     if rule.type is FilterType.HUGEPAGE_SIZE:
-        return exact_size(low) if low == high else f"{exact_size(low)}..{exact_size(high)}"
+        return format_sizes(low, high)
     if rule.type is FilterType.IDLE:
         return exact_duration(low)
     if rule.type is FilterType.UNDERUSED:

@@ -51,7 +51,7 @@ def render(
     style: Style = PLAIN,
     *,
     names: Sequence[str] = (),
-    kind: Kind = "quantile",
+    kind: Kind = "log",
 ) -> list[str]:
     """
     Return at most `height` lines of at most `width` cells, but at least one for each segment.

@@ -50,7 +50,7 @@ class Ink:
         self,
         style: Style,
         cells: Iterable[Cell],
-        kind: Kind = "quantile",
+        kind: Kind = "log",
         *,
         idle_is_there: bool = False,
     ) -> None:

@@ -9,7 +9,7 @@
   const LEFT = 112, TOP = 22, BOTTOM = 30, STRIP = 14, GAP = 17;
   const RIGHT = () => (canvas.clientWidth > 760 ? 200 : 24) + 2 * (STRIP + GAP);
   const FULL = {t0: 0, t1: given.duration_ms, y0: 0, y1: 1};
-  const state = {target: 0, view: {...FULL}, metric: "mean", scale: "quantile", drag: null, cells: null};
+  const state = {target: 0, view: {...FULL}, metric: "mean", scale: "log", drag: null, cells: null};
   const ramp = given.colours.map(c => [parseInt(c.slice(1, 3), 16), parseInt(c.slice(3, 5), 16), parseInt(c.slice(5, 7), 16)]);
   const rgb = c => [parseInt(c.slice(1, 3), 16), parseInt(c.slice(3, 5), 16), parseInt(c.slice(5, 7), 16)];
   const idle = rgb(given.idle), unknown = given.unknown.map(rgb);
@@ -142,6 +142,10 @@
     for (let at = 0; at < cells.seen.length; at++) { const v = valueAt(cells, at); if (v) found.push(v); }
     if (!found.length) return {bounds: Array.from({length: 64}, (_, i) => i / 64), most: 1};
     const sorted = Float32Array.from(found).sort();
+    if (state.scale === "log") {
+      const most = sorted[sorted.length - 1];
+      return {bounds: Array.from({length: 64}, (_, i) => i ? most * 1000 ** (i / 64 - 1) : 0), most};
+    }
     const bounds = Array.from({length: 64}, (_, i) => i ? sorted[Math.floor(i * sorted.length / 64)] : 0);
     return {bounds, most: sorted[sorted.length - 1]};
   }

@@ -35,7 +35,7 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 HEIGHT = Option("--height", "LINES", "lines of the picture.", whole_number(4, 1000), "20")
-SCALE = Option("--scale", "KIND", "quantile or linear steps of heat.", one_of(*KINDS), "quantile")
+SCALE = Option("--scale", "KIND", "log, quantile or linear steps of heat.", one_of(*KINDS), "log")
 GO = Option(
     "--addresses",
     "UP|ACROSS",

@@ -1,5 +1,5 @@
 """
-Tables for docs from what `policies.py` wrote: `policy_tables.py FILE.json... --into PAGE.md`.
+Tables for docs from what `policies.py` wrote: `docs/policy_tables.py FILE.json... --into PAGE.md`.
 
 They stand between the marks <!-- policies --> and <!-- /policies --> of the page.
 """
