@@ -141,3 +141,24 @@ def test_of_memory_that_nobody_looked_at_yet_nothing_is_known():
     memory.set(200 * PAGES, PAGES, YOUNG)
     made.set_areas(0, words((0, 1), (200 * PAGES, PAGES)), memory.now)
     assert set(ages(made, 200 * PAGES, PAGES)) <= {(0xFD,) * 4, (0xFF,) * 4}
+
+
+@pytest.mark.parametrize("seconds", range(1, 20, 3))
+def test_what_came_while_it_was_watched_is_used_since_however_long_ago(seconds):
+    memory = PageMemory()
+    memory.set(0, 64, YOUNG)
+    began = memory.now
+    made = page_map(memory, (0, 64))
+
+    def use():
+        memory.set(0, 64, YOUNG)
+
+    run(made, memory, 5 * SECOND, use)
+    memory.set(64, 400, YOUNG)
+    made.set_areas(0, words((0, 500)))
+    run(made, memory, seconds * SECOND, use)
+    windows = array("Q", [memory.now - began])
+    rows, *_ = made.sum(1, windows, array("Q"))
+    low, best = (sum(row[3][at] for row in rows) // 4096 for at in (3, 4))
+    # What was moved here from elsewhere may have been idle there.
+    assert (low, best) == (64, 464)
