@@ -21,7 +21,7 @@ from isotherm.kernel.damon.files import DamonFiles
 pytestmark = by_kernel
 S = 1_000_000_000
 #: A guest is ten times as slow as its host, and 1 % of it too little to be told anything.
-OVERHEAD = 0.1
+OVERHEAD = 0.5
 LONGEST_S = 120
 PAGES = 8 * MIB // PAGE
 #: What an interpreter uses beside the area, and what is off the kernel's lists for a moment.
