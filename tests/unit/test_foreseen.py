@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -224,6 +225,19 @@ def test_what_no_recording_can_tell_is_refused(known, refused, scheme, why):
 )
 def test_bad_values_are_one_error(known, refused, args):
     assert refused(known, *args)[0] == 2
+
+
+def test_what_can_be_read_of_a_damaged_recording_is_told(known, tmp_path, capsys):
+    whole = Path(known).read_bytes()
+    cut = tmp_path / "cut.isotherm"
+    cut.write_bytes(whole[: len(whole) * 2 // 3])
+    for more in ((), ("--grid", "age=5s,10s")):
+        assert main(["simulate", str(cut), "prcl", *more, "--format", "json"]) == 5
+        printed = capsys.readouterr()
+        assert json.loads(printed.out)["schema"].startswith("isotherm.foreseen")
+        assert "damaged" in printed.err
+    cut.write_bytes(whole[:4000])
+    assert main(["simulate", str(cut), "prcl"]) in (2, 5)
 
 
 def test_recordings_that_know_no_pages_are_refused(tmp_path, refused):

@@ -11,7 +11,7 @@ from isotherm.clock import VirtualClock
 from isotherm.core.act import CountOnly, Done
 from isotherm.core.region_list import ListedRegion, RegionList
 from isotherm.core.scheme_runner import Round
-from isotherm.errors import BadValueError, NotSupportedError
+from isotherm.errors import BadValueError, DamagedRecordingError, NotSupportedError
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import PAGE, Range, subtract
 from isotherm.model.scheme import Action, FilterType, Goal, Metric, Scheme
@@ -244,7 +244,7 @@ class Foreseen:
     of memory, on average over time, at most, at the end; applied: paged out, each time anew;
     refaulted: bytes that came back, None where the recording did not count; states: of each
     scheme, by best estimate; moments: one for each look at the pages; swap_bytes: swap space that
-    was free, None where that is not known.
+    was free, None where that is not known; damage: why not all of the recording could be read.
     """
 
     schemes: tuple[Scheme, ...]
@@ -259,6 +259,7 @@ class Foreseen:
     states: tuple[SchemeState, ...]
     swap_bytes: int | None
     moments: tuple[Moment, ...] = field(repr=False, default=())
+    damage: DamagedRecordingError | None = None
 
 
 def _mean(means: Sequence[float], moments: Sequence[Moment], length_ns: int) -> Bounds:
@@ -304,6 +305,8 @@ def foresee(
             saved = Bounds.of([run.saved for run in runs])
             back = Bounds.of([run.refaulted for run in runs])
             moments.append(Moment(snapshot.end_ns - begun, saved, back))
+    if last is None and recording.damage is not None:
+        raise recording.damage
     if last is None or not last.exact:
         raise BadValueError(
             "this recording does not know pages one by one, so nobody knows what would be freed",
@@ -328,4 +331,5 @@ def foresee(
         runs[LEANS.index("best")].states(),
         swap_bytes,
         tuple(moments),
+        recording.damage,
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from isotherm.analysis.foreseen import Foreseen, check, foresee
 from isotherm.analysis.recorded import AnalysedRecording
-from isotherm.errors import BadValueError, quoted
+from isotherm.errors import BadValueError, DamagedRecordingError, quoted
 from isotherm.model.scheme import Action, FilterType, Quota, Scheme
 from isotherm.report.foreseen import grid_report, report
 from isotherm.report.output import Report
@@ -37,9 +37,11 @@ class Question:
         return foresee(recording, self.schemes, swap_bytes=self.swap_bytes)
 
 
-def told(words: Sequence[str], grid: Sequence[str], swap: str | None, width: int) -> Report:
+def told(
+    words: Sequence[str], grid: Sequence[str], swap: str | None, width: int
+) -> tuple[Report, DamagedRecordingError | None]:
     """
-    Return what schemes would have done.
+    Return what schemes would have done, and why not all of the recording could be read.
 
     words: the recording, the schemes, and more axes of a grid; grid: axes, "age=10s,30s".
     """
@@ -56,12 +58,14 @@ def told(words: Sequence[str], grid: Sequence[str], swap: str | None, width: int
     swap_bytes = None if swap is None else size(swap)
     check(schemes)
     if not axes:
-        return report(Question(path, schemes, swap_bytes).answer(), width)
+        found = Question(path, schemes, swap_bytes).answer()
+        return report(found, width), found.damage
     points = list(itertools.product(*axes))
     questions = [Question(path, changed(schemes, point), swap_bytes) for point in points]
     for question in questions:
         check(question.schemes)
-    return grid_report(list(zip(points, _answers(questions), strict=True)), width)
+    answers = _answers(questions)
+    return grid_report(list(zip(points, answers, strict=True)), width), answers[0].damage
 
 
 def _answers(questions: Sequence[Question]) -> list[Foreseen]:

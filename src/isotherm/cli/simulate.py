@@ -173,7 +173,10 @@ def command(
     """
     if words or grid or swap is not None:
         _check_alone(ctx)
-        told(words, grid, swap, width_of(sys.stdout)).write(form)
+        answer, damage = told(words, grid, swap, width_of(sys.stdout))
+        answer.write(form)
+        if damage is not None:
+            raise damage
         return 0
     if listed:
         tell(*_listed(), stream=sys.stdout)
