@@ -322,8 +322,12 @@ class PageMap:
     def set_targets(self, ids: Buffer, /) -> None:
         """Replace the targets, u32 ids in the order of the source's."""
 
-    def set_areas(self, target: int, words: Buffer, /) -> None:
-        """Tell a target's areas in order: u64 start, end, row | kind << 32 | flags << 40."""
+    def set_areas(self, target: int, words: Buffer, since_ns: int = 0, /) -> None:
+        """
+        Tell a target's areas in order: u64 start, end, row | kind << 32 | flags << 40.
+
+        since_ns: when it had those that it had until now, and no others; 0 is not known.
+        """
 
     def set_stopped(self, target: int, stopped_ns: int, stopped: bool, now_ns: int, /) -> None:
         """Tell for how long in all a target stood still by now_ns, and whether it does."""

@@ -65,6 +65,21 @@ def test_a_cheap_map_is_read_at_every_call(own):
         assert mapped_at(found, at)
 
 
+def test_it_is_known_when_a_map_was_read_that_is_another_one_now(own):
+    time, now_ns, cpu_ns = a_clock()
+    maps = AddressMaps(now_ns=now_ns, cpu_ns=cpu_ns)
+    ((_, first),) = maps.of([own])
+    assert (first.reading.changes, first.reading.before_ns) == (1, 0)
+    time.now = 7 * S
+    maps.of([own])
+    time.now = 9 * S
+    with mmap.mmap(-1, 64 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS):
+        ((_, found),) = maps.of([own])
+        assert found is not first
+        assert found.reading.changes == 2
+        assert found.reading.before_ns == 7 * S
+
+
 def test_a_dear_map_waits_for_its_share_of_a_cpu(own):
     time, now_ns, cpu_ns = a_clock(step_ns=30_000_000)
     maps = AddressMaps(0.003, now_ns, cpu_ns)

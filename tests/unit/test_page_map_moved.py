@@ -104,3 +104,61 @@ def test_many_areas_that_come_at_once_are_all_new(parts):
     run(made, memory, 10 * MS)
     made.look(0, BASE, BASE + 4096)
     assert {age[0] for place in places for age in ages(made, place, 2)} == {NEVER}
+
+
+@pytest.mark.parametrize("far", [3 * PAGES, 200 * PAGES])
+@pytest.mark.parametrize("known", [False, True])
+def test_what_is_mapped_while_it_is_watched_was_used_since(far, known):
+    memory = PageMemory()
+    memory.set(0, PAGES, YOUNG)
+    made = page_map(memory, (0, PAGES))
+    run(made, memory, 20 * SECOND)
+    read_ns = memory.now
+    run(made, memory, SECOND)
+    memory.set(far, PAGES, YOUNG)
+    made.set_areas(0, words((0, PAGES), (far, PAGES)), read_ns if known else 0)
+    run(made, memory, 100 * MS)
+    made.look(0, BASE, BASE + (far + PAGES) * 4096)
+    in_reach = far < 64 * PAGES  # of what was read before
+    for low, best, high, idle in ages(made, far, PAGES):
+        # It may have been moved there, with its bits.
+        assert low == NEVER
+        assert max(high, idle) <= 1
+        if known or in_reach:
+            assert WINDOWS[best] <= 2 * SECOND
+        else:
+            assert best == NEVER
+    # Nothing is known of it before it was looked at.
+    run(made, memory, 20 * SECOND)
+    assert used(made, 2)[NOW] == 0
+
+
+def test_of_memory_that_nobody_looked_at_yet_nothing_is_known():
+    memory = PageMemory()
+    memory.set(0, 1, YOUNG)
+    made = page_map(memory, (0, 1))
+    run(made, memory, 2 * SECOND)
+    memory.set(200 * PAGES, PAGES, YOUNG)
+    made.set_areas(0, words((0, 1), (200 * PAGES, PAGES)), memory.now)
+    assert set(ages(made, 200 * PAGES, PAGES)) <= {(0xFD,) * 4, (0xFF,) * 4}
+
+
+@pytest.mark.parametrize("seconds", range(1, 20, 3))
+def test_what_came_while_it_was_watched_is_used_since_however_long_ago(seconds):
+    memory = PageMemory()
+    memory.set(0, 64, YOUNG)
+    began = memory.now
+    made = page_map(memory, (0, 64))
+
+    def use():
+        memory.set(0, 64, YOUNG)
+
+    run(made, memory, 5 * SECOND, use)
+    memory.set(64, 400, YOUNG)
+    made.set_areas(0, words((0, 500)))
+    run(made, memory, seconds * SECOND, use)
+    windows = array("Q", [memory.now - began])
+    rows, *_ = made.sum(1, windows, array("Q"))
+    low, best = (sum(row[3][at] for row in rows) // 4096 for at in (3, 4))
+    # What was moved here from elsewhere may have been idle there.
+    assert (low, best) == (64, 464)

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, ClassVar, Protocol
 
@@ -66,13 +66,26 @@ class Samples(Sequence[int]):
         return self.addresses[index]
 
 
+@dataclass(slots=True)
+class Reading:
+    """
+    How an address map was read, kept up to date by whoever reads it.
+
+    changes: how often it was found to be another one; before_ns: when the last one before was read
+    last, CLOCK_MONOTONIC, 0 if there was none.
+    """
+
+    changes: int = 0
+    before_ns: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class TargetRanges:
     """
     A target as the look sees it now: who, which ranges to monitor, what is known of them.
 
     mappings: its address map; named: the same, cut where parts of mappings have names of their
-    own, () if none has.
+    own, () if none has; reading: of that map.
     """
 
     target: Target
@@ -80,6 +93,7 @@ class TargetRanges:
     mappings: Sequence[Mapping] = ()
     unobservable: tuple[Unobservable, ...] = ()
     named: Sequence[Mapping] = ()
+    reading: Reading = field(default_factory=Reading, compare=False)
 
     @property
     def told(self) -> Sequence[Mapping]:

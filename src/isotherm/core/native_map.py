@@ -150,6 +150,8 @@ class NativePageMap:
         self._summed = 0, 0
         self._summed_covered = False
         self._told: dict[int, tuple[Sequence[Mapping], bool]] = {}
+        #: How often the address map of a target, by its id, had changed when it was told.
+        self._changes: dict[int, int] = {}
         self._targets: Sequence[TargetRanges] | None = None
         self._vast = False
         self._core = _core.PageMap(
@@ -174,6 +176,8 @@ class NativePageMap:
             self._freed.follow(targets, self._clock.now_ns())
         if same and not self._vast:
             return
+        if not same:
+            self._changes = {i: self._changes[i] for i in ids if i in self._changes}
         self._targets, self._vast = targets, False
         self._begin(targets)
         if ids != self._ids or self._rows.crowded:
@@ -182,12 +186,20 @@ class NativePageMap:
         for index, known in enumerate(targets):
             mappings = known.told or _standing_for(known.ranges)
             before, vast = self._told.get(index, (None, False))
+            since_ns = self._since_ns(known)
             if before == mappings and not vast:
                 continue
             areas, vast = self._areas(index, known.target.pid, Mappings.of(mappings))
             self._told[index] = mappings, vast
             self._vast |= vast
-            self._core.set_areas(index, areas)
+            self._core.set_areas(index, areas, since_ns)
+
+    def _since_ns(self, known: TargetRanges) -> int:
+        """Return when the target had the mappings that were told before; 0 if nobody knows."""
+        reading = known.reading
+        changes = self._changes.get(known.target.id)
+        self._changes[known.target.id] = reading.changes
+        return reading.before_ns if changes == reading.changes - 1 else 0
 
     def _begin(self, targets: Sequence[TargetRanges]) -> None:
         """Have a first look at more than the share only where that ends soon."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from isotherm import _core
-from isotherm.core.look import TargetRanges
+from isotherm.core.look import Reading, TargetRanges
 from isotherm.errors import TargetGoneError
 from isotherm.kernel import procfs
 from isotherm.model.mappings import Mappings
@@ -72,6 +72,7 @@ class _Known:
     root: float = 0.0
     due_ns: float = 0.0
     told: TargetRanges | None = None
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def cost_ns(self) -> float:
@@ -166,6 +167,8 @@ class AddressMaps:
         known.reading_cost_ns = max(1, read_ns - begun_ns)
         spent_ns = 0
         if changed:
+            known.reading.changes += 1
+            known.reading.before_ns = known.read_ns
             _take(known)
             _conclude(process, known)
             with suppress(TargetGoneError):  # an exec changes the name
@@ -212,9 +215,18 @@ def _tell(process: Process, known: _Known, fixed: tuple[Range, ...]) -> None:
         process.target_id, process.name, process.pid, sizes.mapped_bytes, sizes.resident_bytes
     )
     if fixed:
-        told = TargetRanges(target, fixed, known.mappings, named=known.apart)
+        told = TargetRanges(
+            target, fixed, known.mappings, named=known.apart, reading=known.reading
+        )
     else:
-        told = TargetRanges(target, known.ranges, known.mappings, known.unobservable, known.apart)
+        told = TargetRanges(
+            target,
+            known.ranges,
+            known.mappings,
+            known.unobservable,
+            known.apart,
+            known.reading,
+        )
     before = known.told
     # Maps of thousands of mappings are not compared.
     same = before is not None and told.mappings is before.mappings and told.named is before.named

@@ -148,10 +148,10 @@ struct map_age map_table_age(const struct map_table *table, const struct map_bur
 		return (struct map_age){never, never, never, never, 0};
 	if (epoch >= MAP_UNSEEN || !table->nr_epochs || (epoch >= table->nr_epochs && epoch != MAP_UNTOUCHED))
 		return (struct map_age){never, never, 0, never, 0};
-	if (class_ == MAP_PERHAPS && epoch < MAP_EPOCHS) {
+	if (map_was_perhaps(byte)) {
 		uint64_t armed = epoch ? map_since(table->read, table->began[epoch - 1]) : 0;
 
-		uint64_t likely = map_was_again(byte) ? armed + span_of(table, epoch) : never;
+		uint64_t likely = map_was_likely(byte) ? armed + span_of(table, epoch) : never;
 
 		return (struct map_age){never, likely, epoch ? armed + 1 : 0, likely, armed};
 	}

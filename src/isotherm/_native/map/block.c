@@ -59,7 +59,7 @@ struct map_table *map_block_table(struct page_map *map, struct map_target *targe
 	if (!table) {
 		*block->table = map_table_new(block->huge);
 		map->stats.tables += *block->table != NULL;
-		if (*block->table && chunk->visited)
+		if (*block->table && (chunk->visited || chunk->came))
 			map_table_born(*block->table, chunk->read);
 	} else if (table->huge != block->huge) {
 		struct map_table *other = map_table_reshaped(table);

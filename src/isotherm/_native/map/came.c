@@ -8,10 +8,10 @@
 
 #define MOST_CAME 256
 
-/** Whether a chunk was not read since something in it came. */
+/** Whether a chunk, of which something is known, was not read since something in it came. */
 static bool is_unread(const struct map_chunk *chunk, const struct map_came *came)
 {
-	return chunk->visited && (int32_t)(came->at - chunk->read) >= 0;
+	return (chunk->visited || chunk->came) && (int32_t)(came->at - chunk->read) >= 0;
 }
 
 static bool is_wanted(const struct map_target *target, const struct map_came *came)

@@ -147,9 +147,12 @@ static size_t cut_chunks(const struct map_area *areas, size_t nr, struct map_chu
 	return n;
 }
 
-/** Both in order: chunks that go on keep what is known; of the others it is forgotten. */
+/**
+ * Both in order: chunks that go on keep what is known; of the others it is forgotten. New ones are
+ * read @now; @since, unless that is NULL, nothing was mapped in them.
+ */
 static void keep_chunks(struct page_map *map, struct map_target *target, struct map_chunk *chunks, size_t nr,
-			map_time now)
+			map_time now, const map_time *since)
 {
 	size_t j = 0;
 
@@ -159,13 +162,15 @@ static void keep_chunks(struct page_map *map, struct map_target *target, struct 
 		if (j < target->nr_chunks && target->chunks[j].base == chunks[i].base)
 			chunks[i] = target->chunks[j++];
 		else
-			chunks[i].due = now;
+			chunks[i] = (struct map_chunk){.base = chunks[i].base, .due = now,
+						       .came = since != NULL, .read = since ? *since : 0};
 	}
 	for (; j < target->nr_chunks; j++)
 		forget_tables(map, target, &target->chunks[j]);
 }
 
-int page_map_set_areas(struct page_map *map, size_t index, const struct map_area *areas, size_t nr)
+int page_map_set_areas(struct page_map *map, size_t index, const struct map_area *areas, size_t nr,
+		       uint64_t since_ns)
 {
 	struct map_target *target = &map->targets[index];
 	size_t bytes = nr * sizeof(*areas);
@@ -185,23 +190,22 @@ int page_map_set_areas(struct page_map *map, size_t index, const struct map_area
 	}
 	if (nr)
 		memcpy(copy, areas, bytes);
-	if (map_note_came(target, copy, nr, map_now(map, target, map->ops.now_ns(map->ops.ctx)))) {
-		free(chunks);
-		free(copy);
-		return -ENOMEM;
-	}
 	cut_chunks(copy, nr, chunks);
 	// New memory may be anywhere in chunks that were known: they are read soon.
 	map_time now = map_now(map, target, map->reads.filled > map->began_ns ? map->reads.filled
 									      : map->began_ns);
-	keep_chunks(map, target, chunks, nr_chunks, now);
+	map_time since = map_now(map, target, since_ns);
+
+	keep_chunks(map, target, chunks, nr_chunks, now, since_ns && target->nr_areas ? &since : NULL);
 	free(target->chunks);
-	free(target->areas);
 	target->chunks = chunks;
 	target->nr_chunks = nr_chunks;
+	int err = map_note_came(target, copy, nr, map_now(map, target, map->ops.now_ns(map->ops.ctx)));
+
+	free(target->areas);
 	target->areas = copy;
 	target->nr_areas = nr;
-	return 0;
+	return err;
 }
 
 size_t map_first_chunk(const struct map_target *target, uint64_t addr)

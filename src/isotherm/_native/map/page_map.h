@@ -25,10 +25,10 @@ struct map_area {
 struct map_chunk {
 	uint64_t base;
 	map_time due;		// of the next read
-	map_time read;		// the last visit
+	map_time read;		// the last visit; came: when it was not mapped yet
 	struct map_turn turn;
 	uint32_t turn_number;	// of the map's turn that it took part in
-	bool visited;
+	bool visited, came;	// came: mapped since `read`, while the target was watched
 	uint8_t empty;		// visits in a row that found nothing
 	bool arm;		// something in it waits to be armed
 	struct map_table **tables[NR_MAP_KINDS];	// MAP_CHUNK_BLOCKS each; NULL: none
@@ -158,8 +158,12 @@ void page_map_deinit(struct page_map *map);
 int page_map_set_targets(struct page_map *map, const uint32_t *ids, size_t nr);
 /** Tell for how long a target has stood still by @now_ns, which never becomes less, and whether it does. */
 void page_map_set_stopped(struct page_map *map, size_t target, uint64_t stopped_ns, bool stopped, uint64_t now_ns);
-/** Replace the areas of a target, in address order and apart. 0 or -ENOMEM. */
-int page_map_set_areas(struct page_map *map, size_t target, const struct map_area *areas, size_t nr);
+/**
+ * Replace the areas of a target, in address order and apart. @since_ns: when it had those that it had
+ * until now, and no others; 0: that is not known. 0 or -ENOMEM.
+ */
+int page_map_set_areas(struct page_map *map, size_t target, const struct map_area *areas, size_t nr,
+		       uint64_t since_ns);
 
 /**
  * Do what is due and can be paid; when there will be something to do is returned in

@@ -284,6 +284,21 @@ static bool is_calm(const struct map_table *table)
 	return left + table->fresh <= CALM_PAGES + (unsigned int)table->used / CALM_SHARE;
 }
 
+/** What is known of a page, with another number of its epoch, not less than it was. */
+static uint8_t renumbered(uint8_t byte, unsigned int to)
+{
+	unsigned int low = byte & 15;
+
+	if (to < MAP_PAIRED)
+		return MAP_BYTE(to, low) | (map_was_again(byte) ? MAP_AGAIN : 0);
+	// Of older ones the class tells nothing any more.
+	if (to < MAP_EPOCHS && map_was_perhaps(byte))
+		low = map_was_likely(byte) ? MAP_LIKELY_OLD : MAP_PERHAPS;
+	else if (to < MAP_EPOCHS && low == MAP_LIKELY_OLD)
+		low--;
+	return MAP_BYTE(to, low);
+}
+
 /** Give each page's epoch another number. */
 static void renumber(struct map_table *table, const uint8_t *number)
 {
@@ -293,7 +308,7 @@ static void renumber(struct map_table *table, const uint8_t *number)
 	for (unsigned int i = 0; i < 256; i++) {
 		unsigned int epoch = map_epoch_of((uint8_t)i), to = epoch < MAP_EPOCHS ? number[epoch] : epoch;
 
-		bytes[i] = (uint8_t)(MAP_BYTE(to, i & 15) | (to < MAP_PAIRED && map_was_again((uint8_t)i) ? MAP_AGAIN : 0));
+		bytes[i] = renumbered((uint8_t)i, to);
 	}
 	for (size_t i = 0; i < nr; i++)
 		table->pages[i] = bytes[table->pages[i]];

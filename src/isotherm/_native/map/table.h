@@ -33,6 +33,7 @@ enum {
 #define MAP_PERHAPS 15
 // Likewise, but it likely was: it came to this address, with whoever uses it or moved from another one.
 #define MAP_LIKELY (MAP_PERHAPS | MAP_AGAIN)
+#define MAP_LIKELY_OLD 14	// the same in epochs that have one byte, where the class tells nothing
 static inline unsigned int map_epoch_of(uint8_t byte)
 {
 	unsigned int half = byte >> 4;
@@ -43,6 +44,19 @@ static inline unsigned int map_epoch_of(uint8_t byte)
 static inline bool map_was_again(uint8_t byte)
 {
 	return byte < MAP_BYTE(MAP_PAIRED, 0) && byte & MAP_AGAIN;
+}
+
+/** Whether it is not known if a page was used in its epoch. */
+static inline bool map_was_perhaps(uint8_t byte)
+{
+	unsigned int epoch = map_epoch_of(byte), low = byte & 15;
+
+	return epoch < MAP_EPOCHS && (low == MAP_PERHAPS || (epoch >= MAP_PAIRED && low == MAP_LIKELY_OLD));
+}
+/** Of such a page: it likely was. */
+static inline bool map_was_likely(uint8_t byte)
+{
+	return map_epoch_of(byte) < MAP_PAIRED ? map_was_again(byte) : (byte & 15) == MAP_LIKELY_OLD;
 }
 
 /**

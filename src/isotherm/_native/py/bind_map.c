@@ -157,10 +157,11 @@ static PyObject *set_areas(PyObject *object, PyObject *args)
 {
 	struct map_object *self;
 	Py_ssize_t target;
+	unsigned long long since = 0;
 	Py_buffer words;
 	int err = -EINVAL;
 
-	if (!PyArg_ParseTuple(args, "ny*", &target, &words))
+	if (!PyArg_ParseTuple(args, "ny*|K", &target, &words, &since))
 		return NULL;
 	// Three words each: start, end, and row | kind << 32 | flags << 40.
 	size_t nr = words.len / (3 * sizeof(uint64_t));
@@ -173,7 +174,7 @@ static PyObject *set_areas(PyObject *object, PyObject *args)
 	self = areas ? map_enter(object) : (struct map_object *)PyErr_NoMemory();
 	if (self) {
 		if (target >= 0 && (size_t)target < self->map.nr_targets && areas_are_good(areas, nr))
-			err = page_map_set_areas(&self->map, target, areas, nr);
+			err = page_map_set_areas(&self->map, target, areas, nr, since);
 		map_leave(self);
 	}
 	free(areas);
