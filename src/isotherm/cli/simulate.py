@@ -1,4 +1,4 @@
-"""`isotherm simulate`: a policy on a simulated machine of any size, beside the truth."""
+"""`isotherm simulate`: a policy on a simulated machine beside the truth; or schemes, recorded."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from isotherm.backends.sim.patterns import RECIPES, workload_named
 from isotherm.backends.sim.workload import Workload
 from isotherm.cli import did_you_mean
 from isotherm.cli.foreground import Foreground, require_a_window, why_nothing
+from isotherm.cli.foresee import told
 from isotherm.cli.options import length_of
 from isotherm.cli.output_file import STDOUT, check_output
 from isotherm.cli.record import ProgressSink
@@ -92,6 +93,18 @@ def _listed() -> list[str]:
     )
 
 
+def _check_alone(ctx: click.Context) -> None:
+    """Raise `BadValueError` for options of a simulated machine beside a recording."""
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        asked = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if asked and name not in ("words", "grid", "swap", "form"):
+            raise BadValueError(
+                f"{parameter.opts[0]} is for a simulated machine, not for a recording",
+                hint="isotherm simulate RECORDING SCHEMES, or isotherm simulate --workload NAME",
+            )
+
+
 @click.command(
     context_settings={"max_content_width": 80},
     epilog="""\b
@@ -99,8 +112,16 @@ Examples:
   isotherm simulate --list
   isotherm simulate --workload phases --size 1T --policy damon
   isotherm simulate --workload zipf --size 64G --costs page-idle --overhead 0.3%
-  isotherm simulate --workload configs/zigzag.cfg -o zigzag.isotherm""",
+  isotherm simulate --workload configs/zigzag.cfg -o zigzag.isotherm
+  isotherm simulate redis.isotherm prcl
+  isotherm simulate redis.isotherm prcl --grid age=10s,30s quota=16M/s,128M/s""",
 )
+@click.argument("words", metavar="[RECORDING SCHEMES]", nargs=-1)
+@click.option(
+    "--grid", multiple=True, metavar="KEY=A,B",
+    help="Of schemes for a recording: try each age, quota.",
+)  # fmt: skip
+@click.option("--swap", metavar="SIZE", help="With so much swap space [what the recording had].")
 @click.option("--workload", metavar="NAME|FILE", help="By name, or a masim configuration file.")
 @click.option("--list", "listed", is_flag=True, help="List the workloads by name, and exit.")
 @click.option("--size", "nbytes", metavar="SIZE", help=f"Memory of one by name [{_SIZE}].")
@@ -124,8 +145,14 @@ Examples:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write a recording.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     *,
+    words: tuple[str, ...],
+    grid: tuple[str, ...],
+    swap: str | None,
     workload: str | None,
     listed: bool,
     nbytes: str | None,
@@ -140,7 +167,17 @@ def command(
 
     Every use of its memory is known; reading and clearing accessed bits costs CPU time by a
     model, and the policy has to do with its share. The same seed gives the same results.
+
+    With a RECORDING: say what SCHEMES would have done to the memory that was recorded, without
+    touching any: what would be saved and come back, within the bounds of what was recorded.
     """
+    if words or grid or swap is not None:
+        _check_alone(ctx)
+        answer, damage = told(words, grid, swap, width_of(sys.stdout))
+        answer.write(form)
+        if damage is not None:
+            raise damage
+        return 0
     if listed:
         tell(*_listed(), stream=sys.stdout)
         return 0
