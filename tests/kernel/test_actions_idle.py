@@ -120,6 +120,11 @@ def test_without_a_map_nobody_tells(child):
         assert "map of pages" in ops.why_not(STAT)
 
 
+def taken():
+    """Of so many pages the kernel's own DAMON, where it runs, may have cleared the bits."""
+    return PAGES // 50 if damon_runs() else 0
+
+
 def test_memory_that_is_mapped_anew_is_not_idle(child, ops, start):
     watch(ops, IDLE_US / 1e6)
     child.run(
@@ -127,15 +132,15 @@ def test_memory_that_is_mapped_anew_is_not_idle(child, ops, start):
         f"kit.PRIVATE | kit.ANON | 0x10, -1, 0)); kit.write({start}, {PAGES * PAGE})"
     )
     away = act(ops, STAT, start).passed_bytes // PAGE
-    # The kernel's own DAMON, where it runs, clears some pages at once, a few times a second.
-    assert away <= (PAGES // 50 if damon_runs() else 0)
+    assert away <= taken()
 
 
 def test_pages_that_the_sampler_cleared_are_not_idle(child, ops, start):
     watch(ops, IDLE_US / 1e6)
     use(child, start)
     assert set(cleared(ops, used(start)))
-    assert act(ops, STAT, start).passed_bytes == (PAGES - len(used(start))) * PAGE
+    idle = act(ops, STAT, start).passed_bytes // PAGE
+    assert 0 <= idle - (PAGES - len(used(start))) <= taken()
 
 
 @pytest.mark.parametrize("action", [Action.COLD, Action.LRU_DEPRIO])
@@ -143,7 +148,8 @@ def test_pages_that_an_action_cleared_are_not_idle(child, ops, start, action):
     watch(ops, IDLE_US / 1e6)
     use(child, start)
     assert act(ops, Scheme(action), start).applied_bytes >= (PAGES - 20) * PAGE
-    assert act(ops, STAT, start).passed_bytes == (PAGES - len(used(start))) * PAGE
+    idle = act(ops, STAT, start).passed_bytes // PAGE
+    assert 0 <= idle - (PAGES - len(used(start))) <= taken()
 
 
 def test_pages_that_the_map_cleared_are_in_use_for_a_look_just_before(child, ops, start):
@@ -152,7 +158,8 @@ def test_pages_that_the_map_cleared_are_in_use_for_a_look_just_before(child, ops
     watch(ops, IDLE_US / 1e6, lambda: use(child, start))
     use(child, start)
     watch(ops, 0)
-    assert act(ops, scheme, start, dry=True).applied_bytes <= (PAGES - len(used(start))) * PAGE
+    idle = act(ops, scheme, start, dry=True).applied_bytes // PAGE
+    assert idle <= PAGES - len(used(start)) + taken()
 
 
 _SPARSE = """
