@@ -109,3 +109,9 @@ def vmstat(prefix):
 def anon_huge_kib(pid):
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return next(int(line.split()[1]) for line in text.split("\n") if line.startswith("AnonHuge"))
+
+
+def taken_by_damon(pages):
+    """Of how many of so many pages the kernel's own DAMON, where it runs, may clear the bits."""
+    states = Path("/sys/kernel/mm/damon/admin/kdamonds").glob("*/state")
+    return max(1, pages // 50) if any(state.read_text() == "on\n" for state in states) else 0

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from action_kit import swap  # noqa: F401 - a fixture
-from bpf_kit import MIB, PAGE, Child, cleared, watching
+from bpf_kit import MIB, PAGE, Child, cleared, taken_by_damon, watching
 from memory_kit import cached_file, pagemap
 
 import isotherm
@@ -47,11 +47,6 @@ def start(child):
 def ops(child, start):
     with watching(child.pid, with_map=True) as ops:
         yield ops
-
-
-def damon_runs():
-    states = Path("/sys/kernel/mm/damon/admin/kdamonds").glob("*/state")
-    return any(state.read_text() == "on\n" for state in states)
 
 
 def used(start):
@@ -120,11 +115,6 @@ def test_without_a_map_nobody_tells(child):
         assert "map of pages" in ops.why_not(STAT)
 
 
-def taken():
-    """Of so many pages the kernel's own DAMON, where it runs, may have cleared the bits."""
-    return PAGES // 50 if damon_runs() else 0
-
-
 def test_memory_that_is_mapped_anew_is_not_idle(child, ops, start):
     watch(ops, IDLE_US / 1e6)
     child.run(
@@ -132,7 +122,7 @@ def test_memory_that_is_mapped_anew_is_not_idle(child, ops, start):
         f"kit.PRIVATE | kit.ANON | 0x10, -1, 0)); kit.write({start}, {PAGES * PAGE})"
     )
     away = act(ops, STAT, start).passed_bytes // PAGE
-    assert away <= taken()
+    assert away <= taken_by_damon(PAGES)
 
 
 def test_pages_that_the_sampler_cleared_are_not_idle(child, ops, start):
@@ -140,7 +130,7 @@ def test_pages_that_the_sampler_cleared_are_not_idle(child, ops, start):
     use(child, start)
     assert set(cleared(ops, used(start)))
     idle = act(ops, STAT, start).passed_bytes // PAGE
-    assert 0 <= idle - (PAGES - len(used(start))) <= taken()
+    assert 0 <= idle - (PAGES - len(used(start))) <= taken_by_damon(PAGES)
 
 
 @pytest.mark.parametrize("action", [Action.COLD, Action.LRU_DEPRIO])
@@ -149,7 +139,7 @@ def test_pages_that_an_action_cleared_are_not_idle(child, ops, start, action):
     use(child, start)
     assert act(ops, Scheme(action), start).applied_bytes >= (PAGES - 20) * PAGE
     idle = act(ops, STAT, start).passed_bytes // PAGE
-    assert 0 <= idle - (PAGES - len(used(start))) <= taken()
+    assert 0 <= idle - (PAGES - len(used(start))) <= taken_by_damon(PAGES)
 
 
 def test_pages_that_the_map_cleared_are_in_use_for_a_look_just_before(child, ops, start):
@@ -159,7 +149,7 @@ def test_pages_that_the_map_cleared_are_in_use_for_a_look_just_before(child, ops
     use(child, start)
     watch(ops, 0)
     idle = act(ops, scheme, start, dry=True).applied_bytes // PAGE
-    assert idle <= PAGES - len(used(start)) + taken()
+    assert idle <= PAGES - len(used(start)) + taken_by_damon(PAGES)
 
 
 _SPARSE = """

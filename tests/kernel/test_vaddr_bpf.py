@@ -17,6 +17,7 @@ from bpf_kit import (
     batch,
     cleared,
     look,
+    taken_by_damon,
     vmstat,
     watching,
 )
@@ -148,7 +149,7 @@ def test_mlocked_memory_is_unobservable(child):
     child.run(f"kit.check(kit.libc.mlock2({at}, {PAGES * PAGE}, 0))")
     with watching(child.pid, sweep=True) as ops:
         found = look(ops, pages(at, PAGES), lambda: child.run(f"kit.touch({at})"))
-        assert set(found) == {UNOBSERVABLE}
+        assert list(found).count(UNOBSERVABLE) >= PAGES - taken_by_damon(PAGES)
         reasons = [u.reason for u in ops.targets()[0].unobservable if u.start <= at < u.end]
         assert reasons == ["mlocked"]
 
