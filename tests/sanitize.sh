@@ -20,10 +20,11 @@ if [ $# -gt 0 ]; then
 	"$work/venv/bin/python" -m pytest -q -p no:cacheprovider -o timeout=900 "$@"
 	exit
 fi
-# What only draws, or types what documents say, asks nothing new of the core.
-drawn=(--ignore-glob "tests/unit/test_live_*.py" --ignore-glob "tests/unit/test_heat_*.py")
-drawn+=(--ignore tests/unit/test_report_html.py --ignore tests/unit/test_docs.py --ignore tests/unit/test_report_diff.py)
-drawn+=(--ignore tests/unit/test_examples.py --ignore tests/unit/test_completion.py --ignore tests/unit/test_top_command.py)
+# What only draws or tells, reads schemes, starts commands, or types what documents say, asks nothing new of the core.
+drawn=()
+for kind in live heat report scheme; do drawn+=(--ignore-glob "tests/unit/test_${kind}_*.py"); done
+for name in docs examples completion top_command; do drawn+=(--ignore "tests/unit/test_$name.py"); done
+drawn+=(--ignore tests/property/test_scheme_formats.py)
 run_tests "${drawn[@]}" --ignore tests/unit/test_recording_hostile.py \
 	-k "not the_harness_notices and not columns_are_taken and not cost_no_python_each and not arenas_are_told and not heap_of_a_jvm and not forked_is_counted_once and not too_dear_to_be_divided"
 unset LD_PRELOAD
