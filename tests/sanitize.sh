@@ -12,7 +12,8 @@ export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=lib
 export ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export PYTHONMALLOC=malloc
 # The harness' own tests provoke what the sanitizers forbid; hostile recordings are read within bounds of the
-# address space, of which the sanitizers take all; profiling counts what they call, and says where it cannot write that, as who gave root up; and programs that inherit
+# address space, of which the sanitizers take all; profiling counts what they call, and says where it cannot write
+# that, as who gave root up; and programs that inherit
 # their malloc have no arenas of glibc's, nor run as Java's.
 if [ $# -gt 0 ]; then
 	"$work/venv/bin/python" -m pytest -q -p no:cacheprovider -o timeout=900 "$@"
