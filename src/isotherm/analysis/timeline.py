@@ -46,7 +46,7 @@ class Timeline:
     by_pages: bool = False
     begins: array[int] = field(default_factory=lambda: array("q"))
     ends: array[int] = field(default_factory=lambda: array("q"))
-    cpu_ns: array[int] = field(default_factory=lambda: array("q"))
+    cpu_ns: array[int] = field(default_factory=lambda: array("Q"))
 
     def take(self, part: Snapshot | Rows) -> None:
         """Add a window, or some."""

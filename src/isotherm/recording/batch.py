@@ -250,9 +250,12 @@ def span(lists: Vector, i: int, limit: int) -> range:
     """
     Return where the items of list `i` are.
 
-    limit: how many there may be. Raises `BadMessageError` for more.
+    limit: how many there may be. Raises `BadMessageError` for more, and for a list that is null.
     """
-    low, high = lists.offsets[i : i + 2]
+    ends = lists.offsets[i : i + 2]
+    if len(ends) < 2:
+        raise BadMessageError("a list is null that cannot be")
+    low, high = ends
     if high - low > limit:
         raise BadMessageError(f"more than {limit} in one list")
     return range(low, high)

@@ -178,9 +178,11 @@ def _figures(
     """Return figures by length of time; those that stand for another come after it."""
     figures: dict[str, tuple[int, ...]] = {}
     for name in names:
+        if name in _AS and not of[name].has(at):
+            figures[name] = figures[_AS[name]]
+            continue
         low, high = _bounds(of[name], at)
-        same = name in _AS and not of[name].has(at)
-        figures[name] = figures[_AS[name]] if same else tuple(of[name].values[low:high])
+        figures[name] = tuple(of[name].values[low:high])
     return figures
 
 
