@@ -86,9 +86,10 @@ def kernel_migrates(work, action, pattern, node, *parts):
     attrs = Attrs(10_000, 200_000, 1_000_000, 50, 500)
     scheme = Scheme(action, pattern, target_nid=node)
     with Kdamond(target, attrs, (scheme,)) as backend:
+        went = gone(node, work, *parts)
         for snapshot in islice(backend.snapshots(), LONGEST_S * 5):
             stats = snapshot.schemes[0].stats
-            if share_on(node, work.pid, *parts) > NEARLY:
+            if went():
                 break
         return stats
 
