@@ -109,15 +109,25 @@ def snapshot_of(
 def _regions(
     members: list[tuple[str, memoryview]], low: int, high: int, nr_targets: int
 ) -> Columns:
-    made = []
-    for code, values in members:
-        items = array(code)
-        items.frombytes(values[low:high].tobytes())
-        made.append(items)
+    made = [_items(code, values, low, high) for code, values in members]
     target, start, end, count, age, unseen = made
     columns = Columns(target, start, end, count, age, unseen)
     check_regions(columns, nr_targets)
     return columns
+
+
+def _items(code: str, values: memoryview, low: int, high: int) -> array[Any]:
+    items = array(code)
+    items.frombytes(values[low:high].tobytes())
+    return items
+
+
+def _told_items(code: str, lists: Vector | None, i: int) -> array[Any] | None:
+    """Return what list `i` tells of each region; None where it is null, or in no column."""
+    if lists is None or not lists.has(i):
+        return None
+    low, high = lists.offsets[i : i + 2]
+    return _items(code, lists.values, low, high)
 
 
 def _with_told(columns: Columns, told: dict[str, Vector], i: int) -> Columns:
@@ -128,11 +138,8 @@ def _with_told(columns: Columns, told: dict[str, Vector], i: int) -> Columns:
 
 def _with_share(columns: Columns, share: Vector | None, i: int) -> Columns:
     """Add the heat of the regions where it is told apart from the counts."""
-    if share is None or not share.has(i):
+    if (items := _told_items("d", share, i)) is None:
         return columns
-    low, high = share.offsets[i : i + 2]
-    items = array("d")
-    items.frombytes(share.values[low:high].tobytes())
     if len(items) != len(columns):
         raise BadMessageError("the heat of regions is not told of each of them")
     if not all(0 <= heat <= 1 for heat in items):
@@ -142,11 +149,8 @@ def _with_share(columns: Columns, share: Vector | None, i: int) -> Columns:
 
 def _with_used(columns: Columns, used: Vector | None, i: int) -> Columns:
     """Add what was used of the regions, where that was known."""
-    if used is None or not used.has(i):
+    if (items := _told_items("Q", used, i)) is None:
         return columns
-    low, high = used.offsets[i : i + 2]
-    items = array("Q")
-    items.frombytes(used.values[low:high].tobytes())
     if len(items) != len(columns):
         raise BadMessageError("what was used of regions is not told of each of them")
     if not all(map(le, items, map(sub, columns.end, columns.start))):
@@ -156,14 +160,8 @@ def _with_used(columns: Columns, used: Vector | None, i: int) -> Columns:
 
 def _with_rates(columns: Columns, told: list[Vector | None], i: int) -> Columns:
     """Add the rates of the regions and their bounds, where they are told."""
-    found = []
-    for vector in told:
-        if vector is None or not vector.has(i):
-            continue
-        low, high = vector.offsets[i : i + 2]
-        items = array("d")
-        items.frombytes(vector.values[low:high].tobytes())
-        found.append(items)
+    read = (_told_items("d", vector, i) for vector in told)
+    found = [items for items in read if items is not None]
     if not found:
         return columns
     if len(found) != len(told) or any(len(items) != len(columns) for items in found):
