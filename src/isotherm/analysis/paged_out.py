@@ -53,7 +53,6 @@ class PagedOut:
         self._room: dict[_Title, int] = {}
         self._visited: dict[_Title, int] = {}
         self._maps: dict[int, tuple[list[int], Sequence[Mapping]]] = {}
-        self._columns: dict[tuple[int, int], int] = {}
         self._starts: list[tuple[int, int]] = []
         self._ends: list[int] = []
         self._used: list[int] = []
