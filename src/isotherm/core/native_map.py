@@ -179,8 +179,6 @@ class NativePageMap:
             self._freed.follow(targets, self._clock.now_ns())
         if same and not self._vast:
             return
-        if not same:
-            self._changes = {i: self._changes[i] for i in ids if i in self._changes}
         self._targets, self._vast = targets, False
         self._begin(targets)
         if ids != self._ids or self._rows.crowded:
@@ -211,6 +209,7 @@ class NativePageMap:
             self._rows, self._told = Rows(), {}
         # Of who comes back the core knows nothing.
         self._told = {one: self._told[one] for one in ids if one in self._told}
+        self._changes = {one: self._changes[one] for one in ids if one in self._changes}
 
     def _begin(self, targets: Sequence[TargetRanges]) -> None:
         """Have a first look at more than the share only where that ends soon."""
