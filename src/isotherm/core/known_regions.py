@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -41,11 +42,10 @@ class Sampled(NamedTuple):
     """
     A region as samples know it: see `model.snapshot.Region`.
 
-    place: among the columns; share: of samples that found an access, though none could where no
+    share: of samples that found an access, though none could where no
     page is.
     """
 
-    place: int
     target: int
     start: int
     end: int
@@ -83,6 +83,7 @@ class KnownRegions:
     """Tells of regions what a map knows, and for how long rates that are the map's were so."""
 
     def __init__(self) -> None:
+        #: In order of targets and addresses, as regions are.
         self._before: list[tuple[int, Told]] = []
 
     def columns(self, columns: Columns, words: array[int], most: int, soon_ns: int) -> Columns:
@@ -121,12 +122,11 @@ class KnownRegions:
                             made.add(place, (start, end, count, age, 0, used, share))
                         continue
                     known = [Part(*one_part)]
-            region = Sampled(place, target, start, end, count, age, hidden, count / most)
+            region = Sampled(target, start, end, count, age, hidden, count / most)
             if not known:
                 at = _passed(region, words, at)
                 known = list(_inside(region, words, at))
-            for one in self._parts(region, known, most, soon_ns):
-                told, is_map = one
+            for told, is_map in self._parts(region, known, most, soon_ns):
                 made.add(place, _fields(told))
                 if is_map:
                     by_map.append((target, told))
@@ -168,11 +168,19 @@ class KnownRegions:
 
     def _age(self, target: int, address: int, count: int, most: int) -> int:
         """Return for how many windows a rate has been what it is, by what was told before."""
-        for other, told in self._before:
-            if other == target and told.start <= address < told.end:
-                same = abs(count - told.count) <= _ALIKE * most
-                return told.age + 1 if same and bool(count) == bool(told.count) else 0
-        return 0
+        place = bisect_right(self._before, (target, address), key=_begin) - 1
+        if place < 0:
+            return 0
+        other, told = self._before[place]
+        if other != target or address >= told.end:
+            return 0
+        same = abs(count - told.count) <= _ALIKE * most
+        return told.age + 1 if same and bool(count) == bool(told.count) else 0
+
+
+def _begin(of_target: tuple[int, Told]) -> tuple[int, int]:
+    target, told = of_target
+    return target, told.start
 
 
 def _sampled(region: Sampled, part: Part, whole: Part) -> Told:
