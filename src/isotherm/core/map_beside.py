@@ -49,6 +49,7 @@ class MapBeside:
         self, page_map: PageMap | None, look: Look, clock: Clock, overhead: float
     ) -> None:
         self._map = page_map
+        self._runs = page_map if isinstance(page_map, RunMap) else None
         self._look = look
         self._clock = clock
         self._overhead = max(overhead, _LEAST)
@@ -152,12 +153,12 @@ class MapBeside:
 
         How much of them was used is of the last window, or second if that is longer.
         """
-        if columns.share is not None or not isinstance(self._map, RunMap):
+        if columns.share is not None or self._runs is None:
             return columns
         ids = self._ids
         if self._parts_of != ids or self._clock.now_ns() >= self._parts_due_ns:
             begun_ns = cpu_ns_of(self._clock)
-            self._parts = self._map.parts(
+            self._parts = self._runs.parts(
                 columns,
                 max(SHORTEST_NS, 1000 * attrs.sample_us),
                 1000 * max(LEAST_USED_US, attrs.aggr_us),
