@@ -18,6 +18,7 @@ from isotherm.agent.groups import WatchedGroups
 from isotherm.agent.http import Scrapes
 from isotherm.agent.lock import Lock
 from isotherm.agent.metrics import MetricsSink
+from isotherm.agent.notify import Notifier, Pulse
 from isotherm.agent.openmetrics import Family, Sample
 from isotherm.agent.reload import PATIENCE_S, Reading
 from isotherm.agent.ring import RingSink
@@ -76,6 +77,7 @@ class Agent:
         self._reading: tuple[Reading, float] | None = None
         self._again = self._ending = False
         self._began = time.monotonic()
+        self._notifier = Notifier()
         try:
             self._open(run_folder)
         except BaseException:
@@ -86,11 +88,15 @@ class Agent:
         """Serve until a signal says to end, or monitoring fails; return the exit status."""
         self._stack.callback(self._end_run)
         self._run.start()
+        self._notifier.ready()
         try:
             while not self._ending:
                 self._server.step(self._until())
                 self._hurry()
+                self._pulse.beat()
+                self._notifier.status(self._in_a_line())
         finally:
+            self._notifier.stopping()
             self._stack.close()
         error = self._run.error
         if error is None:
@@ -124,6 +130,9 @@ class Agent:
         sinks: list[Sink] = [self._metrics, *([self._ring] if self._ring is not None else [])]
         self._take_signals()
         self._run = Run(self._session, sinks, ended=self._wake)
+        self._pulse = Pulse(
+            self._notifier, lambda: self._run.count, lambda: self._session.attrs.aggr_us / 1e6
+        )
         self._greet()
 
     def _listen(self, folder: Path, group: int | None) -> None:
@@ -200,16 +209,22 @@ class Agent:
     def _reload(self) -> None:
         if self._config is None:
             say("there is no configuration to read again: the agent was started without one")
+            self._notifier.reloading()
+            self._notifier.ready()
         elif self._reading is not None:
             self._again = True
         else:
             until = time.monotonic() + PATIENCE_S
+            self._notifier.reloading()
             self._reading = Reading(self._config, self._server, self._read), until
 
     def _until(self) -> float:
-        if self._reading is None:
-            return _STEP_S
-        return max(0.0, self._reading[1] - time.monotonic())
+        times = [_STEP_S]
+        if self._reading is not None:
+            times.append(self._reading[1] - time.monotonic())
+        if (beat := self._pulse.until()) is not None:
+            times.append(beat)
+        return max(0.0, min(times))
 
     def _hurry(self) -> None:
         if self._reading is not None and time.monotonic() >= self._reading[1]:
@@ -229,6 +244,7 @@ class Agent:
         else:
             say("the configuration was read again")
         self._reloads = _Reloads(self._reloads.count + 1, failed, time.time())
+        self._notifier.ready()
         if self._again:
             self._again = False
             self._reload()
@@ -269,6 +285,15 @@ class Agent:
                        [Sample("", (), int(ring.failed))]),
             ]  # fmt: skip
         return told
+
+    def _in_a_line(self) -> str:
+        """Return what a service manager shows of it."""
+        last = self._metrics.last
+        if self._pulse.stuck:
+            return "no window has ended for long: stuck"
+        failed = "; the configuration is wrong and stays as it was" if self._reloads.failed else ""
+        groups = "the first look is not over" if last is None else f"{len(last.sums)} groups"
+        return f"watching, backend {self._session.backend}: {groups}{failed}"
 
     def _status(self) -> dict[str, Any]:
         last, ring, session = self._metrics.last, self._settings.ring, self._session
