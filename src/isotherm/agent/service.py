@@ -14,13 +14,14 @@ from typing import Any
 
 from isotherm.agent.config import Settings, check_change, committed
 from isotherm.agent.control import Questions
+from isotherm.agent.exposition import agent_families
 from isotherm.agent.groups import WatchedGroups
 from isotherm.agent.http import Scrapes
 from isotherm.agent.lock import Lock
 from isotherm.agent.metrics import MetricsSink
 from isotherm.agent.notify import Notifier, Pulse
 from isotherm.agent.on_demand import OnDemand
-from isotherm.agent.openmetrics import Family, Sample
+from isotherm.agent.openmetrics import Family
 from isotherm.agent.reload import PATIENCE_S, Reading
 from isotherm.agent.ring import RingSink
 from isotherm.agent.server import Server, tcp_socket, unix_socket
@@ -302,26 +303,14 @@ class Agent:
         return told
 
     def _more(self) -> Sequence[Family]:
-        reloads, ring = self._reloads, self._ring
-        told = [
-            Family("isotherm_config_last_reload_successful", "gauge", "",
-                   "0: the configuration was wrong when it was read again, and is as before.",
-                   [Sample("", (), int(not reloads.failed))]),
-            Family("isotherm_scrapes", "counter", "", "Answers with metrics.",
-                   [Sample("_total", (), self._scrapes.served)]),
-            Family("isotherm_requests_refused", "counter", "", "Requests that were none.",
-                   [Sample("_total", (), self._scrapes.refused)]),
-        ]  # fmt: skip
-        if ring is not None:
-            told += [
-                Family("isotherm_ring_written_bytes", "counter", "bytes",
-                       "Written to the ring since the file of the start was begun.",
-                       [Sample("_total", (), ring.written_bytes)]),
-                Family("isotherm_ring_failed", "gauge", "",
-                       "1: the ring cannot be written, and is tried again.",
-                       [Sample("", (), int(ring.failed))]),
-            ]  # fmt: skip
-        return told
+        ring, scrapes = self._ring, self._scrapes
+        told = agent_families(
+            scrapes.served,
+            scrapes.refused,
+            reload_failed=bool(self._reloads.failed),
+            ring=None if ring is None else (ring.written_bytes, ring.failed),
+        )
+        return list(told)
 
     def _in_a_line(self) -> str:
         """Return what a service manager shows of it."""
