@@ -50,12 +50,14 @@ class Noise:
     p99: float | None
 
 
-def plain_beside(runs: Sequence[Run], place: int) -> list[Run]:
-    """The plain runs just before and after one, of the same process."""
-    mine = runs[place]["process"]
-    before = [one for one in runs[:place] if one["process"] == mine and is_plain(one)][-1:]
-    after = [one for one in runs[place + 1 :] if one["process"] == mine and is_plain(one)][:1]
-    return before + after
+def plain_beside(runs: Sequence[Run], place: int) -> list[int]:
+    """Where the plain runs just before and after one are, of the same process."""
+    mine = [
+        at
+        for at, one in enumerate(runs)
+        if is_plain(one) and one["process"] == runs[place]["process"]
+    ]
+    return [at for at in mine if at < place][-1:] + [at for at in mine if at > place][:1]
 
 
 def is_plain(one: Run) -> bool:
@@ -66,14 +68,24 @@ def middle(runs: Sequence[Run], key: str) -> float | None:
     return common.median([one[key] for one in runs])
 
 
-def base_of(runs: Sequence[Run], place: int) -> list[Run]:
+def base_of(runs: Sequence[Run], place: int, key: str = "rate") -> list[Run]:
     """
     What a run is held against: `none` just before and after it; where its process began with huge
-    pages, all runs of `none`, which were other processes.
+    pages, all runs of `none`, which were other processes. Memory only against what nothing was
+    paged out of before: what comes back from files comes back when it is used.
     """
     if runs[place]["condition"] in (ALWAYS, ETHP_HUGE):
-        return [one for one in runs if one["condition"] == NONE]
-    return plain_beside(runs, place)
+        found = [at for at, one in enumerate(runs) if one["condition"] == NONE]
+    else:
+        found = plain_beside(runs, place)
+    if key.startswith("pss"):
+        found = [at for at in found if not _after_prcl(runs, at)]
+    return [runs[at] for at in found]
+
+
+def _after_prcl(runs: Sequence[Run], place: int) -> bool:
+    mine = runs[place]["process"]
+    return any(one["condition"] == PRCL and one["process"] == mine for one in runs[:place])
 
 
 def _percent(of: float | None, base: float | None) -> float | None:
@@ -89,11 +101,12 @@ def rows_of(workload: dict[str, Any]) -> list[Row]:
         if not places:
             continue
         mine = [runs[at] for at in places]
+        whole = [runs[at] for at in places if not _after_prcl(runs, at) or condition != NONE]
 
         def less(key: str, places: Sequence[int] = places) -> float:
             """Percent by which it is less than what it is held against."""
             found = [
-                _percent(runs[at][key], common.mean([one[key] for one in base_of(runs, at)]))
+                _percent(runs[at][key], common.mean([one[key] for one in base_of(runs, at, key)]))
                 for at in places
             ]
             return -(common.median(found) or 0.0)
@@ -109,8 +122,8 @@ def rows_of(workload: dict[str, Any]) -> list[Row]:
                 p99=-less("p99_ms") if has_p99 else None,
                 p99_ms=middle(mine, "p99_ms"),
                 saved=0.0 if plain else less("pss_mean"),
-                mean=(middle(mine, "pss_mean") or 0) / MIB,
-                end=(middle(mine, "pss_end") or 0) / MIB,
+                mean=(middle(whole, "pss_mean") or 0) / MIB,
+                end=(middle(whole, "pss_end") or 0) / MIB,
                 huge=(middle(mine, "huge_end") or 0) / MIB,
                 monitor=None if is_plain(mine[0]) else 100 * (middle(mine, "monitor") or 0),
                 refaults=middle(mine, "refaults") or 0.0,
@@ -164,7 +177,8 @@ def huge_of(workload: dict[str, Any]) -> list[Huge]:
         if not (none and always and acting):
             continue
         speeds = [middle(of, "per_cpu_s") or 1.0 for of in (none, always, acting)]
-        sizes = [middle(of, "pss_end") or 1.0 for of in (none, always, acting)]
+        whole = [one for at, one in enumerate(runs) if one in none and not _after_prcl(runs, at)]
+        sizes = [middle(of, "pss_end") or 1.0 for of in (whole, always, acting)]
         gain, bloat = speeds[1] / speeds[0] - 1, sizes[1] / sizes[0] - 1
         gains = gain >= LEAST and told(100 * gain, noise.per_cpu)
         found.append(
@@ -207,7 +221,7 @@ def foreseen_of(workload: dict[str, Any]) -> Foreseen | None:
     place = next((at for at, one in enumerate(runs) if one["condition"] == PRCL), None)
     if said is None or place is None:
         return None
-    base = common.mean([one["pss_end"] for one in base_of(runs, place)]) or 0.0
+    base = common.mean([one["pss_end"] for one in base_of(runs, place, "pss_end")]) or 0.0
     was, back = base - runs[place]["pss_end"], runs[place]["back_per_s"] or 0.0
     name = workload["name"]
     if "saved" not in said:

@@ -53,7 +53,7 @@ class Plan:
     prcl: str
 
 
-FULL = Plan(5, 8, 42, 14, "prcl")
+FULL = Plan(8, 8, 42, 14, "prcl")
 #: `--quick` cannot wait for half a minute of idleness.
 QUICK = Plan(
     0.3, 0.6, 2, 1,
