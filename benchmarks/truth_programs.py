@@ -44,6 +44,13 @@ class Subject:
             return self._by_schedule(self.schedule, windows_s)
         return curve(self.pids, windows_s)
 
+    def idle_outside(self, own: Scheduled) -> float:
+        """Bytes outside of the areas that nothing used since the last clear, at least."""
+        spans = [(area.base, area.end) for area in own.areas]
+        each = [_outside(mappings(pid), spans) for pid in self.pids()]
+        _, used = bounds(each)
+        return max(0.0, sum(one.pss for maps in each for one in maps) - used)
+
     def _with_segment(self, server: services.Postgres, window_s: float) -> Used:
         """Shared buffers by frame; what is around them between its bounds."""
         around = _around(self.pids(), curve(self.pids, [window_s])[0], server.SEGMENT)

@@ -88,9 +88,11 @@ def row(name: str, truth: Truth, said: Said | None) -> dict[str, Any]:
     }
 
 
-def idle_errors(own: Scheduled, account: Any, said: Said) -> dict[str, Any]:
+def idle_errors(own: Scheduled, account: Any, said: Said, outside: float) -> dict[str, Any]:
     """
     The histogram of idle ages beside the program's own.
+
+    outside: idle bytes outside of the areas, at least, of which the program keeps no account.
 
     `too idle %`: bytes that isotherm calls idle for an age that they have not, to within a step of
     the scale; `missing %`: that it does not call idle although they are; the largest over all
@@ -104,7 +106,7 @@ def idle_errors(own: Scheduled, account: Any, said: Said) -> dict[str, Any]:
     for i, age in enumerate(ages):
         below = true[ages[i - 1]] if i else total
         above = true[ages[i + 1]] if i + 1 < len(ages) else 0
-        over = max(over, said.idle[age] - below)
+        over = max(over, said.idle[age] - outside - below)
         under = max(under, above - said.idle[age])
     return {
         "program": own.name,
@@ -164,7 +166,8 @@ def one(subject: Subject, plan: Plan, *, witness_only: bool) -> Iterator[dict[st
         if live is not None:
             yield {"set": {"by": "wss", **row(subject.name, truth, live)}}
     if subject.schedule is not None and said is not None and account is not None:
-        yield {"idle": idle_errors(subject.schedule, account, said)}
+        outside = subject.idle_outside(subject.schedule)
+        yield {"idle": idle_errors(subject.schedule, account, said, outside)}
     if subject.schedule is not None:
         yield {"schedule": schedule_row(subject.schedule, truths)}
     yield {

@@ -31,7 +31,7 @@ _LATEST_NS, _SELDOM_NS = 10_000_000_000, 60_000_000_000
 _WARM_NS = 2_000_000_000
 _SOON = 2
 #: The map and all else aim at this part of what may be spent, by the last so many ns.
-_AIM, _LATELY_NS = 1.0, 5_000_000_000
+_AIM, _LATELY_NS = 0.95, 5_000_000_000
 #: A part of all that may be spent, for what regions are told of the map.
 _PARTS_SHARE = 0.1
 #: What a map of pages knew so long ago is told once more at the end.

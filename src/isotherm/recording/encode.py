@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from typing import Any, Final, Protocol
 
 from isotherm.model.mappings import Mappings
@@ -150,7 +150,7 @@ class _Structs:
         while rows := list(islice(rest, _BATCH)):
             self._length += len(rows)
             for member, items in zip(self._members, zip(*rows, strict=True), strict=True):
-                if None in items:
+                if None in items and not isinstance(member, _Lists):
                     for item in items:
                         member.append(item)
                 else:
@@ -180,9 +180,13 @@ class _Lists:
         self._items.extend(value)
         self._offsets.append(self._offsets[-1] + len(value))
 
-    def extend(self, values: Iterable[Collection[Any]]) -> None:
-        for value in values:
-            self.append(value)
+    def extend(self, values: Iterable[Collection[Any] | None]) -> None:
+        lists, first = list(values), len(self._offsets) - 1
+        self._nulls += [first + i for i, value in enumerate(lists) if value is None]
+        items = [() if value is None else value for value in lists]
+        self._items.extend(chain.from_iterable(items))
+        ends = accumulate(map(len, items), initial=self._offsets[-1])
+        self._offsets.extend(islice(ends, 1, None))
 
     def give(self, nodes: list[int], buffers: list[Data]) -> None:
         length = len(self._offsets) - 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
-from operator import le, lt
+from itertools import chain, islice
+from operator import add, le, lt
 from typing import Any, Final, cast, get_args
 
 from isotherm.model.page_use import GroupUse, Kind, PageUse, UseRow, summed
@@ -14,6 +14,8 @@ from isotherm.recording.batch import Vector, span, text_of
 from isotherm.recording.flatbuffer import BadMessageError
 
 _KINDS: Final = frozenset(get_args(Kind))
+#: More than any memory, in bytes.
+_ANY: Final = 1 << 64
 #: Title of mappings that are too many to be told apart.
 _MANY: Final = "(many mappings)"
 #: Figures that are null where they equal another: (name, the other).
@@ -195,25 +197,35 @@ def _problem(use: PageUse, nr_targets: int) -> str:
         return "a target stood still for longer than anybody watched"
     if len(use.rows) > layout.MAX_USE_ROWS or len(windows) > layout.MAX_USE_WINDOWS:
         return "more parts of memory, or lengths of time, than can be"
-    for row in use.rows:
-        if row.kind not in _KINDS:
-            return "memory is of a kind that there is not"
-        if row.target >= nr_targets:
-            return "used memory is of a target that is not there"
-        if row.unseen + row.uncovered > row.resident:
-            return "more memory is unknown than there is"
-        figures = (*row[7:12], row.returned or windows)
-        if any(len(numbers) != len(windows) for numbers in figures):
-            return "used memory has not a figure for each length of time"
-        if any(map(lt, row.returned, row.returned[1:])):
-            return "more memory came back after a longer time"
-        most = (row.resident,) * len(windows)
-        # What is not in memory any more was used all the same.
-        uses = (row.used_low, row.used, row.used_high, *([most] if row.resident else []))
-        rises = uses, (row.idle_own, row.idle, most)
-        if not all(all(map(le, *pair)) for line in rises for pair in _pairs(line)):
-            return "more memory is used, or idle, than can be"
+    if problem := _problem_of_rows(use.rows, len(windows), nr_targets):
+        return problem
     return _problem_of_groups(use)
+
+
+def _problem_of_rows(rows: Sequence[UseRow], nr: int, nr_targets: int) -> str:
+    """As `_problem`; by column, as rows may be thousands. nr: lengths of time."""
+    if not rows:
+        return ""
+    (target, _, kind, _, resident, unseen, uncovered, *figures, returned) = zip(*rows, strict=True)
+    if not _KINDS.issuperset(kind):
+        return "memory is of a kind that there is not"
+    if max(target) >= nr_targets:
+        return "used memory is of a target that is not there"
+    if any(map(lt, resident, map(add, unseen, uncovered))):
+        return "more memory is unknown than there is"
+    lengths = {nr}.union(*(map(len, column) for column in figures))
+    if lengths | (set(map(len, returned)) - {0}) != {nr}:
+        return "used memory has not a figure for each length of time"
+    if any(any(map(lt, one, one[1:])) for one in filter(None, returned)):
+        return "more memory came back after a longer time"
+    low, used, high, idle, own = (list(chain.from_iterable(column)) for column in figures)
+    there = [size for size in resident for _ in range(nr)]
+    # What is not in memory any more was used all the same.
+    most = [size or _ANY for size in there]
+    rises = (low, used), (used, high), (high, most), (own, idle), (idle, there)
+    if not all(all(map(le, *pair)) for pair in rises):
+        return "more memory is used, or idle, than can be"
+    return ""
 
 
 def _problem_of_groups(use: PageUse) -> str:
