@@ -55,6 +55,7 @@ def until(done, snapshots, least_s=0):
     """
     Take snapshots for at least so many seconds and until `done` of one; return the one after it.
 
+    `done` is called with each.
     Ends after LONGEST_S whatever holds: what did not come about is for the test to judge. How many
     windows something takes is a matter of chance, and in some guests of how busy they are. What
     the last one counts covers what `done` looked at.
@@ -62,8 +63,8 @@ def until(done, snapshots, least_s=0):
     begun = None
     for snapshot in snapshots:
         begun = snapshot.start_ns if begun is None else begun
-        spent_s = (snapshot.end_ns - begun) / 1e9
-        if spent_s > LONGEST_S or (spent_s >= least_s and done(snapshot)):
+        held, spent_s = done(snapshot), (snapshot.end_ns - begun) / 1e9
+        if spent_s > LONGEST_S or (held and spent_s >= least_s):
             return next(snapshots)
     raise AssertionError("monitoring ended before what was waited for")
 

@@ -208,6 +208,20 @@ def test_events_share_out_what_was_applied_in_sum(files, open_kdamond):
     assert seen[0].done.applied_bytes == (1 << 19) // 256
 
 
+def test_what_was_counted_before_its_window_was_told_is_told_with_the_next(files, open_kdamond):
+    counts = iter([3 << 19, 4 << 19])
+
+    def work(index, keyword):
+        if keyword == "update_schemes_stats":
+            stats = files.root / f"{index}/contexts/0/schemes/0/stats"
+            (stats / "sz_applied").write_text(f"{next(counts)}\n")
+
+    files.on_command = work
+    seen = []
+    take(open_kdamond(Watched(41), schemes=(PAGEOUT,), observe=seen.append), 2)
+    assert sum(event.done.applied_bytes for event in seen) == 4 << 19
+
+
 def test_a_dry_run_has_the_kernel_count_only(files, open_kdamond):
     migrate = Scheme(Action.MIGRATE_COLD, target_nid=1)
     kdamond = open_kdamond(Watched(41), schemes=(PAGEOUT, migrate), dry_run=True)

@@ -115,12 +115,13 @@ class SchemeResults:
 
     def _tell(self) -> None:
         for index, state in enumerate(self._states):
-            applied = state.stats.sz_applied
+            untold, applied = self._untold[index], state.stats.sz_applied - self._applied[index]
             if self._observe is not None:
-                for event in _events(index, self._untold[index], applied - self._applied[index]):
+                for event in _events(index, untold, applied):
                     self._observe(event)
-            self._applied[index] = applied
-            self._untold[index].clear()
+            # The kernel may have counted a window that is still to be told: more than there is.
+            self._applied[index] += min(applied, sum(region.size for region in untold))
+            untold.clear()
 
 
 def _events(index: int, tried: Sequence[TriedRegion], applied: int) -> Iterator[Event]:
