@@ -128,7 +128,10 @@ def show(results: dict[str, Any]) -> None:
         ]
         if rows:
             common.table(rows, title=condition)
-    common.table([asdict(one) for one in eval_totals.totals(results["workloads"])], title="totals")
+    totals = [asdict(one) for one in eval_totals.totals(results["workloads"])]
+    if results["quick"]:
+        totals = [{**one, "verdict": ""} for one in totals]
+    common.table(totals, title="totals")
     for kind in ("absent", "failed"):
         for name, why in results[kind].items():
             print(f"{kind}: {name}: {why}")

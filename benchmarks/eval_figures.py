@@ -201,7 +201,7 @@ def share(begin: float, end: float, at: float) -> float:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What the recording said of prcl beside what came: MiB, pages a second; None: not told."""
+    """What the recording said of prcl, and did not know, beside what came; MiB, pages a second."""
 
     workload: str
     said: float | None
@@ -212,6 +212,7 @@ class Foreseen:
     said_back: float | None
     back: float
     back_holds: bool | None
+    unknown: float | None = None
     why_not: str = ""
 
 
@@ -225,12 +226,16 @@ def foreseen_of(workload: dict[str, Any]) -> Foreseen | None:
     was, back = base - runs[place]["pss_end"], runs[place]["back_per_s"] or 0.0
     name = workload["name"]
     if "saved" not in said:
-        return Foreseen(name, None, None, None, was / MIB, None, None, back, None, said["why not"])
+        why_not = said["why not"]
+        return Foreseen(name, None, None, None, was / MIB, None, None, back, None, why_not=why_not)
     low, best, high = (said["saved"][key] for key in ("low", "best", "high"))
     close = abs(best - was) <= max(0.15 * abs(was), LEAST_SAVED * base)
     rate = said["back_per_s"]["best"] if said["back_per_s"] else None
     near = None if rate is None else _near(rate, back)
-    return Foreseen(name, best / MIB, low / MIB, high / MIB, was / MIB, close, rate, back, near)
+    unknown = said["unknown"] / MIB
+    return Foreseen(
+        name, best / MIB, low / MIB, high / MIB, was / MIB, close, rate, back, near, unknown
+    )
 
 
 def _near(said: float, was: float) -> bool:

@@ -42,21 +42,23 @@ PLAIN = (NONE, ALWAYS)
 @dataclass(frozen=True)
 class Plan:
     """
-    In seconds: settle, before anything is measured; measure; act, `record` and `prcl` before they
-    are measured; huge, `ethp` before it is. prcl: its schemes.
+    In seconds: settle, before anything is measured, and up to steady more until it works evenly;
+    measure; act, `record` and `prcl` before they are measured; huge, `ethp` before it is.
+    prcl: its schemes.
     """
 
     settle: float
+    steady: int
     measure: float
     act: float
     huge: float
     prcl: str
 
 
-FULL = Plan(8, 8, 42, 14, "prcl")
+FULL = Plan(4, 14, 8, 42, 14, "prcl")
 #: `--quick` cannot wait for half a minute of idleness.
 QUICK = Plan(
-    0.3, 0.6, 2, 1,
+    0.3, 0, 0.6, 2, 1,
     PRESETS["prcl"].lines.replace("idle:30s", "idle:1s").replace("every=2s", "every=1s"),
 )  # fmt: skip
 
@@ -100,6 +102,18 @@ class Bench:
     conditions: Sequence[str]
     runs: list[Run] = field(default_factory=list)
     foreseen: dict[str, Any] | None = None
+
+    def warm_up(self, program: Program) -> None:
+        """Wait until it works as fast in two seconds as in the two before, to 15 %."""
+        time.sleep(self.plan.settle)
+        before = 0
+        for _ in range(self.plan.steady // 2):
+            done = program.done()
+            time.sleep(2)
+            work = program.done() - done
+            if abs(work - before) <= 0.15 * before:
+                return
+            before = work
 
     def measure(
         self, program: Program, condition: str, process: int, beside: Beside | None = None
@@ -163,7 +177,7 @@ def in_small_pages(bench: Bench, process: int, group: Path | None) -> None:
         folder = stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp"))
         path = Path(folder) / "recording.isotherm"
         with bench.workload.start(bench.quick, group) as program:
-            time.sleep(bench.plan.settle)
+            bench.warm_up(program)
             bench.measure(program, NONE, process)
             if bench.wants(RECORD):
                 bench.record(program, process, path)
@@ -184,7 +198,7 @@ def in_fresh(bench: Bench, plain: str, acting: str, process: int, group: Path | 
         thp("always" if plain == ALWAYS else "madvise"),
         bench.workload.start(bench.quick, group) as program,
     ):
-        time.sleep(bench.plan.settle)
+        bench.warm_up(program)
         bench.measure(program, plain, process)
         bench.apply(program, "ethp", acting, process)
 

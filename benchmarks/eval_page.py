@@ -185,11 +185,12 @@ def _foreseen(workloads: Sequence[dict[str, Any]]) -> Iterator[str]:
     )
     yield ""
     yield from _table(
-        ("workload", "said MiB", "bounds", "was MiB", "within 15 %", "said/s", "was/s",
-         "within 1.5 times"),
+        ("workload", "said MiB", "bounds", "of unknown age MiB", "was MiB", "within 15 %",
+         "said/s", "was/s", "within 1.5 times"),
         [
             (one.workload, one.why_not or _cell(one.said),
-             "-" if one.low is None else f"{one.low:.1f} to {one.high:.1f}", _cell(one.was),
+             "-" if one.low is None else f"{one.low:.1f} to {one.high:.1f}", _cell(one.unknown),
+             _cell(one.was),
              _yes(one.bytes_hold), _cell(one.said_back), _cell(one.back), _yes(one.back_holds))
             for one in found
         ],

@@ -14,7 +14,7 @@ from isotherm.model.ranges import PAGE
 from isotherm.units import duration_ns, percent, size
 
 #: So many are asked at once; the same on every machine, so that a seed gives the same.
-_BATCH = 4
+BATCH = 4
 #: After so many batches of nothing new, nothing new will come.
 _STALE = 3
 #: Values between which nobody would tell apart are not tried.
@@ -247,7 +247,7 @@ def search(params: Sequence[Param], wish: Wish, ask: Ask, *, trials: int, seed: 
     known: dict[Point, Foreseen] = {}
     done = stale = 0
     while done < trials and stale < _STALE:
-        batch = [study.ask() for _ in range(min(_BATCH, trials - done))]
+        batch = [study.ask() for _ in range(min(BATCH, trials - done))]
         points = [tuple(param.suggested(trial) for param in params) for trial in batch]
         new = [point for point in dict.fromkeys(points) if point not in known]
         known.update(zip(new, ask(new), strict=True) if new else ())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from isotherm.analysis.foreseen import check
-from isotherm.cli.workers import Question, workers
+from isotherm.cli.workers import Question, check_engine, workers
 from isotherm.errors import BadValueError, DamagedRecordingError, quoted
 from isotherm.model.scheme import Action, FilterType, Quota, Scheme
 from isotherm.report.foreseen import grid_report, report
@@ -21,13 +21,15 @@ _AXES = ("age", "quota")
 
 
 def told(
-    words: Sequence[str], grid: Sequence[str], swap: str | None, width: int
+    words: Sequence[str], grid: Sequence[str], swap: str | None, engine: str, width: int
 ) -> tuple[Report, DamagedRecordingError | None]:
     """
     Return what schemes would have done, and why not all of the recording could be read.
 
-    words: the recording, the schemes, and more axes of a grid; grid: axes, "age=10s,30s".
+    words: the recording, the schemes, and more axes of a grid; grid: axes, "age=10s,30s"; engine:
+    who works a grid out.
     """
+    check_engine(engine)
     if len(words) < 2:
         raise BadValueError("which schemes?", hint="isotherm simulate FILE prcl")
     path, source, *more = words
@@ -47,7 +49,7 @@ def told(
     questions = [Question(path, changed(schemes, point), swap_bytes) for point in points]
     for question in questions:
         check(question.schemes)
-    with workers(len(questions)) as answered:
+    with workers(len(questions), engine) as answered:
         answers = answered(questions)
     return grid_report(list(zip(points, answers, strict=True)), width), answers[0].damage
 

@@ -22,6 +22,7 @@ from isotherm.cli.foresee import told
 from isotherm.cli.options import length_of
 from isotherm.cli.output_file import STDOUT, check_output
 from isotherm.cli.record import ProgressSink
+from isotherm.cli.workers import LOCAL, engine_option
 from isotherm.core.policies import DEFAULT
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.snapshot import Snapshot
@@ -98,7 +99,7 @@ def _check_alone(ctx: click.Context) -> None:
     for parameter in ctx.command.params:
         name = parameter.name or ""
         asked = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if asked and name not in ("words", "grid", "swap", "form"):
+        if asked and name not in ("words", "grid", "engine", "swap", "form"):
             raise BadValueError(
                 f"{parameter.opts[0]} is for a simulated machine, not for a recording",
                 hint="isotherm simulate RECORDING SCHEMES, or isotherm simulate --workload NAME",
@@ -114,13 +115,15 @@ Examples:
   isotherm simulate --workload zipf --size 64G --costs page-idle --overhead 0.3%
   isotherm simulate --workload configs/zigzag.cfg -o zigzag.isotherm
   isotherm simulate redis.isotherm prcl
-  isotherm simulate redis.isotherm prcl --grid age=10s,30s quota=16M/s,128M/s""",
+  isotherm simulate redis.isotherm prcl --grid age=10s,30s quota=16M/s,128M/s
+  isotherm simulate redis.isotherm prcl --grid age=10s,30s --engine dask""",
 )
 @click.argument("words", metavar="[RECORDING SCHEMES]", nargs=-1)
 @click.option(
     "--grid", multiple=True, metavar="KEY=A,B",
     help="Of schemes for a recording: try each age, quota.",
 )  # fmt: skip
+@engine_option
 @click.option("--swap", metavar="SIZE", help="With so much swap space [what the recording had].")
 @click.option("--workload", metavar="NAME|FILE", help="By name, or a masim configuration file.")
 @click.option("--list", "listed", is_flag=True, help="List the workloads by name, and exit.")
@@ -152,6 +155,7 @@ def command(
     *,
     words: tuple[str, ...],
     grid: tuple[str, ...],
+    engine: str,
     swap: str | None,
     workload: str | None,
     listed: bool,
@@ -171,9 +175,9 @@ def command(
     With a RECORDING: say what SCHEMES would have done to the memory that was recorded, without
     touching any: what would be saved and come back, within the bounds of what was recorded.
     """
-    if words or grid or swap is not None:
+    if words or grid or swap is not None or engine != LOCAL:
         _check_alone(ctx)
-        answer, damage = told(words, grid, swap, width_of(sys.stdout))
+        answer, damage = told(words, grid, swap, engine, width_of(sys.stdout))
         answer.write(form)
         if damage is not None:
             raise damage

@@ -13,14 +13,14 @@ from typing import Any
 import click
 
 from isotherm.analysis.foreseen import Foreseen, check
-from isotherm.analysis.tuning import Param, Point, Tuned, Wish, require, search
+from isotherm.analysis.tuning import BATCH, Param, Point, Tuned, Wish, require, search
 from isotherm.cli.foreground import Foreground, why_nothing
 from isotherm.cli.foresee import axis, changed
 from isotherm.cli.options import keywords, length_of, map_options
 from isotherm.cli.output_file import STDIN, STDOUT, check_output
 from isotherm.cli.record import ProgressSink, saved
 from isotherm.cli.watching import watch
-from isotherm.cli.workers import Question, workers
+from isotherm.cli.workers import Question, check_engine, engine_option, workers
 from isotherm.cli.wss import (
     WssCommand,
     announce,
@@ -45,7 +45,7 @@ from isotherm.units import size
 
 DEFAULT_DURATION = "5m"
 _GOAL, _PARAM = "saved max, refaults < 100/s", "age=1s..10m:log"
-_OF_RECORDING = ("schemes", "goal", "param", "trials", "seed", "swap", "form")
+_OF_RECORDING = ("schemes", "goal", "param", "trials", "seed", "engine", "swap", "form")
 
 
 @click.command(
@@ -83,6 +83,7 @@ Examples:
     "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
     help="The same finds the same.",
 )  # fmt: skip
+@engine_option
 @click.option("--swap", metavar="SIZE", help="With so much swap space [what the recording had].")
 @click.option(
     "-d", "--duration", metavar="TIME", default=DEFAULT_DURATION, show_default=True,
@@ -108,6 +109,7 @@ def command(
     param: tuple[str, ...],
     trials: int,
     seed: int,
+    engine: str,
     swap: str | None,
     duration: str,
     output: Path | None,
@@ -123,7 +125,7 @@ def command(
     asked = keywords(options)
     asked["command"] = ctx.meta.get("isotherm.cli.wss", ())
     asked["policy"] = DEFAULT
-    searched = _Search(schemes, goal, param, trials=trials, seed=seed, swap=swap)
+    searched = _Search(schemes, goal, param, trials=trials, seed=seed, swap=swap, engine=engine)
     named = bool(asked["sources"] or asked["command"])
     path = None if named else recording_of(words)
     if path is not None:
@@ -150,6 +152,7 @@ class _Search:
         trials: int,
         seed: int,
         swap: str | None,
+        engine: str,
     ) -> None:
         self._schemes = with_quotas(load(schemes).schemes)
         self._wish = Wish.parse(goal)
@@ -166,6 +169,8 @@ class _Search:
         self._swap_bytes = None if swap is None else size(swap)
         check(self._schemes)
         require()
+        check_engine(engine)
+        self._engine = engine
 
     def tell(self, path: Path, form: str) -> int:
         """Search in a recording, and print what was found."""
@@ -181,7 +186,7 @@ class _Search:
         return 0
 
     def _search(self, path: Path) -> Tuned:
-        with workers(len(os.sched_getaffinity(0))) as answered:
+        with workers(BATCH, self._engine) as answered:
 
             def ask(points: Sequence[Point]) -> Sequence[Foreseen]:
                 return answered(
