@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 
 from harness import NASTY, Fuzzer, main, mutate
 
-from isotherm.agent.config import Settings, decode
+from isotherm.agent.config import Settings, committed, decode
 from isotherm.agent.control import Questions
 from isotherm.agent.http import Scrapes
 from isotherm.agent.reading import passed_on
@@ -26,8 +27,22 @@ REQUESTS = [
     b"HEAD /metrics?a=b HTTP/1.0\n\n",
     b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
 ]
-QUESTIONS = [b"status\n", b"targets\n", b"commit\n", b"x" * 80]
+QUESTIONS = [
+    b"status\n",
+    b"targets\n",
+    b"x" * 80,
+    b'commit {"version": 1, "schemes": [{"action": "pageout", "when": {"age": "1m.."}}]}\n',
+    b'commit {"schemes": ["stat access=0%"]}\n',
+    b'record {"seconds": 60}\n',
+]
 TEXT = b"a 1\n# EOF\n"
+#: We are at its other end: who may change what an agent does.
+CONNECTION, _ = socket.socketpair()
+ASKED = Questions(
+    {"status": lambda: 1},
+    None,
+    {"commit": lambda node: len(committed(node)), "record": lambda node: node.native()},
+)
 
 
 def generate(rng):
@@ -41,7 +56,7 @@ def generate(rng):
 def check(data):
     answer = Scrapes(lambda: TEXT).answer(data)
     assert answer is None or (answer.startswith(b"HTTP/1.1 ") and b"\r\n\r\n" in answer)
-    told = Questions({"status": lambda: 1}, None).answer(data)
+    told = ASKED.answer(data, CONNECTION)
     assert told is None or (told.endswith(b"\n") and isinstance(json.loads(told), dict))
     refused = tree = settings = None
     try:

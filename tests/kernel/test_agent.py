@@ -208,14 +208,36 @@ def test_what_groups_use_is_told_for_ever(groups, started, tmp_path):
     assert status["reloads"] == 4
     assert status["pid"] == agent.process.pid
     assert groups.path("web") in agent.ctl("targets", "--format", "json")
+    check_asked(agent, groups.path("web"), tmp_path / "now.isotherm")
     check_light(agent)
     check_private(tmp_path)
 
     assert agent.end() == 0
+    assert not (tmp_path / "ring" / "asked.isotherm").exists()
     assert not (tmp_path / "metrics.sock").exists()
     snapshots = list(isotherm.open(next((tmp_path / "ring").glob("*.isotherm"))))
     assert len(snapshots) > 3
     assert any(snapshot.page_use for snapshot in snapshots)
+
+
+def check_asked(agent, web, output):
+    """Root changes schemes, and has it record for a while; `top` looks again and again."""
+    lines = ("stat name=used access=1%..", "pageout access=0% age=2h.. quota=8M/s")
+    agent.ctl("commit", "; ".join(lines))
+    wait_for(lambda: "would have treated" in agent.ctl("schemes"))
+    told = agent.ctl("schemes").splitlines()
+    assert told[::2] == list(lines)
+    agent.ctl("commit", "none")
+    assert agent.ctl("schemes") == "no schemes\n"
+    agent.ctl("record", "--for", "2s", "-o", output)
+    snapshots = list(isotherm.open(output))
+    assert sum(snapshot.aggr_us for snapshot in snapshots) >= 1_000_000
+    (target,) = snapshots[-1].targets
+    assert target.group.endswith(web)
+    assert len(snapshots[-1].columns)
+    # What is told once was told before, and stands in it nevertheless.
+    assert snapshots[0].mappings[target.id]
+    assert agent.ctl("top", "--count", "2", "--every", "100ms").count("test/web") == 2
 
 
 def check_light(agent):

@@ -17,6 +17,7 @@ from isotherm.agent.control import Questions, ask
 from isotherm.agent.http import Scrapes
 from isotherm.agent.server import MOST_BYTES, MOST_CONNECTIONS, Server, tcp_socket, unix_socket
 from isotherm.errors import IsothermError, NotPermittedError, TargetGoneError
+from support.waiting import wait_for
 
 TEXT = b"a 1\n# EOF\n"
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -195,11 +196,13 @@ def test_without_descriptors_it_waits_and_goes_on(served, clock, monkeypatch):
         assert TEXT in client.recv(1 << 16)
 
 
-def answered(tmp_path, group, question, *, user=None):
-    """What a process is told, of another user if need be."""
+def answered(tmp_path, group, question, *, user=None, document=None, changed=None):
+    """What a process is told, of another user if need be; `changed` takes what it changes."""
     server = Server()
     path = str(tmp_path / "ctl.sock")
-    server.listen(unix_socket(path, group), Questions({"status": lambda: {"a": 1}}, group))
+    changes = {"commit": lambda node: (changed or []).append(node.native())}
+    questions = Questions({"status": lambda: {"a": 1}}, group, changes)
+    server.listen(unix_socket(path, group), questions)
     done = threading.Event()
     reading, writing = os.pipe()
     child = os.fork()
@@ -210,7 +213,7 @@ def answered(tmp_path, group, question, *, user=None):
                 os.setgroups(user[1:])
                 os.setgid(65534)
                 os.setuid(user[0])
-            told = ask(tmp_path / "ctl.sock", question)
+            told = ask(tmp_path / "ctl.sock", question, document)
             os.write(writing, json.dumps(told).encode())
         except IsothermError as err:
             os.write(writing, json.dumps([type(err).__name__, err.message]).encode())
@@ -232,11 +235,25 @@ def test_a_question_is_answered(tmp_path):
     assert told == {"schema": "isotherm.agent/1", "status": {"a": 1}}
 
 
-@pytest.mark.parametrize("question", ["nothing", "x" * 100, "commit"])
+@pytest.mark.parametrize(
+    "question",
+    ["nothing", "x" * 100, "commit", "commit {", "commit " + "[" * 5000, "status {}",
+     "x y" * 5000, 'commit {"a": 1, "a": 2}'],
+)  # fmt: skip
 def test_what_is_no_question(tmp_path, question):
-    kind, message = answered(tmp_path, None, question)
+    changed = []
+    kind, message = answered(tmp_path, None, question, changed=changed)
     assert kind == "IsothermError"
     assert "refuses" in message
+    assert not changed
+
+
+def test_what_changes_something_comes_with_a_document(tmp_path):
+    changed = [None]
+    document = {"a": [1, "two"]}
+    told = answered(tmp_path, None, "commit", document=document, changed=changed)
+    assert told == {"schema": "isotherm.agent/1", "commit": None}
+    assert changed == [None, document]
 
 
 @pytest.mark.kernel
@@ -246,6 +263,37 @@ def test_others_may_not_ask_but_members_of_the_group():
         path.chmod(0o755)
         assert answered(path, 4321, "status", user=(65534,))[0] == NotPermittedError.__name__
         assert "status" in answered(path, 4321, "status", user=(65534, 77, 4321))
+        changed = [None]
+        for user in ((65534,), (65534, 77, 4321)):
+            told = answered(path, 4321, "commit", user=user, document={}, changed=changed)
+            assert told[0] == NotPermittedError.__name__
+        assert changed == [None]
+
+
+@pytest.mark.kernel
+def test_what_another_user_answers_is_not_believed():
+    """Who copies what an agent names must not be led to a file of root's."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ctl.sock"
+        Path(folder).chmod(0o777)
+        child = os.fork()
+        if not child:
+            os.setuid(65534)
+            listening = unix_socket(str(path), None)
+            connection, _ = listening.accept()
+            connection.recv(100)
+            os._exit(0)
+        try:
+            wait_for(lambda: b" 00010000 0001 01" in _listening(path))
+            with pytest.raises(NotPermittedError, match="another user"):
+                ask(path, "recording", trusted=True)
+        finally:
+            os.waitpid(child, 0)
+
+
+def _listening(path):
+    lines = Path("/proc/net/unix").read_bytes().splitlines()
+    return b"".join(line for line in lines if line.endswith(str(path).encode()))
 
 
 def test_where_no_agent_is(tmp_path):

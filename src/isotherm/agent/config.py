@@ -142,6 +142,12 @@ def decode(root: Node) -> Settings:
     return _agent(pairs["agent"], settings) if "agent" in pairs else settings
 
 
+def committed(root: Node) -> tuple[Scheme, ...]:
+    """Return the schemes of a document that has no more; raises `SchemeError`."""
+    root.known("a request", ("version", "schemes"))
+    return decode(root).schemes
+
+
 def _filled(given: Monitor) -> Monitor:
     """Return what was given of intervals, the rest by default; windows are whole samples."""
     sample = given.sample_us or MONITOR.sample_us

@@ -81,6 +81,26 @@ def scheme_families(states: Sequence[SchemeState], *, dry_run: bool) -> Iterator
                  [Sample("", (), int(dry_run))] if states else [])  # fmt: skip
 
 
+def agent_families(
+    served: int, refused: int, *, reload_failed: bool, ring: tuple[int, bool] | None
+) -> Iterator[Family]:
+    """Return how the agent fares; ring: bytes written, and whether it fails, None without one."""
+    yield Family("isotherm_config_last_reload_successful", "gauge", "",
+                 "0: the configuration was wrong when it was read again, and is as before.",
+                 [Sample("", (), int(not reload_failed))])  # fmt: skip
+    yield Family("isotherm_scrapes", "counter", "", "Answers with metrics.",
+                 [Sample("_total", (), served)])  # fmt: skip
+    yield Family("isotherm_requests_refused", "counter", "", "Requests that were none.",
+                 [Sample("_total", (), refused)])  # fmt: skip
+    if ring is not None:
+        yield Family("isotherm_ring_written_bytes", "counter", "bytes",
+                     "Written to the ring since the file of the start was begun.",
+                     [Sample("_total", (), ring[0])])  # fmt: skip
+        yield Family("isotherm_ring_failed", "gauge", "",
+                     "1: the ring cannot be written, and is tried again.",
+                     [Sample("", (), int(ring[1]))])  # fmt: skip
+
+
 def _coverage(group: GroupSum) -> float:
     return 1 - group.uncovered / group.resident if group.resident else 1.0
 

@@ -41,8 +41,9 @@ class Scrapes:
         del connection
         return None
 
-    def answer(self, heard: bytes) -> bytes | None:
+    def answer(self, heard: bytes, connection: socket.socket | None = None) -> bytes | None:
         """Return the answer to a request whose head is complete."""
+        del connection
         # RFC 9112, 2.2: who parses leniently takes a line feed alone, and skips an empty line.
         heard = heard.lstrip(b"\r\n")
         head, end, _ = heard.replace(b"\r\n", b"\n").partition(b"\n\n")

@@ -55,7 +55,8 @@ class MetricsSink:
         self._more = more
         self._session: MonitorSession | None = None
         self._version = our_version()
-        self._states: tuple[SchemeState, ...] = ()
+        #: Of each scheme in force what came of it, with the last snapshot.
+        self.states: tuple[SchemeState, ...] = ()
         self._shared_cpu_ns = 0
         self.last: Published | None = None
 
@@ -65,7 +66,7 @@ class MetricsSink:
 
     def take(self, snapshot: Snapshot) -> None:
         """Make the metrics anew where there is a new sum."""
-        self._states = snapshot.schemes
+        self.states = snapshot.schemes
         use = snapshot.page_use
         if use is None:
             return
@@ -129,4 +130,4 @@ class MetricsSink:
         yield Family("isotherm_agent_resident_bytes", "gauge", "bytes",
                      "Memory of the agent that is resident.",
                      [Sample("", (), procfs.statm(os.getpid()).resident_bytes)])  # fmt: skip
-        yield from scheme_families(self._states, dry_run=not self._settings.apply)
+        yield from scheme_families(self.states, dry_run=not self._settings.apply)

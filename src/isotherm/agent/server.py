@@ -36,7 +36,7 @@ class Talk(Protocol):
     def greet(self, connection: socket.socket) -> bytes | None:
         """Return an answer for who may not even ask, None for who may."""
 
-    def answer(self, heard: bytes) -> bytes | None:
+    def answer(self, heard: bytes, connection: socket.socket) -> bytes | None:
         """Return the answer to what was heard so far, None while it is not all of a request."""
 
     def too_long(self) -> bytes:
@@ -154,7 +154,7 @@ class Server:
             self._drop(connection)
             return
         connection.heard += data
-        answer = connection.talk.answer(bytes(connection.heard[:MOST_BYTES]))
+        answer = connection.talk.answer(bytes(connection.heard[:MOST_BYTES]), connection.socket)
         if answer is None and len(connection.heard) >= MOST_BYTES:
             answer = connection.talk.too_long()
         if answer is not None:

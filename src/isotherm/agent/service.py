@@ -12,31 +12,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from isotherm.agent.config import Settings, check_change
+from isotherm.agent.config import Settings, check_change, committed
 from isotherm.agent.control import Questions
+from isotherm.agent.exposition import agent_families
 from isotherm.agent.groups import WatchedGroups
 from isotherm.agent.http import Scrapes
 from isotherm.agent.lock import Lock
 from isotherm.agent.metrics import MetricsSink
-from isotherm.agent.openmetrics import Family, Sample
+from isotherm.agent.notify import Notifier, Pulse
+from isotherm.agent.on_demand import OnDemand
+from isotherm.agent.openmetrics import Family
 from isotherm.agent.reload import PATIENCE_S, Reading
 from isotherm.agent.ring import RingSink
 from isotherm.agent.server import Server, tcp_socket, unix_socket
-from isotherm.backends.opening import MapWish, Wish
-from isotherm.core.policies import MAP
+from isotherm.agent.wish import attrs_of, options_of
 from isotherm.errors import BadValueError, IsothermError, escaped, quoted
 from isotherm.kernel.undo import state_folder
-from isotherm.model.attrs import Attrs
+from isotherm.schemefile.documents.scheme import encode_scheme
+from isotherm.schemefile.source import Node
 from isotherm.schemes.defaults import with_quotas
-from isotherm.session.options import Options
 from isotherm.session.run import Run, Sink
 from isotherm.session.start import start
 
-#: Of what the agent may spend this much is the session's: the rest is for sums, regions, looking
-#: who is there, the ring and scrapes.
-MAP_SHARE = 0.4
-#: Where sums are dear their figures may become so old.
-_OLDEST_NS = 120_000_000_000
 METRICS_SOCKET, CONTROL_SOCKET = "metrics.sock", "ctl.sock"
 _STEP_S = 60.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -76,6 +73,7 @@ class Agent:
         self._reading: tuple[Reading, float] | None = None
         self._again = self._ending = False
         self._began = time.monotonic()
+        self._notifier = Notifier()
         try:
             self._open(run_folder)
         except BaseException:
@@ -86,11 +84,15 @@ class Agent:
         """Serve until a signal says to end, or monitoring fails; return the exit status."""
         self._stack.callback(self._end_run)
         self._run.start()
+        self._notifier.ready()
         try:
             while not self._ending:
                 self._server.step(self._until())
                 self._hurry()
+                self._pulse.beat()
+                self._notifier.status(self._in_a_line())
         finally:
+            self._notifier.stopping()
             self._stack.close()
         error = self._run.error
         if error is None:
@@ -116,14 +118,19 @@ class Agent:
         self._groups = WatchedGroups(settings.sources())
         self._metrics = MetricsSink(settings, self._groups, self._more)
         self._scrapes = Scrapes(self._metrics.text)
+        self._asked = OnDemand(folder if settings.ring is None else settings.ring.folder)
         self._server = Server()
         stack.callback(self._server.close)
         self._listen(folder, group)
         self._session = stack.enter_context(start(options_of(settings, self._groups)))
         self._ring = RingSink(settings.ring, say) if settings.ring is not None else None
-        sinks: list[Sink] = [self._metrics, *([self._ring] if self._ring is not None else [])]
+        rings = () if self._ring is None else (self._ring,)
+        sinks: list[Sink] = [self._metrics, *rings, self._asked]
         self._take_signals()
         self._run = Run(self._session, sinks, ended=self._wake)
+        self._pulse = Pulse(
+            self._notifier, lambda: self._run.count, lambda: self._session.attrs.aggr_us / 1e6
+        )
         self._greet()
 
     def _listen(self, folder: Path, group: int | None) -> None:
@@ -133,7 +140,10 @@ class Agent:
         answers: dict[str, Callable[[], object]] = {
             "status": self._status,
             "targets": self._metrics.targets,
+            "schemes": self._schemes,
+            "recording": self._asked.told,
         }
+        changes = {"commit": self._commit, "record": self._record}
         try:
             if self.listen.startswith("unix:"):
                 path = self.listen[len("unix:") :]
@@ -147,7 +157,8 @@ class Agent:
         except OSError as err:
             raise _cannot_listen(self.listen, err) from None
         try:
-            self._server.listen(unix_socket(self.control, group), Questions(answers, group))
+            questions = Questions(answers, group, changes)
+            self._server.listen(unix_socket(self.control, group), questions)
         except OSError as err:
             raise _cannot_listen(self.control, err) from None
         self._stack.callback(_remove, self.control)
@@ -200,16 +211,22 @@ class Agent:
     def _reload(self) -> None:
         if self._config is None:
             say("there is no configuration to read again: the agent was started without one")
+            self._notifier.reloading()
+            self._notifier.ready()
         elif self._reading is not None:
             self._again = True
         else:
             until = time.monotonic() + PATIENCE_S
+            self._notifier.reloading()
             self._reading = Reading(self._config, self._server, self._read), until
 
     def _until(self) -> float:
-        if self._reading is None:
-            return _STEP_S
-        return max(0.0, self._reading[1] - time.monotonic())
+        times = [_STEP_S]
+        if self._reading is not None:
+            times.append(self._reading[1] - time.monotonic())
+        if (beat := self._pulse.until()) is not None:
+            times.append(beat)
+        return max(0.0, min(times))
 
     def _hurry(self) -> None:
         if self._reading is not None and time.monotonic() >= self._reading[1]:
@@ -229,6 +246,7 @@ class Agent:
         else:
             say("the configuration was read again")
         self._reloads = _Reloads(self._reloads.count + 1, failed, time.time())
+        self._notifier.ready()
         if self._again:
             self._again = False
             self._reload()
@@ -239,36 +257,69 @@ class Agent:
         new = replace(new, schemes=with_quotas(new.schemes))
         check_change(old, new)
         sources = new.sources() if new.targets != old.targets else self._groups.sources
-        attrs = _attrs(new, session.attrs) if new.monitor != old.monitor else None
+        attrs = attrs_of(new, session.attrs) if new.monitor != old.monitor else None
         if attrs is not None or new.schemes != old.schemes:
             session.monitor.commit(attrs, new.schemes if new.schemes != old.schemes else None)
         self._groups.sources = sources
         self._metrics.change(new)
         self._settings = new
 
+    # What root asks it to do.
+
+    def _commit(self, document: Node) -> object:
+        """Go on with other schemes, until the configuration is read again."""
+        self._change(replace(self._settings, schemes=committed(document)))
+        say(f"{len(self._settings.schemes)} schemes were committed")
+        return self._schemes()
+
+    def _record(self, document: Node) -> object:
+        """Record for a while."""
+        pairs = document.known("a request", ("seconds",))
+        if "seconds" not in pairs:
+            raise document.word.error("for how many seconds?")
+        word = pairs["seconds"].scalar("seconds")
+        try:
+            seconds = float(word.text)
+        except ValueError:
+            raise word.error("seconds are a number") from None
+        return self._asked.ask(seconds)
+
     # What it tells of itself.
 
-    def _more(self) -> Sequence[Family]:
-        reloads, ring = self._reloads, self._ring
-        told = [
-            Family("isotherm_config_last_reload_successful", "gauge", "",
-                   "0: the configuration was wrong when it was read again, and is as before.",
-                   [Sample("", (), int(not reloads.failed))]),
-            Family("isotherm_scrapes", "counter", "", "Answers with metrics.",
-                   [Sample("_total", (), self._scrapes.served)]),
-            Family("isotherm_requests_refused", "counter", "", "Requests that were none.",
-                   [Sample("_total", (), self._scrapes.refused)]),
-        ]  # fmt: skip
-        if ring is not None:
-            told += [
-                Family("isotherm_ring_written_bytes", "counter", "bytes",
-                       "Written to the ring since the file of the start was begun.",
-                       [Sample("_total", (), ring.written_bytes)]),
-                Family("isotherm_ring_failed", "gauge", "",
-                       "1: the ring cannot be written, and is tried again.",
-                       [Sample("", (), int(ring.failed))]),
-            ]  # fmt: skip
+    def _schemes(self) -> list[dict[str, Any]]:
+        states, told = self._metrics.states, []
+        for place, scheme in enumerate(self._settings.schemes):
+            found = [one for one in states[place : place + 1] if one.title == scheme.title]
+            told.append(
+                {
+                    "title": scheme.title,
+                    "scheme": encode_scheme(scheme),
+                    "dry_run": not self._settings.apply,
+                    "tried_bytes": found[0].stats.sz_tried if found else None,
+                    "applied_bytes": found[0].stats.sz_applied if found else None,
+                    "held": found[0].held if found else None,
+                }
+            )
         return told
+
+    def _more(self) -> Sequence[Family]:
+        ring, scrapes = self._ring, self._scrapes
+        told = agent_families(
+            scrapes.served,
+            scrapes.refused,
+            reload_failed=bool(self._reloads.failed),
+            ring=None if ring is None else (ring.written_bytes, ring.failed),
+        )
+        return list(told)
+
+    def _in_a_line(self) -> str:
+        """Return what a service manager shows of it."""
+        last = self._metrics.last
+        if self._pulse.stuck:
+            return "no window has ended for long: stuck"
+        failed = "; the configuration is wrong and stays as it was" if self._reloads.failed else ""
+        groups = "the first look is not over" if last is None else f"{len(last.sums)} groups"
+        return f"watching, backend {self._session.backend}: {groups}{failed}"
 
     def _status(self) -> dict[str, Any]:
         last, ring, session = self._metrics.last, self._settings.ring, self._session
@@ -290,38 +341,6 @@ class Agent:
             "reloads": self._reloads.count,
             "reload_failed": self._reloads.failed or None,
         }
-
-
-def options_of(settings: Settings, groups: WatchedGroups) -> Options:
-    """Return what is asked of the session."""
-    monitor = settings.monitor
-    return Options(
-        sources=(groups,),
-        wait=True,
-        wish=Wish(
-            sample=monitor.sample_us,
-            aggr=monitor.aggr_us,
-            update=monitor.update_us,
-            regions=_regions(settings),
-            policy=MAP,
-        ),
-        pages=MapWish(titles=False, oldest_ns=_OLDEST_NS),
-        overhead=MAP_SHARE * settings.overhead,
-        schemes=settings.schemes,
-        schemes_later=True,
-        guard=settings.guard,
-        dry_run=not settings.apply,
-    )
-
-
-def _regions(settings: Settings) -> tuple[int, int] | None:
-    low, high = settings.monitor.min_nr_regions, settings.monitor.max_nr_regions
-    return None if low is None or high is None else (low, high)
-
-
-def _attrs(settings: Settings, before: Attrs) -> Attrs:
-    """Return the attributes that settings ask for; what they leave out stays."""
-    return settings.monitor.attrs(before)
 
 
 def _group_id(name: str) -> int | None:

@@ -37,9 +37,10 @@ COMMANDS = {
     "wss": "How much memory is used within 0.1 s, 1 s, 10 s ...: watched live.",
     "cold": "What memory can go, what that would cost, and the command for it.",
     "agent": "Watch every group of the machine for ever; metrics for Prometheus.",
-    "ctl": "Ask a running agent: what it does, and what it knows of each group.",
+    "ctl": "Ask a running agent what it does and knows; change its schemes, record.",
     "report": "What a recording says: summary, regions, heatmap, wss, cold, ...",
     "simulate": "Try a policy on a simulated machine of any size, beside the truth.",
+    "tune": "The scheme that serves a goal best, searched in a recording.",
     "scheme": "Check, convert and explain scheme files; list the presets.",
 }
 

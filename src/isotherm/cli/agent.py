@@ -11,6 +11,7 @@ import click
 
 from isotherm.agent.config import Settings, checked_listen
 from isotherm.agent.reading import read
+from isotherm.agent.unit import unit
 from isotherm.terminal.output import tell
 from isotherm.units import format_duration, format_size
 
@@ -22,10 +23,15 @@ Examples:
   sudo isotherm agent /etc/isotherm/agent.yaml
   isotherm agent /etc/isotherm/agent.yaml --check
   sudo isotherm agent --listen 127.0.0.1:9753
+  isotherm agent --unit > isotherm-agent.service
 Then: sudo isotherm ctl status""",
 )
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Only say whether CONFIG is right, and what it asks.")
+@click.option(
+    "--unit", "as_unit", is_flag=True,
+    help="Only print a systemd unit that runs this, with CONFIG.",
+)  # fmt: skip
 @click.option(
     "--listen", metavar="WHERE",
     help="Tell metrics at unix:PATH or 127.0.0.1:PORT [unix:/run/isotherm/metrics.sock].",
@@ -35,7 +41,12 @@ Then: sudo isotherm ctl status""",
     help="Lock and sockets; agents that share it refuse each other [/run/isotherm].",
 )  # fmt: skip
 def command(
-    *, config: Path | None, check: bool, listen: str | None, run_folder: Path | None
+    *,
+    config: Path | None,
+    check: bool,
+    as_unit: bool,
+    listen: str | None,
+    run_folder: Path | None,
 ) -> None:
     """
     Watch the memory of all containers, units and cgroups, and tell metrics of each.
@@ -48,6 +59,9 @@ def command(
         checked_listen(listen)
     if check:
         tell(*_said(settings), stream=sys.stdout)
+        return
+    if as_unit:
+        sys.stdout.write(unit(None if config is None else config.absolute()))
         return
     # This process becomes the agent's, without what the command line needs of memory.
     words = (
