@@ -219,6 +219,35 @@ def test_the_core_believes_no_length() -> None:
         good.heat(0, 1, 0, empty, empty, *rows, cells, cells, cells, array("d"), 1, 0, 5)
 
 
+def test_what_is_wrong_is_found_wherever_it_stands() -> None:
+    right = [(0, 1, 2, 0, 0, 0), (0, 2, 4, 0, 0, 0), (1, 1, 3, 0, 0, 0), (1, 9, 10, 0, 0, 0)]
+    assert scan(columns(right)).check(0, 1, 2) is None
+    for wrong, told in (
+        ((0, 4, 4), "ends before it begins"),
+        ((0, 9, 3), "ends before it begins"),
+        ((1, 0, 20), "overlap"),
+        ((2, 0, 1), "target"),
+    ):
+        for at in range(4):
+            rows = [*right[:at], (*wrong, 0, 0, 0), *right[at + 1 :]]
+            found = scan(columns(rows)).check(0, 1, 2)
+            assert found is not None, (at, wrong)
+            assert told in found or "target" in found, (at, wrong, found)
+
+
+def test_rows_are_checked_for_the_targets_that_are_asked_for() -> None:
+    """What was right of two targets is not of one, nor is it of other rows."""
+    good = scan(columns([(0, 1, 2, 0, 0, 0), (1, 1, 3, 7, 0, 0)]), rows=2)
+    assert good.check(0, 2, 2) is None
+    assert good.check(1, 2, 1) is not None
+    with pytest.raises(ValueError, match="make no sense"):
+        good.runs(0, 2, 1)
+    assert array("d", good.runs(0, 2, 2)[1]).tolist() == [0.0, 14.0]
+    assert good.check(0, 1, 1) is None
+    with pytest.raises(ValueError, match="make no sense"):
+        good.runs(0, 2, 1)
+
+
 def test_sums_that_do_not_fit_are_added_up_elsewhere(tmp_path: Path) -> None:
     top = 2**64 - 1
     rows = [(n, 0, top, 1, 1, 0) for n in range(3)]

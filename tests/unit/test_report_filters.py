@@ -133,6 +133,10 @@ def test_a_map_of_pages_knows_names_and_times_and_nothing_else(tmp_path, monkeyp
     assert json_of("--size", "1M..")["by"] == "regions"
     assert main(["report", "run.isotherm", "tree", "--size", "1M.."]) == 0
     assert "knows nothing of address" in capsys.readouterr().out
+    assert main(["report", "run.isotherm", "cold", "--size", "1M.."]) == 0
+    told = capsys.readouterr().out
+    assert "knows nothing of address" in told
+    assert "no map of pages was kept" not in told
     # In the second window nothing is said of pages: as of the time that is meant.
     assert json_of("--time", "0.1s..")["by"] == "regions"
 

@@ -61,8 +61,8 @@ def made(name: str = "[heap]", target: str = "app", count: int = 20) -> list[Sna
     return windows
 
 
-def write(path: Path, windows: list[Snapshot]) -> Path:
-    with RecordingWriter(path, {"backend": "sim", "policy": ""}) as writer:
+def write(path: Path, windows: list[Snapshot], **told: int) -> Path:
+    with RecordingWriter(path, {"backend": "sim", "policy": "", **told}) as writer:
         for one in windows:
             writer.write(one)
     return path
@@ -266,6 +266,25 @@ def test_the_page_says_what_the_summary_says(here: Path) -> None:
     elements = Elements(text).found
     assert all(not name.startswith("on") for _, attrs in elements for name in attrs)
     assert not any(name in ("src", "href") for _, attrs in elements for name in attrs)
+
+
+@pytest.mark.parametrize(
+    ("swap", "said"),
+    [
+        (0, "0 B pageout after 10s frees; 4.0 MiB more with swap or zram"),
+        (1 << 30, "4.0 MiB pageout after 10s frees"),
+    ],
+)
+def test_what_pageout_frees_is_said_with_what_swap_would_give(
+    swap: int, said: str, here: Path
+) -> None:
+    use = page_use(use_row({0: 3 * MIB, 20: 4 * MIB}, kind="anon"))
+    one = replace(snapshot(0, [(0, HEAP, HEAP + 8 * MIB, 1, 1, 0)]), page_use=use)
+    write(here / "run.isotherm", [one], swap_free_bytes=swap)
+    assert main(["report", "run.isotherm", "html"]) == 0
+    text = (here / "run.html").read_text()
+    tiles = re.findall(r"<li><b>(.*?)</b><span>(.*?)</span></li>", text)
+    assert said in [" ".join(tile) for tile in tiles]
 
 
 def test_what_was_used_over_time_is_by_pages_where_they_are_known(here: Path) -> None:

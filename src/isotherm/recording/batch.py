@@ -185,9 +185,12 @@ class Batch:
             if part.wanted:
                 found[part.name] = self._read(part, least)
             else:
-                self._node += part.nodes
-                self._buffer += part.buffers
+                self._pass_over(part)
         return found
+
+    def _pass_over(self, part: _Part) -> None:
+        self._node += part.nodes
+        self._buffer += part.buffers
 
     def _next(self) -> tuple[int, int]:
         """Return where the next buffer is, and how long."""
@@ -232,9 +235,14 @@ class Batch:
             vector.offsets = _offsets(offsets, length, len(vector.text))
         elif part.items is not None:
             offsets = self._take()
-            items = self._read(part.items, 0)
-            vector.offsets = _offsets(offsets, length, items.length)
-            vector.values, vector.children = items.values, items.children
+            if self._nodes[self._node][0]:
+                items = self._read(part.items, 0)
+                vector.values, vector.children = items.values, items.children
+                vector.offsets = _offsets(offsets, length, items.length)
+            else:
+                vector.offsets = _offsets(offsets, length, 0)
+                vector.children = part.empty
+                self._pass_over(part.items)
         elif nulls < length:  # of what is null nothing is read
             vector.children = self._read_all(part.members, length)
             if part.absent:

@@ -231,7 +231,7 @@ def _changes(columns: dict[str, Vector], length: int) -> list[int]:
     return sorted(i for i in found if i < length)
 
 
-def _bits(valid: memoryview) -> Iterator[int]:
-    for at, byte in enumerate(valid):
-        if byte:
-            yield from (8 * at + i for i in range(8) if byte >> i & 1)
+def _bits(valid: memoryview) -> list[int]:
+    if not int.from_bytes(valid, "little"):
+        return []
+    return [8 * at + i for at, byte in enumerate(valid) if byte for i in range(8) if byte >> i & 1]

@@ -89,9 +89,10 @@ def tiles(summary: Summary) -> str:
     unknown = use.unseen + use.uncovered if use else total(summary.what).unobservable
     found.append((format_size(unknown), "unknown"))
     if (free := summary.could_free) is not None:
-        found.append(
-            (format_size(free.bytes), f"pageout after {format_duration(free.age_ns)} frees")
-        )
+        frees = f"pageout after {format_duration(free.age_ns)} frees"
+        if lacking := free.lacking_bytes:
+            frees += f"; {format_size(lacking)} more with swap or zram"
+        found.append((format_size(free.bytes), frees))
     if summary.cpu_ns:
         found.append((f"{summary.cost:.2%}", "of one CPU for monitoring"))
     items = "".join(

@@ -14,6 +14,9 @@ struct scan_object {
 	Py_buffer buffers[NR_BUFFERS];
 	int nr_buffers;
 	struct scan scan;
+	// Rows of which all was right, of so many targets.
+	size_t checked_low, checked_high;
+	uint32_t checked_targets;
 };
 
 static void scan_dealloc(PyObject *object)
@@ -98,6 +101,23 @@ static const struct scan *scan_of(PyObject *object, Py_ssize_t low, Py_ssize_t h
 	return NULL;
 }
 
+/** What scan_check() says, which is not asked again for the rows that it was asked for last. */
+static const char *checked(PyObject *object, size_t low, size_t high, uint32_t nr_targets)
+{
+	struct scan_object *self = (struct scan_object *)object;
+	const char *why;
+
+	if (self->checked_low <= low && high <= self->checked_high && nr_targets == self->checked_targets)
+		return NULL;
+	why = scan_check(&self->scan, low, high, nr_targets);
+	if (!why) {
+		self->checked_low = low;
+		self->checked_high = high;
+		self->checked_targets = nr_targets;
+	}
+	return why;
+}
+
 static PyObject *scan_py_check(PyObject *self, PyObject *args)
 {
 	const struct scan *scan;
@@ -110,9 +130,7 @@ static PyObject *scan_py_check(PyObject *self, PyObject *args)
 	scan = scan_of(self, low, high);
 	if (!scan)
 		return NULL;
-	Py_BEGIN_ALLOW_THREADS
-	why = scan_check(scan, (size_t)low, (size_t)high, nr_targets);
-	Py_END_ALLOW_THREADS
+	why = checked(self, (size_t)low, (size_t)high, nr_targets);
 	if (!why)
 		Py_RETURN_NONE;
 	return PyUnicode_FromString(why);
@@ -218,7 +236,7 @@ static PyObject *scan_py_runs(PyObject *self, PyObject *args)
 		return NULL;
 	scan = scan_of(self, low, high);
 	// What was not checked must not be believed here.
-	if (!scan || scan_check(scan, (size_t)low, (size_t)high, nr_targets)) {
+	if (!scan || checked(self, (size_t)low, (size_t)high, nr_targets)) {
 		if (scan)
 			PyErr_SetString(PyExc_ValueError, "regions make no sense");
 		return NULL;

@@ -33,27 +33,52 @@ static bool is_blind(uint64_t size, uint64_t unseen)
 	return (unseen > size - unseen) | (unseen > size) | !size;
 }
 
+/** What is wrong with the regions of @row, of which something is. */
+static const char *wrong_with(const struct scan *scan, size_t row, uint32_t nr_targets)
+{
+	uint32_t before = 0;	// targets ascend
+	uint64_t end = 0;	// of what was seen of the same one
+
+	for (size_t i = first_of(scan, row), after = first_of(scan, row + 1); i < after; i++) {
+		uint32_t target = scan->target[i];
+
+		if (target >= nr_targets || target < before)
+			return "a region is of a target that is not there";
+		if (scan->start[i] >= scan->end[i])
+			return "a region ends before it begins";
+		if (target == before && end > scan->start[i])
+			return "regions overlap, or are not in the order of their addresses";
+		if (scan->heat && !(scan->heat[i] >= 0 && scan->heat[i] <= 1))
+			return "the heat of a region is no share";
+		before = target;
+		end = scan->end[i];
+	}
+	return NULL;
+}
+
+/** Whether something is wrong with the regions [@from, @after) of a row, without a branch for each. */
+static bool is_wrong(const struct scan *scan, size_t from, size_t after, uint32_t nr_targets)
+{
+	const uint32_t *target = scan->target;
+	const uint64_t *start = scan->start, *end = scan->end;
+	bool wrong;
+
+	if (from == after)
+		return false;
+	wrong = (target[after - 1] >= nr_targets) | (start[from] >= end[from]);
+	for (size_t i = from + 1; i < after; i++)
+		wrong |= (target[i] < target[i - 1]) | (start[i] >= end[i]) |
+			 ((target[i] == target[i - 1]) & (start[i] < end[i - 1]));
+	for (size_t i = scan->heat ? from : after; i < after; i++)
+		wrong |= !(scan->heat[i] >= 0 && scan->heat[i] <= 1);
+	return wrong;
+}
+
 const char *scan_check(const struct scan *scan, size_t low, size_t high, uint32_t nr_targets)
 {
-	for (size_t row = low; row < high; row++) {
-		uint32_t before = 0;	// targets ascend
-		uint64_t end = 0;	// of what was seen of the same one
-
-		for (size_t i = first_of(scan, row), after = first_of(scan, row + 1); i < after; i++) {
-			uint32_t target = scan->target[i];
-
-			if (target >= nr_targets || target < before)
-				return "a region is of a target that is not there";
-			if (scan->start[i] >= scan->end[i])
-				return "a region ends before it begins";
-			if (target == before && end > scan->start[i])
-				return "regions overlap, or are not in the order of their addresses";
-			if (scan->heat && !(scan->heat[i] >= 0 && scan->heat[i] <= 1))
-				return "the heat of a region is no share";
-			before = target;
-			end = scan->end[i];
-		}
-	}
+	for (size_t row = low; row < high; row++)
+		if (is_wrong(scan, first_of(scan, row), first_of(scan, row + 1), nr_targets))
+			return wrong_with(scan, row, nr_targets);
 	return NULL;
 }
 
@@ -80,6 +105,25 @@ static uint64_t known_part(uint64_t size, uint64_t hidden, bool counts)
 	return (counts & !is_blind(size, hidden)) ? size - hidden : 0;
 }
 
+/** The sum of what counts of regions [@from, @after) into @bytes; false where it has to be done one by one. */
+static bool used_at_once(const struct scan *scan, size_t from, size_t after, uint64_t least, uint64_t *bytes)
+{
+	const uint64_t *start = scan->start, *end = scan->end, *unseen = scan->unobservable;
+	const uint32_t *counts = scan->nr_accesses;
+	uint64_t sum = 0, hidden = 0;
+	bool over = false;
+
+	for (size_t i = from; i < after; i++) {
+		uint64_t part = counts[i] >= least ? end[i] - start[i] : 0;
+
+		hidden |= unseen[i];
+		sum += part;
+		over |= sum < part;
+	}
+	*bytes = sum;
+	return !hidden && !over;
+}
+
 bool scan_used(const struct scan *scan, size_t low, size_t high, double least_percent, bool shares, uint64_t *used,
 	       uint64_t *unseen)
 {
@@ -89,9 +133,14 @@ bool scan_used(const struct scan *scan, size_t low, size_t high, double least_pe
 		uint64_t most = most_of(scan, row), bytes = 0, blind = 0;
 		double share = (double)most * least_percent / 100;
 		uint64_t least = share > UINT32_MAX ? UINT64_MAX : share > 1 ? (uint64_t)share : 1;
+		size_t from = first_of(scan, row), after = first_of(scan, row + 1);
 
 		least += least < UINT64_MAX && share > (double)least;	// rounded up
-		for (size_t i = first_of(scan, row), after = first_of(scan, row + 1); i < after; i++) {
+		if (!shares && used_at_once(scan, from, after, least, &used[row - low])) {
+			unseen[row - low] = 0;
+			continue;
+		}
+		for (size_t i = from; i < after; i++) {
 			uint64_t hidden = scan->unobservable[i], count = scan->nr_accesses[i];
 			uint64_t part = known_part(scan->end[i] - scan->start[i], hidden, count >= least);
 
@@ -110,28 +159,41 @@ bool scan_used(const struct scan *scan, size_t low, size_t high, double least_pe
 	return !over;
 }
 
+/** Byte-samples that were accessed of regions [@from, @after). */
+static double accessed(const struct scan *scan, size_t from, size_t after, double most)
+{
+	u128 sum = 0;
+	double heat = 0;
+
+	if (!scan->heat) {
+		for (size_t i = from; i < after; i++)
+			sum += (u128)(scan->end[i] - scan->start[i]) * scan->nr_accesses[i];
+		return (double)sum;
+	}
+	for (size_t i = from; i < after; i++)
+		heat += (double)(scan->end[i] - scan->start[i]) * scan->heat[i] * most;
+	return heat;
+}
+
 size_t scan_runs(const struct scan *scan, size_t row, struct scan_run *runs, double *heat)
 {
-	size_t count = 0, end = first_of(scan, row + 1);
-	u128 accessed = 0;
+	const uint32_t *target = scan->target;
+	const uint64_t *start = scan->start, *end = scan->end;
+	size_t count = 0, after = first_of(scan, row + 1), begin = first_of(scan, row);
+	double most = (double)most_of(scan, row);
 
-	for (size_t i = first_of(scan, row); i < end; i++) {
-		uint64_t size = scan->end[i] - scan->start[i];
-		uint32_t target = scan->target[i];
+	for (size_t low = begin; low < after; low = begin) {
+		uint32_t of = target[low];
+		size_t first = low;
 
-		if (count && runs[count - 1].target == target && runs[count - 1].end == scan->start[i]) {
-			runs[count - 1].end = scan->end[i];
-		} else {
-			runs[count++] = (struct scan_run){target, scan->start[i], scan->end[i]};
+		for (begin = low + 1; begin < after && target[begin] == of; begin++) {
+			if (start[begin] == end[begin - 1])
+				continue;
+			runs[count++] = (struct scan_run){of, start[first], end[begin - 1]};
+			first = begin;
 		}
-		if (scan->heat)
-			heat[target] += (double)size * scan->heat[i] * (double)most_of(scan, row);
-		else
-			accessed += (u128)size * scan->nr_accesses[i];
-		if (i + 1 == end || scan->target[i + 1] != target) {
-			heat[target] += (double)accessed;
-			accessed = 0;
-		}
+		runs[count++] = (struct scan_run){of, start[first], end[begin - 1]};
+		heat[of] += accessed(scan, low, begin, most);
 	}
 	return count;
 }
@@ -228,8 +290,10 @@ static void put_sums(struct scan_grid *grid, size_t row, const struct row_sums *
 /** Sum up the regions of a window, into sums that are 0. */
 static void sum_window(const struct scan *scan, size_t row, uint32_t target, struct scan_grid *grid)
 {
+	const uint64_t *starts = grid->starts, *ends = grid->ends;
 	double most = (double)most_of(scan, row);
-	size_t at = 0;	// regions of a target ascend, and so do the rows that they are in
+	size_t at = 0, last = grid->rows - 1;	// regions of a target ascend, and so do the rows that they are in
+	uint64_t next = last ? starts[1] : UINT64_MAX;
 	struct row_sums now = {0};
 
 	for (size_t i = first_of(scan, row), after = first_of(scan, row + 1); i < after; i++) {
@@ -240,13 +304,14 @@ static void sum_window(const struct scan *scan, size_t row, uint32_t target, str
 		if (scan->target[i] != target)
 			continue;
 		rate = rate < 1 ? rate : 1;
-		if (at + 1 < grid->rows && grid->starts[at + 1] <= start) {
+		if (start >= next && at < last) {
 			put_sums(grid, at, &now);
-			while (at + 1 < grid->rows && grid->starts[at + 1] <= start)
+			while (at < last && starts[at + 1] <= start)
 				at++;
+			next = at < last ? starts[at + 1] : UINT64_MAX;
 			now = sums_of(grid, at);
 		}
-		if (!hidden && start >= grid->starts[at] && end <= grid->ends[at]) {
+		if (!hidden && start >= starts[at] && end <= ends[at]) {
 			now.seen += bytes;
 			now.hot += bytes * rate;
 			now.peak = rate > now.peak ? rate : now.peak;

@@ -19,10 +19,15 @@ IDLE = Option("--idle", "TIME", "only what was not used for so long.", duration_
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What can go, None where no map of pages was kept; and what was known of swap space."""
+    """
+    What can go, and what was known of swap space.
+
+    found: None where no map of pages tells; why: it does not, where one was kept.
+    """
 
     found: Cold | None
     swap: told.Swap
+    why: str = ""
 
 
 def names_of(recording: AnalysedRecording) -> str | None:
@@ -43,7 +48,7 @@ class ColdView(View[Answer]):
         summary = recording.summary()
         swap = told.Swap(summary.swap_free_bytes)
         if summary.use is None:
-            return Answer(None, swap)
+            return Answer(None, swap, recording.no_pages_because)
         age_ns: int | None = options["--idle"]
         if age_ns is not None and age_ns not in (known := known_ages(summary.use)):
             ages = ", ".join(map(format_duration, known)) or "none"
@@ -73,8 +78,7 @@ class ColdView(View[Answer]):
 
     def text(self, value: Answer, page: Page) -> list[str]:
         if value.found is None:
-            said = (
-                "no map of pages was kept, so nobody knows what could go: `isotherm report` has "
-            )
-            return labelled("", f"{said}what regions tell", page.width, 0)
+            why = value.why or "no map of pages was kept"
+            said = f"{why}, so nobody knows what could go: `isotherm report` has what regions tell"
+            return labelled("", said, page.width, 0)
         return told.lines(value.found, value.swap, page.width)
