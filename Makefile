@@ -1,5 +1,5 @@
 # Each target is one command a person could type; .ci/run calls the same ones.
-.PHONY: help check pins test test-fast test-kernel test-pythons guests test-vm sanitize coverage fuzz docs bench
+.PHONY: help check pins test test-fast test-kernel test-pythons guests test-vm sanitize coverage fuzz docs bench eval
 help:          ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 check:         ## format, lint, types, layers, spelling, pins
@@ -26,5 +26,7 @@ fuzz:          ## COUNT=10000 hostile inputs for every reader, of seed SEED=0; s
 	@bad=0; for f in tests/fuzz/fuzz_*.py; do uv run python $$f --count $(or $(COUNT),10000) --seed $(or $(SEED),0) || bad=1; done; exit $$bad
 docs:          ## the documentation as a site, and man pages, in build/
 	NO_MKDOCS_2_WARNING=1 uv run --group docs mkdocs build --strict -q && uv run --group docs python docs/reference/commands.py build/man
-bench:         ## all figures of benchmarks/README.md (root, about 45 minutes)
-	for b in cost accuracy slowdown weight mappings programs schemes; do uv run python benchmarks/$$b.py || exit 1; done
+eval:          ## docs/evaluation.md from fourteen real programs (root, 55 minutes; QUICK=1: 5; ONLY=redis,lmdb)
+	uv run --isolated --no-dev --group eval python benchmarks/eval.py $(if $(QUICK),--quick,$(if $(ONLY),,--page docs/evaluation.md)) $(if $(ONLY),--only $(ONLY))
+bench:         ## all figures of benchmarks/README.md (root, about 20 minutes)
+	for b in cost accuracy slowdown weight mappings programs cold; do uv run python benchmarks/$$b.py || exit 1; done

@@ -1,5 +1,5 @@
 """
-The programs of benchmarks/schemes.py.
+Programs that benchmarks/eval.py and cold.py measure: Python children, and redis.
 
 Children in Python count their rounds, and how long each took, in shared memory; redis-server is
 loaded by redis-benchmark (throughput: commands the server did) and then, with that load away, by a
@@ -12,34 +12,35 @@ import mmap
 import os
 import random
 import select
+import shutil
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import common
 from common import MIB
 from programs import commands_of, ended
-from scheme_setup import join
+from scheme_setup import join, tree_cpu_ns
 
 BLOCK_BYTES = 1 << 20
 WORDS = BLOCK_BYTES // 8
-#: Words of the shared block: a control block of `_core.touch_busy` (rounds are its `ops`), then a
-#: ring of the duration of each round, in ns.
-ROUNDS, RING = 1, 8
+#: Words of the shared block: how many rounds, when the last of them ended and the CPU time until
+#: then, in ns; then a ring of the duration of each round.
+ROUNDS, ENDED, SPENT, RING = 1, 4, 5, 8
 VALUE_BYTES = 512
 PACED_PER_S = 1000
 
 #: Arguments: descriptor of the block, and the numbers.
 HEAD = """
-import mmap, random, sys, time
+import mmap, random, resource, sys, time
 block = memoryview(mmap.mmap(int(sys.argv[1]), 1 << 20)).cast("Q")
 numbers = [int(word) for word in sys.argv[2:]]
 def serve(work):
@@ -48,7 +49,10 @@ def serve(work):
     while True:
         begin = time.perf_counter_ns()
         work()
-        block[8 + done % ring] = time.perf_counter_ns() - begin
+        end = time.perf_counter_ns()
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = time.process_time_ns() + int(1e9 * (ended.ru_utime + ended.ru_stime))
+        block[8 + done % ring], block[4], block[5] = end - begin, time.monotonic_ns(), cpu
         done += 1
         block[1] = done
 """
@@ -82,59 +86,6 @@ def work():
 serve(work)
 """
 
-#: One page of each 2 MiB, each time another line of it, so that they do not share a cache set.
-SPARSE = """
-from operator import itemgetter
-nbytes, huge = numbers
-memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-if huge:
-    memory.madvise(mmap.MADV_HUGEPAGE)
-step = 2 << 20
-places = [at + at // step * 17 % 509 * 4096 + at // step * 5 % 64 * 64
-          for at in range(0, nbytes, step)]
-for at in places:
-    memory[at] = 1
-touch, view = itemgetter(*places), memoryview(memory)
-serve(lambda: touch(view))
-"""
-
-#: One page in 16, all of them over and over: each huge page is in use, and 15/16 of it are not.
-#: Which page it is varies, or all of a huge page's would share few cache sets.
-SPOTTED = """
-from operator import itemgetter
-nbytes, huge = numbers
-memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-if huge:
-    memory.madvise(mmap.MADV_HUGEPAGE)
-places = [at + random.randrange(16) * 4096 + at // 65536 * 5 % 64 * 64
-          for at in range(0, nbytes, 65536)]
-random.shuffle(places)
-for at in places:
-    memory[at] = 1
-touch, view = itemgetter(*places), memoryview(memory)
-serve(lambda: touch(view))
-"""
-
-#: Random lines of a dense array, as fast as C can. The area of the touching core forbids huge
-#: pages; a fresh mapping in its place forbids nothing.
-DENSE = """
-import ctypes
-from isotherm import _core
-nbytes, huge = numbers
-area = _core.TouchArea(nbytes)
-libc = ctypes.CDLL(None, use_errno=True)
-libc.mmap.restype = ctypes.c_void_p
-at, size = ctypes.c_void_p(area.address), ctypes.c_size_t(nbytes)
-private_anonymous_fixed = 0x32
-if libc.mmap(at, size, 3, private_anonymous_fixed, -1, ctypes.c_long(0)) != area.address:
-    raise SystemExit("mmap")
-if huge and libc.madvise(at, size, 14):
-    raise SystemExit("madvise")
-area.populate()
-print("ready", flush=True)
-_core.touch_busy(((area, 0, nbytes, 1, True),), 1 << 62, block)
-"""
-
 
 @dataclass(frozen=True)
 class Speed:
@@ -159,12 +110,13 @@ class Program(Protocol):
         """How fast it works for so long."""
 
 
-def rate_of(program: Program, seconds: float, p99_ms: float | None = None) -> Speed:
-    done, begin, cpu = program.done(), time.monotonic_ns(), common.cpu_ns_of(program.pid)
+def rate_of(program: Program, seconds: float) -> Speed:
+    """How fast it works, by its own count and the CPU time of all its processes."""
+    done, begin, cpu = program.done(), time.monotonic_ns(), tree_cpu_ns(program.pid)
     time.sleep(seconds)
     work, wall = program.done() - done, time.monotonic_ns() - begin
-    used = common.cpu_ns_of(program.pid) - cpu
-    return Speed(work / wall * 1e9, work / max(1, used) * 1e9, p99_ms, work)
+    used = tree_cpu_ns(program.pid) - cpu
+    return Speed(work / wall * 1e9, work / max(1, used) * 1e9, None, work)
 
 
 def p99(values_ms: list[float]) -> float | None:
@@ -173,47 +125,88 @@ def p99(values_ms: list[float]) -> float | None:
 
 @dataclass
 class Counted:
-    """A child in Python that counts its rounds in shared memory."""
+    """
+    A child in Python that counts its rounds in shared memory.
+
+    own_cpu: what it works with is its own CPU time and that of children that ended.
+    """
 
     name: str
     pid: int
     block: memoryview
-    timed: bool
+    own_cpu: bool = True
 
     def done(self) -> int:
         return int(self.block[ROUNDS])
 
+    def _account(self) -> tuple[int, int, int]:
+        """Rounds, when the last of them ended, and CPU time until then."""
+        while True:
+            done = self.done()
+            found = done, int(self.block[ENDED]), int(self.block[SPENT])
+            if self.done() == done:
+                return found
+
     def measure(self, seconds: float) -> Speed:
-        """`p99_ms` is of the last rounds only, where the ring is too small for all."""
-        first = self.done()
-        speed = rate_of(self, seconds)
-        if not self.timed:
-            return speed
-        last, size = self.done(), WORDS - RING
+        """From the end of a round to the end of one; `p99_ms` of the last that the ring holds."""
+        (first, begin, cpu), tree = self._account(), tree_cpu_ns(self.pid)
+        time.sleep(seconds)
+        (last, end, spent), tree_end = self._account(), tree_cpu_ns(self.pid)
+        if last == first:
+            return Speed(0.0, 0.0, None, 0)
+        used = spent - cpu if self.own_cpu else tree_end - tree
+        size = WORDS - RING
         rounds = range(max(first, last - size + 1000), last)
         taken = [self.block[RING + number % size] / 1e6 for number in rounds]
-        return Speed(speed.rate, speed.per_cpu_s, p99(taken), speed.work)
+        work = last - first
+        return Speed(work / (end - begin) * 1e9, work / max(1, used) * 1e9, p99(taken), work)
 
 
 @contextmanager
 def child(
-    name: str, code: str, *numbers: int, group: Path | None = None, timed: bool = True
+    name: str,
+    code: str,
+    *numbers: int,
+    group: Path | None = None,
+    own_cpu: bool = True,
+    files: Sequence[Path] = (),
 ) -> Iterator[Counted]:
-    """Run `code`; ready when it says so."""
+    """Run `code` in a folder of its own that holds `files`; ready when it says so."""
     fd = os.memfd_create("counter")
     os.ftruncate(fd, BLOCK_BYTES)
     block = memoryview(mmap.mmap(fd, BLOCK_BYTES)).cast("Q")
     command = [sys.executable, "-c", HEAD + code, str(fd), *(str(number) for number in numbers)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, pass_fds=(fd,), start_new_session=True
-    ) as process:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir="/var/tmp"))
+        for file in files:
+            shutil.copy(file, folder)
+        process = stack.enter_context(
+            subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                pass_fds=(fd,),
+                cwd=folder,
+                start_new_session=True,
+            )
+        )
         os.close(fd)
-        with ended(process):
-            join(group, process.pid)
-            assert process.stdout is not None
-            if process.stdout.readline() != b"ready\n":
-                raise SystemExit(f"{name} did not start")
-            yield Counted(name, process.pid, block, timed)
+        stack.enter_context(ended_all(process))
+        join(group, process.pid)
+        assert process.stdout is not None
+        if process.stdout.readline() != b"ready\n":
+            raise SystemExit(f"{name} did not start")
+        yield Counted(name, process.pid, block, own_cpu)
+
+
+@contextmanager
+def ended_all(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """End a process that we started in a session of its own, and its children."""
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @dataclass
@@ -315,13 +308,8 @@ def redis(
     paced_s: float = 0.0,
     pipeline: int = 1,
     group: Path | None = None,
-    huge: bool = False,
 ) -> Iterator[Redis]:
-    """
-    redis-server, filled with `keys` of 512 bytes, and under load.
-
-    huge: its allocator asks for huge pages (jemalloc, with which Debian builds it).
-    """
+    """redis-server, filled with `keys` of 512 bytes, and under load."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         path = f"{folder}/socket"
@@ -329,7 +317,6 @@ def redis(
         options = ["--port", "0", "--unixsocket", path, "--save", "", "--disable-thp", "no"]
         server = subprocess.Popen(
             ["redis-server", *options, "--dir", folder],
-            env=os.environ | ({"MALLOC_CONF": "thp:always"} if huge else {}),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

@@ -1,10 +1,9 @@
-"""What benchmarks/schemes.py stands on: swap of its own, huge pages, a group, `isotherm apply`."""
+"""What eval.py and cold.py stand on: swap of their own, huge pages, a group, isotherm itself."""
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 import signal
 import subprocess
@@ -77,7 +76,7 @@ class Swap:
     def bring_back(self, pid: int) -> None:
         """All that went out is resident again; says so if it is not."""
         self.off()
-        left = status_bytes(pid, "VmSwap")
+        left = tree_memory(pid)["swap"]
         self.on()
         if left:
             common.progress(f"{left // MIB} MiB of {pid} are on a swap that is not ours")
@@ -211,20 +210,67 @@ def rollup(pid: int) -> dict[str, int]:
     return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
 
 
-def major_faults(pid: int) -> int:
-    text = Path(f"/proc/{pid}/stat").read_text("utf-8")
-    return int(text.rsplit(")", 1)[1].split()[9])
-
-
 def swap_traffic() -> dict[str, int]:
     """Pages that the machine wrote to and read from swap."""
     words = (line.split() for line in Path("/proc/vmstat").read_text("ascii").splitlines())
     return {name: int(value) for name, value in words if name in ("pswpin", "pswpout")}
 
 
+# Facts of a process and its children, which may come and go.
+
+_TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
+
+
+def tree(pid: int) -> list[int]:
+    """A process, its children, and theirs."""
+    found = [pid]
+    for one in found:
+        with suppress(OSError):
+            for task in Path(f"/proc/{one}/task").iterdir():
+                with suppress(OSError):
+                    found += map(int, (task / "children").read_text("ascii").split())
+    return found
+
+
+def _summed(pid: int, *fields: int) -> int:
+    """The sum of fields of /proc/PID/stat (numbered from 0) over all of a tree."""
+    total = 0
+    for one in tree(pid):
+        with suppress(OSError):
+            words = Path(f"/proc/{one}/stat").read_text("utf-8").rsplit(")", 1)[1].split()
+            total += sum(int(words[field - 2]) for field in fields)
+    return total
+
+
+def tree_cpu_ns(pid: int) -> int:
+    """CPU time of a tree, with that of children that have ended."""
+    return _TICK_NS * _summed(pid, 13, 14, 15, 16)
+
+
+def tree_faults(pid: int) -> int:
+    """Major faults of a tree, with those of children that have ended."""
+    return _summed(pid, 11, 12)
+
+
+#: What is added up of smaps_rollup, and is bytes of huge pages.
+HUGE = ("AnonHugePages", "ShmemPmdMapped", "FilePmdMapped")
+
+
+def tree_memory(pid: int) -> dict[str, int]:
+    """Proportional resident and swapped bytes of a tree, and those in huge pages."""
+    found = {"pss": 0, "swap": 0, "huge": 0}
+    for one in tree(pid):
+        with suppress(OSError):
+            facts = rollup(one)
+            found["pss"] += facts.get("Pss", 0)
+            found["swap"] += facts.get("SwapPss", 0)
+            found["huge"] += sum(facts.get(name, 0) for name in HUGE)
+    return found
+
+
 @dataclass
 class Watch:
-    """Samples of resident memory twice a second, in a thread; a context manager."""
+    """Samples of the memory of a tree once a second, in a thread; a context manager."""
 
     pid: int
     samples: list[tuple[float, int]] = field(default_factory=list)
@@ -241,25 +287,25 @@ class Watch:
 
     def _run(self) -> None:
         while True:
-            with suppress(OSError):
-                self.samples.append((time.monotonic(), status_bytes(self.pid, "VmRSS")))
-            if self._stop.wait(0.5):
+            self.samples.append((time.monotonic(), tree_memory(self.pid)["pss"]))
+            if self._stop.wait(1.0):
                 return
 
-    def mean_since(self, begin: float = 0.0) -> float | None:
-        return common.mean([size for at, size in self.samples if at >= begin])
+    def mean(self) -> float | None:
+        return common.mean([size for _, size in self.samples])
 
 
 # isotherm, as a user would run it.
 
 
-class Apply:
-    """`isotherm apply SCHEMES -p PID` in a process of its own; a context manager."""
+class Beside:
+    """An isotherm that runs beside a program until it is stopped; a context manager."""
 
-    def __init__(self, schemes: str, pid: int, options: Sequence[str] = ()) -> None:
-        self.command = [sys.executable, "-m", "isotherm", "apply", schemes, "-p", str(pid)]
-        self.command += ["--plain", "--format", "json", *options]
-        self.result: dict[str, Any] = {}
+    #: How what it says first begins.
+    starts = ""
+
+    def __init__(self, *words: str) -> None:
+        self.command = [sys.executable, "-m", "isotherm", *words]
 
     def __enter__(self) -> Self:
         self._child = subprocess.Popen(
@@ -271,10 +317,8 @@ class Apply:
         )
         assert self._child.stderr is not None
         said = self._child.stderr.readline()
-        if not said.startswith("applying"):
+        if not said.startswith(self.starts):
             raise SystemExit(f"isotherm did not start: {said}{self._child.communicate()[1]}")
-        self.began = time.monotonic()
-        self._cpu = self.cpu_ns
         return self
 
     @property
@@ -287,16 +331,13 @@ class Apply:
     def peak_bytes(self) -> int:
         return status_bytes(self._child.pid, "VmHWM")
 
-    def end(self) -> dict[str, Any]:
-        """Stop it as ctrl-c does; its own account, and its CPU time since it began."""
-        spent = (self.cpu_ns - self._cpu) / 1e9 / (time.monotonic() - self.began)
-        peak = self.peak_bytes()
+    def stop(self) -> str:
+        """Stop it as ctrl-c does; what it printed."""
         self._child.send_signal(signal.SIGINT)
         out, err = self._child.communicate(timeout=60)
         if self._child.returncode:
             raise SystemExit(f"isotherm failed: {err}")
-        self.result = json.loads(out)
-        return {"cpu share": spent, "peak bytes": peak, "account": self.result["schemes"]}
+        return out
 
     def __exit__(self, *_: object) -> None:
         if self._child.poll() is None:
@@ -308,10 +349,27 @@ class Apply:
                 self._child.communicate()
 
 
+class Apply(Beside):
+    """`isotherm apply SCHEMES -p PID`."""
+
+    starts = "applying"
+
+    def __init__(self, schemes: str, pid: int, options: Sequence[str] = ()) -> None:
+        super().__init__("apply", schemes, "-p", str(pid), "--plain", "--format", "json", *options)
+
+    def end(self) -> Any:
+        """Stop it; its own account of its schemes."""
+        return json.loads(self.stop())["schemes"]
+
+
+class Record(Beside):
+    """`isotherm record -p PID -o PATH`."""
+
+    starts = "recording"
+
+    def __init__(self, pid: int, path: Path, options: Sequence[str] = ()) -> None:
+        super().__init__("record", "-p", str(pid), "-o", str(path), "--force", *options)
+
+
 def missing(*programs: str) -> list[str]:
     return [name for name in programs if shutil.which(name) is None]
-
-
-def options_of(args: Any) -> list[str]:
-    """The options that every `isotherm apply` of this benchmark gets."""
-    return ["--backend", args.backend, *shlex.split(args.options)]

@@ -409,6 +409,39 @@ class PageMap:
     def stats(self) -> PageMapStats: ...
     def close(self) -> None: ...
 
+class KnownRegions:
+    """Fast twin of `core.reference.known_regions`: regions as a map of pages knows them."""
+
+    def __new__(cls) -> Self: ...
+    def tell(
+        self,
+        target: Buffer,
+        start: Buffer,
+        end: Buffer,
+        nr_accesses: Buffer,
+        age: Buffer,
+        unobservable: Buffer,
+        words: Buffer,
+        most: int,
+        soon_ns: int,
+        /,
+    ) -> tuple[
+        array[int],
+        array[int],
+        array[int],
+        array[int],
+        array[int],
+        array[int],
+        array[int],
+        array[int],
+        array[float],
+    ]:
+        """
+        Return columns of what is told: of which region it was, then those of `Columns`.
+
+        The arguments but the last are columns of regions; words: of what is known of them.
+        """
+
 class AddressMap:
     """
     The address map of a process as last read: struct address_map.

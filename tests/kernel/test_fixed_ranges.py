@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from statistics import median
 
 import pytest
 
@@ -41,11 +42,12 @@ def test_the_ranges_are_monitored_and_what_is_hot_in_them_is_found(work, tmp_pat
         regions = sorted((region.start, region.end) for region in snapshot.regions)
         assert (regions[0][0], regions[-1][1]) == (ranges[0][0], ranges[-1][1])
         assert sum(end - start for start, end in regions) == snapshot.monitored_bytes == 13 * MIB
-    hot = [region for region in snapshots[-1].regions if (region.nr_accesses or 0) > 10]
-    found = sum(region.size for region in hot)
-    # 4 of the 8 hot MiB lie in the first range, at its begin.
-    assert found == pytest.approx(4 * MIB, abs=MIB)
-    assert all(region.end <= ranges[0][0] + 5 * MIB for region in hot)
+    # 4 of the 8 hot MiB lie in the first range, at its begin; one window may err by chance.
+    later = snapshots[len(snapshots) // 2 :]
+    hot = [[one for one in each.regions if (one.nr_accesses or 0) > 10] for each in later]
+    assert median(sum(one.size for one in each) for each in hot) == pytest.approx(4 * MIB, abs=MIB)
+    ends = [max((one.end for one in each), default=0) for each in hot]
+    assert ranges[0][0] < median(ends) <= ranges[0][0] + 5 * MIB
 
 
 def test_addresses_that_no_process_has():

@@ -54,3 +54,20 @@ def test_what_it_says_is_what_apply_does(program, tmp_path, capsys):
 
     assert said["saved_end_bytes"]["best"] == pytest.approx(gone, rel=0.15)
     assert per_second(said["moments"]) == pytest.approx(came_back, rel=0.5)
+
+
+@pytest.mark.usefixtures("swap")
+def test_a_program_is_recorded_and_tuned_for(program, tmp_path, capsys):
+    pid, _ = program
+    path = tmp_path / "tuned.isotherm"
+    scheme = "pageout filter=idle:9s filter=name:[anon:cold] quota=none"
+    asked = ["-s", scheme, "--goal", "saved max, refaults < 10/s", "--param", "age=1s,2s,50s"]
+    assert not main(["tune", str(pid), "-d", "5s", "-o", str(path), "--overhead", "20%", *asked,
+                     "--format", "json"])  # fmt: skip
+    live = json.loads(capsys.readouterr().out)
+    # What is never used again goes for good, the sooner the better.
+    assert live["best"]["point"] == {"age": "1s"}
+    (best,) = [trial for trial in live["trials"] if trial["point"] == {"age": "1s"}]
+    assert best["saved_end_bytes"]["best"] == pytest.approx(COLD, rel=0.05)
+    assert not main(["tune", str(path), *asked, "--format", "json"])
+    assert json.loads(capsys.readouterr().out) == live

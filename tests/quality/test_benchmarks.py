@@ -26,15 +26,6 @@ def test_help_names_the_quick_way(script):
     assert "--quick" in done.stdout
 
 
-def test_shares_are_not_taken_of_noise(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
-    ethp = importlib.import_module("scheme_ethp")
-    assert ethp.share_of(10, 1000, 20) == pytest.approx(10 / 990)
-    assert ethp.share_of(100, 101, 150) is None
-    assert ethp.kept(100.0, 50.0, 60.0) == pytest.approx(0.8)
-    assert ethp.kept(50.0, 100.0, 60.0) is None
-
-
 @pytest.fixture
 def truth(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))

@@ -1,21 +1,36 @@
 """What regions are told of a map of pages: what is absent, shared, or not looked at yet."""
 
-import sys
 from array import array
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from isotherm.analysis.idleness import idle_ns
-from isotherm.core.known_regions import KnownRegions, within
+from isotherm.core.known_regions import KnownRegions
 from isotherm.core.page_map import Part
+from isotherm.core.reference import known_regions as reference
+from isotherm.core.reference.known_regions import within
 from support.snapshots import MIB, columns
 
 MOST = 20
 
 
+class Both:
+    """The twins: what they tell is the same."""
+
+    def __init__(self):
+        self.fast, self.reference = KnownRegions(), reference.KnownRegions()
+
+    def columns(self, *asked):
+        fast = self.fast.columns(*asked)
+        assert list(fast) == list(self.reference.columns(*asked))
+        return fast
+
+
 def told(rows, *parts, known=None, soon_ns=100_000_000):
     words = array("Q", [word for part in parts for word in part])
-    return list((known or KnownRegions()).columns(columns(rows), words, MOST, soon_ns))
+    return list((known or Both()).columns(columns(rows), words, MOST, soon_ns))
 
 
 def part(start, end, *, present=None, unread=0, unknown=0, soon=0, used=0):
@@ -68,7 +83,7 @@ def test_what_samples_saw_of_late_is_there_whatever_the_map_knew():
 
 
 def test_a_rate_that_stays_grows_old_and_what_is_idle_is_of_another_age():
-    known = KnownRegions()
+    known = Both()
     rows = [(0, 0, 100 * MIB, 0, 30, 90 * MIB)]
     ages = []
     for used in (10, 10, 10, 0, 0):
@@ -99,26 +114,66 @@ def test_what_the_map_saw_used_a_little_is_not_idle_though_no_sample_found_it():
     assert (idle.share, idle_ns(idle, 100_000)) == (0.0, 900_000_000)
 
 
-def calls_of(act):
-    """Count what `act` calls of functions in Python."""
-    calls = 0
-
-    def note(frame, event, what):
-        nonlocal calls
-        calls += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        act()
-    finally:
-        sys.setprofile(before)
-    return calls
+@st.composite
+def pieces(draw):
+    """Ranges of pages side by side or apart, of one to three targets, in order."""
+    found = []
+    for target in range(draw(st.integers(1, 3))):
+        at = 0
+        for _ in range(draw(st.integers(0, 6))):
+            at += draw(st.sampled_from([0, 0, 1, 5]))
+            size = draw(st.integers(1, 9))
+            found.append((target, at * 4096, (at + size) * 4096))
+            at += size
+    return found
 
 
-def test_regions_that_nobody_looked_at_are_told_in_few_steps_each():
-    nr = 200
-    rows = [(0, n * MIB, (n + 1) * MIB, 0, 3, 0) for n in range(nr)]
-    parts = [part(n, n + 1, unread=1) for n in range(nr)]
-    assert calls_of(lambda: told(rows, *parts)) < calls_of(lambda: told([], *parts)) + 20 * nr
-    assert len(told(rows, *parts)) == nr
+@st.composite
+def sampled(draw, ranges):
+    return [
+        (
+            *one,
+            draw(st.sampled_from([0, 0, 1, 7, MOST])),
+            draw(st.integers(0, 50)),
+            draw(st.sampled_from([0, 0, 4096, one[2] - one[1], 2 * (one[2] - one[1])])),
+        )
+        for one in ranges
+    ]
+
+
+@st.composite
+def known_of(draw, ranges):
+    found = []
+    for target, start, end in ranges:
+        pages = (end - start) // 4096
+        present = draw(st.integers(0, pages))
+        unread = draw(st.sampled_from([0, 0, pages - present]))
+        unknown = draw(st.integers(0, present))
+        used = draw(st.integers(0, present - unknown))
+        soon = draw(st.integers(0, used))
+        sizes = (4096 * n for n in (present, unread, unknown, soon, used))
+        found.append(Part(target, start, end, *sizes))
+    return found
+
+
+@given(st.data())
+def test_the_twins_tell_the_same_of_any_regions_and_parts(data):
+    known = Both()
+    regions = data.draw(pieces())
+    for _ in range(data.draw(st.integers(1, 3))):
+        others = data.draw(st.sampled_from([regions, data.draw(pieces())]))
+        parts = data.draw(known_of(others))
+        soon_ns = data.draw(st.sampled_from([5_000_000, 100_000_000]))
+        told(data.draw(sampled(regions)), *parts, known=known, soon_ns=soon_ns)
+
+
+def test_columns_of_other_lengths_and_words_that_are_no_parts_are_refused():
+    known = KnownRegions()
+    short = columns([(0, 0, MIB, 0, 0, 0)])
+    short.age.append(1)
+    with pytest.raises(ValueError, match="one length"):
+        known.columns(short, array("Q"), MOST, 1)
+    with pytest.raises(ValueError, match="eight words"):
+        known.columns(columns([]), array("Q", [1, 2]), MOST, 1)
+    with pytest.raises(ValueError, match="eight words"):
+        known.columns(columns([]), array("Q"), 0, 1)

@@ -176,6 +176,7 @@ class Known:
     def __init__(self, use, executed=frozenset()):
         self.use, self.gone = use, executed
         self.all_seen = True
+        self.own_ns, self.limit = 0, None
 
     def covered(self):
         return self.all_seen
@@ -183,8 +184,11 @@ class Known:
     def update(self, targets):
         pass
 
-    def set_spent(self, share):
-        pass
+    def spent_ns(self):
+        return self.own_ns
+
+    def set_limit(self, share):
+        self.limit = share
 
     def take(self):
         return self.use
@@ -238,6 +242,18 @@ def test_what_it_costs_is_spread_over_time():
     assert beside.take(last=False) is None
     clock.now += 1_000_000
     assert beside.take(last=False) is not None
+
+
+def test_what_all_else_leaves_of_the_share_is_the_maps():
+    known = Known(page_use(use_row({0: MIB})))
+    beside = MapBeside(known, Peopled(Census()), Clock(), 0.01)
+    for _ in range(20):  # of 12 ms a second 4 are the map's own
+        known.own_ns += 4_000_000
+        beside.charge(12_000_000, 1_000_000_000)
+    assert known.limit == pytest.approx(0.01 - 0.008, rel=0.1)
+    for _ in range(40):
+        beside.charge(20_000_000, 1_000_000_000)
+    assert known.limit == 0
 
 
 def test_looking_for_targets_is_put_off_where_it_is_dear():

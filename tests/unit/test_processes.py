@@ -132,6 +132,33 @@ def test_a_thousand_forks_cost_one_reading_each(python, watch, monkeypatch):
     assert len(reads) < 50
 
 
+def test_while_nobody_comes_processes_are_not_listed(python, watch, monkeypatch):
+    parent = python(FORK)
+    parent.stdout.readline()
+    processes = watch(parent.pid)
+    listed = []
+    pids = procfs.pids
+    monkeypatch.setattr(procfs, "pids", lambda: listed.append(1) or pids())
+    monkeypatch.setattr(procfs, "last_pid", lambda: 7)
+    for _ in range(5):
+        processes.refresh()
+    assert len(listed) == 1
+    parent.stdin.write("2\n")
+    parent.stdin.flush()
+    parent.stdout.readline()
+    assert len(processes.refresh()) == 1
+    monkeypatch.setattr(procfs, "last_pid", lambda: None)  # where that cannot be known
+    assert len(processes.refresh()) == 3
+
+
+def test_the_last_id_is_another_one_after_a_fork(python):
+    before = procfs.last_pid()
+    child = python(SLEEP)
+    child.stdout.readline()
+    assert before is not None
+    assert procfs.last_pid() not in {None, before}
+
+
 def test_without_descriptors_liveness_still_works(python, watch, monkeypatch):
     child = python(SLEEP)
     child.stdout.readline()

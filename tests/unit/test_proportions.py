@@ -77,3 +77,16 @@ def test_a_large_process_waits_until_its_read_is_earned(monkeypatch):
     assert reads.look(500 * S, large) == {}
     assert reads.look(200 * S, large) == {1: MIB}
     assert reads.look(0) == {}
+
+
+def test_what_stays_as_large_among_the_same_is_read_seldom(monkeypatch):
+    reads = Reads(monkeypatch)
+    for _ in range(25):  # 250 s
+        reads.look(10 * S, (1, 64 * MIB), (2, 64 * MIB))
+    assert reads.of.count(1) <= 250 // 30 + 1
+    before = len(reads.of)
+    reads.look(10 * S, (1, 64 * MIB), (2, 80 * MIB))
+    assert reads.of[before:].count(2) == 1
+    before = len(reads.of)
+    reads.look(10 * S, (1, 64 * MIB), (2, 80 * MIB), (3, MIB))
+    assert set(reads.of[before:]) == {1, 2, 3}

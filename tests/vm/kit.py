@@ -6,6 +6,7 @@ import sys
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -17,6 +18,8 @@ from isotherm.kernel.damon.files import ROOT as KDAMONDS
 from isotherm.model.attrs import Attrs
 from isotherm.model.ranges import Range
 from isotherm.model.scope import Scope
+from isotherm.session.applying import Applying
+from isotherm.session.options import Options
 from isotherm.targets.physical import system_ram
 from isotherm.targets.target_set import ProcessTargets
 
@@ -25,6 +28,8 @@ MIB, PAGE = 1 << 20, 4096
 WITHOUT_DAMON = "this kernel has no DAMON"
 by_kernel = pytest.mark.skipif(not KDAMONDS.exists(), reason=WITHOUT_DAMON)
 ATTRS = Attrs(10_000, 200_000, 1_000_000, 10, 200)
+#: Of a guest's time: what takes longer is not going to be done.
+LONGEST_S = 120
 
 
 @contextmanager
@@ -46,6 +51,31 @@ def windows(backend, count):
     return list(islice(backend.snapshots(), count))
 
 
+def until(done, snapshots, least_s=0):
+    """
+    Take snapshots for at least so many seconds and until `done` of one; return the one after it.
+
+    Ends after LONGEST_S whatever holds: what did not come about is for the test to judge. How many
+    windows something takes is a matter of chance, and in some guests of how busy they are. What
+    the last one counts covers what `done` looked at.
+    """
+    begun = None
+    for snapshot in snapshots:
+        begun = snapshot.start_ns if begun is None else begun
+        spent_s = (snapshot.end_ns - begun) / 1e9
+        if spent_s > LONGEST_S or (spent_s >= least_s and done(snapshot)):
+            return next(snapshots)
+    raise AssertionError("monitoring ended before what was waited for")
+
+
+def apply(work, done, *schemes, least_s=0, backend="bpf", **options):
+    """Apply schemes as `until` says, and return what came of it."""
+    options |= {"schemes": schemes, "pid": work.pid, "backend": backend}
+    with Applying(Options.of(**options)) as applying:
+        until(done, iter(applying.session.snapshots()), least_s)
+        return applying.result()
+
+
 def hot_of(work):
     (hot,) = work.truth.phases[0].hot
     return hot
@@ -53,6 +83,12 @@ def hot_of(work):
 
 def judged(snapshot, work, phase=0):
     return score(snapshot, work.truth.phases[phase].hot, work.truth.areas)
+
+
+def found_in(snapshots, work):
+    """(recall, precision), each the mean of the second half: one window may err by chance."""
+    scores = [judged(one, work) for one in snapshots[len(snapshots) // 2 :]]
+    return fmean(one.recall for one in scores), fmean(one.precision for one in scores)
 
 
 def pagemap(pid, area):

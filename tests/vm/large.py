@@ -8,6 +8,11 @@ _THP = Path("/sys/kernel/mm/transparent_hugepage")
 SIZES = {kib: _THP / f"hugepages-{kib}kB" / "enabled" for kib in (64, 2048)}
 
 
+def join_free_memory():
+    """What tests before have left in pieces has no room for huge pages."""
+    Path("/proc/sys/vm/compact_memory").write_text("1")
+
+
 @contextmanager
 def large_folios(kib):
     """Give memory that is advised so folios of 64 or 2048 KiB, and no others."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isotherm.analysis.paged_out import LEANS, Lean, PagedOut
 from isotherm.analysis.recorded import AnalysedRecording
@@ -206,6 +206,10 @@ class _Run:
     def refaulted(self) -> float:
         return 0.0 if self.memory is None else self.memory.refaulted
 
+    @property
+    def most_refaulted(self) -> float:
+        return 0.0 if self.memory is None else self.memory.most_refaulted
+
     def states(self) -> tuple[SchemeState, ...]:
         return self._engine.states()
 
@@ -262,6 +266,12 @@ class Foreseen:
     damage: DamagedRecordingError | None = None
 
 
+def _refaulted(runs: Sequence[_Run]) -> Bounds:
+    """Return what came back; at most what was used again of what may have been out."""
+    found = Bounds.of([run.refaulted for run in runs])
+    return replace(found, high=max(found.high, round(runs[LEANS.index("most")].most_refaulted)))
+
+
 def _mean(means: Sequence[float], moments: Sequence[Moment], length_ns: int) -> Bounds:
     """Return a mean over time; when between two looks at the pages it changed nobody knows."""
     low, high, before = 0, 0, Moment(0, Bounds(0, 0, 0), Bounds(0, 0, 0))
@@ -303,7 +313,7 @@ def foresee(
         if snapshot.page_use is not None:
             last = snapshot.page_use
             saved = Bounds.of([run.saved for run in runs])
-            back = Bounds.of([run.refaulted for run in runs])
+            back = _refaulted(runs)
             moments.append(Moment(snapshot.end_ns - begun, saved, back))
     if last is None and recording.damage is not None:
         raise recording.damage
@@ -327,7 +337,7 @@ def foresee(
         Bounds.of([run.peak for run in runs]),
         Bounds.of([run.saved for run in runs]),
         Bounds.of(applied),
-        Bounds.of([run.refaulted for run in runs]) if counted else None,
+        _refaulted(runs) if counted else None,
         runs[LEANS.index("best")].states(),
         swap_bytes,
         tuple(moments),

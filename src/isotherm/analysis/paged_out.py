@@ -27,7 +27,7 @@ _Title = tuple[int, str]
 class _Pool:
     """
     Memory of one mapping title and kind: bytes that are idle for long enough, those of them that
-    are out, and what had come back by the last moment; begun: what was out at that moment.
+    are out, and what had come back by the last moment, and at most; begun: what was out then.
     """
 
     kind: Kind
@@ -35,6 +35,7 @@ class _Pool:
     out: float = 0
     begun: float = 0
     back: float = 0
+    most_back: float = 0
 
 
 class PagedOut:
@@ -42,7 +43,8 @@ class PagedOut:
     Memory that a scheme pages out of a recording.
 
     scheme: it; lean: how what is not known turns out; swap_bytes: swap space for it, None without
-    bound. refaulted: bytes that came back so far; counted: whether the map counted those.
+    bound. refaulted: bytes that came back so far; most_refaulted: as much was used again that may
+    have been out; counted: whether the map counted those.
     """
 
     def __init__(self, scheme: Scheme, lean: Lean, swap_bytes: int | None) -> None:
@@ -57,7 +59,7 @@ class PagedOut:
         self._ends: list[int] = []
         self._used: list[int] = []
         self._ids: list[int] = []
-        self.refaulted = 0.0
+        self.refaulted = self.most_refaulted = 0.0
         self.counted = True
 
     @property
@@ -88,22 +90,35 @@ class PagedOut:
         for (title, kind), some in rows.items():
             self.counted &= all(row.returned for row in some if row.idle_own[0])
             idle = sum(self._of(use, row.idle_own, row.resident) for row in some)
-            back = sum(self._of(use, row.returned, 0, up=True) for row in some if row.returned)
+            returned = [row.returned for row in some if row.returned]
+            back = sum(self._of(use, one, 0, up=True) for one in returned)
+            most_back = sum(self._of(use, one, 0, most=True) for one in returned)
             old = before.get(title, {}).get(kind, _Pool(kind))
             came = self._came_back(old, max(0.0, back - old.back))
             self.refaulted += came
+            self.most_refaulted += min(old.out, max(0.0, most_back - old.most_back))
             out = max(0.0, min(old.out - came, idle))
-            self._pools.setdefault(title, {})[kind] = _Pool(kind, idle, out, out, back)
+            pool = _Pool(kind, idle, out, out, back, most_back)
+            self._pools.setdefault(title, {})[kind] = pool
         self._visited, self._room = {}, {}
         for (target, start), end in zip(self._starts, self._ends, strict=True):
             for title, size in self._titles(target, start, end):
                 self._room[title] = self._room.get(title, 0) + size
 
-    def _of(self, use: PageUse, figures: Sequence[int], whole: int, *, up: bool = False) -> float:
+    def _of(
+        self,
+        use: PageUse,
+        figures: Sequence[int],
+        whole: int,
+        *,
+        up: bool = False,
+        most: bool = False,
+    ) -> float:
         """
         Return what figures by idle age, falling, say of the scheme's age.
 
-        whole: at age 0; up: figures of which more means that less is saved.
+        whole: at age 0; up: figures of which more means that less is saved; most: at most, however
+        this leans.
         """
         ages = [0, *use.windows_ns[:-1]]
         values = [max(whole, figures[0]), *figures[:-1]]
@@ -112,7 +127,7 @@ class PagedOut:
         if low > use.watched_ns:
             return 0.0
         at = bisect_right(ages, low) - 1
-        most = self._lean == ("least" if up else "most")
+        most = most or self._lean == ("least" if up else "most")
         if not age and most:  # pages of a region that is idle need not all have been
             return values[1] if len(values) > 1 else values[0]
         if ages[at] == low or most:

@@ -40,6 +40,7 @@ COMMANDS = {
     "ctl": "Ask a running agent what it does and knows; change its schemes, record.",
     "report": "What a recording says: summary, regions, heatmap, wss, cold, ...",
     "simulate": "Try a policy on a simulated machine of any size, beside the truth.",
+    "tune": "The scheme that serves a goal best, searched in a recording.",
     "scheme": "Check, convert and explain scheme files; list the presets.",
 }
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from isotherm.analysis.foreseen import Foreseen, check, foresee
-from isotherm.analysis.recorded import AnalysedRecording
+from isotherm.analysis.foreseen import check
+from isotherm.cli.workers import Question, workers
 from isotherm.errors import BadValueError, DamagedRecordingError, quoted
 from isotherm.model.scheme import Action, FilterType, Quota, Scheme
 from isotherm.report.foreseen import grid_report, report
@@ -21,20 +18,6 @@ from isotherm.schemes.defaults import with_quotas
 from isotherm.units import duration_ns, size
 
 _AXES = ("age", "quota")
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """path: of the recording; schemes: what to try on it; swap_bytes: with so much swap space."""
-
-    path: str
-    schemes: tuple[Scheme, ...]
-    swap_bytes: int | None = None
-
-    def answer(self) -> Foreseen:
-        """Return what they would have done."""
-        recording = AnalysedRecording(self.path)
-        return foresee(recording, self.schemes, swap_bytes=self.swap_bytes)
 
 
 def told(
@@ -48,7 +31,7 @@ def told(
     if len(words) < 2:
         raise BadValueError("which schemes?", hint="isotherm simulate FILE prcl")
     path, source, *more = words
-    axes = [_axis(text) for text in (*grid, *more)]
+    axes = [axis(text) for text in (*grid, *more)]
     if more and not grid:
         raise BadValueError(
             f"a recording and schemes are two words: what is {quoted(more[0])}?",
@@ -64,20 +47,12 @@ def told(
     questions = [Question(path, changed(schemes, point), swap_bytes) for point in points]
     for question in questions:
         check(question.schemes)
-    answers = _answers(questions)
+    with workers(len(questions)) as answered:
+        answers = answered(questions)
     return grid_report(list(zip(points, answers, strict=True)), width), answers[0].damage
 
 
-def _answers(questions: Sequence[Question]) -> list[Foreseen]:
-    """Return the answers in their order, worked out on all cores."""
-    workers = min(len(questions), len(os.sched_getaffinity(0)))
-    if workers < 2:
-        return [question.answer() for question in questions]
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(Question.answer, questions))
-
-
-def _axis(text: str) -> list[str]:
+def axis(text: str) -> list[str]:
     """Return the values of an axis, each with its name: "age=10s"."""
     name, equals, values = text.partition("=")
     if not equals or name not in _AXES or not all(values.split(",")):

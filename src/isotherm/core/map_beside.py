@@ -30,8 +30,8 @@ _LATEST_NS, _SELDOM_NS = 10_000_000_000, 60_000_000_000
 #: The same until all was looked at once: what is known changes fast.
 _WARM_NS = 2_000_000_000
 _SOON = 2
-#: Of what that costs the newest counts this much.
-_NEWEST = 0.5
+#: The map and all else aim at this part of what may be spent, by the last so many ns.
+_AIM, _LATELY_NS = 1.0, 5_000_000_000
 #: A part of all that may be spent, for what regions are told of the map.
 _PARTS_SHARE = 0.1
 #: What a map of pages knew so long ago is told once more at the end.
@@ -49,6 +49,7 @@ class MapBeside:
         self, page_map: PageMap | None, look: Look, clock: Clock, overhead: float
     ) -> None:
         self._map = page_map
+        self._runs = page_map if isinstance(page_map, RunMap) else None
         self._look = look
         self._clock = clock
         self._overhead = max(overhead, _LEAST)
@@ -58,7 +59,8 @@ class MapBeside:
         self._groups: list[str] = []
         self._missed = _Missed()
         self._take_due_ns = self._soon_due_ns = self._update_due_ns = 0
-        self._spent_ns, self._spent_from_ns, self._spent_share = 0, 0, 0.0
+        self._is_first = True
+        self._own_ns, self._others = 0, 0.0
         self._ids: list[int] = []
         self._regions, self._parts = KnownRegions(), array("Q")
         self._parts_of: list[int] | None = None
@@ -84,15 +86,20 @@ class MapBeside:
         """Take what looking for targets has cost just now: the dearer, the more seldom."""
         now_ns = self._clock.now_ns()
         # The first one says nothing of those that follow.
-        if self._spent_from_ns and self._map is not None:
+        if not self._is_first:
             rest_ns = min(_LATEST_NS, int(spent_ns / (_UPDATE_SHARE * self._overhead)))
             self._update_due_ns = now_ns + rest_ns
             self._soon_due_ns = now_ns + rest_ns // _SOON
-            share = (self._spent_ns + spent_ns) / max(1, now_ns - self._spent_from_ns)
-            share /= self._overhead
-            self._spent_share += _NEWEST * (share - self._spent_share)
-            self._map.set_spent(self._spent_share)
-        self._spent_ns, self._spent_from_ns = 0, now_ns
+        self._is_first = False
+
+    def charge(self, thread_cpu_ns: int, span_ns: int) -> None:
+        """Take what the thread has spent in so much time: what all else leaves is the map's."""
+        if self._map is None:
+            return
+        own_ns, self._own_ns = self._map.spent_ns() - self._own_ns, self._map.spent_ns()
+        others = max(0, thread_cpu_ns - own_ns) / max(1, span_ns) / self._overhead
+        self._others += min(1.0, span_ns / _LATELY_NS) * (others - self._others)
+        self._map.set_limit(max(0.0, _AIM - self._others) * self._overhead)
 
     def ticks_to_update(self, sample_us: int) -> int:
         """Return after how many ticks, at the least, looking for targets again can be paid."""
@@ -152,12 +159,12 @@ class MapBeside:
 
         How much of them was used is of the last window, or second if that is longer.
         """
-        if columns.share is not None or not isinstance(self._map, RunMap):
+        if columns.share is not None or self._runs is None:
             return columns
         ids = self._ids
         if self._parts_of != ids or self._clock.now_ns() >= self._parts_due_ns:
             begun_ns = cpu_ns_of(self._clock)
-            self._parts = self._map.parts(
+            self._parts = self._runs.parts(
                 columns,
                 max(SHORTEST_NS, 1000 * attrs.sample_us),
                 1000 * max(LEAST_USED_US, attrs.aggr_us),
@@ -185,7 +192,6 @@ class MapBeside:
             seldom_ns = _SELDOM_NS if self._told_covered else _WARM_NS
             rest_ns = min(int(spent_ns / (_CENSUS_SHARE * self._overhead)), seldom_ns)
             self._take_due_ns = self._clock.now_ns() + rest_ns
-            self._spent_ns += spent_ns
         missed = sum(size for _, _, size in census.missed)
         before = self._missed.since(use, missed)
         if executed or census.ended or census.missed or any(before):

@@ -205,7 +205,10 @@ class Monitor:
         """
         if self._schemes is not None:
             thread_cpu_ns -= self._schemes.take_acted_ns()
-        if self._governor is None or self.look.warming_up() or self._map.warms_up():
+        if self.look.warming_up() or self._map.warms_up():
+            return
+        self._map.charge(thread_cpu_ns, snapshot.end_ns - snapshot.start_ns)
+        if self._governor is None:
             return
         changed = self._governor.observe(snapshot, max(0, thread_cpu_ns), self._attrs)
         if changed is not None:

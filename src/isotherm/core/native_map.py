@@ -17,7 +17,7 @@ from isotherm._core import (
     MAP_PIECE_NONE,
     MAP_PIECE_READY,
 )
-from isotherm.clock import Clock
+from isotherm.clock import Clock, cpu_ns_of
 from isotherm.core.freed import FreedMemory
 from isotherm.core.look import Bulk, TargetRanges
 from isotherm.core.page_map import Run
@@ -44,9 +44,8 @@ from isotherm.model.ranges import Range, aligned, intersect, union
 from isotherm.model.snapshot import Columns
 from isotherm.model.target import Mapping
 
-#: Looking who is there is thought of up to this part of all that may be spent; what it costs
-#: beyond that the map has less, down to this part of its share.
-_SPENT_FREE, _LEAST_LEFT = 0.1, 0.25
+#: Whatever else is spent, the map keeps this part of its share.
+_LEAST_LEFT = 0.25
 #: A share of the map's CPU time that sums may cost; one a second at the most, and one in a while
 #: at the least, while that costs no more than a larger share.
 _SUM_SHARE, _MOST_SUM_SHARE = 0.2, 0.5
@@ -167,7 +166,7 @@ class NativePageMap:
         )
         self._running = RunningTime(share, self._core.set_stopped)
         self._freed = FreedMemory(share)
-        self._core_due_ns = 0
+        self._core_due_ns = self._spent_ns = 0
 
     def update(self, targets: Sequence[TargetRanges]) -> None:
         self._running.follow(targets)
@@ -219,7 +218,7 @@ class NativePageMap:
             self._core.set_share(int(self._share * 1e9), 0)
 
     def step(self) -> int:
-        now_ns = self._clock.now_ns()
+        now_ns, begun_ns = self._clock.now_ns(), cpu_ns_of(self._clock)
         news = self._hear()
         if looks := now_ns >= self._running.due_ns:
             self._running.look(now_ns)
@@ -230,6 +229,7 @@ class NativePageMap:
             self._core_due_ns = self._core.step(now_ns)
             self._running.settle(self._clock.now_ns())
             self._tell()
+        self._spent_ns += cpu_ns_of(self._clock) - begun_ns
         return min(self._core_due_ns, self._running.due_ns, self._freed.due_ns)
 
     def _hear(self) -> bool:
@@ -263,9 +263,12 @@ class NativePageMap:
         elif state == MAP_PIECE_BEGUN:
             self._by_frames.begin()
 
-    def set_spent(self, share: float) -> None:
-        left = min(1.0, max(_LEAST_LEFT, 1 - (share - _SPENT_FREE)))
-        self._core.set_share(int(self._share * left * 1e9))
+    def spent_ns(self) -> int:
+        return self._spent_ns
+
+    def set_limit(self, share: float) -> None:
+        share = min(self._share, max(_LEAST_LEFT * self._share, share))
+        self._core.set_share(int(share * 1e9))
 
     def covered(self) -> bool:
         return self._core.covered()
@@ -309,6 +312,7 @@ class NativePageMap:
         found, cost_ns, of_groups = self._core.sum(
             len(self._rows.keys), array("Q", windows), self._nodes, members
         )
+        self._spent_ns += cost_ns
         self._running.settle(self._clock.now_ns())
         self._summed_ns, self._summed = now_ns, (self._core.stats()["tables"], cost_ns)
         self._sum_due_ns = now_ns + self._rest_ns(cost_ns)

@@ -30,8 +30,11 @@ class PageMap(Protocol):
     def step(self) -> int:
         """Do what is due and can be paid; return when to come again."""
 
-    def set_spent(self, share: float) -> None:
-        """Take that so much of all that may be spent, 0 to 1, goes to looking who is there."""
+    def spent_ns(self) -> int:
+        """Return the CPU time that this thread has spent in it; 0: it cannot be limited."""
+
+    def set_limit(self, share: float) -> None:
+        """Take no more than this share of one CPU from here on, nor than its own."""
 
     def covered(self) -> bool:
         """Tell whether all that is resident was looked at once."""

@@ -33,43 +33,47 @@ def report(found: Foreseen, width: int) -> Report:
     lines = [
         line for label, text in _facts(found) for line in labelled(label, text, width, _INDENT)
     ]
-    return Report(SCHEMA, {**_document(found), "moments": rows}, rows, lines)
+    return Report(SCHEMA, {**document(found), "moments": rows}, rows, lines)
 
 
 def grid_report(found: Sequence[tuple[Sequence[str], Foreseen]], width: int) -> Report:
     """Return the answers of a grid, each with its values ("age=10s"), in all forms."""
-    points = [{"point": _point(values), **_document(one)} for values, one in found]
-    rows = [
-        {
-            **_point(values),
-            **_flat("saved_mean", one.saved_mean),
-            **_flat("saved_peak", one.saved_peak),
-            **_flat("refaulted", one.refaulted),
-            "nr_applied": sum(state.stats.nr_applied for state in one.states),
-        }
-        for values, one in found
-    ]
+    points = [{"point": point_of(values), **document(one)} for values, one in found]
+    rows = [row_of(values, one) for values, one in found]
     axes = [value.partition("=")[0] for value in found[0][0]]
     columns = [*map(Column, axes), Column("saved, mean"), Column("peak"), Column("came back")]
     cells = [
         [
             *(value.partition("=")[2] for value in values),
-            _size(one.saved_mean),
-            _size(one.saved_peak),
-            _rate(one),
+            sizes(one.saved_mean),
+            sizes(one.saved_peak),
+            rate(one),
         ]
         for values, one in found
     ]
     text = table(columns, cells, width)
-    text += labelled("unknown", _unknown(found[0][1]), width, _INDENT)
+    text += labelled("unknown", unknown(found[0][1]), width, _INDENT)
     return Report(GRID_SCHEMA, {"points": points}, rows, text)
 
 
-def _point(values: Sequence[str]) -> dict[str, str]:
+def row_of(values: Sequence[str], found: Foreseen) -> dict[str, Any]:
+    """Return a point of a grid as a row."""
+    return {
+        **point_of(values),
+        **_flat("saved_mean", found.saved_mean),
+        **_flat("saved_peak", found.saved_peak),
+        **_flat("refaulted", found.refaulted),
+        "nr_applied": sum(state.stats.nr_applied for state in found.states),
+    }
+
+
+def point_of(values: Sequence[str]) -> dict[str, str]:
+    """Return the values of a point by their names."""
     return dict(value.split("=", 1) for value in values)
 
 
-def _document(found: Foreseen) -> dict[str, Any]:
+def document(found: Foreseen) -> dict[str, Any]:
+    """Return an answer for JSON, without its moments."""
     return {
         "length_ns": found.length_ns,
         "resident_bytes": found.resident,
@@ -112,12 +116,14 @@ def _flat(name: str, value: Bounds | None) -> dict[str, int | None]:
     }
 
 
-def _size(value: Bounds) -> str:
+def sizes(value: Bounds) -> str:
+    """Return a size and its bounds, where there are any."""
     best, low, high = map(format_size, (value.best, value.low, value.high))
     return best if low == high else f"{best} ({low} to {high})"
 
 
-def _rate(found: Foreseen) -> str:
+def rate(found: Foreseen) -> str:
+    """Return what came back, in pages a second."""
     if found.refaulted is None:
         return "not counted"
     low, best, high = (
@@ -150,13 +156,13 @@ def _facts(found: Foreseen) -> list[tuple[str, str]]:
             facts.append(("goal", f"{state.score:.0%} of it is met"))
     if any(scheme.action is Action.PAGEOUT for scheme in found.schemes):
         facts += [
-            ("saved", f"{_size(found.saved_mean)} on average"),
-            ("", f"{_size(found.saved_peak)} at most, {_size(found.saved_end)} at the end"),
-            ("paged out", f"{_size(found.applied)} in all"),
-            ("came back", _rate(found)),
+            ("saved", f"{sizes(found.saved_mean)} on average"),
+            ("", f"{sizes(found.saved_peak)} at most, {sizes(found.saved_end)} at the end"),
+            ("paged out", f"{sizes(found.applied)} in all"),
+            ("came back", rate(found)),
             ("swap", _swap(found)),
         ]
-    facts.append(("unknown", _unknown(found)))
+    facts.append(("unknown", unknown(found)))
     return facts
 
 
@@ -168,7 +174,8 @@ def _swap(found: Foreseen) -> str:
     return f"{format_size(found.swap_bytes)}"
 
 
-def _unknown(found: Foreseen) -> str:
+def unknown(found: Foreseen) -> str:
+    """Say of how much nobody knows."""
     if not found.unknown:
         return "nothing; of memory in () is not known where in a mapping it lies"
     size = format_size(found.unknown)

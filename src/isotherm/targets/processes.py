@@ -114,6 +114,7 @@ class ProcessSet:
         procfs.require_own()
         self._members: dict[int, Process] = {}
         self._seen: set[int] = set()
+        self._last_pid: int | None = None
         self._newcomers: dict[int, Newcomer] = {}
         self._next_id = 0
         self.waits = wait
@@ -384,6 +385,9 @@ class ProcessSet:
     def _find_children(self) -> None:
         """Find the processes that are new in /proc and descend from a member, if asked for."""
         if not (self._follow and self._members):
+            return
+        last, self._last_pid = self._last_pid, procfs.last_pid()
+        if last is not None and last == self._last_pid and not self._newcomers:
             return
         now = set(procfs.pids())
         for pid in self._newcomers.keys() - now:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from kit import PAGE, by_kernel, nothing_left, vmstat
-from large import large_folios
+from large import join_free_memory, large_folios
 from shared import Sharers
 
 from isotherm.kernel.bpf import open_walker
@@ -65,8 +65,8 @@ def put_on_lists():
 
 
 def make_room():
-    """Join free memory that is in pieces; what is moved for that waits to be put on a list."""
-    Path("/proc/sys/vm/compact_memory").write_text("1")
+    """Join free memory; what is moved for that waits to be put on a list."""
+    join_free_memory()
     put_on_lists()
 
 

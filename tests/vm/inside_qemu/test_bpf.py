@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from statistics import fmean
 
 import pytest
 from kit import KDAMONDS, MIB, judged, running, vmstat
@@ -39,8 +40,7 @@ SHARE = "5%"
 def scores(work, seconds):
     with isotherm.monitor(pid=work.pid, backend="bpf", seed=1, overhead=SHARE) as session:
         found = [snapshot for snapshot in session.snapshots(seconds) if len(snapshot.columns)]
-    settled = found[len(found) // 2 :]
-    return [judged(snapshot, work) for snapshot in settled]
+    return [judged(snapshot, work) for snapshot in found[len(found) // 2 :]]
 
 
 @pytest.mark.parametrize("spec", [None, HUGE], ids=["small pages", "huge pages"])
@@ -76,10 +76,13 @@ def test_the_commands_work(tmp_path):
     path = tmp_path / "one.isotherm"
     with running() as work:
         options = ("--backend", "bpf", "--overhead", SHARE, "-o", path)
-        command("record", "-p", work.pid, "-d", "6s", *options)
-        seen = judged([one for one in isotherm.open(path) if len(one.columns)][-1], work)
+        command("record", "-p", work.pid, "-d", "12s", *options)
+        windows = [one for one in isotherm.open(path) if len(one.columns)]
+        # Of the second half: one window may err by chance.
+        seen = [judged(one, work).f1 for one in windows[len(windows) // 2 :]]
     found = json.loads(command("doctor", "--format", "json").stdout)
     print(f"isotherm doctor on {SERIES}: {found['choice']['backend']}")
     assert found["choice"]["backend"] == choice.backend
-    assert seen.f1 > 0.9
+    print(f"bpf on {SERIES}, recorded: F1 {fmean(seen):.3f} in {len(seen)} windows")
+    assert fmean(seen) > 0.9
     assert "used within" in command("report", path).stdout.lower()

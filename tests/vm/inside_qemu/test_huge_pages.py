@@ -1,14 +1,13 @@
 """Huge pages for hot memory: by the kernel's DAMON with khugepaged, and by isotherm at once."""
 
-from itertools import islice
 from pathlib import Path
 
-from kit import MIB, by_kernel, kdamond, nothing_left, running, windows
+import pytest
+from kit import MIB, apply, by_kernel, kdamond, nothing_left, running, until
+from large import join_free_memory
 
 from isotherm.demo.spec import fixed
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
-from isotherm.session.applying import Applying
-from isotherm.session.options import Options
 
 # Aged: at first a region holds more than is hot.
 HOT = Pattern(access=Access(60, None), age=Age(1_000_000))
@@ -40,24 +39,34 @@ def huge_and_flags(work):
     return huge, advised, refused
 
 
+@pytest.fixture(autouse=True)
+def _room():
+    join_free_memory()
+
+
 @by_kernel
 def test_the_kernels_damon_advises_huge_pages_for_the_hot_part_and_against_for_all():
-    (THP / "khugepaged" / "scan_sleep_millisecs").write_text("100")
+    # It would sleep for a minute where there is no huge page to be had at once.
+    for pause in ("scan_sleep_millisecs", "alloc_sleep_millisecs"):
+        (THP / "khugepaged" / pause).write_text("100")
     with running(sixteen_hot()) as work:
         assert huge_and_flags(work) == (0, 0, 64 * MIB)
         with kdamond(work, (Scheme(Action.HUGEPAGE, HOT),)) as backend:
             # khugepaged takes its time for what is advised.
-            for snapshot in islice(backend.snapshots(), 300):
-                huge, advised, _ = huge_and_flags(work)
-                if snapshot.index >= 60 and huge >= 14 * MIB:
-                    break
-        stats = snapshot.schemes[0].stats
+            seen = []
+
+            def done(_):
+                seen.append(huge_and_flags(work))
+                return seen[-1][0] >= 14 * MIB
+
+            stats = until(done, backend.snapshots(), least_s=12).schemes[0].stats
+        huge, advised, _ = seen[-1]
         print(f"kdamond, hugepage: {huge / MIB:.0f} MiB huge, {advised / MIB:.1f} MiB advised")
         assert stats.sz_applied >= advised
         assert 14 * MIB <= huge <= 20 * MIB
         assert 14 * MIB <= advised <= 24 * MIB
         with kdamond(work, (Scheme(Action.NOHUGEPAGE, ALL),)) as backend:
-            windows(backend, 15)
+            until(lambda _: huge_and_flags(work)[1:] == (0, 64 * MIB), backend.snapshots())
         _, advised, refused = huge_and_flags(work)
         print(f"kdamond, nohugepage: {advised / MIB:.1f} MiB advised, {refused / MIB:.1f} refused")
         assert advised == 0
@@ -65,12 +74,10 @@ def test_the_kernels_damon_advises_huge_pages_for_the_hot_part_and_against_for_a
     assert nothing_left()
 
 
-def apply(work, scheme):
-    with Applying(Options.of(schemes=[scheme], pid=work.pid, backend="bpf")) as applying:
-        # Most samples are missed for 1 % of a guest's CPU, and nothing gets older by those.
-        applying.run("20s")
-        (state,) = applying.result().states
-        return state
+def applied(work, scheme, enough):
+    """The state of a scheme when `enough` is huge, and what is done wrongly would be seen."""
+    result = apply(work, lambda _: enough(huge_and_flags(work)[0]), scheme, least_s=20)
+    return result.states[0]
 
 
 def test_isotherm_makes_the_hot_part_huge():
@@ -78,7 +85,7 @@ def test_isotherm_makes_the_hot_part_huge():
     with running(sixteen_hot("thp")) as work:
         (THP / "enabled").write_text("madvise")
         assert huge_and_flags(work) == (0, 64 * MIB, 0)
-        state = apply(work, Scheme(Action.COLLAPSE, HOT))
+        state = applied(work, Scheme(Action.COLLAPSE, HOT), lambda huge: huge >= 14 * MIB)
         huge, _, _ = huge_and_flags(work)
     print(f"bpf, collapse: {huge / MIB:.0f} MiB huge; {state.stats}")
     assert 14 * MIB <= huge <= 20 * MIB
@@ -88,7 +95,7 @@ def test_isotherm_makes_the_hot_part_huge():
 def test_isotherm_makes_the_cold_part_small():
     with running(sixteen_hot("thp")) as work:
         before, _, _ = huge_and_flags(work)
-        state = apply(work, Scheme(Action.NOHUGEPAGE, COLD))
+        state = applied(work, Scheme(Action.NOHUGEPAGE, COLD), lambda huge: huge <= 20 * MIB)
         after, _, _ = huge_and_flags(work)
     print(f"bpf, nohugepage: {before / MIB:.0f} -> {after / MIB:.0f} MiB huge; {state.stats}")
     assert before == 64 * MIB

@@ -8,35 +8,33 @@ page is when no node is asked for.
 import ctypes
 import os
 from collections import Counter
-from itertools import islice
 from pathlib import Path
 
 import pytest
 from kit import (
     MIB,
     PAGE,
+    apply,
     by_kernel,
     cold_of,
     hot_of,
     nothing_left,
     running,
     spans,
+    until,
     vmstat,
 )
 
 from isotherm.backends.kdamond.kdamond import Kdamond
 from isotherm.model.attrs import Attrs
 from isotherm.model.scheme import Access, Action, Age, Destination, Pattern, Scheme
-from isotherm.session.applying import Applying
-from isotherm.session.options import Options
 from isotherm.targets.physical import PhysicalMemory
 
 MOVE_PAGES = 279  # x86-64
 COLD = Pattern(access=Access(0, 0), age=Age(1_000_000))
 # Aged: at first a region holds more than is hot.
 HOT = Pattern(access=Access(60, None), age=Age(1_000_000))
-#: What takes longer is not going to be done; and when it is.
-LONGEST_S, NEARLY = 120, 0.95
+NEARLY = 0.95
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 pytestmark = pytest.mark.skipif(
@@ -66,16 +64,16 @@ def all_on(node, pid):
 
 def gone(node, work, *parts):
     """Whether nearly all of these parts is on a node."""
-    return lambda: share_on(node, work.pid, *parts) > NEARLY
+    return lambda _: share_on(node, work.pid, *parts) > NEARLY
 
 
-def settled(share):
-    """Whether a share has not changed for 3 s of windows, and is not nothing."""
+def settled(share, least):
+    """Whether a share of more than `least` has not changed for 8 windows."""
     seen = []
 
-    def look():
+    def look(_):
         seen.append(share())
-        return len(seen) > 30 and 0 < min(seen[-30:]) == max(seen[-30:])
+        return len(seen) > 8 and least < min(seen[-8:]) == max(seen[-8:])
 
     return look
 
@@ -87,11 +85,7 @@ def kernel_migrates(work, action, pattern, node, *parts):
     scheme = Scheme(action, pattern, target_nid=node)
     with Kdamond(target, attrs, (scheme,)) as backend:
         went = gone(node, work, *parts)
-        for snapshot in islice(backend.snapshots(), LONGEST_S * 5):
-            stats = snapshot.schemes[0].stats
-            if went():
-                break
-        return stats
+        return until(went, backend.snapshots()).schemes[0].stats
 
 
 @by_kernel
@@ -116,19 +110,10 @@ def test_the_kernels_damon_demotes_the_cold_and_promotes_the_hot_part():
     assert nothing_left()
 
 
-def apply(work, done, *schemes):
-    """Until it is `done`: how long that takes is as long as the guest's host is busy."""
-    with Applying(Options.of(schemes=schemes, pid=work.pid, backend="bpf")) as applying:
-        for _ in applying.session.snapshots(LONGEST_S):
-            if done():
-                break
-        return applying.result().states
-
-
 def test_isotherm_demotes_the_cold_and_promotes_the_hot_part():
     with running() as work:
         went = gone(1, work, *cold_of(work))
-        (state,) = apply(work, went, Scheme(Action.MIGRATE_COLD, COLD, target_nid=1))
+        (state,) = apply(work, went, Scheme(Action.MIGRATE_COLD, COLD, target_nid=1)).states
         cold, hot = share_on(1, work.pid, *cold_of(work)), share_on(1, work.pid, hot_of(work))
         print(f"bpf, migrate_cold: {cold:.3f} of the cold, {hot:.3f} of the hot part")
         assert cold > 0.9
@@ -138,7 +123,7 @@ def test_isotherm_demotes_the_cold_and_promotes_the_hot_part():
         move(work, 1)
         assert vmstat("pgmigrate_success") > away
         went = gone(0, work, hot_of(work))
-        (state,) = apply(work, went, Scheme(Action.MIGRATE_HOT, HOT, target_nid=0))
+        apply(work, went, Scheme(Action.MIGRATE_HOT, HOT, target_nid=0))
         cold, hot = share_on(0, work.pid, *cold_of(work)), share_on(0, work.pid, hot_of(work))
         print(f"bpf, migrate_hot: {hot:.3f} of the hot, {cold:.3f} of the cold part")
         assert hot > 0.9
@@ -148,7 +133,7 @@ def test_isotherm_demotes_the_cold_and_promotes_the_hot_part():
 def test_weights_spread_over_nodes():
     destinations = (Destination(0, 1), Destination(1, 3))
     with running() as work:
-        went = settled(lambda: share_on(1, work.pid, *cold_of(work)))
+        went = settled(lambda: share_on(1, work.pid, *cold_of(work)), 0.65)
         apply(work, went, Scheme(Action.MIGRATE_COLD, COLD, destinations=destinations))
         share = share_on(1, work.pid, *cold_of(work))
     print(f"bpf, weights 1 and 3: {share:.3f} of the cold part on node 1")

@@ -112,7 +112,9 @@ def test_taken_away_it_leaves_the_memory_unknown_with_the_reason():
             taken.append(True)
 
     with used_by_two("shared") as sharers:
-        use = uses(sharers.pids, 12, take_away, shared="damon")
+        use = uses(
+            sharers.pids, 8, take_away, lambda use: taken and use.shared_note, shared="damon"
+        )
     said(use, "shared")
     assert taken
     assert use.shared_by == ""
@@ -146,7 +148,7 @@ def recording(sharers, path, seconds):
 
 def test_record_and_report_say_what_it_cost(tmp_path):
     with used_by_two("shared") as sharers:
-        told = command(*recording(sharers, tmp_path / "x.isotherm", 6))
+        told = command(*recording(sharers, tmp_path / "x.isotherm", 12))
     seen = r"shared memory seen by damon; the kernel's DAMON took \d+\.\d\d% of one CPU"
     report = command("report", tmp_path / "x.isotherm")
     print(told.stderr, report.stdout)

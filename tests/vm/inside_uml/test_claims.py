@@ -61,8 +61,8 @@ def test_after_kill_9_the_next_start_tidies_up(source):
         assert len(list(instances.iterdir())) == (source == "tracepoint")
         with kdamond(work, source=source) as backend:
             assert not lost.running
-            assert not Path(f"/proc/{thread}").exists()
             assert len(windows(backend, 3)) == 3
+            assert not Path(f"/proc/{thread}").exists()
             assert claimed() == {backend.index}
 
 

@@ -4,7 +4,7 @@ import os
 import time
 
 import pytest
-from kit import MIB, PAGE, frames, hot_of, judged, running
+from kit import MIB, PAGE, found_in, frames, hot_of, running
 
 from isotherm.analysis.accuracy import judge, summarize
 from isotherm.backends.choose import choose, try_out
@@ -29,10 +29,8 @@ def monitored(work, windows):
 
 def test_the_hot_area_is_found():
     with running() as work:
-        found = monitored(work, 30)[-10:]
-        scores = [judged(snapshot, work) for snapshot in found]
-    recall = sum(one.recall for one in scores) / 10
-    precision = sum(one.precision for one in scores) / 10
+        found = monitored(work, 60)
+        recall, precision = found_in(found, work)
     print(f"idle: recall {recall:.3f}, precision {precision:.3f}")
     assert recall > 0.95
     assert precision > 0.9

@@ -12,6 +12,7 @@ from kit import (
     nothing_left,
     resident,
     running,
+    until,
     vmstat,
     windows,
 )
@@ -42,13 +43,25 @@ def _clean():
     assert nothing_left()
 
 
+def applied(nbytes):
+    """Whether the first scheme was applied to more than that."""
+    return lambda snapshot: snapshot.schemes[0].stats.sz_applied > nbytes
+
+
 @pytest.mark.parametrize("source", ["tracepoint", "tried_regions"])
 def test_pageout_leaves_just_the_hot_part_resident(source):
     with running() as work:
         scheme = Scheme(Action.PAGEOUT, COLD)
         with kdamond(work, (scheme,), source=source) as backend:
-            state = windows(backend, 60)[-1].schemes[0]
-        hot, cold = resident(work.pid, hot_of(work)), cold_bytes(work)
+            seen = []
+
+            def done(_):
+                # A piece of the hot part that went by chance is back with the next touch.
+                seen.append((resident(work.pid, hot_of(work)), cold_bytes(work)))
+                return seen[-1][0] == 7 * MIB and seen[-1][1] < 1 * MIB
+
+            state = until(done, backend.snapshots(), least_s=12).schemes[0]
+        hot, cold = seen[-1]
     print(
         f"pageout by {source}: {hot / MIB:.1f} MiB hot, {cold / MIB:.2f} MiB cold; {state.stats}"
     )
@@ -60,9 +73,18 @@ def test_pageout_leaves_just_the_hot_part_resident(source):
 
 def test_what_is_tried_comes_along():
     with running() as work, kdamond(work, (Scheme(Action.PAGEOUT, COLD),)) as backend:
-        tried = [region for one in windows(backend, 40) for region in one.schemes[0].tried]
-    (area,) = work.areas
-    assert sum(region.size for region in tried if area.start <= region.start < area.end) > 40 * MIB
+        (area,), tried = work.areas, []
+
+        def tried_bytes():
+            return sum(one.size for one in tried if area.start <= one.start < area.end)
+
+        def taken():
+            for snapshot in backend.snapshots():
+                tried.extend(snapshot.schemes[0].tried)
+                yield snapshot
+
+        until(lambda _: tried_bytes() > 40 * MIB, taken(), least_s=8)
+        assert tried_bytes() > 40 * MIB
     assert {region.nr_accesses for region in tried} == {0}
 
 
@@ -104,10 +126,16 @@ def test_memory_pressure_is_a_goal():
     quota = Quota(size_bytes=8 * MIB, reset_ms=200, goals=(Goal(Metric.SOME_MEM_PSI_US, 1000),))
     scheme = Scheme(Action.PAGEOUT, COLD, quota=quota)
     with running() as work, kdamond(work, (scheme,)) as backend:
-        found = [one.schemes[0] for one in windows(backend, 80)]
-    print(f"psi: effective bytes {[state.effective_bytes for state in found[::10]]}")
-    assert max(state.effective_bytes for state in found) > 0
-    assert found[-1].stats.sz_tried > 0
+        effective = []
+
+        def done(snapshot):
+            effective.append(snapshot.schemes[0].effective_bytes)
+            return max(effective) > 0 and snapshot.schemes[0].stats.sz_tried > 0
+
+        last = until(done, backend.snapshots()).schemes[0]
+    print(f"psi: effective bytes {effective[::10]}")
+    assert max(effective) > 0
+    assert last.stats.sz_tried > 0
 
 
 def test_an_address_filter_keeps_the_rest():
@@ -115,7 +143,11 @@ def test_an_address_filter_keeps_the_rest():
         below, above = cold_of(work)
         only = Filter(FilterType.ADDR, matching=False, bounds=(below.start, below.end))
         with kdamond(work, (Scheme(Action.PAGEOUT, COLD, filters=(only,)),)) as backend:
-            windows(backend, 60)
+            until(
+                lambda _: resident(work.pid, below) < below.size / 4,
+                backend.snapshots(),
+                least_s=12,
+            )
         assert resident(work.pid, above) == above.size
         assert resident(work.pid, below) < below.size / 4
 
@@ -126,7 +158,9 @@ def test_what_watermarks_let_rest_is_told():
         Action.STAT, COLD, watermarks=Watermarks("free_mem_rate", 200_000, 300, 200, 100)
     )
     with running() as work, kdamond(work, (resting, Scheme(Action.STAT, COLD))) as backend:
-        last, awake = windows(backend, 20)[-1].schemes
+        last, awake = until(
+            lambda one: one.schemes[1].stats.nr_tried > 0, backend.snapshots(), least_s=4
+        ).schemes
     print(f"resting {last.stats.nr_tried}, awake {awake.stats.nr_tried} tries")
     assert (last.active, awake.active) == (False, True)
     assert last.stats.nr_tried == 0 < awake.stats.nr_tried
@@ -147,8 +181,7 @@ def test_watermarks_are_observed():
             assert state.stats.nr_tried == 0
             assert cold_bytes(work) == before
             backend.commit(ATTRS, (Scheme(Action.PAGEOUT, COLD, watermarks=awake),))
-            for _ in range(30):
-                state = next(snapshots).schemes[0]
+            state = until(lambda _: cold_bytes(work) < 1 * MIB, snapshots).schemes[0]
         assert state.stats.sz_applied > 30 * MIB
         assert cold_bytes(work) < 1 * MIB
 
@@ -157,15 +190,21 @@ def test_cold_and_willneed():
     """Cold memory moves to the inactive list; willneed brings back what was paged out."""
     with running() as work:
         with kdamond(work, (Scheme(Action.COLD, COLD),)) as backend:
-            state = windows(backend, 30)[-1].schemes[0]
+            state = until(applied(30 * MIB), backend.snapshots()).schemes[0]
         assert state.stats.sz_applied > 30 * MIB
         with kdamond(work, (Scheme(Action.PAGEOUT, COLD),)) as backend:
-            windows(backend, 40)
+            until(lambda _: cold_bytes(work) < 1 * MIB, backend.snapshots())
         assert cold_bytes(work) < 1 * MIB
         swapped_in = vmstat("pswpin")
+
+        def read_back():
+            return (vmstat("pswpin") - swapped_in) * PAGE
+
         with kdamond(work, (Scheme(Action.WILLNEED, Pattern()),)) as backend:
-            state = windows(backend, 10)[-1].schemes[0]
-        back = (vmstat("pswpin") - swapped_in) * PAGE
+            state = until(
+                lambda one: applied(40 * MIB)(one) and read_back() > 35 * MIB, backend.snapshots()
+            ).schemes[0]
+        back = read_back()
     print(f"willneed: {back / MIB:.1f} MiB read back; {state.stats}")
     assert back > 35 * MIB
     assert state.stats.sz_applied > 40 * MIB

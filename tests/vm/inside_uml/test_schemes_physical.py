@@ -20,8 +20,8 @@ from kit import (
     resident,
     running,
     span,
+    until,
     vmstat,
-    windows,
 )
 
 from isotherm.backends.kdamond.kdamond import Kdamond
@@ -49,7 +49,9 @@ def test_an_anon_filter_keeps_anonymous_memory():
     scheme = Scheme(Action.PAGEOUT, COLD, filters=(Filter(FilterType.ANON),))
     with running() as work, physical(work, scheme) as backend:
         before = cold_bytes(work)
-        state = windows(backend, 40)[-1].schemes[0]
+        state = until(
+            lambda one: one.schemes[0].stats.sz_tried > 30 * MIB, backend.snapshots(), least_s=8
+        ).schemes[0]
         after = cold_bytes(work)
     print(f"anon filter: {before / MIB:.1f} -> {after / MIB:.1f} MiB; {state.stats}")
     assert after == before
@@ -59,8 +61,15 @@ def test_an_anon_filter_keeps_anonymous_memory():
 
 def test_pageout_of_physical_memory_takes_the_cold_part():
     with running() as work, physical(work, Scheme(Action.PAGEOUT, COLD)) as backend:
-        windows(backend, 60)
-        hot, cold = resident(work.pid, hot_of(work)), cold_bytes(work)
+        seen = []
+
+        def done(_):
+            # A piece of the hot part that went by chance is back with the next touch.
+            seen.append((resident(work.pid, hot_of(work)), cold_bytes(work)))
+            return seen[-1][0] > 6 * MIB and seen[-1][1] < 41 * MIB / 4
+
+        until(done, backend.snapshots(), least_s=12)
+    hot, cold = seen[-1]
     print(f"paddr pageout: {hot / MIB:.1f} MiB hot, {cold / MIB:.2f} MiB cold")
     assert hot > 6 * MIB
     assert cold < 41 * MIB / 4
@@ -88,7 +97,7 @@ def test_a_memcg_filter_takes_one_group_only():
         before = cold_bytes(inside), cold_bytes(outside)
         scheme = Scheme(Action.PAGEOUT, COLD, filters=(only,))
         with physical(inside, scheme, beside=(outside,)) as backend:
-            windows(backend, 60)
+            until(lambda _: cold_bytes(inside) < before[0] / 2, backend.snapshots(), least_s=12)
         after = cold_bytes(inside), cold_bytes(outside)
     print(f"memcg filter: inside, outside {before} -> {after}")
     assert after[1] == before[1]
@@ -98,10 +107,15 @@ def test_a_memcg_filter_takes_one_group_only():
 def test_lru_prio_and_deprio():
     with running() as work:
         names = ("pgactivate", "pgdeactivate")
+
+        def done(snapshot):
+            prio, deprio = (one.stats.sz_applied for one in snapshot.schemes)
+            return prio >= 7 * MIB and deprio >= 30 * MIB
+
         before = {name: vmstat(name) for name in names}
         schemes = (Scheme(Action.LRU_PRIO, HOT), Scheme(Action.LRU_DEPRIO, COLD))
         with physical(work, *schemes) as backend:
-            prio, deprio = windows(backend, 60)[-1].schemes
+            prio, deprio = until(done, backend.snapshots()).schemes
         moved = {name: vmstat(name) - before[name] for name in names}
         assert len(frames(work.pid, hot_of(work))) == 7 * MIB // PAGE
     print(f"lru: prio {prio.stats}, deprio {deprio.stats}, pages {moved}")

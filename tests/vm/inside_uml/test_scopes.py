@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from statistics import median
 
 import pytest
 from kit import (
@@ -55,7 +56,8 @@ def test_record_and_report_of_the_whole_machine(tmp_path, monkeypatch, words):
         # What the kernel has for itself is a part of it, and as large as chance wants it.
         assert snapshot.monitored_bytes > usable_bytes()
         assert snapshot.regions[0].start <= used.start < used.end <= snapshot.regions[-1].end
-    assert any(region.nr_accesses for region in snapshots[-1].regions)
+    # In a gibibyte, one window may find nothing.
+    assert any(region.nr_accesses for one in snapshots for region in one.regions)
 
     summary = command("report", path).stdout
     print(summary)
@@ -108,9 +110,13 @@ def test_ranges_of_a_process(tmp_path):
     assert recording.info["operations"] == "fvaddr"
     snapshots = list(recording)
     assert {snapshot.monitored_bytes for snapshot in snapshots} == {around.size}
-    found = [region for region in snapshots[-1].regions if (region.nr_accesses or 0) > 10]
-    print(f"hot {sum(region.size for region in found) / MIB:.2f} MiB of {around.size / MIB:.2f}")
-    assert sum(region.size for region in found) == pytest.approx(hot.end - around.start, abs=MIB)
+    # Of the second half: one window may err by chance.
+    found = median(
+        sum(region.size for region in one.regions if (region.nr_accesses or 0) > 10)
+        for one in snapshots[len(snapshots) // 2 :]
+    )
+    print(f"hot {found / MIB:.2f} MiB of {around.size / MIB:.2f}")
+    assert found == pytest.approx(hot.end - around.start, abs=MIB)
     assert "anonymous" in command("report", path).stdout
 
 
@@ -133,7 +139,7 @@ def test_ranges_without_the_kernel(tmp_path):
 def test_schemes_on_physical_memory():
     with running() as work:
         before = cold_bytes(work)
-        words = ("--range", written(span(work)), "--regions", "50..500", "-d", "12s", *FAST)
+        words = ("--range", written(span(work)), "--regions", "50..500", "-d", "30s", *FAST)
         scheme = "pageout access=0% age=1s.."
         done = command("apply", scheme, "--ops", "paddr", *words, "--format", "json")
         after = cold_bytes(work)

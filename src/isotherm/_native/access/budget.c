@@ -7,18 +7,27 @@
 #define MIN_SHARE 4		// clears keep 1/4 of the target
 #define DEPTH_NS 20		// the bucket holds a twentieth of a second
 
-void bucket_fill(struct bucket *bucket, uint64_t now_ns)
+void bucket_add(struct bucket *bucket, int64_t ns)
 {
+	bucket->tokens += ns;
+	if (bucket->tokens > bucket->depth)
+		bucket->tokens = bucket->depth;
+}
+
+int64_t bucket_fill(struct bucket *bucket, uint64_t now_ns)
+{
+	int64_t came = 0, had = bucket->tokens;
+
 	if (bucket->filled && now_ns > bucket->filled) {
 		uint64_t span = now_ns - bucket->filled;
 
 		if (span > SECOND)
 			span = SECOND;
-		bucket->tokens += (int64_t)((double)bucket->rate * span / SECOND);
-		if (bucket->tokens > bucket->depth)
-			bucket->tokens = bucket->depth;
+		came = (int64_t)((double)bucket->rate * span / SECOND);
+		bucket_add(bucket, came);
 	}
 	bucket->filled = now_ns;
+	return had + came - bucket->tokens < came ? had + came - bucket->tokens : came;
 }
 
 void budget_init(struct budget *budget, int64_t target_ns, double clear_ns)

@@ -11,8 +11,10 @@ struct bucket {
 	uint64_t filled;	// when, ns of CLOCK_MONOTONIC; 0: never
 };
 
-/** Add what has come in until @now_ns. */
-void bucket_fill(struct bucket *bucket, uint64_t now_ns);
+/** Add what has come in until @now_ns. Returns how much of that there was no room for. */
+int64_t bucket_fill(struct bucket *bucket, uint64_t now_ns);
+/** Add some, as far as there is room. */
+void bucket_add(struct bucket *bucket, int64_t ns);
 
 /**
  * The clear budget: what the overhead target leaves over.

@@ -25,17 +25,21 @@ static uint64_t most(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
-static void set_rate(struct bucket *bucket, int64_t rate, int64_t depth, uint64_t now_ns)
+/** Returns what there was no room for. */
+static int64_t set_rate(struct bucket *bucket, int64_t rate, int64_t depth, uint64_t now_ns)
 {
 	bucket->rate = rate;
 	bucket->depth = depth + 1;
-	bucket_fill(bucket, now_ns);
+	return bucket_fill(bucket, now_ns);
 }
 
-/** A part is kept for reads: what is cleared and not read in time teaches little. */
+/**
+ * A part is kept for reads: what is cleared and not read in time teaches little. What nothing else needs is
+ * for clears.
+ */
 static void share_out(struct page_map *map, uint64_t now_ns)
 {
-	int64_t share = map->settings.share_ns, rounds, frames, reads;
+	int64_t share = map->settings.share_ns, rounds, frames, reads, left;
 
 	// Of memory so large that it would go on for minutes a share is promised as well.
 	if (map->stats.cpu_ns > FIRST_S * map->settings.first_ns)
@@ -46,11 +50,12 @@ static void share_out(struct page_map *map, uint64_t now_ns)
 	frames = map->piece.any ? share / (map->piece.armed ? 4 : 2) : 0;
 	reads = map->covered ? share / 4 : share / 20;
 	// A round may begin whenever the last one is paid. The reads after a clear come in a burst.
-	set_rate(&map->all_at_once, rounds, 0, now_ns);
-	set_rate(&map->by_frames, frames, 0, now_ns);
-	set_rate(&map->reads, reads, READS_SAVED_S * reads + map_reads_of_round(map), now_ns);
+	left = set_rate(&map->all_at_once, rounds, 0, now_ns);
+	left += set_rate(&map->by_frames, frames, 0, now_ns);
+	left += set_rate(&map->reads, reads, READS_SAVED_S * reads + map_reads_of_round(map), now_ns);
 	share -= reads + rounds + frames;
 	set_rate(&map->clears, share, share / CLEARS_SAVED, now_ns);
+	bucket_add(&map->clears, left);
 }
 
 static int64_t spent(struct page_map *map, int64_t *mark)

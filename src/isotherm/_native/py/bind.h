@@ -10,6 +10,7 @@ int bind_failure(PyObject *module);
 int bind_access(PyObject *module);
 int bind_map(PyObject *module);
 int bind_maps(PyObject *module);
+int bind_known(PyObject *module);
 int bind_workload(PyObject *module);
 int bind_formats(PyObject *module);
 int bind_walker(PyObject *module);

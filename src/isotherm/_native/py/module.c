@@ -12,6 +12,7 @@ static int module_exec(PyObject *module)
 		bind_access,
 		bind_map,
 		bind_maps,
+		bind_known,
 		bind_workload,
 		bind_formats,
 		bind_walker,

@@ -45,7 +45,10 @@ class SmapsMap:
         # A window may begin an epoch meanwhile, whose first second is to be told as well.
         return min(self._epochs.due_ns(), time.monotonic_ns() + _MOMENT_NS)
 
-    def set_spent(self, share: float) -> None:
+    def spent_ns(self) -> int:
+        return 0
+
+    def set_limit(self, share: float) -> None:
         """Nothing: reads are of whole processes."""
         del share
 

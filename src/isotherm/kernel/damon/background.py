@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Protocol
 
 from isotherm.errors import IsothermError
@@ -65,10 +65,9 @@ class BackgroundAger:
 
     def take(self) -> News | None:
         """Return the news, None while there are none; raises what failed: no more will follow."""
-        try:
-            news = self._news.get_nowait()
-        except Empty:
+        if self._news.empty():
             return None
+        news = self._news.get_nowait()
         if isinstance(news, IsothermError):
             raise news
         return news

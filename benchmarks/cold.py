@@ -1,13 +1,17 @@
-"""What `isotherm cold` says would go and come back, beside what `isotherm apply` then does."""
+"""
+What `isotherm cold` says would go and come back, beside what `isotherm apply` then does.
+
+Swap is made here, on zram or in a file, and removed. Root; nothing else should run.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +20,19 @@ from typing import Any
 import common
 import truth_services as services
 from common import MIB
+from eval_workloads import WORKLOADS
 from programs import ended
-from scheme_programs import Program
-from scheme_setup import Apply, Swap, major_faults, own_group, own_swap, rollup, thp
-
-#: Starts a program by its name; None if it is not installed.
-Start = Callable[[ExitStack, str, Path | None], Program | None]
+from scheme_setup import (
+    Apply,
+    Swap,
+    orderly_end,
+    own_group,
+    own_swap,
+    rollup,
+    thp,
+    tree,
+    tree_faults,
+)
 
 PROGRAMS = ("redis", "postgres", "python")
 
@@ -49,17 +60,13 @@ class Tree:
     name: str
     pid: int
 
-    def pids(self) -> list[int]:
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text("ascii")
-        return [self.pid, *map(int, children.split())]
-
     def resident(self) -> int:
         """Bytes in memory, each counted once; without shared memory, which grows with the load."""
-        facts = map(rollup, self.pids())
+        facts = map(rollup, tree(self.pid))
         return sum(of["Pss_Anon"] + of["Pss_File"] for of in facts)
 
     def faults(self) -> int:
-        return sum(map(major_faults, self.pids()))
+        return tree_faults(self.pid)
 
 
 #: Sessions that made a table of their own, which their memory holds, and wait.
@@ -142,34 +149,49 @@ def beside(program: Tree, times: Times, swap: Swap) -> dict[str, Any]:
     }
 
 
-def begin(
-    stack: ExitStack, name: str, group: Path | None, start: Start, *, quick: bool
-) -> Tree | None:
+def begin(stack: ExitStack, name: str, group: Path | None, *, quick: bool) -> Tree | None:
     """Start a program by its name; None if it is not installed."""
-    if name != "postgres":
-        program = start(stack, name, group)
-        return None if program is None else Tree(name, program.pid)
-    if services.postgres_folder() is None:
-        common.progress("postgresql not installed: it is left out")
+    if why := WORKLOADS[name].why_not():
+        common.progress(f"{name} is left out: {why}")
         return None
-    common.progress("postgres: starts")
-    return postgres(stack, quick=quick)
+    common.progress(f"{name}: starts")
+    if name == "postgres":
+        return postgres(stack, quick=quick)
+    program = stack.enter_context(WORKLOADS[name].start(quick, group))
+    return Tree(name, program.pid)
 
 
-def cold(args: Any, start: Start) -> dict[str, Any]:
+def cold(args: Any) -> dict[str, Any]:
     """All programs; swap of its own, on zram where that can be had."""
     times, rows = QUICK if args.quick else FULL, []
     with ExitStack() as outer:
         swap = outer.enter_context(own_swap(4096))
         outer.enter_context(thp("madvise"))
         group = outer.enter_context(own_group())
-        for name in args.programs or PROGRAMS:
+        for name in args.programs:
             with ExitStack() as stack:
-                tree = begin(stack, name, group, start, quick=args.quick)
-                if tree is None:
+                program = begin(stack, name, group, quick=args.quick)
+                if program is None:
                     continue
                 common.progress(f"{name}: watched, then done")
-                rows.append(beside(tree, times, swap))
+                rows.append(beside(program, times, swap))
         kind = swap.kind
     common.table(rows, title=f"cold: what is said and what is done, swap on {kind}")
     return {"swap": kind, "rows": rows}
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--programs", nargs="+", choices=PROGRAMS, default=PROGRAMS, help=" ".join(PROGRAMS)
+    )
+
+
+def main() -> None:
+    args = common.arguments(__doc__, _options)
+    with orderly_end():
+        results = cold(args)
+    common.write("cold", args, results)
+
+
+if __name__ == "__main__":
+    main()
