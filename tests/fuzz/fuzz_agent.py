@@ -20,6 +20,7 @@ CONFIGURATIONS = [
     b"agent:\n  overhead: 0.5%\n  apply: yes\n  guard: psi=10ms/s\n  ring: off\n",
     b"agent: {ring: {folder: /r, for: 2h, size: 64M, every: 10s}, control: {socket: /x}}",
     b"agent: {metrics: {listen: '127.0.0.1:1', windows: [1m, 10s], groups: 4, referenced: 1m}}",
+    b"agent: {reclaim: [{cgroup: /a/*, idle: 30m, quota: 16M/s, guard: psi=10ms/s}]}\n",
     b"schemes: [{action: stat, when: {access: 0%}, name: x}]\ntargets: [{all: true}]\n",
 ]
 REQUESTS = [

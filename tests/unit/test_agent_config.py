@@ -9,6 +9,7 @@ import pytest
 from isotherm.agent.config import Ring, Settings, check_change
 from isotherm.agent.groups import MachineSource, WatchedGroups
 from isotherm.agent.reading import command, passed_on, read
+from isotherm.agent.reclaim import Reclaim
 from isotherm.agent.reload import read_once
 from isotherm.errors import BadValueError
 from isotherm.kernel import procfs
@@ -35,6 +36,9 @@ agent:
   metrics: {listen: "127.0.0.1:0", windows: [1m, 10s], groups: 40, referenced: 1m}
   ring: {folder: /tmp/ring, for: 2h, size: 64M, every: 10s}
   control: {socket: /tmp/ctl.sock, group: staff}
+  reclaim:
+    - {cgroup: /app/web, idle: 1h, quota: 1M/s, guard: refault=100/s}
+    - {cgroup: "/app/*", idle: 30m, quota: 16M/s}
 """
 
 
@@ -57,6 +61,10 @@ def test_a_whole_configuration(tmp_path):
     assert settings.ring.for_ns == 7_200_000_000_000
     assert settings.ring.size == 64 << 20
     assert (settings.socket, settings.group) == ("/tmp/ctl.sock", "staff")
+    assert settings.reclaim == (
+        Reclaim("/app/web", 3600 * 10**9, 1 << 20, "refault=100/s"),
+        Reclaim("/app/*", 1800 * 10**9, 16 << 20, "psi=10ms/s"),
+    )
     assert len(settings.sources()) == 3
 
 
@@ -93,6 +101,11 @@ def test_no_ring(tmp_path):
         ("agent: {ring: {folder: here}}", "1:24", "no whole path"),
         ("agent: {ring: {size: 1K}}", "1:22", "4M at least"),
         ("agent: {guard: nobody}", "1:16", "not a guard"),
+        ("agent: {reclaim: [{cgroup: /a, idle: 1h}]}", "1:19", "needs quota"),
+        ("agent: {reclaim: [{cgroup: /, idle: 1h, quota: 1M/s}]}", "1:28", "no path of groups"),
+        ("agent: {reclaim: [{cgroup: /a, idle: 1h, quota: 1M}]}", "1:49", "no quota"),
+        ("agent: {reclaim: [{cgroup: /a, idle: 7s, quota: 1M/s}]}", "1:38", "none of the windows"),
+        ("agent: {reclaim: [{cgroup: /a, guard: 1}]}", "1:19", "needs idle"),
         ("agent: {apply: perhaps}", "1:16", "true or false"),
         ("monitor: {ops: paddr}", "1:10", "follows processes"),
         ("monitor: {sample: 5}", "1:19", "no unit"),

@@ -48,7 +48,7 @@ class GroupCounts:
             for name, kind in _HUGE.items():
                 if name in counted:
                     huge[kind] = huge.get(kind, 0) + counted[name]
-            now = {kind: counted[name] for name, kind in _REFAULTS.items() if name in counted}
+            now = _by_kind(counted)
             for kind, pages in now.items():
                 grown = 0 if before is None else max(0, pages - before.get(kind, 0))
                 refaults[kind] = refaults.get(kind, 0) + grown
@@ -83,6 +83,15 @@ def parsed(text: bytes) -> dict[bytes, int]:
         if (name in _HUGE or name in _REFAULTS) and value.isdigit():
             found[name] = int(value)
     return found
+
+
+def refaults_of(text: bytes) -> dict[str, int]:
+    """Return how many pages came back, by kind, of a memory.stat."""
+    return _by_kind(parsed(text))
+
+
+def _by_kind(counted: dict[bytes, int]) -> dict[str, int]:
+    return {kind: counted[name] for name, kind in _REFAULTS.items() if name in counted}
 
 
 def outermost(paths: Iterable[str]) -> list[str]:

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from isotherm.agent.groups import MachineSource, NamedSource
+from isotherm.agent.pressure import DEFAULT as GROUP_GUARD
+from isotherm.agent.pressure import parse_limit
+from isotherm.agent.reclaim import Reclaim
 from isotherm.errors import BadValueError, quoted
 from isotherm.model.page_use import WINDOWS_NS
 from isotherm.model.scheme import Scheme
@@ -32,10 +35,11 @@ from isotherm.targets.sources import (
 from isotherm.units import cpu_share, duration_ns, exact_duration, size
 
 _S: Final = 1_000_000_000
-_KEYS = ("overhead", "apply", "guard", "metrics", "ring", "control")
+_KEYS = ("overhead", "apply", "guard", "metrics", "ring", "control", "reclaim")
 _METRICS_KEYS = ("listen", "windows", "groups", "referenced")
 _RING_KEYS = ("folder", "for", "size", "every")
 _CONTROL_KEYS = ("socket", "group")
+_RECLAIM_KEYS = ("cgroup", "idle", "quota", "guard")
 _KINDS: dict[str, type[TargetSource]] = {
     kind.kind: kind
     for kind in (CgroupSource, UnitSource, ContainerSource, PodSource, NamedSource, UserSource)
@@ -72,7 +76,8 @@ class Settings:
     "unix:PATH" or "ADDRESS:PORT", "" for the socket in the run folder; windows_ns: of which
     working sets are told; groups: how many of them have metrics of their own; referenced_ns: the
     window of `container_referenced_bytes`, None leaves it out. ring: None is none. socket: of
-    `isotherm ctl`, "" in the run folder; group: whose members may ask there, and scrape.
+    `isotherm ctl`, "" in the run folder; group: whose members may ask there, and scrape. reclaim:
+    groups that give back what they do not use; `apply` is of them, too.
     """
 
     targets: tuple[tuple[str, str], ...] = ((_ALL, ""),)
@@ -88,6 +93,7 @@ class Settings:
     ring: Ring | None = Ring()
     socket: str = ""
     group: str = ""
+    reclaim: tuple[Reclaim, ...] = ()
 
     def sources(self) -> tuple[TargetSource, ...]:
         """Return the sources of processes, new ones; raises `BadValueError`."""
@@ -183,6 +189,8 @@ def _agent(node: Node, settings: Settings) -> Settings:
         told |= _metrics(pairs["metrics"])
     if "ring" in pairs:
         told["ring"] = _ring(pairs["ring"])
+    if "reclaim" in pairs:
+        told["reclaim"] = tuple(map(_reclaim, pairs["reclaim"].sequence("reclaim")))
     if "control" in pairs:
         control = pairs["control"].known("control", _CONTROL_KEYS)
         _scalar(control, "socket", _path, told)
@@ -247,6 +255,37 @@ def _ring(node: Node) -> Ring | None:
         "every_ns",
     )
     return Ring(**told)  # type: ignore[arg-type] # each is of its field
+
+
+def _reclaim(node: Node) -> Reclaim:
+    pairs = node.known("a group that gives memory back", _RECLAIM_KEYS)
+    for key in ("cgroup", "idle", "quota"):
+        if key not in pairs:
+            raise node.word.error(f"a group that gives memory back needs {key}")
+    told: dict[str, object] = {"guard": GROUP_GUARD}
+    _scalar(pairs, "cgroup", _cgroups, told)
+    _scalar(pairs, "idle", _window, told, "idle_ns")
+    _scalar(pairs, "quota", _rate, told, "rate")
+    _scalar(pairs, "guard", _group_guard, told)
+    return Reclaim(**told)  # type: ignore[arg-type] # each is of its field
+
+
+def _cgroups(text: str) -> str:
+    if _path(text) == "/" or "/../" in f"{text}/":
+        raise BadValueError(f"{quoted(text)} is no path of groups", hint="/app/*, as in metrics")
+    return text
+
+
+def _rate(text: str) -> int:
+    amount, slash, per = text.partition("/")
+    if not slash or per.strip() != "s":
+        raise BadValueError(f"{quoted(text)} is no quota of a group", hint="16M/s")
+    return _least(size(amount), 1 << 16, "64K/s")
+
+
+def _group_guard(text: str) -> str:
+    parse_limit(text)
+    return text
 
 
 def _least(value: int, least: int, said: str) -> int:

@@ -40,7 +40,8 @@ class MetricsSink:
     """
     Metrics of the groups, of the last sum of the map of pages, with how old that is.
 
-    settings, groups: what is told of whom; more: further families, asked for at each scrape. What
+    settings, groups: what is told of whom; more: further families, asked for at each scrape;
+    learned: is called with each sum. What
     is called from the thread that serves is `text`, `targets` and `change`.
     """
 
@@ -49,10 +50,11 @@ class MetricsSink:
         settings: Settings,
         groups: WatchedGroups,
         more: Callable[[], Sequence[Family]] = tuple,
+        learned: Callable[[dict[Labels, GroupSum], PageUse], None] = lambda *_: None,
     ) -> None:
         self._settings = settings
         self._grouping = Grouping(groups, settings.groups)
-        self._more = more
+        self._more, self._learned = more, learned
         self._session: MonitorSession | None = None
         self._version = our_version()
         #: Of each scheme in force what came of it, with the last snapshot.
@@ -76,6 +78,7 @@ class MetricsSink:
         told = Told(
             sums, use, settings.windows_ns, self._grouping.in_other, settings.referenced_ns
         )
+        self._learned(sums, use)
         self._shared_cpu_ns = use.shared_cpu_ns
         self.last = Published(text_of(families(told)), sums, use, use.monotonic_ns)
 

@@ -22,6 +22,7 @@ from isotherm.agent.metrics import MetricsSink
 from isotherm.agent.notify import Notifier, Pulse
 from isotherm.agent.on_demand import OnDemand
 from isotherm.agent.openmetrics import Family
+from isotherm.agent.reclaim import GroupReclaim, check_here, reclaim_families
 from isotherm.agent.reload import PATIENCE_S, Reading
 from isotherm.agent.ring import RingSink
 from isotherm.agent.server import Server, tcp_socket, unix_socket
@@ -84,6 +85,7 @@ class Agent:
         """Serve until a signal says to end, or monitoring fails; return the exit status."""
         self._stack.callback(self._end_run)
         self._run.start()
+        self._reclaim.start()
         self._notifier.ready()
         try:
             while not self._ending:
@@ -116,7 +118,11 @@ class Agent:
             os.chown(folder, -1, group)
             folder.chmod(0o710)
         self._groups = WatchedGroups(settings.sources())
-        self._metrics = MetricsSink(settings, self._groups, self._more)
+        if settings.apply and settings.reclaim:
+            check_here()
+        self._reclaim = GroupReclaim(settings.reclaim, apply=settings.apply)
+        stack.callback(self._reclaim.close)
+        self._metrics = MetricsSink(settings, self._groups, self._more, self._reclaim.learn)
         self._scrapes = Scrapes(self._metrics.text)
         self._asked = OnDemand(folder if settings.ring is None else settings.ring.folder)
         self._server = Server()
@@ -310,7 +316,8 @@ class Agent:
             reload_failed=bool(self._reloads.failed),
             ring=None if ring is None else (ring.written_bytes, ring.failed),
         )
-        return list(told)
+        given, dry_run = self._reclaim.told(), not self._settings.apply
+        return [*told, *reclaim_families(given, dry_run=dry_run)]
 
     def _in_a_line(self) -> str:
         """Return what a service manager shows of it."""
@@ -337,6 +344,7 @@ class Agent:
             "ring": None if ring is None else str(ring.folder),
             "ring_failed": self._ring is not None and self._ring.failed,
             "schemes": [scheme.title for scheme in self._settings.schemes],
+            "reclaim": self._reclaim.lines(),
             "dry_run": not self._settings.apply,
             "reloads": self._reloads.count,
             "reload_failed": self._reloads.failed or None,
