@@ -210,6 +210,11 @@ class Look(ABC):
         """Tell whether monitoring goes on without any target: others may come."""
         return False
 
+    @property
+    def paced_ns(self) -> int:
+        """CPU time so far of what `targets` does at a pace of its own, however often asked."""
+        return 0
+
     def census(self, executed: AbstractSet[int]) -> Census:
         """
         Tell whose memory is not known to who knows that of the targets.

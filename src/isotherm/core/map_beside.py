@@ -30,6 +30,8 @@ _LATEST_NS, _SELDOM_NS = 10_000_000_000, 60_000_000_000
 #: The same until all was looked at once: what is known changes fast.
 _WARM_NS = 2_000_000_000
 _SOON = 2
+#: Of what looking for targets costs the newest counts this much.
+_NEWEST = 0.3
 #: The map and all else aim at this part of what may be spent, by the last so many ns.
 _AIM, _LATELY_NS = 0.95, 5_000_000_000
 #: A part of all that may be spent, for what regions are told of the map.
@@ -59,7 +61,7 @@ class MapBeside:
         self._groups: list[str] = []
         self._missed = _Missed()
         self._take_due_ns = self._soon_due_ns = self._update_due_ns = 0
-        self._is_first = True
+        self._is_first, self._update_ns = True, 0.0
         self._own_ns, self._others = 0, 0.0
         self._ids: list[int] = []
         self._regions, self._parts = KnownRegions(), array("Q")
@@ -87,7 +89,10 @@ class MapBeside:
         now_ns = self._clock.now_ns()
         # The first one says nothing of those that follow.
         if not self._is_first:
-            rest_ns = min(_LATEST_NS, int(spent_ns / (_UPDATE_SHARE * self._overhead)))
+            # Most are cheap, as nobody came.
+            before_ns = self._update_ns or spent_ns
+            self._update_ns = before_ns + _NEWEST * (spent_ns - before_ns)
+            rest_ns = min(_LATEST_NS, int(self._update_ns / (_UPDATE_SHARE * self._overhead)))
             self._update_due_ns = now_ns + rest_ns
             self._soon_due_ns = now_ns + rest_ns // _SOON
         self._is_first = False

@@ -105,6 +105,8 @@ class AddressMaps:
     ) -> None:
         self._share = share
         self._now_ns, self._cpu_ns = now_ns, cpu_ns
+        #: CPU time so far of reading maps and sizes, about.
+        self.spent_ns = 0
 
     def of(
         self, processes: Iterable[Process], max_ranges: int = 64, fixed: tuple[Range, ...] = ()
@@ -143,6 +145,7 @@ class AddressMaps:
         now_ns, sizes_wait_ns = self._now_ns(), 3 * nr * _SIZES_NS / self._share
         if not known.read_ns or now_ns - known.sized_ns >= sizes_wait_ns:
             known.sizes, known.sized_ns = _sizes(process), now_ns
+            self.spent_ns += _SIZES_NS
         wait_ns = known.root * roots / self._share
         if known.sizes.same_space(known.sizes_when_read):
             wait_ns *= _SAME_SIZES if nr < _MANY else _SAME_OF_MANY
@@ -165,6 +168,7 @@ class AddressMaps:
             changed = known.lines.read(process.tid)
         read_ns = self._cpu_ns()
         known.reading_cost_ns = max(1, read_ns - begun_ns)
+        self.spent_ns += known.reading_cost_ns
         spent_ns = 0
         if changed:
             known.reading.changes += 1
@@ -174,7 +178,9 @@ class AddressMaps:
             with suppress(TargetGoneError):  # an exec changes the name
                 name = procfs.read(process.pid, "comm").decode(errors="replace")
                 process.name = name.rstrip("\n")
-            spent_ns = self._cpu_ns() - read_ns + _CHANGED_NS * len(known.read)
+            spent_ns = self._cpu_ns() - read_ns
+            self.spent_ns += spent_ns
+            spent_ns += _CHANGED_NS * len(known.read)
         if known.read_ns:
             known.change_cost_ns += _NEWEST * (spent_ns - known.change_cost_ns)
         known.root = math.sqrt(known.cost_ns)

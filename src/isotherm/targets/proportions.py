@@ -53,6 +53,8 @@ class Proportions:
         self._now_ns, self._cpu_ns = now_ns, cpu_ns
         self._credit_ns = float(_CREDIT_NS)
         self._earned_ns = now_ns()
+        #: CPU time so far of all reads.
+        self.spent_ns = 0
         self._members: set[int] = set()
         self._read: dict[int, _Read] = {}
 
@@ -84,6 +86,7 @@ class Proportions:
                 found = None
             spent_ns = max(1, self._cpu_ns() - begun_ns)
             self._credit_ns -= spent_ns
+            self.spent_ns += spent_ns
             self._read[process.target_id] = _Read(now_ns, found, spent_ns, resident or 0)
         return {key: read.found for key, read in self._read.items()}
 

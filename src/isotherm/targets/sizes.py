@@ -33,6 +33,11 @@ class Sizes:
         self._told_ns = 0
         self._found: list[tuple[Process, TargetRanges]] = []
 
+    @property
+    def spent_ns(self) -> int:
+        """The CPU time so far of reading who has which share, which keeps to a pace of its own."""
+        return self._proportions.spent_ns
+
     def told(
         self, living: Sequence[tuple[Process, TargetRanges]]
     ) -> list[tuple[Process, TargetRanges]]:

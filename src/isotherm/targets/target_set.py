@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
@@ -12,6 +13,7 @@ from isotherm.errors import IsothermError, NotSupportedError
 from isotherm.kernel import procfs
 from isotherm.kernel.procfs import clear_refs_allowed
 from isotherm.model.scope import Operations, Scope
+from isotherm.model.target import Group
 from isotherm.targets.maps import AddressMaps
 from isotherm.targets.missed import census
 from isotherm.targets.processes import Process, ProcessSet
@@ -20,6 +22,9 @@ from isotherm.targets.sizes import Sizes
 from isotherm.targets.source import TargetSource
 from isotherm.targets.spaces import Spaces
 from isotherm.targets.watchers import other_watchers
+
+#: Of so many targets not each look goes through all of them, and that takes this share of a CPU.
+_MANY, _THROUGH_SHARE = 64, 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,11 @@ class TargetSet(ABC):
         """Tell whether the session goes on where nobody is left: others may come."""
         return False
 
+    @property
+    def paced_ns(self) -> int:
+        """CPU time so far of what keeps to a pace of its own, however often `targets` is asked."""
+        return 0
+
     def take_refused(self) -> list[Refused]:
         """Return who was left out since the last call, of those that came."""
         return []
@@ -114,15 +124,39 @@ class ProcessTargets(TargetSet):
         self._spaces = Spaces()
         self._maps = AddressMaps()
         self._sizes = Sizes()
+        self._told: list[tuple[Process, TargetRanges]] = []
+        #: Of whom, with their groups, that was told; until when it stands if they are many.
+        self._told_of: list[tuple[int, Group | None]] = []
+        self._told_until_ns = 0
 
     def living(self, max_ranges: int) -> list[tuple[Process, TargetRanges]]:
-        """As `targets`, each with the process that it is."""
+        """
+        As `targets`, each with the process that it is.
+
+        Of many, as long as nobody comes, goes or executes another program, what was told stands
+        for as long as going through all of them takes of a share of a CPU.
+        """
+        members = self._processes.refresh()
+        told_of = [(process.target_id, process.group) for process in members]
+        if self._stands(told_of):
+            return self._told
+        begun_ns = time.thread_time_ns() - self.paced_ns
         wanted = [
             process
-            for process in self._spaces.apart(self._processes.refresh())
+            for process in self._spaces.apart(members)
             if self._force_guests or not process.kvm
         ]
-        return self._sizes.told(self._maps.of(wanted, max_ranges, self.scope.ranges))
+        self._told = self._sizes.told(self._maps.of(wanted, max_ranges, self.scope.ranges))
+        self._told_of = told_of
+        cost_ns = time.thread_time_ns() - self.paced_ns - begun_ns
+        self._told_until_ns = time.monotonic_ns() + int(cost_ns / _THROUGH_SHARE)
+        return self._told
+
+    def _stands(self, of: list[tuple[int, Group | None]]) -> bool:
+        if len(of) < _MANY or time.monotonic_ns() >= self._told_until_ns:
+            return False
+        known = all(process.maps_cache is not None for process, _ in self._told)
+        return known and of == self._told_of
 
     def targets(self, max_ranges: int) -> list[TargetRanges]:
         """Return the living; the ranges are the scope's where it has some."""
@@ -151,6 +185,11 @@ class ProcessTargets(TargetSet):
     def waits(self) -> bool:
         """Tell whether others may come."""
         return self._processes.waits
+
+    @property
+    def paced_ns(self) -> int:
+        """CPU time of reading address maps and shares."""
+        return self._maps.spent_ns + self._sizes.spent_ns
 
     def take_refused(self) -> list[Refused]:
         """Return who was left out since the last call."""
