@@ -114,7 +114,8 @@ class NativePageMap:
     maps or by frames. by_frames: clears it where an address map would be held for longer, closed
     with the map; shared_note: why there is nobody who does. titles: sums tell the names of
     mappings apart; where not, all of a kind are one row, without a name. oldest_ns: a sum is made
-    once in so much time at the least, unless that is more than half of the share.
+    once in so much time at the least, unless that is more than half of the share. guest: of a
+    policy that takes what the map leaves, and not the other way round.
     """
 
     def __init__(
@@ -132,8 +133,10 @@ class NativePageMap:
         shared_note: str = "",
         titles: bool = True,
         oldest_ns: int = OLDEST_NS,
+        guest: bool = False,
     ) -> None:
         self._clock = clock
+        self._guest = guest
         self._share, self._first = share, first
         self._titles, self._oldest_ns = titles, oldest_ns
         self._began_ns = clock.now_ns()
@@ -267,8 +270,9 @@ class NativePageMap:
         return self._spent_ns
 
     def set_limit(self, share: float) -> None:
-        share = min(self._share, max(_LEAST_LEFT * self._share, share))
-        self._core.set_share(int(share * 1e9))
+        if not self._guest:
+            share = min(self._share, max(_LEAST_LEFT * self._share, share))
+            self._core.set_share(int(share * 1e9))
 
     def covered(self) -> bool:
         return self._core.covered()

@@ -248,6 +248,7 @@ class BpfLook(ProcessLook):
             shared_note=note,
             titles=titles,
             oldest_ns=oldest_ns,
+            guest=calm,
         )
 
     def refused(self, index: int) -> list[Range]:
