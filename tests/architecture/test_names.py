@@ -20,6 +20,7 @@ OTHERWISE = {
     "clear-refs": {"model"},
     "kdamond": {"kernel"},
     "idle": {
+        "agent",
         "analysis",
         "report",
         "export",
