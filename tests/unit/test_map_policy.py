@@ -6,7 +6,9 @@ from itertools import islice
 import pytest
 
 import isotherm
+from isotherm.backends.opening import Wish
 from isotherm.backends.sim.ops import SimOps
+from isotherm.backends.sim.patterns import workload_named
 from isotherm.backends.sim.workloads import BASE, MIB, MS, fixed
 from isotherm.clock import VirtualClock
 from isotherm.core.map_policy import _Before, _region
@@ -19,6 +21,7 @@ from isotherm.model.page_use import summed
 from isotherm.model.scheme import Access, Action, Age, Pattern, Scheme
 from isotherm.model.target import Mapping
 from isotherm.session.options import Options
+from isotherm.session.simulated import Simulation
 from isotherm.session.start import start
 
 TOTAL = 12 * MIB
@@ -187,3 +190,20 @@ def test_rates_are_as_fine_as_the_map_knows_them():
     run = Run(BASE, BASE + 100 * 4096, 100 * 4096, 0, 3 * 4096, 40 * 4096)
     region = _region(0, run, 10, _Before(RegionList()))
     assert (region.count, region.share) == (1, 0.03)  # not a whole sample of ten
+
+
+def test_while_clears_cannot_be_paid_nobody_is_woken_for_them(monkeypatch):
+    """Half of 256 MiB used again and again is more than 0.1 % of a CPU can clear each second."""
+    steps = []
+    step = NativePageMap.step
+    monkeypatch.setattr(NativePageMap, "step", lambda self: steps.append(1) or step(self))
+    session, _ = Simulation(
+        workload=workload_named("zipf", 256 * MIB, seed=1),
+        wish=Wish(policy="map"),
+        overhead=0.001,
+        seed=1,
+    ).start()
+    with session:
+        seconds = sum(1 for _ in session.snapshots("30s"))
+    assert seconds >= 29
+    assert len(steps) < 30 * seconds

@@ -201,6 +201,7 @@ static uint64_t next_due(const struct page_map *map, uint64_t now_ns)
 {
 	uint64_t rest = LONGEST_REST_NS, clear = until(&map->clears);
 	uint64_t read = least(until(&map->reads), clear);
+	bool waits = false;
 
 	for (size_t i = 0; i < map->nr_targets; i++) {
 		const struct map_target *target = &map->targets[i];
@@ -214,14 +215,18 @@ static uint64_t next_due(const struct page_map *map, uint64_t now_ns)
 			if (left > 0 && target->stopped_at_ns)
 				continue;
 			rest = least(rest, most(read, left <= 0 ? 0 : map_time_ns((map_time)left)));
-			if (chunk->arm || map_turn_is_due(map, target, chunk))
+			if (chunk->arm || map_turn_is_due(map, target, chunk)) {
 				rest = least(rest, clear);
+				waits = true;
+			}
 		}
 	}
 	if (map->covered) {
 		int32_t left = (int32_t)(map->turn_began + map_time_of(turn_ns(map)) - map_now(map, NULL, now_ns));
 
-		rest = least(rest, left <= 0 ? SHORTEST_REST_NS : map_time_ns((map_time)left));
+		// A turn whose time is over ends when all that takes part in it was paid for.
+		if (left > 0 || !waits)
+			rest = least(rest, left <= 0 ? SHORTEST_REST_NS : map_time_ns((map_time)left));
 	}
 	if (map->rounds.any) {
 		int32_t left = (int32_t)(map->rounds.due - map_now(map, NULL, now_ns));
