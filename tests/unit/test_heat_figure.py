@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -57,6 +58,20 @@ def write(path: Path, windows: list[Snapshot]) -> None:
 def place(mib: float, share: float) -> tuple[float, float]:
     """Return where an address, at a share of the time, is on the picture."""
     return (LEFT + COLUMNS * share) * PIXELS, (TOP + ROWS * (1 - mib / 40)) * PIXELS
+
+
+def test_lines_where_memory_is_left_out_do_not_hide_what_lies_between(here: Path) -> None:
+    rows = [(0, n * 64 * MIB, n * 64 * MIB + 8192, 20, 0, 0) for n in range(150)]
+    rows.append((0, 150 * 64 * MIB, 154 * 64 * MIB, 0, 0, 0))
+    write(here / "run.isotherm", [snapshot(i, rows) for i in range(5)])
+    assert main(["report", "run.isotherm", "heatmap", "-o", "map.svg"]) == 0
+    lines = sorted(
+        float(rect.get("y", "0"))
+        for rect in ET.parse(here / "map.svg").iter(f"{SVG}rect")
+        if float(rect.get("x", "0")) == LEFT - 6 and float(rect.get("width", "0")) > COLUMNS
+    )
+    assert len(lines) > 2
+    assert all(after - before >= 3 for before, after in itertools.pairwise(lines))
 
 
 def test_each_kind_of_memory_is_where_it_belongs(here: Path) -> None:

@@ -27,6 +27,8 @@ GROUND: Final[RGB] = (255, 255, 255)
 INK: Final[RGB] = (28, 28, 36)
 GREY: Final[RGB] = (106, 108, 122)
 LINE: Final[RGB] = (198, 200, 210)
+#: Lines where memory is left out are so far from each other at least.
+_APART: Final = 4
 #: Endings of files, and what draws them.
 FORMATS: Final[dict[str, Callable[[int, int, RGB], Canvas]]] = {".png": Png, ".svg": Svg}
 
@@ -164,12 +166,15 @@ class _Figure:
     def addresses(self) -> None:
         """Write addresses where segments begin and end, and a line where memory is left out."""
         free = float("inf")  # above what is written already
+        line = free  # the last one
         for i, segment in enumerate(self.grid.segments):
             low, high = self._y(segment.first_row), self._y(segment.first_row + segment.rows)
-            if i:
+            # Of many small pieces side by side lines would hide the memory.
+            if i and low <= line - _APART:
                 rows = min(segment.rows, self.grid.segments[i - 1].rows)
-                thick = 1.5 if rows * self._row > 4 else 0.5
+                thick = 1.5 if rows * self._row > _APART else 0.5
                 self.canvas.rect(LEFT - 6, low - thick / 2, COLUMNS + 6, thick, GROUND)
+                line = low
             places = [(low, segment.start), (high + 8, segment.end)]
             steps = int((low - high) // 90)
             size = segment.end - segment.start
