@@ -92,7 +92,8 @@ class MapBeside:
             # Most are cheap, as nobody came.
             before_ns = self._update_ns or spent_ns
             self._update_ns = before_ns + _NEWEST * (spent_ns - before_ns)
-            rest_ns = min(_LATEST_NS, int(self._update_ns / (_UPDATE_SHARE * self._overhead)))
+            cost_ns = min(spent_ns, self._update_ns)
+            rest_ns = min(_LATEST_NS, int(cost_ns / (_UPDATE_SHARE * self._overhead)))
             self._update_due_ns = now_ns + rest_ns
             self._soon_due_ns = now_ns + rest_ns // _SOON
         self._is_first = False
