@@ -207,9 +207,9 @@ class Monitor:
             thread_cpu_ns -= self._schemes.take_acted_ns()
         if self.look.warming_up() or self._map.warms_up():
             return
-        self._map.charge(thread_cpu_ns, snapshot.end_ns - snapshot.start_ns)
         if self._governor is None:
-            return
+            return  # of intervals that were asked for the map does not pay the cost
+        self._map.charge(thread_cpu_ns, snapshot.end_ns - snapshot.start_ns)
         changed = self._governor.observe(snapshot, max(0, thread_cpu_ns), self._attrs)
         if changed is not None:
             self.commit(changed)
