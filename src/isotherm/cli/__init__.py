@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, ClassVar, TextIO, cast
 
 import click
 import click.shell_completion
@@ -17,7 +17,7 @@ import click.shell_completion
 from isotherm.errors import IsothermError, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 #: What writing to a full disk ends with.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -49,12 +49,27 @@ COMMANDS = {
 _MODULES = {"import": "import_record"}
 
 
-class LazyGroup(click.Group):
-    """A group whose commands live in `isotherm.cli.NAME` as `command`."""
+class OrderedGroup(click.Group):
+    """Commands in the order of `names`, with "did you mean"."""
+
+    names: ClassVar[Collection[str]] = ()
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return list(COMMANDS)
+        return list(self.names)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.names and not args[0].startswith("-"):
+            ctx.fail(f"no such command {args[0]!r}.{did_you_mean(args[0], self.names)}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(OrderedGroup):
+    """A group whose commands live in `isotherm.cli.NAME` as `command`."""
+
+    names = COMMANDS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
@@ -64,13 +79,6 @@ class LazyGroup(click.Group):
         command = importlib.import_module(f"isotherm.cli.{module}").command
         assert isinstance(command, click.Command)  # noqa: S101 - our own modules
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no such command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
 
     def shell_complete(
         self, ctx: click.Context, incomplete: str

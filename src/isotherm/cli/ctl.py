@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from isotherm.agent.control import ask
-from isotherm.cli import did_you_mean
+from isotherm.cli import OrderedGroup
 from isotherm.cli.options import length_of
 from isotherm.cli.output_file import check_output, new_file
 from isotherm.errors import BadValueError, IsothermError
@@ -44,19 +44,10 @@ _FORMAT = click.option(
 )  # fmt: skip
 
 
-class Commands(click.Group):
-    """The group in the order of its help, with "did you mean"."""
+class Commands(OrderedGroup):
+    """The commands of this group."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(COMMANDS)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no such command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
+    names = COMMANDS
 
 
 @click.group(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from isotherm.cli import did_you_mean
+from isotherm.cli import OrderedGroup
 from isotherm.errors import (
     BadValueError,
     NotSupportedError,
@@ -35,19 +35,10 @@ from isotherm.units import duration_us
 COMMANDS = ("check", "fmt", "convert", "explain", "list", "schema")
 
 
-class SchemeGroup(click.Group):
-    """The group in the order of its help, with "did you mean"."""
+class SchemeGroup(OrderedGroup):
+    """The commands of this group."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(COMMANDS)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no such command {args[0]!r}.{did_you_mean(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
+    names = COMMANDS
 
 
 @click.group(
