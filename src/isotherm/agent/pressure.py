@@ -7,6 +7,7 @@ from pathlib import Path
 
 from isotherm.agent.cgroup_counts import refaults_of
 from isotherm.errors import BadValueError, quoted
+from isotherm.kernel.meminfo import psi_some_us
 from isotherm.kernel.procfs import read_file
 from isotherm.session.guard import FAULT_US, Guard, RateSensor
 from isotherm.units import duration_us, exact_duration
@@ -41,9 +42,9 @@ def group_guard(folder: Path, text: str) -> Guard:
         what = f"more than {limit} pages a second come back to it"
         return Guard(RateSensor(what, limit, _reader(folder, _refaults)))
     said = exact_duration(limit)
-    if pressure_us(folder) is not None:
+    if psi_some_us(folder) is not None:
         what = f"its memory pressure is above {said} a second"
-        return Guard(RateSensor(what, limit, _reader(folder, pressure_us)))
+        return Guard(RateSensor(what, limit, _reader(folder, psi_some_us)))
     pages = max(1, limit // FAULT_US)
     what = f"more than {pages} pages a second come back to it (its pressure is not measured)"
     return Guard(RateSensor(what, pages, _reader(folder, _refaults)))
@@ -55,19 +56,6 @@ def _reader(folder: Path, read: Callable[[Path], int | None]) -> Callable[[Itera
         return read(folder) or 0
 
     return counter
-
-
-def pressure_us(folder: Path) -> int | None:
-    """Return how long some task of a cgroup waited for memory, in µs; None if nobody counts."""
-    try:
-        text = read_file(f"{folder}/memory.pressure")
-    except OSError:
-        return None
-    for line in text.splitlines():
-        if line.startswith(b"some "):
-            total = line.rpartition(b"total=")[2]
-            return int(total) if total.isdigit() else None
-    return None
 
 
 def _refaults(folder: Path) -> int:

@@ -26,7 +26,7 @@ from isotherm.agent.reclaim import GroupReclaim, check_here, reclaim_families
 from isotherm.agent.reload import PATIENCE_S, Reading
 from isotherm.agent.ring import RingSink
 from isotherm.agent.server import Server, tcp_socket, unix_socket
-from isotherm.agent.wish import attrs_of, options_of
+from isotherm.agent.wish import options_of
 from isotherm.errors import BadValueError, IsothermError, escaped, quoted
 from isotherm.kernel.undo import state_folder
 from isotherm.schemefile.documents.scheme import encode_scheme
@@ -263,7 +263,7 @@ class Agent:
         new = replace(new, schemes=with_quotas(new.schemes))
         check_change(old, new)
         sources = new.sources() if new.targets != old.targets else self._groups.sources
-        attrs = attrs_of(new, session.attrs) if new.monitor != old.monitor else None
+        attrs = new.monitor.attrs(session.attrs) if new.monitor != old.monitor else None
         if attrs is not None or new.schemes != old.schemes:
             session.monitor.commit(attrs, new.schemes if new.schemes != old.schemes else None)
         self._groups.sources = sources

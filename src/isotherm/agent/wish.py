@@ -6,7 +6,6 @@ from isotherm.agent.config import Settings
 from isotherm.agent.groups import WatchedGroups
 from isotherm.backends.opening import MapWish, Wish
 from isotherm.core.policies import MAP
-from isotherm.model.attrs import Attrs
 from isotherm.session.options import Options
 
 #: Of what the agent may spend this much is the session's: the rest is for sums, regions, looking
@@ -41,8 +40,3 @@ def options_of(settings: Settings, groups: WatchedGroups) -> Options:
 def _regions(settings: Settings) -> tuple[int, int] | None:
     low, high = settings.monitor.min_nr_regions, settings.monitor.max_nr_regions
     return None if low is None or high is None else (low, high)
-
-
-def attrs_of(settings: Settings, before: Attrs) -> Attrs:
-    """Return the attributes that settings ask for; what they leave out stays."""
-    return settings.monitor.attrs(before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from isotherm.kernel.procfs import read_file
 
 PSI_MEMORY = "/proc/pressure/memory"
@@ -38,13 +40,18 @@ def node_meminfo(nid: int) -> dict[str, int] | None:
         return None
 
 
-def psi_some_us() -> int | None:
-    """Return how long some task waited for memory since boot, in µs; None where PSI is off."""
+def psi_some_us(group: Path | None = None) -> int | None:
+    """
+    Return how long some task waited for memory since boot, in µs; None where PSI is off.
+
+    group: the folder of a cgroup of v2; of its tasks, since it was made.
+    """
     try:
-        text = read_file(PSI_MEMORY)
+        text = read_file(PSI_MEMORY if group is None else f"{group}/memory.pressure")
     except OSError:
         return None
     for line in text.splitlines():
         if line.startswith(b"some "):
-            return int(line.rpartition(b"total=")[2])
+            total = line.rpartition(b"total=")[2]
+            return int(total) if total.isdigit() else None
     return None
