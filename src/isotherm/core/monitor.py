@@ -432,9 +432,12 @@ class Monitor:
         self._map.forget()
         looked = tuple(self.look.targets())
         begun_ns += self.look.paced_ns
-        if len(looked) == len(self._looked) and all(map(is_, looked, self._looked)):
-            self._map.update(self._known, max(0, cpu_ns_of(self._clock) - begun_ns))
-            return self._known
+        if len(looked) != len(self._looked) or not all(map(is_, looked, self._looked)):
+            self._take_targets(looked)
+        self._map.update(self._known, max(0, cpu_ns_of(self._clock) - begun_ns))
+        return self._known
+
+    def _take_targets(self, looked: tuple[TargetRanges, ...]) -> None:
         self._looked = looked
         self._targets = {found.target.id: found for found in looked}
         self._known = tuple(self._targets.values())
@@ -445,8 +448,6 @@ class Monitor:
             for key, mappings in self._mappings.items()
             if key not in before or before[key] != mappings
         }
-        self._map.update(self._known, max(0, cpu_ns_of(self._clock) - begun_ns))
-        return self._known
 
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ static int add(struct known_regions *told, const struct known_region *region)
 {
 	if (told->nr == told->room) {
 		size_t room = told->room ? 2 * told->room : 256;
-		struct known_region *at = realloc(told->at, room * sizeof(*at));
+		struct known_region *at = reallocarray(told->at, room, sizeof(*at));
 
 		if (!at)
 			return -ENOMEM;
@@ -245,24 +245,11 @@ static struct map_part cut(const struct map_part *part, uint64_t low, uint64_t h
 	};
 }
 
-static int add_part(struct map_parts *parts, const struct map_part *part)
-{
-	if (parts->nr == parts->room) {
-		size_t room = parts->room ? 2 * parts->room : 16;
-		struct map_part *at = realloc(parts->at, room * sizeof(*at));
-
-		if (!at)
-			return -ENOMEM;
-		parts->at = at;
-		parts->room = room;
-	}
-	parts->at[parts->nr++] = *part;
-	return 0;
-}
-
 static int add_unread(struct map_parts *parts, uint64_t target, uint64_t start, uint64_t end)
 {
-	return add_part(parts, &(struct map_part){.target = target, .start = start, .end = end, .unread = end - start});
+	struct map_part unread = {.target = target, .start = start, .end = end, .unread = end - start};
+
+	return map_parts_push(parts, &unread);
 }
 
 /** What is known of the addresses of a region, by parts of others; of some nobody asked. */
@@ -282,7 +269,7 @@ static int inside(struct map_parts *found, const struct sampled *region, const s
 			continue;
 		struct map_part piece = cut(part, low, high);
 
-		err = err ? err : add_part(found, &piece);
+		err = err ? err : map_parts_push(found, &piece);
 		address = high;
 	}
 	if (!err && address < region->end)

@@ -162,7 +162,7 @@ struct cutting {
 	bool open;
 };
 
-static int push_part(struct map_parts *parts, const struct map_part *part)
+int map_parts_push(struct map_parts *parts, const struct map_part *part)
 {
 	if (parts->nr == parts->room) {
 		size_t room = parts->room ? 2 * parts->room : 64;
@@ -186,10 +186,10 @@ static int end_gap(struct cutting *cut, uint64_t start, bool last)
 
 	if (cut->open && (apart || last)) {
 		cut->made.end = apart ? absent.start : start;
-		err = push_part(cut->parts, &cut->made);
+		err = map_parts_push(cut->parts, &cut->made);
 		cut->open = false;
 	}
-	return err || !apart || absent.start >= absent.end ? err : push_part(cut->parts, &absent);
+	return err || !apart || absent.start >= absent.end ? err : map_parts_push(cut->parts, &absent);
 }
 
 /** There are pages from @start on: in the part that is made, or in a new one. */

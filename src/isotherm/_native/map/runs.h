@@ -42,6 +42,9 @@ struct map_parts {
 	size_t nr, room;
 };
 
+/** 0 or -ENOMEM. */
+int map_parts_push(struct map_parts *parts, const struct map_part *part);
+
 struct map_part_terms {
 	uint64_t soon_ns, used_ns;
 	uint64_t least;	// fewer bytes without a page are no part of their own
